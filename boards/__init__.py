@@ -1,0 +1,1 @@
+"""Board files and DRAM descriptions: data, their schema and their loaders."""

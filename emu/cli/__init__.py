@@ -1,0 +1,1 @@
+"""Command line: one module a command, argument parsing and printing only."""

@@ -1,0 +1,53 @@
+"""`plena-emu`: finds the command, parses its arguments, runs it, maps errors to exit codes.
+
+A command is a module of this package with `configure(parser)` and `run(args) -> int`. Its
+module is imported only when the command was asked for, so usage errors and `--help` stay cheap.
+"""
+
+import argparse
+import importlib
+import sys
+
+from ..errors import EXIT_INTERRUPTED, EmuError
+
+COMMANDS = {
+    "run": "run a build directory or explicit files",
+    "asm": "assemble text to machine words",
+    "disasm": "disassemble machine words to text",
+    "doctor": "show versions and the compile cache, and warm it",
+}
+
+
+def build_parser(argv):
+    """Parser with every command named and the asked-for one configured."""
+    parser = argparse.ArgumentParser(
+        prog="plena-emu", description="Fast, exact emulator of the PLENA LLM-inference accelerator."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    wanted = next((word for word in argv if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        module = importlib.import_module(f"{__package__}.{name}") if name == wanted else None
+        sub = commands.add_parser(name, help=summary, description=getattr(module, "__doc__", None) or summary,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        if module is not None:
+            module.configure(sub)
+            sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv=None):
+    """Entry point of the `plena-emu` executable; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = build_parser(argv).parse_args(argv)
+    try:
+        return args.run(args)
+    except EmuError as error:
+        print(f"plena-emu {args.command}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"plena-emu {args.command}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing more to say.
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,26 @@
+"""Errors of the interface and their exit codes (spec §5.5)."""
+
+EXIT_OK = 0
+EXIT_LOG_DIR = 1
+EXIT_USAGE = 2
+EXIT_MAX_INSTRUCTIONS = 3
+EXIT_ERROR = 101
+EXIT_INTERRUPTED = 130
+
+
+class EmuError(Exception):
+    """Anything malformed in an input or illegal in a run: one clear line, exit code 101."""
+
+    exit_code = EXIT_ERROR
+
+
+class UsageError(EmuError):
+    """What the command line alone shows to be wrong: exit code 2."""
+
+    exit_code = EXIT_USAGE
+
+
+class LogFileError(EmuError):
+    """The directory of `--log-file` does not exist: exit code 1."""
+
+    exit_code = EXIT_LOG_DIR

@@ -1,0 +1,1 @@
+"""Weight manifests (spec §3.6, §6.3): schema, checks, generator."""
