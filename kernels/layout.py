@@ -35,3 +35,14 @@ SHAPE_V_KV = 3
 SHAPE_STORE_ACT = 4
 SHAPE_STORE_KV = 5
 NUM_SHAPES = 6
+
+# --- decoded program (emu.program -> control): int64[n, OP_WIDTH], one row a word (spec §1.3) --
+OP_WIDTH = 8
+OP_ID = 0  # op id of plena_emu.isa, 0 (INVALID) where the revision assigns no operation
+OP_RD = 1
+OP_RS1 = 2
+OP_RS2 = 3
+OP_RS3 = 4  # also rmask, rstride, policy
+OP_F1 = 5  # also order, precision
+OP_IMM = 6  # imm18 or imm22, whichever the operation encodes; 0 where it encodes none
+OP_COST = 7  # compute picoseconds; 0 for memory operations and INVALID
