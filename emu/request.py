@@ -1,0 +1,71 @@
+"""What a run is asked to do. Light on purpose: command lines build it before anything heavy is imported."""
+
+import dataclasses
+from collections.abc import Callable
+
+MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
+DEFAULT_DDR_CAPACITY = 512 * 2**20
+DEFAULT_HOST_BANDWIDTH = 60_000_000
+
+
+@dataclasses.dataclass(kw_only=True)
+class RunRequest:
+    """One run of one program.
+
+    Attributes
+    ----------
+    opcode, hbm, fpsram, intsram, vram : str or None
+        Program and preload files (spec §2.7, §5.1); None where it is optional and absent.
+    settings_path : str or None
+        Settings file that was named; None leaves the search order of §5.3 to the run.
+    hbm_size : int or None
+        Bytes, in place of HBM_SIZE.
+    isa : str
+        `base` or `moe`.
+    memory_model : str
+        One of `MEMORY_MODELS`.
+    weight_manifest : str or None
+        Manifest file; every model but `hbm` needs one.
+    ddr_capacity, host_bandwidth : int
+        Bytes and bytes/s (§3.6); `*_given` tell a default from a request.
+    dump_dir : str or None
+        Directory the dumps go to; None writes none.
+    dump_hbm : bool
+        Whether `hbm_dump.bin` is wanted as well; it is written with the `hbm` model only (§5.4).
+    max_instructions : int or None
+        Stop after so many executed instructions.
+    timing_only : bool
+        Leave out the data pass (and the dumps).
+    trace : bool
+        One debug record an executed instruction.
+    board, dram : str or None
+        Names of a board and of a DRAM part.
+    progress : callable or None
+        Called between slices with (pc, instructions executed, simulated picoseconds).
+    started_at : float or None
+        `time.perf_counter()` when the process began to work on this request; start-up time counts from there.
+    """
+
+    opcode: str
+    hbm: str
+    fpsram: str
+    intsram: str | None = None
+    vram: str | None = None
+    settings_path: str | None = None
+    hbm_size: int | None = None
+    isa: str = "base"
+    memory_model: str = "hbm"
+    weight_manifest: str | None = None
+    ddr_capacity: int = DEFAULT_DDR_CAPACITY
+    ddr_capacity_given: bool = False
+    host_bandwidth: int = DEFAULT_HOST_BANDWIDTH
+    host_bandwidth_given: bool = False
+    dump_dir: str | None = "."
+    dump_hbm: bool = False
+    max_instructions: int | None = None
+    timing_only: bool = False
+    trace: bool = False
+    board: str | None = None
+    dram: str | None = None
+    progress: Callable[[int, int, int], None] | None = None
+    started_at: float | None = None

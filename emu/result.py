@@ -1,0 +1,134 @@
+"""What a run found out: one typed, JSON-ready tree. Every figure carries its unit in its name."""
+
+import msgspec
+
+
+class Program(msgspec.Struct, kw_only=True):
+    """The program that ran, in words."""
+
+    path: str
+    words: int
+    invalid_words: int = 0
+    foreign_words: int = 0
+
+
+class Sources(msgspec.Struct, kw_only=True):
+    """Which files decided about the run, and what named them."""
+
+    settings: str
+    settings_origin: str
+    weight_manifest: str | None = None
+    hbm: str
+    fpsram: str
+    intsram: str | None = None
+    vram: str | None = None
+    board: str | None = None
+    dram: str | None = None
+
+
+class Geometry(msgspec.Struct, kw_only=True):
+    """Geometry of §1.1 as it was used; sizes as in the settings, `hbm_size` in bytes."""
+
+    mlen: int
+    vlen: int
+    hlen: int
+    blen: int
+    broadcast: int
+    matrix_sram_size: int
+    vector_sram_size: int
+    hbm_size: int
+    matrix_prefetch_rows: int
+    vector_prefetch_rows: int
+    vector_writeback_rows: int
+
+
+class Dump(msgspec.Struct, kw_only=True):
+    """One dump file: its logical length, whatever it occupies on disk."""
+
+    name: str
+    path: str
+    bytes: int
+
+
+class Dropped(msgspec.Struct, kw_only=True):
+    """What the machine drops without a word (§1.7, §3.2)."""
+
+    vector_rows: int = 0
+    hbm_bytes_read_outside: int = 0
+
+
+class Wall(msgspec.Struct, kw_only=True):
+    """Seconds of the host."""
+
+    startup_s: float = 0.0
+    load_s: float = 0.0
+    simulate_s: float = 0.0
+    dump_s: float = 0.0
+
+    @property
+    def total_s(self) -> float:
+        return self.startup_s + self.load_s + self.simulate_s + self.dump_s
+
+
+class RunResult(msgspec.Struct, kw_only=True):
+    """Result record of one run.
+
+    `latency_ps` and `end_ps` are those of §3.1, `cycles` is latency in core cycles of 1000 ps. `compute_ps` +
+    `memory_ps` = `end_ps`. `regime` is the regime a model settled on (`auto` chooses one), None for the others.
+    `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
+    as values. `dump_errors` names each dump that could not be written, one line each.
+    """
+
+    isa: str
+    program: Program
+    sources: Sources
+    geometry: Geometry
+    model: str
+    regime: str | None = None
+    latency_ps: int
+    end_ps: int
+    cycles: float
+    compute_ps: int
+    memory_ps: int
+    instructions: int
+    instruction_counts: dict[str, int]
+    bytes_read: int
+    bytes_written: int
+    utilization_bytes_per_s: float
+    model_statistics: dict[str, int | str] = {}
+    model_line: str | None = None
+    dropped: Dropped
+    dumps: list[Dump] = []
+    dump_errors: list[str] = []
+    wall: Wall
+    instructions_per_s: float
+    stopped_by_max_instructions: bool = False
+    warnings: list[str] = []
+    versions: dict[str, str]
+
+    def to_json(self) -> bytes:
+        """Indented JSON text of the whole record."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+def utilization(bytes_read: int, bytes_written: int, end_ps: int) -> float:
+    """Bytes a second over the run (§3.10); 0 for a run that ends at time 0."""
+    return (bytes_read + bytes_written) / (end_ps * 1e-12) if end_ps else 0.0
+
+
+def scientific(value: float) -> str:
+    """`5.22e9`: two decimals, no plus sign, no zero padding (§3.10)."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def hbm_statistics(result: RunResult) -> str:
+    """The byte statistics of §3.10, with the model's own line below where it has one."""
+    line = (f"HBM Statistics - Bytes read: {result.bytes_read} | Bytes written: {result.bytes_written}"
+            f" | Utilization: {scientific(result.utilization_bytes_per_s)} bytes/sec")
+    return f"{line}\n{result.model_line}" if result.model_line else line
+
+
+def nanoseconds(picoseconds: int) -> str:
+    """Nanoseconds with exactly three decimals, exact for any integer."""
+    return f"{picoseconds // 1000}.{picoseconds % 1000:03d}"
