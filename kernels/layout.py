@@ -46,3 +46,72 @@ OP_RS3 = 4  # also rmask, rstride, policy
 OP_F1 = 5  # also order, precision
 OP_IMM = 6  # imm18 or imm22, whichever the operation encodes; 0 where it encodes none
 OP_COST = 7  # compute picoseconds; 0 for memory operations and INVALID
+
+# --- data events (control -> data): int64[n, EV_WIDTH] ---------------------------------------
+# Column 0 is the op id; the others are resolved operands, by group of operations:
+#   M_MM M_TMM M_MV M_TMV                tile offset, column, row
+#   M_BMM M_BTMM M_BMV M_BTMV            tile offset, head offset h, offset o2, row
+#   M_MM_WO                              row, offset in the row, rows from one to the next
+#   M_MV_WO                              row, offset in the row
+#   M_BMM_WO M_BMV_WO                    row
+#   V_* two rows, row and fp, V_SHIFT_V  row d, row a, row b | fp register | shift, mask, order
+#   V_EXP_V V_RECI_V                     row d, row a, -, mask
+#   V_RED_*                              fp register, row a, -, mask
+#   V_TOPK                               fp SRAM index, row a, int SRAM index, policy
+#   S_*_FP                               rd, rs1, rs2 (registers)
+#   S_LD_FP S_ST_FP                      fp register, fp SRAM index
+#   S_MAP_V_FP                           row d, fp SRAM index
+#   H_*                                  tile or row, shape, index, scale index, step
+# Tile offsets are in elements, rows in rows; mask is -1 for "the whole row".
+EV_WIDTH = 6
+
+# --- control registers: int64[CTL_WIDTH] ------------------------------------------------------
+CTL_PC = 0
+CTL_SCALE = 1
+CTL_STRIDE = 2
+CTL_VMASK = 3
+CTL_DEPTH = 4  # active loops
+CTL_EXECUTED = 5  # instructions executed so far
+CTL_LIMIT_AT = 6  # first value of CTL_EXECUTED at which some loop is over MAX_LOOP_INSTRUCTIONS
+CTL_COMPUTE = 7  # compute picoseconds so far
+CTL_DELTA = 8  # compute picoseconds since the last memory event
+CTL_EVENTS = 9  # data events in the chunk
+CTL_MEM_EVENTS = 10  # memory events in the chunk
+CTL_TOPK = 11  # 1 while the chunk holds a V_TOPK that data has not executed
+CTL_ROWS_DROPPED = 12  # prefetched rows past the end of the vector SRAM
+CTL_OUTSIDE = 13  # bytes read outside the HBM (delivered as 0)
+CTL_ERR_A = 14  # what was found
+CTL_ERR_B = 15  # what was expected
+CTL_WIDTH = 16
+
+# --- loop stack: int64[capacity, LOOP_WIDTH] --------------------------------------------------
+LOOP_WIDTH = 3
+LOOP_PC = 0  # word index of C_LOOP_START
+LOOP_REG = 1  # its register
+LOOP_BASE = 2  # CTL_EXECUTED when its instruction count was last 0
+
+# --- geometry: int64[CFG_WIDTH], constant for a run (spec §1.1) --------------------------------
+CFG_MLEN = 0
+CFG_VLEN = 1
+CFG_BLEN = 2
+CFG_HLEN = 3
+CFG_BROADCAST = 4
+CFG_TILES = 5  # tiles in the matrix SRAM
+CFG_ROWS = 6  # rows in the vector SRAM
+CFG_MAX_LOOP = 7  # MAX_LOOP_INSTRUCTIONS
+CFG_MOE = 8  # 1 in the moe revision
+CFG_HBM_SIZE = 9  # bytes
+CFG_SRAM_MANTISSA = 10  # mantissa bits of the vector SRAM type
+CFG_WIDTH = 11
+
+FP_REGISTERS = 8
+FP_SRAM_SIZE = 1024
+INT_SRAM_SIZE = 1024
+
+# --- number formats: int64[n, FMT_WIDTH] (spec §2.1) -------------------------------------------
+FMT_WIDTH = 5
+FMT_INT = 0  # 1 for integers
+FMT_BITS = 1
+FMT_SIGN = 2
+FMT_EXP = 3
+FMT_MAN = 4

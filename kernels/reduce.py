@@ -1,0 +1,99 @@
+"""Reductions of a row: sum in the reference's order (spec §2.6), maximum (§1.5), top-k (§1.8)."""
+
+import numpy as np
+
+from plena_emu import isa
+
+from .floats import exp_f32
+from .jit import kernel
+from .layout import CFG_VLEN
+from .numerics import round_bf16
+
+WIDTH = 8  # lanes of a vector (AVX2 build of the reference)
+PARTIALS = 4
+FLUSH = 16  # groups after which the partials move to the second level
+TOPK_LOGITS_0, TOPK_PICKS_0 = isa.TOPK_POLICIES[0]
+TOPK_LOGITS_1, TOPK_PICKS_1 = isa.TOPK_POLICIES[1]
+
+
+@kernel
+def row_sum(values, first, n, part):
+    """Sum of `values[first : first + n]` in the order of §2.6.
+
+    `part` is scratch of at least 64 f32: four partial vectors and their second level.
+    """
+    lanes = PARTIALS * WIDTH
+    for i in range(2 * lanes):
+        part[i] = np.float32(0.0)
+    groups = n // lanes
+    for group in range(groups):
+        at = first + group * lanes
+        for i in range(lanes):
+            part[i] += values[at + i]
+        if (group + 1) % FLUSH == 0:
+            for i in range(lanes):
+                part[lanes + i] += part[i]
+                part[i] = np.float32(0.0)
+    if groups >= FLUSH:
+        for i in range(lanes):
+            part[i] += part[lanes + i]
+    vectors = n // WIDTH
+    for vector in range(groups * PARTIALS, vectors):
+        for i in range(WIDTH):
+            part[i] += values[first + vector * WIDTH + i]
+    total = np.float32(0.0)
+    for i in range(vectors * WIDTH, n):
+        total += values[first + i]
+    for i in range(WIDTH):
+        total += ((part[i] + part[WIDTH + i]) + part[2 * WIDTH + i]) + part[3 * WIDTH + i]
+    return total
+
+
+@kernel
+def row_max(values, first, n):
+    """Maximum of `values[first : first + n]`; a NaN wins."""
+    best = values[first]
+    for i in range(first + 1, first + n):
+        x = values[i]
+        if x > best or x != x:
+            best = x
+        if best != best:
+            return best
+    return best
+
+
+@kernel
+def pick_largest(logits, count, order, picks):
+    """Indices of the `picks` largest of `count` logits, ties by smaller index, into `order`."""
+    for rank in range(picks):
+        best = -1
+        for i in range(count):
+            taken = False
+            for r in range(rank):
+                taken = taken or order[r] == i
+            if not taken and (best < 0 or logits[i] > logits[best]):
+                best = i
+        order[rank] = best
+
+
+@kernel
+def topk(d, weights_at, row, indices_at, policy):
+    """V_TOPK: softmax weights to the fp SRAM, indices to the int SRAM (§1.8)."""
+    count = TOPK_LOGITS_0 if policy == 0 else TOPK_LOGITS_1
+    picks = TOPK_PICKS_0 if policy == 0 else TOPK_PICKS_1
+    first = row * d.cfg[CFG_VLEN]
+    logits = d.scratch
+    for i in range(count):
+        x = d.rows[first + i]
+        logits[i] = np.float32(-np.inf) if x != x else x
+    order = d.int_sram[indices_at : indices_at + picks]
+    pick_largest(logits, count, order, picks)
+    largest = logits[order[0]]
+    total = np.float32(0.0)
+    for rank in range(picks):
+        d.part[rank] = exp_f32(logits[order[rank]] - largest)
+        total += d.part[rank]
+    legal = total > np.float32(0.0) and total < np.float32(np.inf)
+    for rank in range(picks):
+        weight = d.part[rank] / total if legal else np.float32(0.0)
+        d.fp_sram[weights_at + rank] = round_bf16(weight)

@@ -1,0 +1,76 @@
+"""Arrays of the data pass."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class DataState(NamedTuple):
+    """Everything the data pass reads and writes; all arrays are one-dimensional unless said.
+
+    Vector SRAM rows are held as f32 already rounded to the SRAM type, so reading one costs nothing
+    and a dump only has to drop zero bits.
+
+    Attributes
+    ----------
+    cfg : int64[CFG_WIDTH]
+        Geometry.
+    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
+        DMA shapes.
+    formats : int64[n, FMT_WIDTH]
+        Number formats.
+    tables : float32[n, 256]
+        Value of every code of the formats of up to 8 bits.
+    rows : float32[ROWS * VLEN]
+        Vector SRAM; `row_words` is the same memory as uint32.
+    row_touched : uint8[ROWS]
+        1 for every row ever written.
+    tiles : float32[TILES * MLEN * MLEN]
+        Matrix SRAM.
+    tile_touched : uint8[TILES]
+    fp : float32[8]
+        Scalar registers (bf16 values).
+    fp_sram : float32[1024]
+        bf16 values.
+    int_sram : int64[1024]
+        Shared with the control pass; only V_TOPK writes it here.
+    m_accum : float32[BLEN * BLEN]
+    hm_accum : float32[BROADCAST * MLEN * MLEN]
+    hv_accum : float32[BROADCAST * MLEN]
+    v_accum : float32[BLEN]
+    hbm : uint8[HBM_SIZE]
+    hbm_touched : uint8[ceil(HBM_SIZE / 65536)]
+        1 for every 64 KiB page a store wrote.
+    scratch : float32[]
+        Room for one product and its operands, or one row; `scratch_words` is the same memory as uint32.
+    part : float32[]
+        Room for the partial sums of one row.
+    codes : uint8[]
+        Room for the packed bytes of one row of a transfer.
+    scale_codes : uint8[]
+        Room for the packed scales of one row of a transfer.
+    """
+
+    cfg: np.ndarray
+    shapes: np.ndarray
+    formats: np.ndarray
+    tables: np.ndarray
+    rows: np.ndarray
+    row_words: np.ndarray
+    row_touched: np.ndarray
+    tiles: np.ndarray
+    tile_touched: np.ndarray
+    fp: np.ndarray
+    fp_sram: np.ndarray
+    int_sram: np.ndarray
+    m_accum: np.ndarray
+    hm_accum: np.ndarray
+    hv_accum: np.ndarray
+    v_accum: np.ndarray
+    hbm: np.ndarray
+    hbm_touched: np.ndarray
+    scratch: np.ndarray
+    scratch_words: np.ndarray
+    part: np.ndarray
+    codes: np.ndarray
+    scale_codes: np.ndarray
