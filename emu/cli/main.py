@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "run a build directory or explicit files",
     "asm": "assemble text to machine words",
     "disasm": "disassemble machine words to text",
+    "boards": "list the boards or show one",
     "doctor": "show versions and the compile cache, and warm it",
 }
 

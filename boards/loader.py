@@ -1,0 +1,101 @@
+"""Board files and latency profiles by name or path (spec §6.1)."""
+
+import os
+import pathlib
+
+import msgspec
+import yaml
+
+from plena_emu.errors import EmuError, UsageError
+
+from . import schema
+
+_HERE = pathlib.Path(__file__).resolve().parent
+_PROFILES = _HERE / "profiles"
+
+# Names that were wrong once: the board is a Nexys Video, not a Nexys A7.
+_RENAMED = {"nexys_a7": "nexys_video"}
+_RENAMED_PROFILES = {"nexys_a7_150mhz": "nexys_video_150mhz"}
+
+
+def board_names() -> list[str]:
+    """Names of the boards that ship, sorted."""
+    return sorted(path.stem for path in _HERE.glob("*.yaml"))
+
+
+def profile_names() -> list[str]:
+    """Names of the latency profiles that ship, sorted."""
+    return sorted(path.stem for path in _PROFILES.glob("*.yaml"))
+
+
+def load_board(name_or_path: str | os.PathLike, latency_profile: str | os.PathLike | None = None) -> schema.Board:
+    """Board by name (`custom_a7`) or path (`./mine.yaml`), with a latency profile laid over it if one is named.
+
+    Text with a path separator or ending in .yaml or .yml is a path. A profile replaces the clock and the
+    latencies it names and must be for the board's part.
+
+    Raises
+    ------
+    UsageError
+        The name is no board or profile that ships, or is an old name.
+    EmuError
+        The file cannot be read, or something in it is wrong: file and dotted key are named.
+    """
+    source = _locate(name_or_path, "board", _HERE, board_names(), _RENAMED)
+    board = schema.to_board(_read_yaml(source, "board"), os.fspath(source))
+    if latency_profile is None:
+        return board
+    source = _locate(latency_profile, "latency profile", _PROFILES, profile_names(), _RENAMED_PROFILES)
+    profile = schema.to_profile(_read_yaml(source, "latency profile"), os.fspath(source))
+    if profile.part != board.part:
+        raise UsageError(
+            f"latency profile {profile.name} is for part {profile.part}, board {board.name} has {board.part}"
+        )
+    latency = msgspec.structs.replace(board.latency, **profile.latency)
+    return msgspec.structs.replace(board, clock_mhz=profile.clock_mhz, latency=latency, latency_profile=profile.name)
+
+
+def _locate(asked, kind, directory, names, renamed):
+    """Path of what was asked for."""
+    text = os.fspath(asked)
+    if os.sep in text or text.endswith((".yaml", ".yml")):
+        return pathlib.Path(text)
+    if text in names:
+        return directory / f"{text}.yaml"
+    if text in renamed:
+        raise UsageError(f"unknown {kind} {text!r}: it is now called {renamed[text]!r}")
+    if kind == "board" and (text in profile_names() or text in _RENAMED_PROFILES):
+        profile = _RENAMED_PROFILES.get(text, text)
+        raise UsageError(f"unknown board {text!r}: {profile!r} is a latency profile (--latency-profile)")
+    raise UsageError(f"unknown {kind} {text!r}, expected one of {', '.join(names)}, or the path of a .yaml file")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without silently repeated keys."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} repeated", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path, kind):
+    """Parsed YAML document; raises `EmuError` with file and line."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return yaml.load(file, _Loader)
+    except OSError as error:
+        raise EmuError(f"{kind} {path}: cannot read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise EmuError(f"{kind} {path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise EmuError(f"{kind} {path}{line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise EmuError(f"{kind} {path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise EmuError(f"{kind} {path}: not valid YAML: nested too deeply") from None

@@ -1,0 +1,286 @@
+"""Typed schema of a board file and of a latency profile (spec §6.1).
+
+Unknown keys, missing keys, wrong types and impossible values are errors of one line that name the
+file and the dotted key.
+"""
+
+import math
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from plena_emu.errors import EmuError
+
+_MAX = 2**63 - 1
+Text = Annotated[str, Meta(min_length=1)]
+Positive = Annotated[int, Meta(ge=1, le=_MAX)]
+Natural = Annotated[int, Meta(ge=0, le=_MAX)]
+Cycles = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Rate = Annotated[int, Meta(ge=1, le=_MAX)] | Annotated[float, Meta(gt=0)]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A mapping of the file: every key known, every key without a default present."""
+
+
+class Fp(_Section, frozen=True, tag_field="type", tag="Fp"):
+    """Floating-point data type (§5.3)."""
+
+    sign: bool
+    exponent: Annotated[int, Meta(ge=1, le=8)]
+    mantissa: Annotated[int, Meta(ge=0, le=23)]
+
+
+class Int(_Section, frozen=True, tag_field="type", tag="Int"):
+    """Integer data type (§5.3)."""
+
+    width: Annotated[int, Meta(ge=1, le=32)]
+
+
+class Plain(_Section, frozen=True, tag_field="format", tag="Plain"):
+    """Values stored one after the other."""
+
+    DATA_TYPE: Fp | Int
+
+
+class Mx(_Section, frozen=True, tag_field="format", tag="Mx"):
+    """Blocks of `block` elements that share a scale."""
+
+    block: Annotated[int, Meta(ge=1, le=65535)]
+    ELEM: Fp | Int
+    SCALE: Fp | Int
+
+
+class Precision(_Section, frozen=True):
+    """Number formats under the names of the settings file; KV, integer and scalar types may be left out."""
+
+    MATRIX_SRAM_TYPE: Plain | Mx
+    VECTOR_SRAM_TYPE: Plain | Mx
+    HBM_M_WEIGHT_TYPE: Plain | Mx
+    HBM_V_ACT_TYPE: Plain | Mx
+    HBM_M_KV_TYPE: Plain | Mx | None = None
+    HBM_V_KV_TYPE: Plain | Mx | None = None
+    HBM_V_INT_TYPE: Plain | Mx | None = None
+    SCALAR_FP: Fp | Int | None = None
+
+
+class Memory(_Section, frozen=True):
+    """Memory of the board: sizes in bytes, bandwidths in GB/s, SRAM sizes and amounts as in the settings.
+
+    One of `capacity_bytes`, `physical_size_bytes`, `hbm_size_bytes` must be there. The three `*_cycles` of
+    transfers are the profiler's charge for a memory instruction; 0 means that it charges none.
+    """
+
+    type: Text
+    bus_width_bits: Positive
+    peak_bandwidth_gbps: Rate
+    matrix_sram_size: Positive
+    vector_sram_size: Positive
+    prefetch_m_amount: Positive
+    prefetch_v_amount: Positive
+    writeback_v_amount: Positive
+    device: Text | None = None
+    physical_size_bytes: Positive | None = None
+    capacity_bytes: Positive | None = None
+    hbm_size_bytes: Positive | None = None
+    modeled_size_bytes: Positive | None = None
+    effective_bandwidth_gbps: Rate | None = None
+    ddr3_burst_cycles: Positive | None = None
+    ddr3_row_miss_penalty: Natural | None = None
+    prefetch_v_cycles: Cycles = 0
+    prefetch_m_cycles: Cycles = 0
+    store_v_cycles: Cycles = 0
+
+
+class HostLink(_Section, frozen=True):
+    """Link to the host; bandwidths in bytes per second."""
+
+    type: Text
+    bandwidth_bytes_per_sec: Positive
+    theoretical_bytes_per_sec: Positive | None = None
+
+
+class Latency(_Section, frozen=True):
+    """Core cycles of each unit; `dc_lib_en` tells the build with the DesignWare library."""
+
+    dc_lib_en: bool
+    systolic_processing_overhead: Cycles
+    vector_add: Cycles
+    vector_mul: Cycles
+    vector_exp: Cycles
+    vector_reci: Cycles
+    vector_max: Cycles
+    vector_sum: Cycles
+    vector_shift: Cycles
+    vector_prefix_scan: Cycles
+    scalar_fp_basic: Cycles
+    scalar_fp_exp: Cycles
+    scalar_fp_sqrt: Cycles
+    scalar_fp_reci: Cycles
+    scalar_int_basic: Cycles
+
+
+class Power(_Section, frozen=True):
+    """Watts and volts."""
+
+    tdp_watts: Rate
+    io_volts: Rate
+
+
+class Resources(_Section, frozen=True):
+    """Resources of the part."""
+
+    luts: Positive
+    ffs: Positive
+    bram_36k: Positive
+    dsp48: Positive | None = None
+    dsp58: Positive | None = None
+    uram: Positive | None = None
+    aie_tiles: Positive | None = None
+
+
+class TileHint(_Section, frozen=True):
+    """What is known of one geometry on this board."""
+
+    mlen: Positive
+    vlen: Positive
+    blen: Positive
+    batch: Positive
+    status: Literal["proven", "untested", "exceeds_resources"]
+
+
+class BoardFile(_Section, frozen=True):
+    """The keys of a board file."""
+
+    name: Text
+    description: Text
+    vendor: Text
+    family: Text
+    part: Text
+    clock_mhz: Rate
+    memory: Memory
+    precision: Precision
+    latency: Latency
+    power: Power
+    resources: Resources
+    tile_hints: tuple[TileHint, ...]
+    host_link: HostLink | None = None
+
+
+class Board(BoardFile, frozen=True, kw_only=True):
+    """A loaded board: `source` is its file, `latency_profile` the name of the profile laid over it, if any."""
+
+    source: str
+    latency_profile: str | None = None
+
+    @property
+    def ddr_capacity_bytes(self) -> int:
+        """Bytes a model has to fit into: capacity, else the physical size, else the HBM size (§6.1, §6.3)."""
+        memory = self.memory
+        return memory.capacity_bytes or memory.physical_size_bytes or memory.hbm_size_bytes
+
+    @property
+    def host_bandwidth(self) -> int | None:
+        """Sustained bytes per second of the host link; None for a board without one."""
+        return self.host_link.bandwidth_bytes_per_sec if self.host_link else None
+
+    def seconds(self, cycles: int | float) -> float:
+        """Seconds that `cycles` core cycles take at the board's clock."""
+        return cycles / (self.clock_mhz * 1e6)
+
+    def hints(self, mlen: int, vlen: int, blen: int) -> list[TileHint]:
+        """Tile hints for one geometry, one for each batch size that was looked at."""
+        return [hint for hint in self.tile_hints if (hint.mlen, hint.vlen, hint.blen) == (mlen, vlen, blen)]
+
+
+class LatencyProfile(_Section, frozen=True):
+    """Latencies and clock of another build for the same part, laid over a board."""
+
+    name: Text
+    description: Text
+    part: Text
+    clock_mhz: Rate
+    latency: dict[str, Cycles]
+
+
+def to_board(data: object, source: str) -> Board:
+    """`Board` from the parsed YAML of `source`; raises `EmuError`."""
+    file = _convert(data, BoardFile, f"board {source}")
+    _check_board(file, f"board {source}")
+    return Board(**{name: getattr(file, name) for name in file.__struct_fields__}, source=source)
+
+
+def to_profile(data: object, source: str) -> LatencyProfile:
+    """`LatencyProfile` from the parsed YAML of `source`; raises `EmuError`."""
+    what = f"latency profile {source}"
+    profile = _convert(data, LatencyProfile, what)
+    known = [name for name in Latency.__struct_fields__ if name != "dc_lib_en"]
+    for name in profile.latency:
+        if name not in known:
+            raise EmuError(f"{what}: latency.{name}: unknown key, expected one of {', '.join(known)}")
+    _finite(what, "clock_mhz", profile.clock_mhz)
+    return profile
+
+
+def _convert(data, kind, what):
+    if not isinstance(data, dict):
+        raise EmuError(f"{what}: found {_shown(data)}, expected a mapping of keys")
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise EmuError(f"{what}: {_explain(str(error))}") from None
+    except RecursionError:
+        raise EmuError(f"{what}: nested too deeply") from None
+
+
+def _explain(message):
+    """`memory.capacity_bytes: expected int, got str` from the words of a msgspec error."""
+    text, _, where = message.partition(" - at ")
+    path = re.sub(r"^`(?:key in )?\$\.?|`$", "", where)
+    field = re.search(r"unknown field `(.*)`|missing required field `(.*)`", text)
+    if field:
+        path = ".".join(part for part in (path, field[1] or field[2]) if part)
+        return f"{path}: {'unknown key' if field[1] else 'missing key'}"
+    return f"{path or 'top level'}: {text[:1].lower()}{text[1:]}".replace("`", "")
+
+
+def _check_board(board, what):
+    """Values that no board can have, beyond the range of each key."""
+    memory, link = board.memory, board.host_link
+    sizes = (memory.capacity_bytes, memory.physical_size_bytes, memory.hbm_size_bytes)
+    if not any(sizes):
+        raise EmuError(f"{what}: memory.capacity_bytes: missing key (or physical_size_bytes, or hbm_size_bytes)")
+    rates = {
+        "clock_mhz": board.clock_mhz,
+        "memory.peak_bandwidth_gbps": memory.peak_bandwidth_gbps,
+        "memory.effective_bandwidth_gbps": memory.effective_bandwidth_gbps,
+        "power.tdp_watts": board.power.tdp_watts,
+        "power.io_volts": board.power.io_volts,
+    }
+    for key, value in rates.items():
+        _finite(what, key, value)
+    _at_most(what, "memory.capacity_bytes", memory.capacity_bytes, "physical_size_bytes", memory.physical_size_bytes)
+    _at_most(what, "memory.effective_bandwidth_gbps", memory.effective_bandwidth_gbps,
+             "peak_bandwidth_gbps", memory.peak_bandwidth_gbps)
+    if link:
+        _at_most(what, "host_link.bandwidth_bytes_per_sec", link.bandwidth_bytes_per_sec,
+                 "theoretical_bytes_per_sec", link.theoretical_bytes_per_sec)
+    for number, hint in enumerate(board.tile_hints):
+        if hint.mlen % hint.blen:
+            raise EmuError(f"{what}: tile_hints[{number}].blen: found {hint.blen}, expected a divisor of mlen {hint.mlen}")
+
+
+def _finite(what, key, value):
+    if value is not None and not math.isfinite(value):
+        raise EmuError(f"{what}: {key}: found {value}, expected a finite number")
+
+
+def _at_most(what, key, value, limit_key, limit):
+    if value is not None and limit is not None and value > limit:
+        raise EmuError(f"{what}: {key}: found {value}, expected at most {limit_key} {limit}")
+
+
+def _shown(value):
+    return "nothing" if value is None else f"a {type(value).__name__}"
