@@ -10,6 +10,7 @@ from .result import Dump, RunResult, hbm_statistics, nanoseconds
 
 CONFIG = f"{TARGET}::settings"
 PROGRAM = f"{TARGET}::program"
+SHOWN_INVALID = 20
 
 
 def settings_records(log: Log, settings) -> None:
@@ -31,10 +32,13 @@ def settings_records(log: Log, settings) -> None:
 def program_records(log: Log, program) -> None:
     """Words no revision, or only the other one, gives a meaning: a `plena_emu.program.Program`.
 
-    One error record a word the revision does not assign, one warning for all that the other revision does.
+    An error record for each word the revision does not assign (the rest as one count when there are many), one
+    warning for all those that the other revision does assign.
     """
-    for pc, word in program.invalid:
+    for pc, word in program.invalid[:SHOWN_INVALID]:
         log.error(f"invalid opcode 0x{word & 0x3F:02X}", PROGRAM, pc=pc, word=f"0x{word:08X}")
+    if len(program.invalid) > SHOWN_INVALID:
+        log.error(f"{len(program.invalid) - SHOWN_INVALID} more words with invalid opcodes", PROGRAM)
     warning = foreign_warning(program)
     if warning:
         log.warn(warning, PROGRAM)

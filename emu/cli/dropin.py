@@ -1,0 +1,78 @@
+"""`transactional_emulator`: the drop-in command line (spec chapter 5).
+
+Nothing heavy is imported before the arguments are parsed.
+"""
+
+import argparse
+import os
+import sys
+
+from .. import __version__
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EmuError
+from ..logs import Log
+from . import flags
+
+PROGRAM = "transactional_emulator"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors are one line."""
+
+    def error(self, message):
+        line = " ".join(message.split())
+        self.exit(2, f"{self.prog}: error: {line} (see --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of every flag of §5.1."""
+    parser = _Parser(
+        prog=PROGRAM,
+        usage="%(prog)s --opcode FILE --hbm FILE --fpsram FILE [options]",
+        description="Transaction-level emulator of the PLENA accelerator; dumps go to the working directory.",
+        allow_abbrev=False,
+    )
+    flags.add_file_flags(parser, required=True)
+    flags.add_model_flags(parser)
+    flags.add_log_flags(parser)
+    parser.add_argument("--version", action="version", version=f"%(prog)s (plena-emu {__version__})")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the executable; returns the exit status of §5.5 (usage errors raise SystemExit 2)."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    isa = flags.revision(parser, args)
+    try:
+        log = Log(args.log_level, os.environ.get("RUST_LOG"), args.log_file)
+    except EmuError as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return error.exit_code
+    try:
+        return _run(flags.request(args, isa, dump_hbm=log.enabled("debug"), trace=log.asked_for_debug), log)
+    except EmuError as error:
+        log.fatal(PROGRAM, str(error))
+        return error.exit_code
+    except MemoryError:
+        log.fatal(PROGRAM, "this machine has not enough memory for the run")
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        log.fatal(PROGRAM, "interrupted")
+        return EXIT_INTERRUPTED
+    finally:
+        log.close()
+
+
+def _run(request, log):
+    from ..records import final_records
+    from ..run import execute
+
+    result = execute(request, log)
+    final_records(log, result)
+    for line in result.dump_errors:
+        log.fatal(PROGRAM, line)
+    return EXIT_ERROR if result.dump_errors else EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""Flags that the drop-in and `plena-emu run` share (spec §5.1), and the request they make."""
+
+import argparse
+import os
+import time
+
+from ..errors import UsageError
+from ..isa import REVISIONS
+from ..logs import LEVELS
+from ..request import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH, MEMORY_MODELS, RunRequest
+from ..sizes import parse_bandwidth, parse_positive_size, parse_size
+
+ISA_VARIABLE = "PLENA_ISA"
+
+
+class Once(argparse.Action):
+    """Stores a value and refuses the flag a second time: which of two values counts must not be a guess."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        seen = namespace.__dict__.setdefault("seen_flags", set())
+        if self.dest in seen:
+            raise argparse.ArgumentError(self, "given more than once")
+        seen.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+def typed(parse):
+    """`parse` as an argparse type: its `UsageError` becomes the parser's error."""
+
+    def convert(text):
+        try:
+            return parse(text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def path(text):
+    """A path: an empty one names nothing."""
+    if not text:
+        raise argparse.ArgumentTypeError("found an empty path, expected a file")
+    return text
+
+
+def add_file_flags(parser, required):
+    """Program, preloads and settings."""
+    flags = parser.add_argument_group("files")
+    for name, text, needed in (
+        ("--opcode", "program: whitespace-separated hex words", required),
+        ("--hbm", "HBM preload: raw bytes", required),
+        ("--fpsram", "fp SRAM preload: f16 values", required),
+        ("--intsram", "int SRAM preload: u32 values", False),
+        ("--vram", "vector SRAM preload: packed rows", False),
+        ("--settings", "settings TOML; else $PLENA_SETTINGS_TOML, ../plena_settings.toml, built-in defaults", False),
+    ):
+        flags.add_argument(name, metavar="FILE", help=text, required=needed, type=path, action=Once)
+
+
+def add_model_flags(parser):
+    """Revision, HBM size and everything about the memory model."""
+    flags = parser.add_argument_group("machine")
+    flags.add_argument("--isa", choices=REVISIONS, action=Once,
+                       help=f"ISA revision (default: ${ISA_VARIABLE}, else base)")
+    flags.add_argument("--hbm-size", metavar="SIZE", type=typed(parse_positive_size), action=Once,
+                       help="HBM size in place of HBM_SIZE; SIZE is bytes or has a suffix such as K, MB, GiB")
+    flags.add_argument("--memory-model", choices=MEMORY_MODELS, default="hbm", action=Once,
+                       help="timing of the memory (default: hbm)")
+    flags.add_argument("--weight-manifest", metavar="FILE", type=path, action=Once,
+                       help="manifest JSON; every model but hbm needs one")
+    flags.add_argument("--ddr3-capacity", metavar="SIZE", type=typed(parse_size), action=Once,
+                       help="board DDR capacity (default: 512M)")
+    flags.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
+                       help=f"host link in bytes/s (default: {DEFAULT_HOST_BANDWIDTH})")
+
+
+def add_log_flags(parser):
+    """Level and file of the log records."""
+    flags = parser.add_argument_group("log")
+    flags.add_argument("--log-level", metavar="LEVEL", type=str.lower, choices=sorted(LEVELS, key=LEVELS.get), action=Once,
+                       help="off, error, warn, info, debug or trace; beats $RUST_LOG (default: debug in name, "
+                            "without a record an instruction)")
+    flags.add_argument("--log-file", metavar="FILE", type=path, action=Once, help="write the records there as well")
+
+
+def revision(parser, args):
+    """`--isa`, else `$PLENA_ISA`, else base; a variable that names no revision is a usage error."""
+    if args.isa:
+        return args.isa
+    named = os.environ.get(ISA_VARIABLE)
+    if named and named not in REVISIONS:
+        parser.error(f"${ISA_VARIABLE}: found {named!r}, expected {' or '.join(REVISIONS)}")
+    return named or "base"
+
+
+def request(args, isa, **more) -> RunRequest:
+    """`RunRequest` of parsed flags; `more` sets or replaces fields."""
+    fields = {
+        "opcode": args.opcode,
+        "hbm": args.hbm,
+        "fpsram": args.fpsram,
+        "intsram": args.intsram,
+        "vram": args.vram,
+        "settings_path": args.settings,
+        "hbm_size": args.hbm_size,
+        "isa": isa,
+        "memory_model": args.memory_model,
+        "weight_manifest": args.weight_manifest,
+        "ddr_capacity": DEFAULT_DDR_CAPACITY if args.ddr3_capacity is None else args.ddr3_capacity,
+        "ddr_capacity_given": args.ddr3_capacity is not None,
+        "host_bandwidth": args.host_bandwidth or DEFAULT_HOST_BANDWIDTH,
+        "host_bandwidth_given": args.host_bandwidth is not None,
+        "started_at": time.perf_counter(),
+    }
+    return RunRequest(**(fields | more))
