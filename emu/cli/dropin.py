@@ -42,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of the executable; returns the exit status of §5.5 (usage errors raise SystemExit 2)."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    isa = flags.revision(parser, args)
     try:
+        isa = flags.revision(args)
         log = Log(args.log_level, os.environ.get("RUST_LOG"), args.log_file)
     except EmuError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)

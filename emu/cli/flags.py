@@ -57,11 +57,16 @@ def add_file_flags(parser, required):
         flags.add_argument(name, metavar="FILE", help=text, required=needed, type=path, action=Once)
 
 
+def add_isa_flag(parser):
+    """`--isa`, resolved by `revision`."""
+    parser.add_argument("--isa", choices=REVISIONS, action=Once,
+                        help=f"ISA revision (default: ${ISA_VARIABLE}, else base)")
+
+
 def add_model_flags(parser):
     """Revision, HBM size and everything about the memory model."""
     flags = parser.add_argument_group("machine")
-    flags.add_argument("--isa", choices=REVISIONS, action=Once,
-                       help=f"ISA revision (default: ${ISA_VARIABLE}, else base)")
+    add_isa_flag(flags)
     flags.add_argument("--hbm-size", metavar="SIZE", type=typed(parse_positive_size), action=Once,
                        help="HBM size in place of HBM_SIZE; SIZE is bytes or has a suffix such as K, MB, GiB")
     flags.add_argument("--memory-model", choices=MEMORY_MODELS, default="hbm", action=Once,
@@ -83,13 +88,13 @@ def add_log_flags(parser):
     flags.add_argument("--log-file", metavar="FILE", type=path, action=Once, help="write the records there as well")
 
 
-def revision(parser, args):
-    """`--isa`, else `$PLENA_ISA`, else base; a variable that names no revision is a usage error."""
+def revision(args):
+    """`--isa`, else `$PLENA_ISA`, else base; a variable that names no revision is a `UsageError`."""
     if args.isa:
         return args.isa
     named = os.environ.get(ISA_VARIABLE)
     if named and named not in REVISIONS:
-        parser.error(f"${ISA_VARIABLE}: found {named!r}, expected {' or '.join(REVISIONS)}")
+        raise UsageError(f"${ISA_VARIABLE}: found {named!r}, expected {' or '.join(REVISIONS)}")
     return named or "base"
 
 

@@ -1,0 +1,28 @@
+"""Disassemble machine words to text that assembles to the same words.
+
+A word that no instruction line produces is written as .word 0xXXXXXXXX.
+"""
+
+import sys
+
+from . import flags
+
+
+def configure(parser):
+    parser.add_argument("program", metavar="FILE.mem", help="whitespace-separated hexadecimal words")
+    parser.add_argument("-o", "--output", metavar="FILE.asm", help="file for the text (default: standard output)")
+    flags.add_isa_flag(parser)
+
+
+def run(args):
+    from ..assembler import disassemble
+    from ..files import write_whole
+    from ..program import read_words
+
+    revision = flags.revision(args)
+    text = "".join(f"{line}\n" for line in disassemble(read_words(args.program), revision))
+    if args.output:
+        write_whole(args.output, text.encode(), "assembly")
+    else:
+        sys.stdout.write(text)
+    return 0
