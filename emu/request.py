@@ -41,7 +41,7 @@ class RunRequest:
     board, dram : str or None
         Names of a board and of a DRAM part.
     progress : callable or None
-        Called between slices with (pc, instructions executed, simulated picoseconds).
+        Called between slices with (pc, words of the program, instructions executed, simulated picoseconds).
     started_at : float or None
         `time.perf_counter()` when the process began to work on this request; start-up time counts from there.
     """
@@ -67,5 +67,5 @@ class RunRequest:
     trace: bool = False
     board: str | None = None
     dram: str | None = None
-    progress: Callable[[int, int, int], None] | None = None
+    progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None

@@ -1,0 +1,190 @@
+"""Run a program and show what it did.
+
+Give a build directory of a testbench, or --opcode, --hbm and --fpsram; a flag beats the file of the
+directory. Dumps go to the build directory (else to the working directory) unless --dump-dir says otherwise.
+
+exit status: 0 success, 2 usage error, 3 stopped by --max-instructions (no dumps), 101 any other error,
+130 interrupted
+"""
+
+import os
+import sys
+
+from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, EmuError, UsageError
+from ..logs import RUNNER, Log
+from ..sizes import parse_count
+from . import flags
+
+# Warnings only, in plain words; the topology line is for testbenches.
+QUIET_LEVELS = f"warn,{RUNNER}=error"
+
+
+class BuildFile:
+    """A file of a build directory (§5.6) and the flag it stands for."""
+
+    def __init__(self, flag, name, required):
+        self.flag = flag
+        self.name = name
+        self.required = required
+
+
+BUILD_FILES = (
+    BuildFile("opcode", "generated_machine_code.mem", True),
+    BuildFile("hbm", "hbm_for_behave_sim.bin", True),
+    BuildFile("fpsram", "fp_sram.bin", True),
+    BuildFile("intsram", "int_sram.bin", False),
+    BuildFile("vram", "vram_preload.bin", False),
+    BuildFile("settings", "plena_settings.toml", False),
+    BuildFile("weight_manifest", "weight_manifest.json", False),
+)
+
+
+def configure(parser):
+    parser.add_argument("build_dir", metavar="BUILD_DIR", nargs="?", help="build directory of a testbench")
+    flags.add_file_flags(parser, required=False)
+    flags.add_model_flags(parser)
+    group = parser.add_argument_group("run")
+    group.add_argument("--max-instructions", metavar="N", type=flags.typed(_positive), action=flags.Once,
+                       help="stop after N executed instructions, with status 3 and without dumps")
+    group.add_argument("--timing-only", action="store_true", help="leave out the data: latency and counts, no dumps")
+    where = group.add_mutually_exclusive_group()
+    where.add_argument("--dump-dir", metavar="DIR", type=flags.path, action=flags.Once, help="directory for the dumps")
+    where.add_argument("--no-dumps", action="store_true", help="write no dumps")
+    group.add_argument("--dump-hbm", action="store_true", help="write hbm_dump.bin as well (model hbm)")
+    group.add_argument("--json", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="write every figure as JSON; - is standard output, in place of the tables")
+    group.add_argument("--quiet", action="store_true", help="no tables and no progress bar")
+    flags.add_log_flags(parser)
+
+
+def _positive(text):
+    number = parse_count(text)
+    if number == 0:
+        raise UsageError(f"number {text!r}: expected at least 1")
+    return number
+
+
+def run(args):
+    request = make_request(args)
+    log = make_log(args)
+    try:
+        return _execute(args, request, log)
+    finally:
+        log.close()
+
+
+def make_request(args):
+    """`RunRequest` of the flags and, below them, the files of the build directory."""
+    if args.build_dir is not None:
+        _take_build_files(args)
+    missing = [f"--{name}" for name in ("opcode", "hbm", "fpsram") if getattr(args, name) is None]
+    if missing:
+        raise UsageError(f"expected BUILD_DIR or {', '.join(missing)}")
+    dump_dir = args.dump_dir or args.build_dir or "."
+    return flags.request(
+        args,
+        flags.revision(args),
+        dump_dir=None if args.no_dumps or args.timing_only else dump_dir,
+        dump_hbm=args.dump_hbm,
+        max_instructions=args.max_instructions,
+        timing_only=args.timing_only,
+    )
+
+
+def _take_build_files(args):
+    directory = args.build_dir
+    if not os.path.isdir(directory):
+        raise EmuError(f"build directory {directory}: {'not a directory' if os.path.exists(directory) else 'not found'}")
+    for file in BUILD_FILES:
+        path = os.path.join(directory, file.name)
+        if getattr(args, file.flag) is not None:
+            continue
+        if os.path.lexists(path):
+            setattr(args, file.flag, path)
+        elif file.required:
+            raise EmuError(f"build directory {directory}: {file.name} not found, expected there or as --{file.flag}")
+    size_file = os.path.join(directory, "hbm_size.txt")
+    if args.hbm_size is None and os.path.lexists(size_file):
+        args.hbm_size = read_hbm_size(size_file)
+
+
+def read_hbm_size(path):
+    """Bytes that an `hbm_size.txt` names; raises `EmuError` when it holds no positive integer."""
+    try:
+        with open(path, encoding="ascii", errors="backslashreplace") as file:
+            text = file.read(100).strip()
+        size = parse_count(text)
+    except OSError as error:
+        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
+    except UsageError:
+        size = 0
+    if size == 0:
+        raise EmuError(f"{path}: found {text[:40]!r}, expected an HBM size in bytes, a positive integer")
+    return size
+
+
+def make_log(args):
+    """Records as the drop-in writes them where a level was asked for, else plain warnings."""
+    rust_log = os.environ.get("RUST_LOG")
+    if args.log_level or rust_log:
+        return Log(args.log_level, rust_log, args.log_file)
+    return Log(QUIET_LEVELS, None, args.log_file, plain=True)
+
+
+def _execute(args, request, log):
+    from ..records import final_records
+    from ..run import execute
+
+    request.trace = log.asked_for_debug
+    if sys.stderr.isatty() and not args.quiet and not request.trace:
+        with progress_bar() as request.progress:
+            result = execute(request, log)
+    else:
+        result = execute(request, log)
+    final_records(log, result)
+    _report(args, result)
+    for line in result.dump_errors:
+        print(f"plena-emu run: error: {line}", file=sys.stderr)
+    if result.dump_errors:
+        return EXIT_ERROR
+    return EXIT_MAX_INSTRUCTIONS if result.stopped_by_max_instructions else EXIT_OK
+
+
+def _report(args, result):
+    if args.json == "-":
+        sys.stdout.write(result.to_json().decode())
+        return
+    if not args.quiet:
+        from ..report.summary import print_summary
+
+        print_summary(result, sys.stdout)
+    if args.json:
+        from ..files import write_whole
+
+        write_whole(args.json, result.to_json(), "JSON record")
+
+
+class progress_bar:
+    """Context whose value is the progress callback of a request, drawing on standard error.
+
+    Loops move the pc back, so the bar shows the furthest word reached.
+    """
+
+    def __enter__(self):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"), TimeElapsedColumn())
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task("loading", total=None)
+        self.furthest = 0
+        self.bar.start()
+        return self._show
+
+    def _show(self, pc, words, executed, picoseconds):
+        self.furthest = max(self.furthest, pc)
+        text = f"pc {pc:,}  {executed:,} instructions  {picoseconds / 1e6:,.1f} µs simulated"
+        self.bar.update(self.task, total=words, completed=self.furthest, description=text)
+
+    def __exit__(self, *failure):
+        self.bar.stop()

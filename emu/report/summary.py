@@ -1,0 +1,88 @@
+"""The summary `plena-emu run` prints: one table a question (spec §5.6 names the inputs)."""
+
+from rich.console import Console
+from rich.table import Table
+
+from ..result import RunResult, nanoseconds, scientific
+
+_MOST_EXECUTED = 12
+
+
+def print_summary(result: RunResult, stream) -> None:
+    """Write the tables for `result` to the text `stream`."""
+    console = Console(file=stream, highlight=False)
+    for table in (_inputs(result), _simulated(result), _instructions(result), _host(result)):
+        console.print(table)
+
+
+def _two_columns(title, rows):
+    """A table of names and values; rows whose value is None are left out."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        if value is not None:
+            table.add_row(name, str(value))
+    return table
+
+
+def _inputs(result):
+    g = result.geometry
+    model = result.model if result.regime in (None, result.model) else f"{result.model} ({result.regime})"
+    return _two_columns("Machine", (
+        ("program", f"{result.program.path}, {result.program.words:,} words, isa {result.isa}"),
+        ("settings", _with_origin(result.sources.settings, result.sources.settings_origin)),
+        ("geometry", f"MLEN {g.mlen}  VLEN {g.vlen}  HLEN {g.hlen}  BLEN {g.blen}  broadcast {g.broadcast}"),
+        ("memory model", model),
+        ("weight manifest", result.sources.weight_manifest),
+        ("HBM", f"{g.hbm_size:,} bytes"),
+    ))
+
+
+def _with_origin(source, origin):
+    return source if origin == source else f"{source} ({origin})"
+
+
+def _simulated(result):
+    def share(part):
+        return f"{part:,} ps" + (f" ({100 * part / result.end_ps:.1f} %)" if result.end_ps else "")
+
+    dropped = result.dropped
+    return _two_columns("Simulated", (
+        ("latency", f"{nanoseconds(result.latency_ps)} ns = {result.cycles:,.3f} cycles"),
+        ("compute", share(result.compute_ps)),
+        ("memory", share(result.memory_ps)),
+        ("bytes read", f"{result.bytes_read:,}"),
+        ("bytes written", f"{result.bytes_written:,}"),
+        ("utilization", f"{scientific(result.utilization_bytes_per_s)} bytes/s"),
+        ("model", result.model_line),
+        ("vector rows dropped", f"{dropped.vector_rows:,}" if dropped.vector_rows else None),
+        ("bytes read outside HBM", f"{dropped.hbm_bytes_read_outside:,}" if dropped.hbm_bytes_read_outside else None),
+        ("stopped", "by --max-instructions, before the program ended" if result.stopped_by_max_instructions else None),
+    ))
+
+
+def _instructions(result):
+    table = Table(title=f"Instructions: {result.instructions:,}", title_justify="left", title_style="bold", box=None,
+                  pad_edge=False, header_style="dim")
+    table.add_column("opcode")
+    table.add_column("executed", justify="right")
+    table.add_column("%", justify="right")
+    ranked = sorted(result.instruction_counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    ranked = [(name, count) for name, count in ranked if count]
+    for name, count in ranked[:_MOST_EXECUTED]:
+        table.add_row(name, f"{count:,}", f"{100 * count / result.instructions:.1f}")
+    rest = ranked[_MOST_EXECUTED:]
+    if rest:
+        count = sum(count for _, count in rest)
+        table.add_row(f"{len(rest)} others", f"{count:,}", f"{100 * count / result.instructions:.1f}")
+    return table
+
+
+def _host(result):
+    wall = result.wall
+    parts = (("start-up", wall.startup_s), ("load", wall.load_s), ("simulate", wall.simulate_s), ("dump", wall.dump_s))
+    rows = [("wall", "  ".join(f"{name} {seconds:.3f} s" for name, seconds in parts)),
+            ("speed", f"{result.instructions_per_s:,.0f} instructions/s")]
+    rows += [("dump", f"{dump.path} ({dump.bytes:,} bytes)") for dump in result.dumps]
+    return _two_columns("Host", rows)
