@@ -4,7 +4,6 @@ import copy
 import json
 import pathlib
 import re
-import tarfile
 
 import pytest
 import yaml
@@ -15,7 +14,7 @@ from plena_emu.errors import EmuError, UsageError
 from plena_emu.settings import load_settings
 
 FOLDER = pathlib.Path(loader.__file__).parent
-GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "shared" / "golden" / "programs"
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "manifests"  # settings of golden programs
 GIB = 2**30
 
 BF16 = {"format": "Plain", "DATA_TYPE": {"type": "Fp", "sign": True, "exponent": 8, "mantissa": 7}}
@@ -121,23 +120,12 @@ SETTINGS_UNIT = {
 }
 
 
-def golden_settings(name, tmp_path):
-    archive = GOLDEN / f"{name}.tar.xz"
-    if not archive.exists():
-        pytest.skip(f"golden program {archive} is not there")
-    with tarfile.open(archive) as tar:
-        member = next(m for m in tar.getmembers() if m.name.endswith("plena_settings.toml"))
-        path = tmp_path / "plena_settings.toml"
-        path.write_bytes(tar.extractfile(member).read())
-    return load_settings(path)
-
-
 @pytest.mark.parametrize("program, board", [
     ("base_clm60m_dec_L1_m256b64_a7", "custom_a7"), ("base_clm60m_dec_L1_m64b16_a7", "custom_a7"),
     ("base_clm60m_dec_L4_m64b16", "v80"),  # stock settings: the DesignWare column
 ])
-def test_golden_settings_have_the_latencies_of_the_board(program, board, tmp_path):
-    settings = golden_settings(program, tmp_path)
+def test_golden_settings_have_the_latencies_of_the_board(program, board):
+    settings = load_settings(GOLDEN / program / "plena_settings.toml")
     latency = load_board(board).latency
     assert bool(settings.dc_en) == latency.dc_lib_en
     assert {name: getattr(settings.latency, name) for name in SETTINGS_UNIT} == {

@@ -15,6 +15,7 @@ COMMANDS = {
     "asm": "assemble text to machine words",
     "disasm": "disassemble machine words to text",
     "boards": "list the boards or show one",
+    "board-settings": "write a settings file for a board",
     "doctor": "show versions and the compile cache, and warm it",
 }
 
@@ -27,7 +28,7 @@ def build_parser(argv):
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
-        module = importlib.import_module(f"{__package__}.{name}") if name == wanted else None
+        module = importlib.import_module(f"{__package__}.{name.replace('-', '_')}") if name == wanted else None
         sub = commands.add_parser(name, help=summary, description=getattr(module, "__doc__", None) or summary,
                                   formatter_class=argparse.RawDescriptionHelpFormatter)
         if module is not None:

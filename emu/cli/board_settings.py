@@ -1,0 +1,42 @@
+"""Write a settings file for a board: latencies and DC_EN from the board, layout and comments kept.
+
+  plena-emu board-settings plena_settings.toml --board custom_a7 -o build/plena_settings.toml
+
+Without -o the text goes to standard output. Geometry flags are for builds that are yet to be compiled:
+HBM_M_Prefetch_Amount and HBM_WIDTH follow MLEN, the vector amounts follow BLEN, and all of them are
+written to BEHAVIOR.CONFIG as well.
+"""
+
+GEOMETRY_FLAGS = ("mlen", "vlen", "blen", "hlen", "broadcast-amount")
+
+
+def configure(parser):
+    """Arguments of the command."""
+    parser.add_argument("base", metavar="SETTINGS", help="the settings file to start from")
+    parser.add_argument("--board", required=True, metavar="NAME", help="a board that ships, or the path of a board file")
+    parser.add_argument("--latency-profile", metavar="NAME", help="lay a latency profile over the board")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write (default: standard output)")
+    for flag in GEOMETRY_FLAGS:
+        key = flag.upper().replace("-", "_")
+        parser.add_argument(f"--{flag}", type=int, metavar="N", dest=key, help=f"set {key}")
+
+
+def run(args):
+    """Write the settings; 0."""
+    import sys
+
+    from ..board_settings import GEOMETRY_KEYS, apply_board_with_changes, read_settings_text
+    from ..boards import load_board
+    from ..files import write_whole
+
+    board = load_board(args.board, args.latency_profile)
+    geometry = {key: getattr(args, key) for key in GEOMETRY_KEYS if getattr(args, key) is not None}
+    text, changes = apply_board_with_changes(read_settings_text(args.base), board, geometry, args.base)
+    if args.output is None:
+        sys.stdout.write(text)
+        return 0
+    write_whole(args.output, text.encode(), "settings")
+    print(f"Wrote {args.output}: {args.base} with board {board.name}, {len(changes)} values changed")
+    for change in changes:
+        print(f"  {change.key}: {'nothing' if change.before is None else change.before} -> {change.after}")
+    return 0
