@@ -1,0 +1,169 @@
+"""Board-DDR timing as a library: the memory of §3.5 on its own, its channel presets, and `NaiveTiming`.
+
+The emulator itself uses one channel behind a memory model (`plena_emu.memory`).
+"""
+
+import numpy as np
+
+from .errors import EmuError
+from .kernels import ddr as at
+
+RANKS_BANKS = 16
+REVISIONS = ("base", "moe")
+
+
+def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
+    """Geometry of a memory with `channels` channels (§3.5, last paragraph): int64[GEO_WIDTH].
+
+    `base` widens one set of semaphores and banks: log2(channels) more bank bits, as many row bits fewer. The later
+    revision has semaphores and banks a channel, which the lowest block bits select, then bank and row bits; with one
+    channel both are the memory of the emulator.
+
+    Raises
+    ------
+    EmuError
+        `channels` is not a power of two from 1 to 65536, or the revision is unknown.
+    """
+    if channels < 1 or channels > 1 << 16 or channels & (channels - 1):
+        raise EmuError(f"DDR preset: found {channels} channels, expected a power of two from 1 to 65536")
+    if revision not in REVISIONS:
+        raise EmuError(f"DDR preset: found revision {revision!r}, expected one of {', '.join(REVISIONS)}")
+    geo = np.zeros(at.GEO_WIDTH, dtype=np.int64)
+    extra = channels.bit_length() - 1
+    separate = revision == "moe"
+    geo[at.GEO_CHANNEL_MASK] = channels - 1 if separate else 0
+    geo[at.GEO_BANKS] = RANKS_BANKS if separate else RANKS_BANKS * channels
+    geo[at.GEO_BANK_MASK] = geo[at.GEO_BANKS] - 1
+    geo[at.GEO_READ_SHIFT] = 6 + extra if separate else 6
+    geo[at.GEO_WRITE_SHIFT] = 10 + extra if separate else 10
+    geo[at.GEO_ROW_SHIFT] = 14 + extra
+    geo[at.GEO_ROW_MASK] = 0xFFFF if separate else 0xFFFF >> extra
+    geo[at.GEO_RD] = 16 if separate else 16 * channels
+    geo[at.GEO_CMD] = 1 if separate else channels
+    return geo
+
+
+def new_ddr(reads: int, geo: np.ndarray | None = None) -> at.Ddr:
+    """Idle memory whose largest batch is `reads`; `EmuError` when the host's memory does not hold its queues."""
+    geo = preset() if geo is None else geo
+    try:
+        return _new_ddr(max(reads, 1), geo)
+    except (MemoryError, ValueError):
+        raise EmuError(f"DDR: no memory for the queues of {reads} reads in one batch") from None
+
+
+def _new_ddr(reads, geo):
+    channels = int(geo[at.GEO_CHANNEL_MASK]) + 1
+    banks = channels * int(geo[at.GEO_BANKS])
+    flying = channels * int(geo[at.GEO_RD])
+    timers = _power_of_two(flying + banks + 1)
+    sems = channels * at.SEMS + 1
+
+    def zeros(*shape):
+        return np.zeros(shape, dtype=np.int64)
+
+    return at.Ddr(
+        geo=geo,
+        reg=zeros(at.REG_WIDTH),
+        bank_due=zeros(banks),
+        bank_turn=zeros(banks),
+        bank_idle=zeros(banks),
+        bank_waiting=zeros(banks),
+        bank_queue=zeros(banks, int(geo[at.GEO_RD])),
+        sem=zeros(sems, 3),
+        sem_queue=zeros(sems, reads),
+        stage=zeros(reads),
+        bank=zeros(reads),
+        row=zeros(reads),
+        port=zeros(reads),
+        inner=zeros(_power_of_two(reads)),
+        ready=zeros(4 * timers),
+        ring_ends=zeros(4, 2),
+        ring_due=zeros(4, timers),
+        ring_do=zeros(4, timers),
+        wait_due=zeros(reads + 1),
+        wait_read=zeros(reads + 1),
+    )
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
+
+
+class DdrTiming:
+    """One DDR memory: batches of concurrent reads and read-modify-write stores, one after the other.
+
+    Attributes
+    ----------
+    now_ps : int
+        Completion of the last operation.
+    last_ps : int
+        The last event so far, pending precharges included (§3.1).
+    """
+
+    def __init__(self, channels: int = 1, revision: str = "base"):
+        self._geo = preset(channels, revision)
+        self._ddr = new_ddr(1, self._geo)
+        self.now_ps = 0
+
+    @property
+    def last_ps(self) -> int:
+        return max(self.now_ps, int(self._ddr.reg[at.LAST]))
+
+    def idle(self, picoseconds: int) -> None:
+        """Let time pass."""
+        self.now_ps += picoseconds
+
+    def read(self, addresses, waits=None, links=None) -> int:
+        """Issue these reads (byte addresses) at once; returns and moves on to the completion of the last, in ps.
+
+        `waits` (whole nanoseconds, in ps) delay single reads; reads with a link of 1 share the host link.
+        """
+        return self._run(at.ddr_batch, addresses, waits, links)
+
+    def store(self, addresses) -> int:
+        """Read, then write, each address in turn; returns and moves on to the completion of the last, in ps."""
+        return self._run(at.ddr_store, addresses, None, None)
+
+    def _run(self, operation, addresses, waits, links):
+        addr, wait, link = (_column(values, len(addresses)) for values in (addresses, waits, links))
+        if len(addr) > len(self._ddr.stage):
+            self._grow(len(addr))
+        done = operation(self._ddr, addr, wait, link, len(addr), self.now_ps)
+        if done == at.OVERFLOW:
+            raise EmuError(f"DDR: simulated time passes {at.TIME_LIMIT} ps")
+        self.now_ps = int(done)
+        return self.now_ps
+
+    def _grow(self, reads):
+        old = self._ddr
+        self._ddr = new_ddr(reads, self._geo)._replace(bank_due=old.bank_due, bank_turn=old.bank_turn)
+        self._ddr.reg[at.LAST] = old.reg[at.LAST]
+
+
+def _column(values, length):
+    """int64 array of u64 values, zeros for None."""
+    if values is None:
+        return np.zeros(length, dtype=np.int64)
+    return np.array(values, dtype=np.uint64).view(np.int64)
+
+
+class NaiveTiming:
+    """`NaiveTiming` of §3.5: a command slot, CAS and a data bus, no banks; a single access takes 17493 ps.
+
+    Reads and writes are alike, so a batch takes (17 + 4 n) tCK.
+    """
+
+    def __init__(self):
+        self.now_ps = 0
+
+    def read(self, addresses) -> int:
+        """Issue these accesses at once; returns and moves on to the completion of the last, in ps."""
+        command = bus = self.now_ps
+        for _ in addresses:
+            command += at.TCK
+            bus = max(bus, command + at.CAS) + at.BURST
+        self.now_ps = bus
+        return bus
+
+    write = read
