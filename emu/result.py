@@ -113,7 +113,7 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 def utilization(bytes_read: int, bytes_written: int, end_ps: int) -> float:
     """Bytes a second over the run (§3.10); 0 for a run that ends at time 0."""
-    return (bytes_read + bytes_written) / (end_ps * 1e-12) if end_ps else 0.0
+    return (bytes_read + bytes_written) / (end_ps / 1e12) if end_ps else 0.0
 
 
 def scientific(value: float) -> str:
