@@ -51,11 +51,11 @@ def row_sum(values, first, n, part):
 
 @kernel
 def row_max(values, first, n):
-    """Maximum of `values[first : first + n]`; a NaN wins."""
+    """Maximum of `values[first : first + n]`; a NaN wins, and of equal values (zeros of both signs) the last."""
     best = values[first]
     for i in range(first + 1, first + n):
         x = values[i]
-        if x > best or x != x:
+        if x >= best or x != x:
             best = x
         if best != best:
             return best
