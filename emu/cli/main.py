@@ -15,6 +15,7 @@ COMMANDS = {
     "asm": "assemble text to machine words",
     "disasm": "disassemble machine words to text",
     "boards": "list the boards or show one",
+    "manifest": "write the weight manifest of a build directory",
     "board-settings": "write a settings file for a board",
     "doctor": "show versions and the compile cache, and warm it",
 }

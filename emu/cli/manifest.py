@@ -1,0 +1,53 @@
+"""Write the weight manifest of a build directory from its address and size tables.
+
+  plena-emu manifest BUILD --board custom_a7
+
+BUILD holds hbm_addrs.json, and hbm_sizes.json and tensor_layouts.json where they exist. The report says where
+each size came from, what was cut or dropped, and which regime the model falls into at the board's capacity.
+"""
+
+from ..sizes import parse_count, parse_size
+from .flags import Once, path, typed
+
+
+def configure(parser):
+    """Arguments of the command."""
+    parser.add_argument("build_dir", metavar="BUILD", type=path, help="build directory of a testbench")
+    parser.add_argument("--board", required=True, metavar="NAME", action=Once,
+                        help="a board that ships, or the path of a board file")
+    parser.add_argument("--ddr-capacity", metavar="SIZE", type=typed(parse_size), action=Once,
+                        help="DDR capacity for the manifest (default: the board's)")
+    parser.add_argument("--total-layers", metavar="N", type=typed(positive), action=Once,
+                        help="project the footprint to N layers")
+    parser.add_argument("-o", "--output", metavar="FILE", type=path, action=Once,
+                        help="where to write (default: BUILD/weight_manifest.json)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def positive(text):
+    """A count of at least 1."""
+    from ..errors import UsageError
+
+    number = parse_count(text)
+    if number == 0:
+        raise UsageError(f"number {text!r}: expected at least 1")
+    return number
+
+
+def run(args):
+    """Write the manifest and print the report; 0."""
+    import msgspec
+
+    from ..boards import load_board
+    from ..files import write_whole
+    from ..manifests.generate import generate, manifest_json, report_text
+
+    board = load_board(args.board)
+    manifest, report = generate(args.build_dir, board, args.ddr_capacity, args.total_layers)
+    target = args.output or manifest.source
+    write_whole(target, manifest_json(manifest).encode(), "weight manifest")
+    if args.json:
+        print(msgspec.json.format(msgspec.json.encode({"manifest": target, **msgspec.to_builtins(report)})).decode())
+    else:
+        print(report_text(report, target))
+    return 0

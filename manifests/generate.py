@@ -1,0 +1,251 @@
+"""The weight-manifest generator: address and size tables of a build -> manifest and report (spec §6.3)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from plena_emu.errors import EmuError
+
+from .footprint import choose_regime, footprint, layer_ids, project
+from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
+
+if TYPE_CHECKING:
+    from plena_emu.boards.schema import Board
+
+MANIFEST_NAME = "weight_manifest.json"
+SIZE_SOURCES = ("hbm_sizes", "tensor_layouts", "address-delta")
+
+_KV = re.compile(r"(^|_)[KV]_stored_")
+_WEIGHT_PREFIXES = ("W_", "V_W_", "V_B_", "V_LN1_", "V_LN2_", "V_POST_LN_")
+_WEIGHT_NAMES = ("V_PATCH_W", "V_PATCH_BIAS_POS", "V_CONNECTOR_W", "V_CONNECTOR_B")
+
+
+class FootprintReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes by kind, and the regime `auto` chooses for them at the report's capacity."""
+
+    layers: int
+    weight: int
+    kv: int
+    activation: int
+    total: int
+    regime: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the generator did: sizes in bytes, counts in regions."""
+
+    board: str
+    ddr_capacity_bytes: int
+    regions: dict[str, int]
+    sizes_from: dict[str, int]
+    warnings: list[str]
+    this_build: FootprintReport
+    projected: FootprintReport | None = None
+
+
+def kind_of(name: str) -> str:
+    """Kind of the region of a tensor (§6.3)."""
+    if _KV.search(name):
+        return "kv"
+    return "weight" if name.startswith(_WEIGHT_PREFIXES) or name in _WEIGHT_NAMES else "activation"
+
+
+def layer_of(name: str) -> int:
+    """Layer of a tensor: the first integer of its name that is no head or sub-layer number, else 0 (§6.3)."""
+    name = re.sub(r"_h[0-9]+$", "", name)
+    name = re.sub(r"(fc|ln)[12]", r"\1", name, flags=re.IGNORECASE)
+    digits = re.search(r"[0-9]+", name)
+    # Twenty digits are beyond any layer id, and int() never sees thousands of them.
+    return int(digits[0].lstrip("0")[:20] or "0") if digits else 0
+
+
+def generate(
+    build_dir: str | os.PathLike, board: Board, ddr_capacity: int | None = None, total_layers: int | None = None
+) -> tuple[Manifest, Report]:
+    """Manifest of a build directory and the report of how it came about; writes nothing.
+
+    Parameters
+    ----------
+    build_dir
+        Directory with `hbm_addrs.json`, and `hbm_sizes.json` and `tensor_layouts.json` where they exist.
+    board : Board
+        Its DDR capacity goes into the manifest unless `ddr_capacity` (bytes) is given.
+    total_layers
+        Project the footprint to so many layers, at least 1.
+
+    Raises
+    ------
+    EmuError
+        A table is missing, malformed, or holds numbers that no manifest can: one line with file and name.
+    """
+    addresses = _read_table(build_dir, "hbm_addrs.json", required=True)
+    sizes = _read_table(build_dir, "hbm_sizes.json")
+    layouts = _read_table(build_dir, "tensor_layouts.json")
+    regions, sizes_from, warnings = make_regions(addresses, sizes, layouts, os.path.join(build_dir, "hbm_addrs.json"))
+    capacity = board.ddr_capacity_bytes if ddr_capacity is None else ddr_capacity
+    ceiling = min((region.offset for region in regions if region.kind == "weight"), default=0)
+    source = os.path.join(build_dir, MANIFEST_NAME)
+    manifest = Manifest(ceiling, tuple(regions), capacity, source)
+    layers = len(layer_ids(regions))
+    here = footprint(regions)
+    report = Report(
+        board=board.name,
+        ddr_capacity_bytes=capacity,
+        regions={kind: sum(region.kind == kind for region in regions) for kind in KINDS},
+        sizes_from=sizes_from,
+        warnings=warnings,
+        this_build=_footprint_report(here, layers, capacity),
+        projected=None if total_layers is None
+        else _footprint_report(project(here, layers, total_layers), total_layers, capacity),
+    )
+    return manifest, report
+
+
+def make_regions(
+    addresses: dict, sizes: dict, layouts: dict, source: str = "hbm_addrs.json"
+) -> tuple[list[Region], dict[str, int], list[str]]:
+    """Regions sorted by offset and disjoint, how many sizes came from each source, and the warnings."""
+    warnings = []
+    for name, offset in addresses.items():
+        if not _is_int(offset):
+            warnings.append(f"{_shown(name)}: offset {_shown(offset)} is no integer: dropped")
+        elif not 0 <= offset <= U64_MAX:
+            raise EmuError(f"{source}: {_shown(name)}: found offset {_shown(offset)}, expected 0 to 2^64 - 1")
+    placed = sorted((item for item in addresses.items() if _is_int(item[1])), key=lambda item: item[1])
+    sizes_from = dict.fromkeys(SIZE_SOURCES, 0)
+    sized = []
+    for at, (name, offset) in enumerate(placed):
+        delta = placed[at + 1][1] - offset if at + 1 < len(placed) else 0
+        size, origin = _size_of(name, sizes, layouts, delta)
+        if size is None:
+            warnings.append(f"{_shown(name)}: no size in any table: dropped, bytes from {offset} on are not covered")
+            continue
+        if offset + size > U64_MAX + 1:
+            raise EmuError(f"{source}: {_shown(name)}: offset {offset} and its size from {origin} reach beyond 2^64")
+        sizes_from[origin] += 1
+        sized.append((name, offset, size))
+    regions = []
+    for at, (name, offset, size) in enumerate(sized):
+        if at + 1 < len(sized) and offset + size > sized[at + 1][1]:
+            after, room = sized[at + 1][0], sized[at + 1][1] - offset
+            left = f"cut to {room} bytes" if room else "nothing is left of it, dropped"
+            warnings.append(f"{_shown(name)}: reaches {size - room} bytes past the start of {_shown(after)}: {left}")
+            size = room
+        if size:
+            regions.append(_region(name, offset, size, source))
+    return regions, sizes_from, warnings
+
+
+def manifest_json(manifest: Manifest) -> str:
+    """JSON text of a manifest, in the layout of §3.6."""
+    data = {
+        "activation_ceiling": manifest.activation_ceiling,
+        "regions": [
+            {"layer_id": region.layer_id, "offset": region.offset, "size": region.size, "kind": region.kind}
+            for region in manifest.regions
+        ],
+    }
+    if manifest.ddr_capacity_bytes is not None:
+        data["ddr_capacity_bytes"] = manifest.ddr_capacity_bytes
+    return json.dumps(data, indent=2)
+
+
+def report_text(report: Report, path: str) -> str:
+    """The report for people; `path` is where the manifest was written."""
+    capacity = mib(report.ddr_capacity_bytes)
+    kinds = ", ".join(f"{report.regions[kind]} {kind}" for kind in KINDS)
+    origins = ", ".join(f"{report.sizes_from[source]} from {source}" for source in SIZE_SOURCES)
+    lines = [
+        f"Wrote {path}",
+        f"  board:    {report.board}  (DDR capacity {capacity})",
+        f"  regions:  {sum(report.regions.values())}  ({kinds})",
+        f"  sizes:    {origins}",
+        *(f"  warning:  {warning}" for warning in report.warnings),
+        *_footprint_lines(report.this_build, "this build", "", capacity),
+    ]
+    if report.projected:
+        lines += _footprint_lines(report.projected, f"{report.projected.layers} layers", ", a floor", capacity)
+    return "\n".join(lines)
+
+
+def mib(count: int) -> str:
+    """Bytes as MiB with two decimals."""
+    return f"{count / 2**20:.2f} MiB"
+
+
+def _footprint_lines(found, label, note, capacity):
+    parts = " | ".join(f"{kind} {mib(getattr(found, kind))}" for kind in (*KINDS, "total"))
+    return [f"  footprint ({label}{note}): {parts}", f"  regime @ {capacity} ({label}): {found.regime}"]
+
+
+def _footprint_report(found, layers, capacity):
+    return FootprintReport(
+        layers=layers, weight=found.weight, kv=found.kv, activation=found.activation, total=found.total,
+        regime=choose_regime(found, capacity),
+    )
+
+
+def _size_of(name, sizes, layouts, delta):
+    """(bytes, source) by the first source that gives a positive integer, else (None, None)."""
+    if _is_int(sizes.get(name)) and sizes[name] > 0:
+        return sizes[name], "hbm_sizes"
+    layout = layouts.get(name)
+    shape = layout.get("storage_shape") if isinstance(layout, dict) else None
+    if isinstance(shape, list) and shape and all(_is_int(edge) and edge > 0 for edge in shape):
+        # One scale byte for eight element bytes: 1.125 bytes an element.
+        return math.prod(shape) * 9 // 8, "tensor_layouts"
+    return (delta, "address-delta") if delta > 0 else (None, None)
+
+
+def _region(name, offset, size, source):
+    layer = layer_of(name)
+    if layer > U32_MAX:
+        raise EmuError(f"{source}: {_shown(name)}: found layer {_shown(layer)}, expected at most 2^32 - 1")
+    return Region(layer, offset, size, kind_of(name))
+
+
+def _is_int(value):
+    return type(value) is int
+
+
+def _shown(value):
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _read_table(build_dir, name, required=False):
+    """JSON object of a file of the build; {} where an optional one is missing."""
+    path = os.path.join(build_dir, name)
+    if not required and not os.path.lexists(path):
+        return {}
+    try:
+        with open(path, "rb") as file:
+            table = json.loads(file.read().decode("utf-8"), object_pairs_hook=lambda pairs: _unique(pairs, path))
+    except OSError as error:
+        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise EmuError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except json.JSONDecodeError as error:
+        raise EmuError(f"{path}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise EmuError(f"{path}: nested too deeply") from None
+    except ValueError:
+        raise EmuError(f"{path}: a number has too many digits") from None
+    if not isinstance(table, dict):
+        raise EmuError(f"{path}: found {_shown(table)}, expected an object of names")
+    return table
+
+
+def _unique(pairs, path):
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise EmuError(f"{path}: {_shown(twice)}: found twice, expected once")
+    return table
