@@ -184,12 +184,17 @@ def round_significand(s: np.ndarray, revision: str) -> np.ndarray:
     return np.rint(np.floor(4.0 * s) / 4.0)
 
 
+def encode_integer(dtype: DataType, values: np.ndarray) -> np.ndarray:
+    """Integer codes: toward zero, saturating at 32 bits signed, a NaN is 0, then the low bits."""
+    whole = np.trunc(np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=2.0**31, neginf=-(2.0**31)))
+    whole = np.clip(whole, -(2.0**31), 2.0**31 - 1).astype(np.int64)
+    return whole & ((1 << dtype.width) - 1)
+
+
 def encode_mx_element(dtype: DataType, values: np.ndarray, revision: str) -> np.ndarray:
     """Code of every (already scaled) element."""
     if dtype.integer:
-        whole = np.trunc(np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=2.0**31, neginf=-(2.0**31)))
-        whole = np.clip(whole, -(2.0**31), 2.0**31 - 1).astype(np.int64)
-        return whole & ((1 << dtype.width) - 1)
+        return encode_integer(dtype, values)
     bias, m_bits = dtype.bias, dtype.mantissa
     emax = 2**dtype.exponent - 2 - bias
     with np.errstate(all="ignore"):
@@ -218,13 +223,14 @@ def encode_mx(fmt: Format, row: np.ndarray, revision: str) -> tuple[np.ndarray, 
     elements = encode_mx_element(fmt.elem, scaled, revision)
     elements = np.where(peak[:, None] == 0, 0, elements)
     scales = np.where((peak == 0) | (p == -limit), 0, p + limit)
-    return elements.ravel(), scales
+    return elements.ravel(), scales << fmt.scale.mantissa
 
 
 def encode_row(fmt: Format, row: np.ndarray, revision: str) -> tuple[bytes, bytes]:
     """Element bytes and scale bytes of a row as H_STORE_V writes them; no scale bytes for a plain type."""
     if fmt.scale is None:
-        return pack_codes(encode_plain(fmt.elem, row), fmt.elem.bits), b""
+        encode = encode_integer if fmt.elem.integer else encode_plain
+        return pack_codes(encode(fmt.elem, row), fmt.elem.bits), b""
     elements, scales = encode_mx(fmt, row, revision)
     return pack_codes(elements, fmt.elem.bits), pack_codes(scales, fmt.scale.bits)
 

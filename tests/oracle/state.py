@@ -52,7 +52,12 @@ class Settings:
     @classmethod
     def load(cls, path: Path | str, hbm_size: int | None = None) -> "Settings":
         """Read a settings TOML; `hbm_size` overrides HBM_SIZE."""
-        table = tomllib.loads(Path(path).read_text())["TRANSACTIONAL"]
+        return cls.parse(tomllib.loads(Path(path).read_text()), hbm_size)
+
+    @classmethod
+    def parse(cls, document: dict, hbm_size: int | None = None) -> "Settings":
+        """The same from the parsed document."""
+        table = document["TRANSACTIONAL"]
         config = {key: entry["value"] for key, entry in table["CONFIG"].items()}
         formats = {
             key: nm.parse_format(entry) for key, entry in table["PRECISION"].items() if "format" in entry
