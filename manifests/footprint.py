@@ -1,11 +1,13 @@
-"""Footprints of a manifest and the regime they lead to (spec §3.6, §3.9, §6.3)."""
+"""What follows from the regions alone: owner of an address, footprints, regime, transfer times (spec §3.6, §3.9, §6.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .schema import Region
 
 REGIMES = ("resident", "kv-swap", "weight-stream")
+LINE = 64  # bytes of an access
+TOP = 2**64  # end of the address space
 
 
 class Footprint(NamedTuple):
@@ -45,3 +47,42 @@ def project(found: Footprint, layers: int, total_layers: int) -> Footprint:
     to a byte, activations as they are. A floor: activations may grow."""
     weight, kv = (-(-count * total_layers // max(layers, 1)) for count in (found.weight, found.kv))
     return Footprint(weight, kv, found.activation)
+
+
+def transfer_ns(size: int, bandwidth: int) -> int:
+    """Nanoseconds of `size` bytes at `bandwidth` bytes/s, rounded down (§3.6)."""
+    return size * 10**9 // bandwidth
+
+
+def first_regions(regions: Sequence[Region]) -> list[tuple[int, int | None]]:
+    """The address space in ascending pieces: (first address, index of the first region that contains it, or None)."""
+    cuts = sorted({0, *(edge for region in regions for edge in (region.offset, region.end) if edge < TOP)})
+    position = {cut: k for k, cut in enumerate(cuts)}
+    owner: list[int | None] = [None] * len(cuts)
+    # Next piece without an owner, with path halving: every piece is given away once however regions overlap.
+    free = list(range(len(cuts) + 1))
+    for index, region in enumerate(regions):
+        end = position.get(region.end, len(cuts)) if region.size else 0
+        k = _next_free(free, position[region.offset])
+        while k < end:
+            owner[k] = index
+            free[k] = k + 1
+            k = _next_free(free, k)
+    return list(zip(cuts, owner))
+
+
+def _next_free(free, k):
+    while free[k] != k:
+        free[k] = free[free[k]]
+        k = free[k]
+    return k
+
+
+def owned_lines(regions: Sequence[Region]) -> list[int]:
+    """For each region the number of aligned 64-byte blocks whose address belongs to it (§3.6)."""
+    counts = [0] * len(regions)
+    pieces = first_regions(regions)
+    for (start, index), (end, _) in zip(pieces, [*pieces[1:], (TOP, None)]):
+        if index is not None:
+            counts[index] += -(-end // LINE) - -(-start // LINE)
+    return counts

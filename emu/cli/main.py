@@ -16,6 +16,7 @@ COMMANDS = {
     "disasm": "disassemble machine words to text",
     "boards": "list the boards or show one",
     "manifest": "write the weight manifest of a build directory",
+    "plan": "footprint, regime and lower bounds of a model on a board",
     "board-settings": "write a settings file for a board",
     "doctor": "show versions and the compile cache, and warm it",
 }
