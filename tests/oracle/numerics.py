@@ -186,7 +186,8 @@ def round_significand(s: np.ndarray, revision: str) -> np.ndarray:
 
 def encode_integer(dtype: DataType, values: np.ndarray) -> np.ndarray:
     """Integer codes: toward zero, saturating at 32 bits signed, a NaN is 0, then the low bits."""
-    whole = np.trunc(np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=2.0**31, neginf=-(2.0**31)))
+    with np.errstate(invalid="ignore"):
+        whole = np.trunc(np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=2.0**31, neginf=-(2.0**31)))
     whole = np.clip(whole, -(2.0**31), 2.0**31 - 1).astype(np.int64)
     return whole & ((1 << dtype.width) - 1)
 
