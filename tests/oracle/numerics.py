@@ -148,6 +148,16 @@ def to_bf16(value) -> np.float32:
     return round_plain(BF16, np.array([value]))[0]
 
 
+def canonical(dtype: DataType, raw: bytes) -> bytes:
+    """Packed codes of a float type with every NaN made the same: sign and payload are free."""
+    bits = len(raw) * 8 // dtype.bits * dtype.bits
+    codes = unpack_codes(raw, dtype.bits, bits // dtype.bits)
+    top = ((1 << dtype.exponent) - 1) << dtype.mantissa
+    magnitude = codes & ((1 << (dtype.exponent + dtype.mantissa)) - 1)
+    codes[magnitude > top] = top | 1 << (dtype.mantissa - 1)
+    return pack_codes(codes, dtype.bits) + raw[bits // 8 :]
+
+
 def canonical_bf16(raw: bytes) -> bytes:
     """The bytes with every aligned bf16 NaN replaced by 0x7FC0."""
     even = len(raw) // 2 * 2
