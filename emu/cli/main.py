@@ -17,6 +17,7 @@ COMMANDS = {
     "boards": "list the boards or show one",
     "manifest": "write the weight manifest of a build directory",
     "plan": "footprint, regime and lower bounds of a model on a board",
+    "profile": "cycles of a program by opcode, type and loop",
     "board-settings": "write a settings file for a board",
     "doctor": "show versions and the compile cache, and warm it",
 }

@@ -1,0 +1,129 @@
+"""From what the user names (a build directory, machine code, assembly) to its profile (spec §6.4)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from .assembler import assemble
+from .errors import EmuError
+from .profile import Listing, Profile, make_machine, profile
+from .profile_static import read_assembly, read_program, static_counts
+from .program import decode, read_words
+from .settings import Settings, find_settings, load_settings
+
+if TYPE_CHECKING:
+    from .boards.schema import Board
+
+ASSEMBLY = "generated_asm_code.asm"
+MACHINE_CODE = "generated_machine_code.mem"
+SETTINGS = "plena_settings.toml"
+INT_SRAM = "int_sram.bin"
+
+
+class Sources(NamedTuple):
+    """Files of a profile; None where there is none."""
+
+    assembly: str | None
+    words: str | None
+    settings: str | None
+    int_sram: str | None
+
+
+def profile_source(
+    source: str,
+    board: Board,
+    *,
+    revision: str = "base",
+    static: bool = False,
+    settings_path: str | None = None,
+    latencies: str = "board",
+    clock_mhz: float | None = None,
+) -> Profile:
+    """Profile of a build directory, a .asm or a .mem file.
+
+    Parameters
+    ----------
+    board : Board
+        Its clock, transfer cycles and, for `latencies` = "board", latencies.
+    static : bool
+        Multiply by loop counts instead of executing.
+    settings_path : str, optional
+        Settings file; else that beside the program, else the search order of §5.3.
+
+    Raises
+    ------
+    EmuError
+        A file is missing or malformed, or the executed program is illegal.
+    """
+    files = _find(source)
+    settings = _settings(settings_path or files.settings)
+    machine = make_machine(board, settings, latencies, clock_mhz)
+    if static:
+        listing = _static_listing(files, settings, revision)
+        return profile(listing, static_counts(listing), machine, "static")
+    from .profile_executed import executed_counts
+
+    program = decode(_words(files, revision), revision, settings)
+    listing = _with_labels(read_program(program, files.words or files.assembly), files)
+    counts = executed_counts(program, settings, files.int_sram, listing.warnings)
+    return profile(listing, counts, machine, "executed")
+
+
+def _find(source):
+    if not os.path.isdir(source):
+        beside = _there(os.path.dirname(source), SETTINGS)
+        if source.endswith((".asm", ".s")):
+            return Sources(source, None, beside, None)
+        return Sources(None, source, beside, None)
+    files = Sources(*(_there(source, name) for name in (ASSEMBLY, MACHINE_CODE, SETTINGS, INT_SRAM)))
+    if files.assembly is None and files.words is None:
+        raise EmuError(f"{source}: found neither {MACHINE_CODE} nor {ASSEMBLY}, expected one of them")
+    return files
+
+
+def _there(folder, name):
+    path = os.path.join(folder, name)
+    return path if os.path.lexists(path) else None
+
+
+def _settings(path) -> Settings:
+    return load_settings(path, "beside the program") if path else find_settings(None, os.environ)
+
+
+def _read_text(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise EmuError(f"assembly {path}: cannot read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise EmuError(f"assembly {path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def _static_listing(files, settings, revision) -> Listing:
+    """Assembly where there is some: it has the comments."""
+    if files.assembly:
+        return read_assembly(_read_text(files.assembly), files.assembly)
+    return read_program(decode(read_words(files.words), revision, settings), files.words)
+
+
+def _words(files, revision):
+    if files.words:
+        return read_words(files.words)
+    return assemble(_read_text(files.assembly), revision, files.assembly)
+
+
+def _with_labels(listing, files) -> Listing:
+    """Source lines and loop labels from the assembly, if it is that of the words: instruction by instruction."""
+    if files.assembly is None:
+        return listing
+    text = read_assembly(_read_text(files.assembly), files.assembly)
+    same = [entry[:4] for entry in text.entries if entry.mnemonic.startswith("C_LOOP")] == [
+        entry[:4] for entry in listing.entries if entry.mnemonic.startswith("C_LOOP")]
+    mnemonics = [entry.mnemonic for entry in text.entries] == [entry.mnemonic for entry in listing.entries]
+    if not (same and mnemonics):
+        return listing
+    listing.lines, listing.labels = text.lines, text.labels
+    listing.entries = [entry._replace(line=other.line) for entry, other in zip(listing.entries, text.entries)]
+    return listing
