@@ -86,8 +86,6 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
     """SRAMs, accumulators and HBM at reset; memory is used only where it is touched."""
     mlen, vlen, blen, heads = settings.mlen, settings.vlen, settings.blen, settings.broadcast
     rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM")
-    scratch = lazy_zeros(2 * (mlen * mlen + mlen * blen) + max(blen * blen, vlen, 128), np.float32, "scratch")
-    codes = max(int(shapes[:, at.SH_N].max()) * 4, 64)
     pages = (settings.hbm_size + (1 << HBM_PAGE) - 1) >> HBM_PAGE
     return DataState(
         cfg=cfg,
@@ -108,11 +106,9 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
         v_accum=np.zeros(blen, dtype=np.float32),
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
         hbm_touched=lazy_zeros(pages, np.uint8, "HBM page map"),
-        scratch=scratch,
-        scratch_words=scratch.view(np.uint32),
+        work=lazy_zeros(2 * mlen * mlen + max(mlen, blen * blen, vlen, 128), np.float32, "work area"),
         part=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
-        codes=np.zeros(codes, dtype=np.uint8),
-        scale_codes=np.zeros(codes, dtype=np.uint8),
+        codes=np.zeros((2, max(4 * mlen, 4 * vlen)), dtype=np.uint8),
     )
 
 

@@ -1,8 +1,10 @@
 """Where compiled kernels live and what names that place (no numba here: it is imported later).
 
-The directory's name is a hash of every kernel source, the instruction table, the versions of
-Python, numba and llvmlite, the CPU and every `NUMBA_*` variable that changes code. A changed
-kernel therefore never finds stale code.
+Every module with entry kernels has a directory of its own. Its name is a hash of the module's
+source and of every kernel source it imports, the instruction table, the versions of Python, numba
+and llvmlite, the CPU and every `NUMBA_*` variable that changes code. A changed kernel therefore
+never finds stale code (numba itself does not notice a changed helper in another file), and a
+change in one pass does not recompile the others.
 """
 
 import functools
@@ -11,11 +13,17 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import sys
 import tempfile
 
+from plena_emu import isa
+
+HERE = pathlib.Path(__file__).resolve().parent
+
 # Variables that name places or threads, not code.
 _NEUTRAL = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_JIT"}
+_IMPORT = re.compile(r"^from (?:\.|plena_emu\.kernels\.)(\w+) import", re.MULTILINE)
 
 
 def _cpu():
@@ -30,16 +38,9 @@ def _cpu():
 
 
 @functools.cache
-def fingerprint():
-    """Hex digest of everything that decides about the machine code (20 characters)."""
+def _environment():
+    """Hash of everything but the sources that decides about machine code."""
     digest = hashlib.sha256()
-    here = pathlib.Path(__file__).resolve().parent
-    import plena_emu.isa
-
-    sources = sorted(here.glob("*.py")) + [pathlib.Path(plena_emu.isa.__file__)]
-    for source in sources:
-        digest.update(source.name.encode())
-        digest.update(source.read_bytes())
     for package in ("numba", "llvmlite", "numpy"):
         digest.update(importlib.metadata.version(package).encode())
     digest.update(sys.version.encode())
@@ -47,11 +48,39 @@ def fingerprint():
     for name in sorted(os.environ):
         if name.startswith("NUMBA_") and name not in _NEUTRAL:
             digest.update(f"{name}={os.environ[name]}".encode())
+    return digest
+
+
+@functools.cache
+def _source(module):
+    return (HERE / f"{module}.py").read_bytes()
+
+
+def sources(module: str) -> list[str]:
+    """Names of the kernel modules `module` is made of: itself and all it imports, sorted."""
+    found = {module}
+    todo = [module]
+    while todo:
+        for name in _IMPORT.findall(_source(todo.pop()).decode()):
+            if name not in found:
+                found.add(name)
+                todo.append(name)
+    return sorted(found)
+
+
+@functools.cache
+def fingerprint(module: str) -> str:
+    """Hex digest of everything that decides about the machine code of a module's entry kernels."""
+    digest = _environment().copy()
+    digest.update(pathlib.Path(isa.__file__).read_bytes())
+    for name in sources(module):
+        digest.update(name.encode())
+        digest.update(_source(name))
     return digest.hexdigest()[:20]
 
 
-def cache_root():
-    """Directory above all fingerprints: `$PLENA_CACHE_DIR`, else the user's cache directory."""
+def cache_root() -> pathlib.Path:
+    """Directory above all others: `$PLENA_CACHE_DIR`, else the user's cache directory."""
     chosen = os.environ.get("PLENA_CACHE_DIR")
     if chosen:
         return pathlib.Path(chosen)
@@ -59,14 +88,17 @@ def cache_root():
     return pathlib.Path(base) / "plena-emu"
 
 
-@functools.cache
-def cache_dir():
-    """Directory of this fingerprint, created; None when it cannot be written."""
-    directory = cache_root() / fingerprint()
+def _writable(directory):
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
-            pass
+            return True
     except OSError:
-        return None
-    return directory
+        return False
+
+
+@functools.cache
+def cache_dir(module: str) -> pathlib.Path | None:
+    """Directory of a module's entry kernels, created; None when it cannot be written."""
+    directory = cache_root() / f"{module}-{fingerprint(module)}"
+    return directory if _writable(directory) else None

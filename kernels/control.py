@@ -10,7 +10,7 @@ import numpy as np
 
 from plena_emu import isa
 
-from .jit import kernel
+from .jit import entry, kernel
 from .layout import (
     CFG_MAX_LOOP, CTL_COMPUTE, CTL_DELTA, CTL_DEPTH, CTL_ERR_A, CTL_ERR_B, CTL_EVENTS, CTL_EXECUTED,
     CTL_LIMIT_AT, CTL_MEM_EVENTS, CTL_PC, CTL_SCALE, CTL_STRIDE, CTL_TOPK, CTL_VMASK, INT_SRAM_SIZE,
@@ -83,84 +83,83 @@ def loop_over_limit(ctl, loops, max_loop):
 
 
 @kernel
-def loop_start(s, max_loop, pc, reg, count):
+def loop_start(ctl, gp, loops, max_loop, pc, reg, count):
     """C_LOOP_START: push a loop of `count` iterations."""
-    ctl = s.ctl
     if count == 0:
         return LOOP_ZERO
     depth = ctl[CTL_DEPTH]
-    s.gp[reg] = count
-    s.loops[depth, LOOP_PC] = pc
-    s.loops[depth, LOOP_REG] = reg
-    s.loops[depth, LOOP_BASE] = ctl[CTL_EXECUTED]
+    gp[reg] = count
+    loops[depth, LOOP_PC] = pc
+    loops[depth, LOOP_REG] = reg
+    loops[depth, LOOP_BASE] = ctl[CTL_EXECUTED]
     ctl[CTL_DEPTH] = depth + 1
-    set_limit(ctl, s.loops, max_loop)
+    set_limit(ctl, loops, max_loop)
     return OK
 
 
 @kernel
-def loop_drop(s, index, max_loop):
+def loop_drop(ctl, loops, index, max_loop):
     """Remove entry `index` of the loop stack."""
-    depth = s.ctl[CTL_DEPTH] - 1
+    depth = ctl[CTL_DEPTH] - 1
     for i in range(index, depth):
-        for k in range(s.loops.shape[1]):
-            s.loops[i, k] = s.loops[i + 1, k]
-    s.ctl[CTL_DEPTH] = depth
-    set_limit(s.ctl, s.loops, max_loop)
+        for k in range(loops.shape[1]):
+            loops[i, k] = loops[i + 1, k]
+    ctl[CTL_DEPTH] = depth
+    set_limit(ctl, loops, max_loop)
 
 
 @kernel
-def loop_end(s, max_loop, pc, reg):
+def loop_end(ctl, gp, loops, max_loop, pc, reg):
     """C_LOOP_END: pc of the next instruction, or -1 when no active loop uses `reg` (§1.7)."""
-    index = s.ctl[CTL_DEPTH] - 1
-    while index >= 0 and s.loops[index, LOOP_REG] != reg:
+    index = ctl[CTL_DEPTH] - 1
+    while index >= 0 and loops[index, LOOP_REG] != reg:
         index -= 1
     if index < 0:
         return -1
-    if s.gp[reg] > 1:
-        s.gp[reg] -= 1
-        s.loops[index, LOOP_BASE] = s.ctl[CTL_EXECUTED]
-        if s.ctl[CTL_DEPTH] == 1:
-            s.ctl[CTL_LIMIT_AT] = s.ctl[CTL_EXECUTED] + max_loop + 1
+    if gp[reg] > 1:
+        gp[reg] -= 1
+        loops[index, LOOP_BASE] = ctl[CTL_EXECUTED]
+        if ctl[CTL_DEPTH] == 1:
+            ctl[CTL_LIMIT_AT] = ctl[CTL_EXECUTED] + max_loop + 1
         else:
-            set_limit(s.ctl, s.loops, max_loop)
-        return s.loops[index, LOOP_PC] + 1
-    s.gp[reg] = 0
-    loop_drop(s, index, max_loop)
+            set_limit(ctl, loops, max_loop)
+        return loops[index, LOOP_PC] + 1
+    gp[reg] = 0
+    loop_drop(ctl, loops, index, max_loop)
     return pc + 1
 
 
 @kernel
-def int_sram_access(s, op, rd, address):
+def int_sram_access(ctl, gp, int_sram, op, rd, address):
     """S_LD_INT and S_ST_INT."""
     if address >= INT_SRAM_SIZE:
-        s.ctl[CTL_ERR_A] = address
-        s.ctl[CTL_ERR_B] = INT_SRAM_SIZE
+        ctl[CTL_ERR_A] = address
+        ctl[CTL_ERR_B] = INT_SRAM_SIZE
         return INT_SRAM
-    if s.ctl[CTL_TOPK] != 0:
+    if ctl[CTL_TOPK] != 0:
         return SYNC
     if op == isa.S_LD_INT:
-        s.gp[rd] = s.int_sram[address]
+        gp[rd] = int_sram[address]
     else:
-        s.int_sram[address] = s.gp[rd]
+        int_sram[address] = gp[rd]
     return OK
 
 
 @kernel
-def resolve(op, word, cfg, shapes, s, events, mem_events):
+def resolve(op, word, cfg, shapes, ctl, gp, address_registers, events, mem_events):
     """Append the event of a matrix, vector, fp or memory operation; returns a status."""
     if FIRST_MATRIX <= op <= LAST_MATRIX:
         if op == isa.M_MM_WO or op == isa.M_BMM_WO or op == isa.M_MV_WO or op == isa.M_BMV_WO:
-            return resolve_write_out(op, word, cfg, s, events)
-        return resolve_matrix(op, word, cfg, s, events)
+            return resolve_write_out(op, word, cfg, ctl, gp, events)
+        return resolve_matrix(op, word, cfg, ctl, gp, events)
     if FIRST_MEMORY <= op <= LAST_MEMORY:
-        return resolve_memory(op, word, cfg, shapes, s, events, mem_events)
+        return resolve_memory(op, word, cfg, shapes, ctl, gp, address_registers, events, mem_events)
     if FIRST_FP <= op <= LAST_FP:
-        return resolve_fp(op, word, cfg, s, events)
-    return resolve_vector(op, word, cfg, s, events)
+        return resolve_fp(op, word, cfg, ctl, gp, events)
+    return resolve_vector(op, word, cfg, ctl, gp, events)
 
 
-@kernel
+@entry
 def control_slice(table, cfg, shapes, s, events, mem_events, budget):
     """Execute up to `budget` instructions; returns a status of `plena_emu.kernels.status`.
 
@@ -182,6 +181,7 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
     """
     ctl = s.ctl
     gp = s.gp
+    loops = s.loops
     words = table.shape[0]
     max_loop = cfg[CFG_MAX_LOOP]
     tracing = s.trace.shape[0] > 0
@@ -205,7 +205,7 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
             s.trace[executed - (last - budget) - 1] = pc
         if executed >= limit:
             ctl[CTL_EXECUTED] = executed
-            ctl[CTL_ERR_A] = loop_over_limit(ctl, s.loops, max_loop)
+            ctl[CTL_ERR_A] = loop_over_limit(ctl, loops, max_loop)
             ctl[CTL_ERR_B] = max_loop
             status = LOOP_LIMIT
             break
@@ -215,7 +215,7 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
             gp[word[OP_RD]] = (gp[word[OP_RS1]] + word[OP_IMM]) & M32
         elif op == isa.C_LOOP_END:
             ctl[CTL_EXECUTED] = executed
-            next_pc = loop_end(s, max_loop, pc, word[OP_RD])
+            next_pc = loop_end(ctl, gp, loops, max_loop, pc, word[OP_RD])
             limit = ctl[CTL_LIMIT_AT]
             if next_pc < 0:
                 ctl[CTL_ERR_A] = word[OP_RD]
@@ -234,7 +234,7 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
             gp[word[OP_RD]] = (word[OP_IMM] << 12) & M32
         elif op == isa.S_LD_INT or op == isa.S_ST_INT:
             address = (gp[word[OP_RS1]] + word[OP_IMM]) & M32
-            status = int_sram_access(s, op, word[OP_RD], address)
+            status = int_sram_access(ctl, gp, s.int_sram, op, word[OP_RD], address)
         elif op == isa.C_SET_ADDR_REG:
             s.hbm[word[OP_RD]] = (gp[word[OP_RS1]] << 32) | gp[word[OP_RS2]]
         elif op == isa.C_SET_SCALE_REG:
@@ -244,18 +244,18 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
         elif op == isa.C_SET_V_MASK_REG:
             ctl[CTL_VMASK] = gp[word[OP_RD]]
         elif op == isa.C_LOOP_START:
-            if ctl[CTL_DEPTH] == s.loops.shape[0]:
+            if ctl[CTL_DEPTH] == loops.shape[0]:
                 status = LOOPS_FULL
             else:
                 ctl[CTL_EXECUTED] = executed
-                status = loop_start(s, max_loop, pc, word[OP_RD], word[OP_IMM])
+                status = loop_start(ctl, gp, loops, max_loop, pc, word[OP_RD], word[OP_IMM])
                 limit = ctl[CTL_LIMIT_AT]
         elif op == isa.C_BREAK:
             if ctl[CTL_DEPTH] == 0:
                 status = BREAK_OUTSIDE
             else:
-                gp[s.loops[ctl[CTL_DEPTH] - 1, LOOP_REG]] = 0
-                loop_drop(s, ctl[CTL_DEPTH] - 1, max_loop)
+                gp[loops[ctl[CTL_DEPTH] - 1, LOOP_REG]] = 0
+                loop_drop(ctl, loops, ctl[CTL_DEPTH] - 1, max_loop)
                 limit = ctl[CTL_LIMIT_AT]
         elif op == isa.INVALID:
             status = INVALID_OPCODE
@@ -265,7 +265,7 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
             else:
                 ctl[CTL_DELTA] = delta
                 ctl[CTL_PC] = pc
-                status = resolve(op, word, cfg, shapes, s, events, mem_events)
+                status = resolve(op, word, cfg, shapes, ctl, gp, s.hbm, events, mem_events)
                 delta = ctl[CTL_DELTA]
         if status != OK:
             break

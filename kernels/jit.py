@@ -1,8 +1,7 @@
-"""The one jit decorator of the project.
+"""The two jit decorators of the project: the same options everywhere.
 
-`kernel` compiles with the same options everywhere and keeps the machine code in the directory
-chosen by `plena_emu.kernels.cache`, whose name changes whenever any kernel source, numba or the
-CPU changes: numba itself does not notice a changed helper in another file.
+`entry` is for the few functions the host calls: their machine code is kept on disk (see `cache`),
+helpers included. `kernel` is for everything those call; it is compiled as part of its callers.
 """
 
 import numba
@@ -15,12 +14,17 @@ JIT = not config.DISABLE_JIT
 
 
 def kernel(function):
-    """Compile `function` in nopython mode: GIL released, IEEE arithmetic, no exceptions for 1/0."""
+    """Compile in nopython mode: GIL released, IEEE arithmetic, no exceptions for 1/0."""
+    return njit(nogil=True, error_model="numpy")(function) if JIT else function
+
+
+def entry(function):
+    """As `kernel`, and keep the machine code in the cache directory of the function's sources."""
     if not JIT:
         return function
-    directory = cache_dir()
+    directory = cache_dir(function.__module__.rpartition(".")[2])
     if directory is None:
-        return njit(nogil=True, error_model="numpy")(function)
+        return kernel(function)
     before = config.CACHE_DIR
     config.CACHE_DIR = str(directory)
     try:
@@ -29,4 +33,4 @@ def kernel(function):
         config.CACHE_DIR = before
 
 
-__all__ = ["JIT", "kernel", "numba"]
+__all__ = ["JIT", "entry", "kernel", "numba"]

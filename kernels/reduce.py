@@ -1,10 +1,11 @@
 """Reductions of a row: sum in the reference's order (spec §2.6), maximum (§1.5), top-k (§1.8)."""
 
+import math
+
 import numpy as np
 
 from plena_emu import isa
 
-from .floats import exp_f32
 from .jit import kernel
 from .layout import CFG_VLEN
 from .numerics import round_bf16
@@ -77,23 +78,24 @@ def pick_largest(logits, count, order, picks):
 
 
 @kernel
-def topk(d, weights_at, row, indices_at, policy):
+def topk(cfg, rows, fp_sram, int_sram, work, part, weights_at, row, indices_at, policy):
     """V_TOPK: softmax weights to the fp SRAM, indices to the int SRAM (§1.8)."""
     count = TOPK_LOGITS_0 if policy == 0 else TOPK_LOGITS_1
     picks = TOPK_PICKS_0 if policy == 0 else TOPK_PICKS_1
-    first = row * d.cfg[CFG_VLEN]
-    logits = d.scratch
+    first = row * cfg[CFG_VLEN]
+    logits = work
     for i in range(count):
-        x = d.rows[first + i]
+        x = rows[first + i]
         logits[i] = np.float32(-np.inf) if x != x else x
-    order = d.int_sram[indices_at : indices_at + picks]
+    order = int_sram[indices_at : indices_at + picks]
     pick_largest(logits, count, order, picks)
     largest = logits[order[0]]
     total = np.float32(0.0)
     for rank in range(picks):
-        d.part[rank] = exp_f32(logits[order[rank]] - largest)
-        total += d.part[rank]
+        # Unlike V_EXP_V this exp is not clamped: far smaller logits weigh exactly 0.
+        part[rank] = np.float32(math.exp(np.float64(logits[order[rank]] - largest)))
+        total += part[rank]
     legal = total > np.float32(0.0) and total < np.float32(np.inf)
     for rank in range(picks):
-        weight = d.part[rank] / total if legal else np.float32(0.0)
-        d.fp_sram[weights_at + rank] = round_bf16(weight)
+        weight = part[rank] / total if legal else np.float32(0.0)
+        fp_sram[weights_at + rank] = round_bf16(weight)

@@ -77,9 +77,8 @@ def append(ctl, events, op, a, b, c, d, e):
 
 
 @kernel
-def resolve_product(op, cfg, s, events, m, v):
+def resolve_product(op, cfg, ctl, events, m, v):
     """M_MM, M_TMM, M_MV, M_TMV: tile at m, rows at v."""
-    ctl = s.ctl
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
     column = 0
@@ -109,9 +108,8 @@ def resolve_product(op, cfg, s, events, m, v):
 
 
 @kernel
-def resolve_broadcast(op, cfg, s, events, m, v):
+def resolve_broadcast(op, cfg, ctl, events, m, v):
     """M_BMM, M_BTMM, M_BMV, M_BTMV: tile slice at m, rows at v."""
-    ctl = s.ctl
     mlen = cfg[CFG_MLEN]
     hlen = cfg[CFG_HLEN]
     if hlen * cfg[CFG_BROADCAST] != mlen:
@@ -141,30 +139,29 @@ def resolve_broadcast(op, cfg, s, events, m, v):
 
 
 @kernel
-def resolve_matrix(op, word, cfg, s, events):
+def resolve_matrix(op, word, cfg, ctl, gp, events):
     """Event of a matrix product."""
     if cfg[CFG_MLEN] != cfg[CFG_VLEN]:
-        return fail(s.ctl, NOT_SQUARE, cfg[CFG_MLEN], cfg[CFG_VLEN])
-    a = s.gp[word[OP_RS1]]
-    b = s.gp[word[OP_RS2]]
+        return fail(ctl, NOT_SQUARE, cfg[CFG_MLEN], cfg[CFG_VLEN])
+    a = gp[word[OP_RS1]]
+    b = gp[word[OP_RS2]]
     if op == isa.M_TMM:
-        return resolve_product(op, cfg, s, events, b, a)  # operands in reversed order
+        return resolve_product(op, cfg, ctl, events, b, a)  # operands in reversed order
     if op == isa.M_MM or op == isa.M_MV or op == isa.M_TMV:
-        return resolve_product(op, cfg, s, events, a, b)
+        return resolve_product(op, cfg, ctl, events, a, b)
     if op == isa.M_BMV or op == isa.M_BTMV:
-        a = (a + s.gp[word[OP_RD]]) & M32
-    return resolve_broadcast(op, cfg, s, events, a, b)
+        a = (a + gp[word[OP_RD]]) & M32
+    return resolve_broadcast(op, cfg, ctl, events, a, b)
 
 
 @kernel
-def resolve_write_out(op, word, cfg, s, events):
+def resolve_write_out(op, word, cfg, ctl, gp, events):
     """Event of M_MM_WO, M_MV_WO, M_BMM_WO, M_BMV_WO."""
-    ctl = s.ctl
     mlen = cfg[CFG_MLEN]
     vlen = cfg[CFG_VLEN]
     if mlen != vlen:
         return fail(ctl, NOT_SQUARE, mlen, vlen)
-    address = (s.gp[word[OP_RD]] + word[OP_IMM]) & M32
+    address = (gp[word[OP_RD]] + word[OP_IMM]) & M32
     if op == isa.M_BMM_WO or op == isa.M_BMV_WO:
         rows = cfg[CFG_BROADCAST] * (mlen if op == isa.M_BMM_WO else 1)
         status = check_rows(ctl, cfg, address, rows, 1)
@@ -182,7 +179,7 @@ def resolve_write_out(op, word, cfg, s, events):
     if op == isa.M_MM_WO:
         rows = cfg[CFG_BLEN]
         if word[OP_RS1] != 0:
-            step = s.gp[word[OP_RS1]]
+            step = gp[word[OP_RS1]]
     status = check_rows(ctl, cfg, address - offset, rows, step)
     if status != OK:
         return status

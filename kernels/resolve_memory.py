@@ -66,18 +66,18 @@ def store_outside(shape, index, scale_index, step, size):
 
 
 @kernel
-def check_target(op, word, cfg, shape, s):
+def check_target(op, word, cfg, shape, ctl, gp):
     """Check the SRAM side of a transfer; counts prefetched rows past the vector SRAM, which are dropped."""
-    address = s.gp[word[OP_RD]]
+    address = gp[word[OP_RD]]
     rows = shape[SH_ROWS]
     if op == isa.H_PREFETCH_M:
-        return check_tiles(s.ctl, cfg, address, rows // cfg[CFG_MLEN])
+        return check_tiles(ctl, cfg, address, rows // cfg[CFG_MLEN])
     if op == isa.H_STORE_V:
-        return check_rows(s.ctl, cfg, address, rows, 1)
+        return check_rows(ctl, cfg, address, rows, 1)
     first = address // cfg[CFG_VLEN]
-    status = check_rows(s.ctl, cfg, address, 1, 1) if first < cfg[CFG_ROWS] else OK
+    status = check_rows(ctl, cfg, address, 1, 1) if first < cfg[CFG_ROWS] else OK
     if status == OK:
-        s.ctl[CTL_ROWS_DROPPED] += min(rows, max(0, first + rows - cfg[CFG_ROWS]))
+        ctl[CTL_ROWS_DROPPED] += min(rows, max(0, first + rows - cfg[CFG_ROWS]))
     return status
 
 
@@ -107,16 +107,15 @@ def append_memory(ctl, mem_events, shape_id, index, scale_index, step):
 
 
 @kernel
-def resolve_memory(op, word, cfg, shapes, s, events, mem_events):
+def resolve_memory(op, word, cfg, shapes, ctl, gp, address_registers, events, mem_events):
     """Events of a prefetch or a store."""
-    ctl = s.ctl
     shape_id = select_shape(op, word[OP_F1])
     shape = shapes[shape_id]
-    status = check_target(op, word, cfg, shape, s)
+    status = check_target(op, word, cfg, shape, ctl, gp)
     if status != OK:
         return status
-    offset = s.gp[word[OP_RS1]]
-    base = s.hbm[word[OP_RS2]]
+    offset = gp[word[OP_RS1]]
+    base = address_registers[word[OP_RS2]]
     step = ctl[CTL_STRIDE] if word[OP_RS3] == 1 else shape[SH_N]
     index = base + offset
     scale_index = index
@@ -131,4 +130,4 @@ def resolve_memory(op, word, cfg, shapes, s, events, mem_events):
         ctl[CTL_OUTSIDE] += prefetch_outside(shape, index, scale_index, step, size)
     append_memory(ctl, mem_events, shape_id, index, scale_index, step)
     unit = cfg[CFG_MLEN] * cfg[CFG_MLEN] if op == isa.H_PREFETCH_M else cfg[CFG_VLEN]
-    return append(ctl, events, op, s.gp[word[OP_RD]] // unit, shape_id, index, scale_index, step)
+    return append(ctl, events, op, gp[word[OP_RD]] // unit, shape_id, index, scale_index, step)

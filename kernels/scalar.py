@@ -6,10 +6,10 @@ import numpy as np
 
 from plena_emu import isa
 
-from .floats import exp_f32
+from .floats import bits_of, exp_f32
 from .jit import kernel
 from .layout import CFG_SRAM_MANTISSA, CFG_VLEN
-from .numerics import round_bf16, round_row
+from .numerics import round_bf16, round_bits
 
 
 @kernel
@@ -32,16 +32,16 @@ def fp_result(op, x, y):
 
 
 @kernel
-def scalar_fp(d, op, a, b, c):
+def scalar_fp(cfg, fp, fp_sram, row_words, row_touched, op, a, b, c):
     """Execute an S_*_FP event."""
     if op == isa.S_LD_FP:
-        d.fp[a] = d.fp_sram[b]
+        fp[a] = fp_sram[b]
     elif op == isa.S_ST_FP:
-        d.fp_sram[b] = d.fp[a]
+        fp_sram[b] = fp[a]
     elif op == isa.S_MAP_V_FP:
-        vlen = d.cfg[CFG_VLEN]
-        d.rows[a * vlen : (a + 1) * vlen] = d.fp_sram[b : b + vlen]
-        round_row(d.row_words, a * vlen, vlen, d.cfg[CFG_SRAM_MANTISSA])
-        d.row_touched[a] = 1
+        at = a * cfg[CFG_VLEN]
+        for j in range(cfg[CFG_VLEN]):
+            row_words[at + j] = round_bits(bits_of(fp_sram[b + j]), cfg[CFG_SRAM_MANTISSA])
+        row_touched[a] = 1
     else:
-        d.fp[a] = round_bf16(fp_result(op, d.fp[b], d.fp[c]))
+        fp[a] = round_bf16(fp_result(op, fp[b], fp[c]))

@@ -41,14 +41,12 @@ class DataState(NamedTuple):
     hbm : uint8[HBM_SIZE]
     hbm_touched : uint8[ceil(HBM_SIZE / 65536)]
         1 for every 64 KiB page a store wrote.
-    scratch : float32[]
-        Room for one product and its operands, or one row; `scratch_words` is the same memory as uint32.
+    work : float32[]
+        Room for one product and its operands, or for one row.
     part : float32[]
         Room for the partial sums of one row.
-    codes : uint8[]
-        Room for the packed bytes of one row of a transfer.
-    scale_codes : uint8[]
-        Room for the packed scales of one row of a transfer.
+    codes : uint8[2, n]
+        Room for the packed elements and the packed scales of one row of a transfer.
     """
 
     cfg: np.ndarray
@@ -69,8 +67,6 @@ class DataState(NamedTuple):
     v_accum: np.ndarray
     hbm: np.ndarray
     hbm_touched: np.ndarray
-    scratch: np.ndarray
-    scratch_words: np.ndarray
+    work: np.ndarray
     part: np.ndarray
     codes: np.ndarray
-    scale_codes: np.ndarray

@@ -2,26 +2,26 @@
 
 import numpy as np
 
-from .jit import kernel
+from .jit import entry
 from .layout import FMT_BITS
 from .numerics import decode, round_bf16, round_bits
 
 
-@kernel
+@entry
 def fill_table(fmt, table):
     """table[code] = value of every code of a format of up to 8 bits (§2.2)."""
     for code in range(1 << fmt[FMT_BITS]):
         table[code] = decode(code, fmt)
 
 
-@kernel
+@entry
 def to_bf16(values):
     """Round f32[n] in place to bf16, a NaN staying a NaN (§2.3)."""
     for i in range(values.shape[0]):
         values[i] = round_bf16(values[i])
 
 
-@kernel
+@entry
 def round_words(words, out, man_bits):
     """out[i] = f32 bits words[i] rounded to `man_bits` mantissa bits (§2.3); both uint32[n]."""
     for i in range(words.shape[0]):
