@@ -44,50 +44,35 @@ def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
 
 
 def new_ddr(reads: int, geo: np.ndarray | None = None) -> at.Ddr:
-    """Idle memory whose largest batch is `reads`; `EmuError` when the host's memory does not hold its queues."""
+    """Idle memory with room for batches of `reads`; `EmuError` when the host's memory does not hold its queues."""
     geo = preset() if geo is None else geo
     try:
         return _new_ddr(max(reads, 1), geo)
     except (MemoryError, ValueError):
-        raise EmuError(f"DDR: no memory for the queues of {reads} reads in one batch") from None
+        raise EmuError(f"DDR: no memory for a batch of {reads} reads") from None
 
 
 def _new_ddr(reads, geo):
     channels = int(geo[at.GEO_CHANNEL_MASK]) + 1
     banks = channels * int(geo[at.GEO_BANKS])
     flying = channels * int(geo[at.GEO_RD])
-    timers = _power_of_two(flying + banks + 1)
-    sems = channels * at.SEMS + 1
+    sems = channels * at.PORT + 1
+    timers = 1 << (flying + banks).bit_length()
 
     def zeros(*shape):
         return np.zeros(shape, dtype=np.int64)
 
     return at.Ddr(
         geo=geo,
-        reg=zeros(at.REG_WIDTH),
-        bank_due=zeros(banks),
-        bank_turn=zeros(banks),
-        bank_idle=zeros(banks),
-        bank_waiting=zeros(banks),
-        bank_queue=zeros(banks, int(geo[at.GEO_RD])),
-        sem=zeros(sems, 3),
-        sem_queue=zeros(sems, reads),
-        stage=zeros(reads),
-        bank=zeros(reads),
-        row=zeros(reads),
-        port=zeros(reads),
-        inner=zeros(_power_of_two(reads)),
-        ready=zeros(4 * timers),
-        ring_ends=zeros(4, 2),
-        ring_due=zeros(4, timers),
-        ring_do=zeros(4, timers),
-        wait_due=zeros(reads + 1),
-        wait_read=zeros(reads + 1),
+        q=zeros(at.Q_WIDTH),
+        woken=zeros(1 << (reads - 1).bit_length()),
+        # Bank actions that are due, and a few turns of the gather task.
+        ready=zeros(2 * timers),
+        banks=zeros(banks, at.BANK_QUEUE + int(geo[at.GEO_RD])),
+        sems=zeros(sems, at.SEM_QUEUE + reads),
+        rings=zeros(at.RINGS, at.RING_QUEUE + 2 * timers),
+        waits=zeros(reads + 1, 2),
     )
-
-
-def _power_of_two(least: int) -> int:
-    return 1 << (least - 1).bit_length()
 
 
 class DdrTiming:
@@ -103,12 +88,13 @@ class DdrTiming:
 
     def __init__(self, channels: int = 1, revision: str = "base"):
         self._geo = preset(channels, revision)
-        self._ddr = new_ddr(1, self._geo)
+        self._reads = 1
+        self._ddr = new_ddr(self._reads, self._geo)
         self.now_ps = 0
 
     @property
     def last_ps(self) -> int:
-        return max(self.now_ps, int(self._ddr.reg[at.LAST]))
+        return max(self.now_ps, int(self._ddr.q[at.LAST]))
 
     def idle(self, picoseconds: int) -> None:
         """Let time pass."""
@@ -127,7 +113,7 @@ class DdrTiming:
 
     def _run(self, operation, addresses, waits, links):
         addr, wait, link = (_column(values, len(addresses)) for values in (addresses, waits, links))
-        if len(addr) > len(self._ddr.stage):
+        if len(addr) > self._reads:
             self._grow(len(addr))
         done = operation(self._ddr, addr, wait, link, len(addr), self.now_ps)
         if done == at.OVERFLOW:
@@ -136,9 +122,8 @@ class DdrTiming:
         return self.now_ps
 
     def _grow(self, reads):
-        old = self._ddr
-        self._ddr = new_ddr(reads, self._geo)._replace(bank_due=old.bank_due, bank_turn=old.bank_turn)
-        self._ddr.reg[at.LAST] = old.reg[at.LAST]
+        self._reads = reads
+        self._ddr = new_ddr(reads, self._geo)._replace(banks=self._ddr.banks, q=self._ddr.q)
 
 
 def _column(values, length):

@@ -201,6 +201,11 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
     reg = np.zeros(rg.RG_WIDTH, dtype=np.int64)
     reg[rg.RG_CODE] = plan.code
     reg[rg.RG_LINE_PS] = _wait_ps(LINE, bandwidth)
+    table = np.zeros((max(1, len(plan.items)), rg.ITEM_WIDTH), dtype=np.int64)
+    for row, item in zip(table, plan.items):
+        row[rg.ITEM_KEY] = keys[item.key]
+        row[rg.ITEM_SIZE_HI], row[rg.ITEM_SIZE_LO] = _limbs(item.size)
+        row[rg.ITEM_WAIT] = _wait_ps(item.size, bandwidth)
     # Capacity and sizes keep their order; only sums below 2^95 can ever be compared.
     reg[rg.RG_CAPACITY_HI], reg[rg.RG_CAPACITY_LO] = _limbs(plan.capacity)
     starts = [first + rg.SIGN for first, _ in plan.segments]
@@ -208,12 +213,9 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
         reg=reg,
         starts=_column([*starts, 2**63 - 1]),
         items=_column(item for _, item in plan.segments),
-        item_key=_column(keys[item.key] for item in plan.items),
-        item_size=np.array([_limbs(item.size) for item in plan.items] or [(0, 0)], dtype=np.int64),
-        item_wait=_column(_wait_ps(item.size, bandwidth) for item in plan.items),
-        item_swaps=_column(0 for _ in plan.items),
-        key_resident=_column(0 for _ in keys),
+        table=table,
         listed=_column(0 for _ in keys),
+        resident=_column(0 for _ in keys),
     )
 
 
@@ -311,7 +313,7 @@ class BoardMemory:
     @property
     def last_event_ps(self) -> int:
         """Last event so far, pending precharges included; `latency` is the larger of this and `end` (§3.1)."""
-        return max(self.now_ps, int(self._memory.ddr.reg[LAST]))
+        return max(self.now_ps, int(self._memory.ddr.q[LAST]))
 
     @property
     def bytes_read(self) -> int:
@@ -326,7 +328,7 @@ class BoardMemory:
         """What the model counted so far; its `line` is the statistics line."""
         regime = self._memory.port.regime
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
-        swaps = [(int(n), item.size) for n, item in zip(regime.item_swaps, self._plan.items)]
+        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
         swapped = sum(n * size for n, size in swaps)
         if self.regime == "host-stream":
             return HostStreamStatistics(
@@ -349,7 +351,7 @@ class BoardMemory:
         return [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"
-            for n, item in zip(self._memory.port.regime.item_swaps, self._plan.items)
+            for n, item in zip(self._memory.port.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
             if n and item.size > self._plan.capacity
         ]
 

@@ -22,414 +22,392 @@ BURST = 4 * TCK
 TIME_LIMIT = 2**62  # simulated picoseconds (53 days); beyond it a run is refused
 NEVER = np.iinfo(np.int64).max
 OVERFLOW = -1  # in place of a completion time
-
-# Rings, by falling delay: the order in which timers that expire together were created.
-RING_SWITCH, RING_ROW, RING_BURST, RING_TICK = range(4)
-DELAYS = (TRP + TRCD, TRCD, BURST, TCK)
-
-# What a timer or a task does, in the low 2 bits; the rest is a read or a bank.
-DO_WAKE = 0  # wakes a read
-DO_GRANT = 1  # a bank action: grants the bank to a read
-DO_PRECHARGED = 2  # a bank action: the precharge is over
-DO_GATHER = 3  # the gather task's turn
-
-# Stages of a read: what it waits for, or is about to do.
-AT_START, AT_LINK, AT_ADMISSION, AT_COMMAND, AT_TICK, AT_BANK, AT_GRANT, AT_SENSE, AT_BURST, AT_END = range(10)
-
-# Semaphores of a channel; the host link is the last semaphore of all.
-SEM_RD, SEM_CMD, SEM_DATA = range(3)
-SEMS = 3
-SEM_FREE, SEM_HEAD, SEM_TAIL = range(3)
+NOBODY = -1  # in place of a read
 
 # Slots of `Ddr.geo`: geometry, constant for a run.
-(GEO_CHANNEL_MASK, GEO_BANK_MASK, GEO_READ_SHIFT, GEO_WRITE_SHIFT, GEO_ROW_SHIFT, GEO_ROW_MASK,
- GEO_BANKS, GEO_RD, GEO_CMD, GEO_WIDTH) = range(10)  # fmt: skip
+GEO_CHANNEL_MASK = 0
+GEO_BANK_MASK = 1
+GEO_READ_SHIFT = 2  # reads and writes find their bank in different bits
+GEO_WRITE_SHIFT = 3
+GEO_ROW_SHIFT = 4
+GEO_ROW_MASK = 5
+GEO_BANKS = 6  # banks a channel
+GEO_RD = 7  # permits of `rd` a channel
+GEO_CMD = 8  # permits of `cmd` and of `data` a channel
+GEO_WIDTH = 9
 
-# Slots of `Ddr.reg`.
-(T, LEFT, ARMED, INNER_HEAD, INNER_TAIL, READY_HEAD, READY_TAIL, WAIT_HEAD, WAIT_TAIL, BUDGET, LATE, LAST,
- REG_WIDTH) = range(13)  # fmt: skip
+# Rings of timers, by falling delay: the order in which timers that expire together were created.
+RING_SWITCH, RING_ROW, RING_BURST, RING_TICK = range(4)
+RINGS = 4
+DELAYS = (TRP + TRCD, TRCD, BURST, TCK)
+
+# Slots of `Ddr.q`.
+WOKEN_HEAD, WOKEN_TAIL, READY_HEAD, READY_TAIL, WAIT_HEAD, WAIT_TAIL, ARMED, LAST, Q_WIDTH = range(9)
+
+# Slots of a semaphore, a bank and a ring of timers: counters first, then the queue.
+SEM_FREE, SEM_HEAD, SEM_TAIL, SEM_QUEUE = range(4)
+BANK_IDLE, BANK_WAITING, BANK_DUE, BANK_TURN, BANK_QUEUE = range(5)
+RING_HEAD, RING_TAIL, RING_QUEUE = range(3)
+
+# Semaphores of a channel; the host link stands behind those of the last channel.
+RD, CMD, DATA, PORT = range(4)
+
+# What a read goes on with, in the low bits of what wakes it; the rest is the read (or bank).
+WHAT_BITS = 4
+WHAT = (1 << WHAT_BITS) - 1
+START, LINKED, TRANSFERRED, ADMITTED, COMMANDED, TICKED, GRANTED, SENSED, ON_BUS, DONE = range(10)
+PRECHARGED = 10  # a bank
+GATHER = -1  # in the run queue: a turn of the gather task
 
 
 class Ddr(NamedTuple):
-    """One DDR memory; `reads` is the largest batch, `ring` a power of two above the timers of one delay.
+    """One DDR memory with room for batches of up to `reads`.
 
     Attributes
     ----------
     geo : int64[GEO_WIDTH]
-        Address mapping, banks a channel, permits of `rd` and of `cmd` / `data`.
-    reg : int64[REG_WIDTH]
-        Scalars of the batch in progress; `LAST`: instant of the last event of all so far (ps).
-    bank_due, bank_turn : int64[banks]
-        Instant at which the bank is idle again (ps; in the past for an idle bank) and the order among equal ones.
-    bank_idle, bank_waiting : int64[banks]
-    bank_queue : int64[banks, reads in flight]
-        Reads that wait for the bank, oldest first.
-    sem : int64[semaphores, 3]
-        Free permits, head and tail of the queue.
-    sem_queue : int64[semaphores, reads]
-    stage, bank, row, port : int64[reads]
-        Of every read: progress, bank, row and first semaphore of its channel.
-    inner : int64[power of two >= reads]
-        The gather task's woken reads.
+        Address mapping, banks, permits.
+    q : int64[Q_WIDTH]
+        Heads and tails of the queues; `ARMED`: 1 while the next wake makes the gather task ready; `LAST`: the last
+        event of all so far, ps.
+    woken : int64[power of two >= reads]
+        The gather task's woken reads and what they go on with.
     ready : int64[power of two]
-        Tasks that can run.
-    ring_ends : int64[4, 2]
-        Head and tail of every ring.
-    ring_due, ring_do : int64[4, ring]
-        Timers; `NEVER` stands behind the last one.
-    wait_due, wait_read : int64[reads + 1]
-        Host transfers in progress by (time, creation); `NEVER` stands behind the last one.
+        Run queue: turns of the gather task and bank actions that are due.
+    banks : int64[banks, BANK_QUEUE + reads in flight]
+        1 while idle, reads that wait, instant of the last precharge's end (ps), order among precharges that end
+        together; then the waiting reads, oldest first.
+    sems : int64[semaphores, SEM_QUEUE + reads]
+        Free permits, head and tail of the queue; then the queue.
+    rings : int64[RINGS, RING_QUEUE + 2 * power of two]
+        Head and tail; then timers, each when and what; `NEVER` is due behind the last one.
+    waits : int64[reads + 1, 2]
+        Host transfers in progress, when and which read, by (time, creation); `NEVER` is due behind the last one.
     """
 
     geo: np.ndarray
-    reg: np.ndarray
-    bank_due: np.ndarray
-    bank_turn: np.ndarray
-    bank_idle: np.ndarray
-    bank_waiting: np.ndarray
-    bank_queue: np.ndarray
-    sem: np.ndarray
-    sem_queue: np.ndarray
-    stage: np.ndarray
-    bank: np.ndarray
-    row: np.ndarray
-    port: np.ndarray
-    inner: np.ndarray
+    q: np.ndarray
+    woken: np.ndarray
     ready: np.ndarray
-    ring_ends: np.ndarray
-    ring_due: np.ndarray
-    ring_do: np.ndarray
-    wait_due: np.ndarray
-    wait_read: np.ndarray
+    banks: np.ndarray
+    sems: np.ndarray
+    rings: np.ndarray
+    waits: np.ndarray
+
+
+@kernel
+def channel_of(geo, address):
+    """Channel of a block (§3.5)."""
+    return (address >> 6) & geo[GEO_CHANNEL_MASK]
 
 
 @kernel
 def bank_of(geo, address, shift):
-    """Bank of a block, counted over all channels; reads and writes shift differently (§3.5)."""
-    channel = (address >> 6) & geo[GEO_CHANNEL_MASK]
-    return channel * geo[GEO_BANKS] + ((address >> shift) & geo[GEO_BANK_MASK])
-
-
-# --- wake-ups, timers, semaphores --------------------------------------------------------------
+    """Bank of a block, counted over all channels."""
+    return channel_of(geo, address) * geo[GEO_BANKS] + ((address >> shift) & geo[GEO_BANK_MASK])
 
 
 @kernel
-def make_ready(d, what):
+def row_of(geo, address):
+    """Row of a block."""
+    return (address >> geo[GEO_ROW_SHIFT]) & geo[GEO_ROW_MASK]
+
+
+# --- queues, semaphores, banks, timers ---------------------------------------------------------------
+
+
+@kernel
+def make_ready(q, ready, task):
     """Append a task to the run queue."""
-    tail = d.reg[READY_TAIL]
-    d.ready[tail & (len(d.ready) - 1)] = what
-    d.reg[READY_TAIL] = tail + 1
+    ready[q[READY_TAIL] & (len(ready) - 1)] = task
+    q[READY_TAIL] += 1
 
 
 @kernel
-def wake(d, read):
-    """Append a read to the gather task's queue; the first one since its last turn makes the task ready."""
-    tail = d.reg[INNER_TAIL]
-    d.inner[tail & (len(d.inner) - 1)] = read
-    d.reg[INNER_TAIL] = tail + 1
-    if d.reg[ARMED] == 1:
-        d.reg[ARMED] = 0
-        make_ready(d, DO_GATHER)
+def wake(q, woken, ready, what):
+    """Hand a read to the gather task; the first one since its last turn makes the task ready (§4.10)."""
+    woken[q[WOKEN_TAIL] & (len(woken) - 1)] = what
+    q[WOKEN_TAIL] += 1
+    if q[ARMED] == 1:
+        q[ARMED] = 0
+        make_ready(q, ready, GATHER)
 
 
 @kernel
-def start_timer(d, ring, what):
-    """Create a timer of the ring's delay."""
-    mask = d.ring_due.shape[1] - 1
-    tail = d.ring_ends[ring, 1]
-    d.ring_due[ring, tail & mask] = d.reg[T] + DELAYS[ring]
-    d.ring_do[ring, tail & mask] = what
-    d.ring_due[ring, (tail + 1) & mask] = NEVER
-    d.ring_ends[ring, 1] = tail + 1
-
-
-@kernel
-def start_wait(d, read, picoseconds):
-    """Create the timer of a host transfer; one past the time limit sets `LATE` and takes no time."""
-    reg = d.reg
-    if picoseconds > reg[BUDGET] - reg[T]:
-        reg[LATE] = 1
-        picoseconds = 0
-    due = reg[T] + picoseconds
-    at = reg[WAIT_TAIL]
-    d.wait_due[at + 1] = NEVER
-    while at > reg[WAIT_HEAD] and d.wait_due[at - 1] > due:
-        d.wait_due[at], d.wait_read[at] = d.wait_due[at - 1], d.wait_read[at - 1]
-        at -= 1
-    d.wait_due[at], d.wait_read[at] = due, read
-    reg[WAIT_TAIL] += 1
-
-
-@kernel
-def take(d, sem, read):
+def take(sems, sem, read):
     """Take a permit (True) or join the queue (False)."""
-    if d.sem[sem, SEM_FREE] > 0:
-        d.sem[sem, SEM_FREE] -= 1
+    if sems[sem, SEM_FREE] > 0:
+        sems[sem, SEM_FREE] -= 1
         return True
-    tail = d.sem[sem, SEM_TAIL]
-    d.sem_queue[sem, tail] = read
-    d.sem[sem, SEM_TAIL] = tail + 1
+    sems[sem, SEM_QUEUE + sems[sem, SEM_TAIL]] = read
+    sems[sem, SEM_TAIL] += 1
     return False
 
 
 @kernel
-def give(d, sem):
-    """Hand a permit to the longest waiter, or back."""
-    head = d.sem[sem, SEM_HEAD]
-    if head == d.sem[sem, SEM_TAIL]:
-        d.sem[sem, SEM_FREE] += 1
+def give(sems, sem, q, woken, ready, what):
+    """Hand a permit to the longest waiter, who goes on with `what`, or back."""
+    head = sems[sem, SEM_HEAD]
+    if head == sems[sem, SEM_TAIL]:
+        sems[sem, SEM_FREE] += 1
     else:
-        d.sem[sem, SEM_HEAD] = head + 1
-        wake(d, d.sem_queue[sem, head])
-
-
-# --- banks -------------------------------------------------------------------------------------
+        sems[sem, SEM_HEAD] = head + 1
+        wake(q, woken, ready, sems[sem, SEM_QUEUE + head] << WHAT_BITS | what)
 
 
 @kernel
-def acquire(d, read):
-    """Ask for the read's bank: granted after tRCD if it is idle, else queued."""
-    bank = d.bank[read]
-    if d.bank_idle[bank] == 1:
-        d.bank_idle[bank] = 0
-        start_timer(d, RING_ROW, read << 2 | DO_GRANT)
-    else:
-        d.bank_queue[bank, d.bank_waiting[bank]] = read
-        d.bank_waiting[bank] += 1
-
-
-@kernel
-def leave_queue(d, bank, at):
-    """Remove entry `at` of the bank's queue; returns its read."""
-    read = d.bank_queue[bank, at]
-    d.bank_waiting[bank] -= 1
-    for k in range(at, d.bank_waiting[bank]):
-        d.bank_queue[bank, k] = d.bank_queue[bank, k + 1]
+def dequeue(banks, bank, at):
+    """Remove entry `at` of a bank's queue; returns its read."""
+    read = banks[bank, BANK_QUEUE + at]
+    banks[bank, BANK_WAITING] -= 1
+    for k in range(BANK_QUEUE + at, BANK_QUEUE + banks[bank, BANK_WAITING]):
+        banks[bank, k] = banks[bank, k + 1]
     return read
 
 
 @kernel
-def release(d, bank, row):
-    """Release a bank whose open row is `row`: first ready, then first come (§3.5)."""
-    if d.bank_waiting[bank] == 0:
-        start_timer(d, RING_ROW, bank << 2 | DO_PRECHARGED)
-        return
-    for at in range(d.bank_waiting[bank]):
-        if d.row[d.bank_queue[bank, at]] == row:
-            wake(d, leave_queue(d, bank, at))
-            return
-    start_timer(d, RING_SWITCH, leave_queue(d, bank, 0) << 2 | DO_GRANT)
+def find_row(geo, banks, addr, bank, row):
+    """Place of the first read in a bank's queue that wants `row`, `NOBODY` where there is none."""
+    for at in range(banks[bank, BANK_WAITING]):
+        if row_of(geo, addr[banks[bank, BANK_QUEUE + at]]) == row:
+            return at
+    return NOBODY
 
 
 @kernel
-def precharged(d, bank):
-    """The precharge of a bank without waiters is over; whoever came meanwhile gets it without tRCD."""
-    if d.bank_waiting[bank] == 0:
-        d.bank_idle[bank] = 1
-    else:
-        wake(d, leave_queue(d, bank, 0))
-
-
-# --- one read, the gather task, the event loop --------------------------------------------------
+def ring_slot(rings, position):
+    """Column of a ring's timer."""
+    return RING_QUEUE + ((2 * position) & (rings.shape[1] - RING_QUEUE - 1))
 
 
 @kernel
-def poll(d, read, wait, link):
-    """Carry a woken read on until it has to wait again; True once it is done."""
-    stage = d.stage[read]
-    port = d.port[read]
-    if stage == AT_START:
-        d.stage[read] = stage = AT_LINK
-        if link[read] == 1 and not take(d, len(d.sem) - 1, read):
-            return False
-    if stage == AT_LINK:
-        d.stage[read] = stage = AT_ADMISSION
-        if wait[read] > 0:
-            start_wait(d, read, wait[read])
-            return False
-    if stage == AT_ADMISSION:
-        d.stage[read] = stage = AT_COMMAND
-        if not take(d, port + SEM_RD, read):
-            return False
-    if stage == AT_COMMAND:
-        d.stage[read] = stage = AT_TICK
-        if not take(d, port + SEM_CMD, read):
-            return False
-    if stage == AT_TICK:
-        d.stage[read] = AT_BANK
-        start_timer(d, RING_TICK, read << 2 | DO_WAKE)
-    elif stage == AT_BANK:
-        d.stage[read] = AT_GRANT
-        give(d, port + SEM_CMD)
-        acquire(d, read)
-    elif stage == AT_GRANT:
-        d.stage[read] = AT_SENSE
-        start_timer(d, RING_ROW, read << 2 | DO_WAKE)
-    elif stage == AT_SENSE:
-        d.stage[read] = AT_BURST
-        release(d, d.bank[read], d.row[read])
-        if take(d, port + SEM_DATA, read):
-            stage = AT_BURST
-    if stage == AT_BURST:
-        d.stage[read] = AT_END
-        start_timer(d, RING_BURST, read << 2 | DO_WAKE)
-    elif stage == AT_END:
-        give(d, port + SEM_DATA)
-        give(d, port + SEM_RD)
-        if link[read] == 1:
-            give(d, len(d.sem) - 1)
-        return True
-    return False
+def start_timer(rings, ring, now, what):
+    """Create a timer of the ring's delay."""
+    tail = rings[ring, RING_TAIL]
+    slot = ring_slot(rings, tail)
+    rings[ring, slot], rings[ring, slot + 1] = now + DELAYS[ring], what
+    rings[ring, ring_slot(rings, tail + 1)] = NEVER
+    rings[ring, RING_TAIL] = tail + 1
 
 
 @kernel
-def gather_turn(d, wait, link):
-    """One turn of the gather task: polls woken reads until none is left or its turn is over (§4.10).
+def start_transfer(q, waits, due, read):
+    """Create the timer of a host transfer."""
+    at = q[WAIT_TAIL]
+    q[WAIT_TAIL] += 1
+    waits[at + 1, 0] = NEVER
+    while at > q[WAIT_HEAD] and waits[at - 1, 0] > due:
+        waits[at, 0], waits[at, 1] = waits[at - 1, 0], waits[at - 1, 1]
+        at -= 1
+    waits[at, 0], waits[at, 1] = due, read
 
-    The turn is over once as many reads were polled as there are, without one completing. (A read of this memory is
-    never woken by its own poll, so the second case of §4.10 does not occur.)
-    """
-    reg = d.reg
-    reg[ARMED] = 1
-    polls = reg[LEFT]
-    while reg[INNER_HEAD] != reg[INNER_TAIL]:
-        read = d.inner[reg[INNER_HEAD] & (len(d.inner) - 1)]
-        reg[INNER_HEAD] += 1
-        if poll(d, read, wait, link):
-            reg[LEFT] -= 1
-            reg[ARMED] = 1
-            polls = reg[LEFT]
-        else:
-            polls -= 1
-            if polls == 0:
-                make_ready(d, DO_GATHER)
-                return
+
+# --- the event loop --------------------------------------------------------------------------------
 
 
 @kernel
-def run_ready(d, wait, link):
-    """Run tasks in wake order until none is left."""
-    reg = d.reg
-    while reg[READY_HEAD] != reg[READY_TAIL]:
-        task = d.ready[reg[READY_HEAD] & (len(d.ready) - 1)]
-        reg[READY_HEAD] += 1
-        what = task & 3
-        if what == DO_GATHER:
-            gather_turn(d, wait, link)
-        elif what == DO_GRANT:
-            wake(d, task >> 2)
-        else:
-            precharged(d, task >> 2)
-
-
-@kernel
-def fire_waits(d, wait, longer_than):
-    """Wake the reads whose host transfer ends now and took more than `longer_than`."""
-    reg = d.reg
-    head = reg[WAIT_HEAD]
-    while d.wait_due[head] == reg[T] and wait[d.wait_read[head]] > longer_than:
-        wake(d, d.wait_read[head])
-        head += 1
-    reg[WAIT_HEAD] = head
-
-
-@kernel
-def fire_ring(d, ring):
-    """Act on the timers of one delay that expire now: wake reads, make bank actions ready."""
-    mask = d.ring_due.shape[1] - 1
-    head = d.ring_ends[ring, 0]
-    while d.ring_due[ring, head & mask] == d.reg[T]:
-        what = d.ring_do[ring, head & mask]
-        if what & 3 == DO_WAKE:
-            wake(d, what >> 2)
-        else:
-            make_ready(d, what)
-        head += 1
-    d.ring_ends[ring, 0] = head
-
-
-@kernel
-def next_instant(d):
+def next_instant(q, rings, waits):
     """Instant of the earliest timer."""
-    mask = d.ring_due.shape[1] - 1
-    t = d.wait_due[d.reg[WAIT_HEAD]]
-    for ring in range(4):
-        t = min(t, d.ring_due[ring, d.ring_ends[ring, 0] & mask])
-    return t
+    now = waits[q[WAIT_HEAD], 0]
+    for ring in range(RINGS):
+        now = min(now, rings[ring, ring_slot(rings, rings[ring, RING_HEAD])])
+    return now
 
 
 @kernel
-def simulate(d, wait, link):
-    """Event loop of one batch (§4.10), from T = 0 to the instant at which the last read is done."""
-    reg = d.reg
-    make_ready(d, DO_GATHER)
-    run_ready(d, wait, link)
-    while reg[LEFT] > 0:
-        reg[T] = next_instant(d)
-        transfers = d.wait_due[reg[WAIT_HEAD]] == reg[T]
-        for ring in range(4):
+def fire_transfers(q, woken, ready, waits, wait, now, longer_than):
+    """Wake the reads whose host transfer ends now and took more than `longer_than`."""
+    while waits[q[WAIT_HEAD], 0] == now and wait[waits[q[WAIT_HEAD], 1]] > longer_than:
+        wake(q, woken, ready, waits[q[WAIT_HEAD], 1] << WHAT_BITS | TRANSFERRED)
+        q[WAIT_HEAD] += 1
+
+
+@kernel
+def fire(q, woken, ready, rings, ring, now):
+    """Act on the timers of one ring that expire now: bank actions become ready, reads are woken."""
+    slot = ring_slot(rings, rings[ring, RING_HEAD])
+    while rings[ring, slot] == now:
+        what = rings[ring, slot + 1]
+        if what & WHAT == GRANTED or what & WHAT == PRECHARGED:
+            make_ready(q, ready, what)
+        else:
+            wake(q, woken, ready, what)
+        rings[ring, RING_HEAD] += 1
+        slot = ring_slot(rings, rings[ring, RING_HEAD])
+
+
+@kernel
+def act(q, woken, ready, banks, task):
+    """A bank action: grant the bank, or end a precharge that was begun without waiters.
+
+    Whoever came while it precharged gets the bank without tRCD (§3.5).
+    """
+    if task & WHAT == GRANTED:
+        wake(q, woken, ready, task)
+        return
+    bank = task >> WHAT_BITS
+    if banks[bank, BANK_WAITING] == 0:
+        banks[bank, BANK_IDLE] = 1
+    else:
+        wake(q, woken, ready, dequeue(banks, bank, 0) << WHAT_BITS | GRANTED)
+
+
+@kernel
+def acquire(banks, rings, bank, read, now):
+    """Ask for a bank: granted after tRCD if it is idle, else queued."""
+    if banks[bank, BANK_IDLE] == 1:
+        banks[bank, BANK_IDLE] = 0
+        start_timer(rings, RING_ROW, now, read << WHAT_BITS | GRANTED)
+    else:
+        banks[bank, BANK_QUEUE + banks[bank, BANK_WAITING]] = read
+        banks[bank, BANK_WAITING] += 1
+
+
+@kernel
+def release(geo, banks, rings, q, woken, ready, addr, bank, row, now):
+    """Release a bank whose open row is `row`: first ready, then first come; precharge where nobody waits."""
+    hit = find_row(geo, banks, addr, bank, row)
+    if hit != NOBODY:
+        wake(q, woken, ready, dequeue(banks, bank, hit) << WHAT_BITS | GRANTED)
+    elif banks[bank, BANK_WAITING] > 0:
+        start_timer(rings, RING_SWITCH, now, dequeue(banks, bank, 0) << WHAT_BITS | GRANTED)
+    else:
+        start_timer(rings, RING_ROW, now, bank << WHAT_BITS | PRECHARGED)
+
+
+@kernel
+def simulate(d, addr, wait, link, n, budget):
+    """Event loop of one batch (§4.10): picoseconds until its last read is done, `OVERFLOW` beyond `budget`.
+
+    Until no read is left, it runs the ready tasks, moves on to the next instant that has a timer and acts on the
+    timers of that instant. The cases of the gather task's turn are the stages of a read (§3.5, §3.7). A turn is over
+    once as many reads were polled as there are, without one completing; as no poll wakes its own read, the second
+    case of §4.10 does not occur.
+    """
+    geo, q, woken, ready, banks, sems, rings, waits = d.geo, d.q, d.woken, d.ready, d.banks, d.sems, d.rings, d.waits
+    host_link = len(sems) - 1
+    now, left, late = 0, n, False
+    while True:
+        while q[READY_HEAD] != q[READY_TAIL]:
+            task = ready[q[READY_HEAD] & (len(ready) - 1)]
+            q[READY_HEAD] += 1
+            if task != GATHER:
+                act(q, woken, ready, banks, task)
+                continue
+            q[ARMED] = 1
+            polls = left
+            while polls > 0 and q[WOKEN_HEAD] != q[WOKEN_TAIL]:
+                what = woken[q[WOKEN_HEAD] & (len(woken) - 1)]
+                q[WOKEN_HEAD] += 1
+                read, what = what >> WHAT_BITS, what & WHAT
+                port = PORT * channel_of(geo, addr[read])
+                bank = bank_of(geo, addr[read], geo[GEO_READ_SHIFT])
+                polls -= 1
+                if what == START and (link[read] == 0 or take(sems, host_link, read)):
+                    what = LINKED
+                if what == LINKED:
+                    if wait[read] == 0:
+                        what = TRANSFERRED
+                    else:
+                        late = late or wait[read] > budget - now
+                        start_transfer(q, waits, now if late else now + wait[read], read)
+                if what == TRANSFERRED and take(sems, port + RD, read):
+                    what = ADMITTED
+                if what == ADMITTED and take(sems, port + CMD, read):
+                    what = COMMANDED
+                if what == COMMANDED:
+                    start_timer(rings, RING_TICK, now, read << WHAT_BITS | TICKED)
+                elif what == TICKED:
+                    give(sems, port + CMD, q, woken, ready, COMMANDED)
+                    acquire(banks, rings, bank, read, now)
+                elif what == GRANTED:
+                    start_timer(rings, RING_ROW, now, read << WHAT_BITS | SENSED)
+                elif what == SENSED:
+                    release(geo, banks, rings, q, woken, ready, addr, bank, row_of(geo, addr[read]), now)
+                    if take(sems, port + DATA, read):
+                        what = ON_BUS
+                if what == ON_BUS:
+                    start_timer(rings, RING_BURST, now, read << WHAT_BITS | DONE)
+                elif what == DONE:
+                    give(sems, port + DATA, q, woken, ready, ON_BUS)
+                    give(sems, port + RD, q, woken, ready, ADMITTED)
+                    if link[read] == 1:
+                        give(sems, host_link, q, woken, ready, LINKED)
+                    left -= 1
+                    q[ARMED] = 1
+                    polls = left
+                if polls == 0 and left > 0:
+                    make_ready(q, ready, GATHER)
+        if left == 0:
+            return OVERFLOW if late or now > budget else now
+        now = next_instant(q, rings, waits)
+        transfers = waits[q[WAIT_HEAD], 0] == now
+        for ring in range(RINGS):
             if transfers:
-                fire_waits(d, wait, DELAYS[ring])
-            fire_ring(d, ring)
-        run_ready(d, wait, link)
+                fire_transfers(q, woken, ready, waits, wait, now, DELAYS[ring])
+            fire(q, woken, ready, rings, ring, now)
 
 
-# --- a batch in the time of the run --------------------------------------------------------------
+# --- a batch in the time of the run ----------------------------------------------------------------
 
 
 @kernel
-def begin(d, addr, n, now):
-    """Reset the batch state, map the addresses and take over the precharges that are pending at `now`."""
-    reg, geo = d.reg, d.geo
+def begin(geo, q, woken, ready, sems, rings, waits, n):
+    """Reset queues, semaphores and timers; all reads are queued for the gather task's first turn."""
     for slot in range(LAST):
-        reg[slot] = 0
-    reg[LEFT] = reg[INNER_TAIL] = n
-    reg[BUDGET] = TIME_LIMIT - now
-    d.wait_due[0] = NEVER
-    d.ring_ends[:] = 0
-    d.ring_due[:, 0] = NEVER
-    links = len(d.sem) - 1
+        q[slot] = 0
+    for ring in range(RINGS):
+        rings[ring, RING_HEAD] = rings[ring, RING_TAIL] = 0
+        rings[ring, RING_QUEUE] = NEVER
+    waits[0, 0] = NEVER
+    links = len(sems) - 1
     for sem in range(links + 1):
-        d.sem[sem, SEM_HEAD] = d.sem[sem, SEM_TAIL] = 0
-        d.sem[sem, SEM_FREE] = 1 if sem == links else geo[GEO_RD] if sem % SEMS == SEM_RD else geo[GEO_CMD]
+        sems[sem, SEM_FREE] = 1 if sem == links else geo[GEO_RD] if sem % PORT == RD else geo[GEO_CMD]
+        sems[sem, SEM_HEAD] = sems[sem, SEM_TAIL] = 0
     for i in range(n):
-        d.inner[i] = i
-        d.stage[i] = AT_START
-        d.bank[i] = bank_of(geo, addr[i], geo[GEO_READ_SHIFT])
-        d.row[i] = (addr[i] >> geo[GEO_ROW_SHIFT]) & geo[GEO_ROW_MASK]
-        d.port[i] = SEMS * ((addr[i] >> 6) & geo[GEO_CHANNEL_MASK])
-    inherit(d, now)
+        woken[i] = i << WHAT_BITS | START
+    q[WOKEN_TAIL] = n
+    make_ready(q, ready, GATHER)
 
 
 @kernel
-def inherit(d, now):
-    """Put the precharges that are pending at `now` into their ring, by (time, creation)."""
-    pending = 0
-    due, what = d.ring_due[RING_ROW], d.ring_do[RING_ROW]
-    for bank in range(len(d.bank_due)):
-        d.bank_waiting[bank] = 0
-        d.bank_idle[bank] = 1 if d.bank_due[bank] <= now else 0
-        if d.bank_idle[bank] == 0:
-            at = pending
-            while at > 0 and (due[at - 1], d.bank_turn[what[at - 1] >> 2]) > (d.bank_due[bank] - now, d.bank_turn[bank]):
-                due[at], what[at] = due[at - 1], what[at - 1]
-                at -= 1
-            due[at], what[at] = d.bank_due[bank] - now, bank << 2 | DO_PRECHARGED
-            pending += 1
-    due[pending] = NEVER
-    d.ring_ends[RING_ROW, 1] = pending
+def inherit(banks, rings, now):
+    """Take over the precharges that are pending at `now`, by (time, creation)."""
+    end = RING_QUEUE
+    for bank in range(len(banks)):
+        banks[bank, BANK_WAITING] = 0
+        banks[bank, BANK_IDLE] = 1
+        due = banks[bank, BANK_DUE] - now
+        if due <= 0:
+            continue
+        banks[bank, BANK_IDLE] = 0
+        at = end
+        while at > RING_QUEUE and comes_before(banks, due, bank, rings[RING_ROW, at - 2], rings[RING_ROW, at - 1]):
+            rings[RING_ROW, at], rings[RING_ROW, at + 1] = rings[RING_ROW, at - 2], rings[RING_ROW, at - 1]
+            at -= 2
+        rings[RING_ROW, at], rings[RING_ROW, at + 1] = due, bank << WHAT_BITS | PRECHARGED
+        end += 2
+    rings[RING_ROW, end] = NEVER
+    rings[RING_ROW, RING_TAIL] = (end - RING_QUEUE) >> 1
 
 
 @kernel
-def bequeath(d, now):
+def comes_before(banks, due, bank, other_due, other_what):
+    """Whether a bank's precharge ends, or was created, before another one."""
+    if due != other_due:
+        return due < other_due
+    return banks[bank, BANK_TURN] < banks[other_what >> WHAT_BITS, BANK_TURN]
+
+
+@kernel
+def bequeath(q, banks, rings, now):
     """Keep the precharges that are still pending when a batch that began at `now` is done."""
-    mask = d.ring_due.shape[1] - 1
-    head, tail = d.ring_ends[RING_ROW, 0], d.ring_ends[RING_ROW, 1]
-    for at in range(head, tail):
-        bank = d.ring_do[RING_ROW, at & mask] >> 2
-        due = now + d.ring_due[RING_ROW, at & mask]
-        d.bank_due[bank], d.bank_turn[bank] = due, at
-        d.reg[LAST] = max(d.reg[LAST], due)
+    for at in range(rings[RING_ROW, RING_HEAD], rings[RING_ROW, RING_TAIL]):
+        slot = ring_slot(rings, at)
+        bank = rings[RING_ROW, slot + 1] >> WHAT_BITS
+        banks[bank, BANK_DUE] = now + rings[RING_ROW, slot]
+        banks[bank, BANK_TURN] = at
+        q[LAST] = max(q[LAST], banks[bank, BANK_DUE])
 
 
 @kernel
@@ -441,47 +419,29 @@ def ddr_batch(d, addr, wait, link, n, now):
     """
     if n == 0:
         return now
-    begin(d, addr, n, now)
-    simulate(d, wait, link)
-    bequeath(d, now)
-    if d.reg[LATE] == 1 or d.reg[T] > d.reg[BUDGET]:
+    begin(d.geo, d.q, d.woken, d.ready, d.sems, d.rings, d.waits, n)
+    inherit(d.banks, d.rings, now)
+    took = simulate(d, addr, wait, link, n, TIME_LIMIT - now)
+    if took == OVERFLOW:
         return OVERFLOW
-    return now + d.reg[T]
+    bequeath(d.q, d.banks, d.rings, now)
+    return now + took
 
 
-# --- accesses one after the other ----------------------------------------------------------------
-
-
-@kernel
-def grant_alone(d, bank, t):
-    """When a bank asked at `t` with nobody else about is granted: at the end of a pending precharge (without tRCD,
-    §3.5), else after tRCD."""
-    return d.bank_due[bank] if d.bank_due[bank] > t else t + TRCD
+# --- accesses one after the other -------------------------------------------------------------------
 
 
 @kernel
-def release_alone(d, bank, t):
-    """Release a bank that nobody waits for."""
-    d.bank_due[bank] = t + TRP
-    d.reg[LAST] = max(d.reg[LAST], t + TRP)
+def access_alone(geo, banks, address, shift, sense, now):
+    """Completion time of an access that starts at `now` with no other in flight and holds its bank for `sense`.
 
-
-@kernel
-def read_alone(d, address, now):
-    """Completion time of a read that starts at `now` while no other access is in flight."""
-    bank = bank_of(d.geo, address, d.geo[GEO_READ_SHIFT])
-    t = grant_alone(d, bank, now + TCK) + CAS
-    release_alone(d, bank, t)
-    return t + BURST
-
-
-@kernel
-def write_alone(d, address, now):
-    """Completion time of a write that starts at `now` while no other access is in flight."""
-    bank = bank_of(d.geo, address, d.geo[GEO_WRITE_SHIFT])
-    t = grant_alone(d, bank, now + TCK)
-    release_alone(d, bank, t)
-    return t + BURST
+    A bank that is still precharging is granted at the end of that, without tRCD (§3.5).
+    """
+    bank = bank_of(geo, address, shift)
+    asked = now + TCK
+    granted = banks[bank, BANK_DUE] if banks[bank, BANK_DUE] > asked else asked + TRCD
+    banks[bank, BANK_DUE] = granted + sense + TRP
+    return granted + sense + BURST
 
 
 @kernel
@@ -490,9 +450,12 @@ def ddr_store(d, addr, wait, link, n, now):
 
     The host link is always free here, so `link` changes nothing; it is taken for the sake of one signature.
     """
-    t = now
+    geo, banks = d.geo, d.banks
     for i in range(n):
-        if wait[i] > TIME_LIMIT - t:
+        if wait[i] > TIME_LIMIT - now:
             return OVERFLOW
-        t = write_alone(d, addr[i], read_alone(d, addr[i], t + wait[i]))
-    return t if t <= TIME_LIMIT else OVERFLOW
+        now = access_alone(geo, banks, addr[i], geo[GEO_READ_SHIFT], CAS, now + wait[i])
+        now = access_alone(geo, banks, addr[i], geo[GEO_WRITE_SHIFT], 0, now)
+        # The precharge after a write ends later than any before it.
+        d.q[LAST] = max(d.q[LAST], now - BURST + TRP)
+    return now if now <= TIME_LIMIT else OVERFLOW

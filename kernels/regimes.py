@@ -31,6 +31,14 @@ RG_CAPACITY_HI = 9
 RG_CAPACITY_LO = 10
 RG_WIDTH = 11
 
+# Columns of `Regime.table`.
+ITEM_KEY = 0  # residency slot: items of one layer, or of one region offset, share it
+ITEM_SIZE_HI = 1  # bytes, in two limbs
+ITEM_SIZE_LO = 2
+ITEM_WAIT = 3  # picoseconds its transfer takes
+ITEM_SWAPS = 4  # how often it was swapped in
+ITEM_WIDTH = 5
+
 NOTHING = -1  # segment without an item
 SIGN = -(2**63)  # flips u64 order into int64 order
 
@@ -46,46 +54,36 @@ class Regime(NamedTuple):
         First address of every segment, sign bit flipped, ascending from the smallest; a guard at the end.
     items : int64[segments]
         What the segment's reads concern: `NOTHING`, or an item (any item for `STREAM`).
-    item_key : int64[items]
-        Residency slot of an item: items of one layer, or of one region offset, share it.
-    item_size : int64[items, 2]
-        Bytes an item occupies, in two limbs (high, low 32 bits).
-    item_wait : int64[items]
-        Picoseconds its transfer takes.
-    item_swaps : int64[items]
-        How often it was swapped in.
-    key_resident : int64[keys]
-        1 while the slot is resident.
+    table : int64[items, ITEM_WIDTH]
+        What is swapped as one: a layer, or a KV or activation region.
     listed : int64[keys]
         Ring of resident items, oldest first.
+    resident : int64[keys]
+        1 while the slot is resident.
     """
 
     reg: np.ndarray
     starts: np.ndarray
     items: np.ndarray
-    item_key: np.ndarray
-    item_size: np.ndarray
-    item_wait: np.ndarray
-    item_swaps: np.ndarray
-    key_resident: np.ndarray
+    table: np.ndarray
     listed: np.ndarray
+    resident: np.ndarray
 
 
 @kernel
-def item_of(rg, address):
-    """Item of the segment that holds `address` (u64 bit pattern)."""
+def find_segment(starts, low, address):
+    """Segment that holds `address` (u64 bit pattern); `low` is a guess."""
     at = address ^ SIGN
-    low = rg.reg[RG_LAST]
-    if at < rg.starts[low] or at >= rg.starts[low + 1]:
-        low, high = 0, len(rg.items)
-        while high - low > 1:
-            middle = (low + high) >> 1
-            if at < rg.starts[middle]:
-                high = middle
-            else:
-                low = middle
-        rg.reg[RG_LAST] = low
-    return rg.items[low]
+    if at >= starts[low] and at < starts[low + 1]:
+        return low
+    low, high = 0, len(starts) - 1
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if at < starts[middle]:
+            high = middle
+        else:
+            low = middle
+    return low
 
 
 @kernel
@@ -107,48 +105,55 @@ def fits(reg, high, low):
 
 
 @kernel
-def swap_in(rg, item):
+def swap_in(reg, table, listed, resident, item):
     """Make `item` resident, dropping the oldest while it does not fit (§3.8); even if it never will."""
-    reg = rg.reg
-    high, low = rg.item_size[item, 0], rg.item_size[item, 1]
+    high, low = table[item, ITEM_SIZE_HI], table[item, ITEM_SIZE_LO]
     while reg[RG_LISTED] > 0 and not fits(reg, high, low):
-        dropped = rg.listed[reg[RG_OLDEST]]
-        reg[RG_OLDEST] = (reg[RG_OLDEST] + 1) % len(rg.listed)
+        dropped = listed[reg[RG_OLDEST]]
+        reg[RG_OLDEST] = (reg[RG_OLDEST] + 1) % len(listed)
         reg[RG_LISTED] -= 1
-        rg.key_resident[rg.item_key[dropped]] = 0
-        add_used(reg, -rg.item_size[dropped, 0], -rg.item_size[dropped, 1])
-    rg.listed[(reg[RG_OLDEST] + reg[RG_LISTED]) % len(rg.listed)] = item
+        resident[table[dropped, ITEM_KEY]] = 0
+        add_used(reg, -table[dropped, ITEM_SIZE_HI], -table[dropped, ITEM_SIZE_LO])
+    listed[(reg[RG_OLDEST] + reg[RG_LISTED]) % len(listed)] = item
     reg[RG_LISTED] += 1
-    rg.key_resident[rg.item_key[item]] = 1
+    resident[table[item, ITEM_KEY]] = 1
     add_used(reg, high, low)
-    rg.item_swaps[item] += 1
+    table[item, ITEM_SWAPS] += 1
 
 
 @kernel
-def decide_streamed(rg, addr, n, wait, link):
+def decide_streamed(reg, starts, items, addr, n, wait, link):
     """Reads of weights take the host link and wait there (§3.7, §3.9)."""
-    line_ps = rg.reg[RG_LINE_PS]
+    line_ps = reg[RG_LINE_PS]
+    at = reg[RG_LAST]
     streamed = 0
     for i in range(n):
-        behind = item_of(rg, addr[i]) != NOTHING
-        link[i] = 1 if behind else 0
-        wait[i] = line_ps if behind else 0
-        streamed += link[i]
-    rg.reg[RG_STREAMED] += streamed
-    rg.reg[RG_PLAIN] += n - streamed
+        at = find_segment(starts, at, addr[i])
+        behind = 1 if items[at] != NOTHING else 0
+        link[i] = behind
+        wait[i] = line_ps * behind
+        streamed += behind
+    reg[RG_LAST] = at
+    reg[RG_STREAMED] += streamed
+    reg[RG_PLAIN] += n - streamed
 
 
 @kernel
-def decide_swapped(rg, addr, n, wait):
+def decide_swapped(reg, starts, items, table, listed, resident, addr, n, wait):
     """The read that misses waits for the whole transfer; reads that find it listed do not (§3.8, §3.9)."""
+    at = reg[RG_LAST]
+    plain = 0
     for i in range(n):
-        item = item_of(rg, addr[i])
+        at = find_segment(starts, at, addr[i])
+        item = items[at]
         wait[i] = 0
         if item == NOTHING:
-            rg.reg[RG_PLAIN] += 1
-        elif rg.key_resident[rg.item_key[item]] == 0:
-            swap_in(rg, item)
-            wait[i] = rg.item_wait[item]
+            plain += 1
+        elif resident[table[item, ITEM_KEY]] == 0:
+            swap_in(reg, table, listed, resident, item)
+            wait[i] = table[item, ITEM_WAIT]
+    reg[RG_LAST] = at
+    reg[RG_PLAIN] += plain
 
 
 @kernel
@@ -161,6 +166,6 @@ def decide(rg, addr, n, wait, link):
     if code == RESIDENT:
         rg.reg[RG_PLAIN] += n
     elif code == STREAM:
-        decide_streamed(rg, addr, n, wait, link)
+        decide_streamed(rg.reg, rg.starts, rg.items, addr, n, wait, link)
     else:
-        decide_swapped(rg, addr, n, wait)
+        decide_swapped(rg.reg, rg.starts, rg.items, rg.table, rg.listed, rg.resident, addr, n, wait)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .ddr import OVERFLOW, TIME_LIMIT, Ddr, ddr_batch, ddr_store
-from .jit import kernel
+from .jit import entry, kernel
 from .layout import MEV_DELTA, MEV_SHAPE, SH_STORE
 from .reads import BLOCK, list_accesses
 from .regimes import Regime, decide
@@ -68,7 +68,7 @@ def issue(port, event, shape):
     return n
 
 
-@kernel
+@entry
 def timing_slice(events, count, shapes, mem):
     """Run `events[:count]` (int64[:, MEV_WIDTH]) on a board-DDR model; `PORT_NOW` moves on to the end of the last.
 
