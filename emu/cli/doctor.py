@@ -15,19 +15,14 @@ def run(args):
     import platform
 
     from .. import __version__
-    from ..kernels.cache import cache_dir, cache_root, fingerprint
+    from ..kernels.cache import cache_root
 
     print(f"plena-emu  {__version__}")
     print(f"python     {platform.python_version()} on {platform.machine()}")
     for package in ("numba", "llvmlite", "numpy", "msgspec"):
         print(f"{package:<10} {importlib.metadata.version(package)}")
-    directory = cache_dir()
-    if directory is None:
-        print(f"cache      {cache_root()} cannot be written: every run compiles its kernels anew")
-    else:
-        print(f"cache      {directory}")
-        print(f"           {_contents(directory)}")
-    print(f"others     {_others(cache_root(), fingerprint())}")
+    print(f"cache      {cache_root()}")
+    _show_cache()
     if args.no_warm:
         return 0
 
@@ -35,22 +30,32 @@ def run(args):
 
     begin = time.perf_counter()
     warm()
-    print(f"warm       all kernels ready after {time.perf_counter() - begin:.1f} s")
-    if directory is not None:
-        print(f"           {_contents(directory)}")
+    print(f"warmed     in {time.perf_counter() - begin:.1f} s")
+    _show_cache()
     return 0
 
 
-def _contents(directory):
-    """What lies in one cache directory."""
-    sizes = [path.stat().st_size for path in directory.rglob("*") if path.is_file()]
-    return f"{len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB" if sizes else "empty: the first run compiles"
+def _show_cache():
+    """A line for each module of entry kernels, and what other versions left behind."""
+    from ..kernels.cache import HERE, cache_dir, cache_root
+    from ..warm import is_ready
 
-
-def _others(root, current):
-    """What other versions, CPUs or kernel sources left in the cache."""
+    current = set()
+    for module in sorted(path.stem for path in HERE.glob("*.py") if "\n@entry\n" in path.read_text(encoding="utf-8")):
+        directory = cache_dir(module)
+        current.add(directory)
+        if directory is None:
+            print(f"  {module:<10} cannot be written there: compiled anew by every run")
+        else:
+            state = "ready" if is_ready(module) else "to be compiled"
+            print(f"  {module:<10} {state:<15} {_mebibytes(directory):6.1f} MiB in {directory.name}")
     try:
-        stale = [path for path in root.iterdir() if path.is_dir() and path.name != current]
+        others = [path for path in cache_root().iterdir() if path.is_dir() and path not in current]
     except OSError:
-        stale = []
-    return f"{len(stale)} directories of other versions in {root}" if stale else "no directories of other versions"
+        others = []
+    if others:
+        print(f"  {len(others)} directories of other versions, {sum(map(_mebibytes, others)):.1f} MiB: may be deleted")
+
+
+def _mebibytes(directory):
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 2**20
