@@ -146,6 +146,10 @@ class Machine:
             mantissa = self.settings.vector_sram_type.elem.mantissa
             load_vector_sram(vram, data.row_words, data.row_touched, self.settings.vlen, mantissa)
 
+    def load_integers(self, intsram: str) -> None:
+        """Read the int SRAM preload alone: all that control needs."""
+        load_int_sram(intsram, self.data.int_sram)
+
     def grow_loops(self) -> None:
         """Double the loop stack."""
         loops = self.control.loops
