@@ -8,9 +8,9 @@ from .kernels import status as st
 _TEXTS = {
     st.INVALID_OPCODE: "its code is assigned to no operation in this revision",
     st.TILE_MISALIGNED: "tile address {a} is no multiple of MLEN*MLEN = {b}",
-    st.TILE_OUTSIDE: "tile {a} is outside the matrix SRAM of {b} tiles",
+    st.TILE_OUTSIDE: "tile {a} (address {tile_address}) is outside the matrix SRAM of {b} tiles",
     st.ROW_MISALIGNED: "row address {a} is no multiple of VLEN = {b}",
-    st.ROW_OUTSIDE: "row {a} is outside the vector SRAM of {b} rows",
+    st.ROW_OUTSIDE: "row {a} (address {row_address}) is outside the vector SRAM of {b} rows",
     st.OFFSET_MISALIGNED: "offset {a} is no multiple of {b}",
     st.COLUMNS_OUTSIDE: "the slice ends at {a}, expected at most MLEN = {b}",
     st.FP_REGISTER: "fp register {a}, expected an index below {b}",
@@ -27,9 +27,15 @@ _TEXTS = {
 }
 
 
-def run_error(status: int, ctl, program) -> EmuError:
-    """Error of a control status of 16 and above; `ctl` are the control registers, `program` the Program."""
+def run_error(status: int, ctl, program, cfg) -> EmuError:
+    """Error of a control status of 16 and above.
+
+    `ctl` are the control registers, `program` the Program, `cfg` the geometry (indices are shown as addresses too, §1.4).
+    """
     pc = int(ctl[at.CTL_PC])
     found = int(ctl[at.CTL_ERR_A])
-    text = _TEXTS[status].format(a=found, b=int(ctl[at.CTL_ERR_B]), u=found & (2**64 - 1))
+    text = _TEXTS[status].format(
+        a=found, b=int(ctl[at.CTL_ERR_B]), u=found & (2**64 - 1),
+        row_address=found * int(cfg[at.CFG_VLEN]), tile_address=found * int(cfg[at.CFG_MLEN]) ** 2,
+    )
     return EmuError(f"pc={pc} {program.text(pc)}: {text}")

@@ -90,7 +90,7 @@ class Simulation:
         budget = self.slice if limit is None else min(self.slice, limit - self.executed)
         status = self._control(budget)
         if status >= st.FIRST_ERROR:
-            raise run_error(status, self.ctl, self.program)
+            raise run_error(status, self.ctl, self.program, self.machine.cfg)
         if self.data:
             data_slice(self.events, int(self.ctl[at.CTL_EVENTS]), self.machine.data)
         self.memory.advance(self.mem_events, int(self.ctl[at.CTL_MEM_EVENTS]))
