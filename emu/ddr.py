@@ -113,6 +113,8 @@ class DdrTiming:
 
     def _run(self, operation, addresses, waits, links):
         addr, wait, link = (_column(values, len(addresses)) for values in (addresses, waits, links))
+        for odd in wait[wait % 1000 != 0][:1]:
+            raise EmuError(f"DDR: found a wait of {odd} ps, expected whole nanoseconds")
         if len(addr) > self._reads:
             self._grow(len(addr))
         done = operation(self._ddr, addr, wait, link, len(addr), self.now_ps)

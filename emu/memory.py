@@ -13,6 +13,7 @@ from .kernels import regimes as rg
 from .kernels import timing as tm
 from .kernels.ddr import LAST, TIME_LIMIT
 from .manifests.schema import Manifest, Region
+from .warm import compiling
 
 CAPACITY_REGIMES = ("resident", "kv-swap", "weight-stream")
 MODELS = ("host-stream", "layer-swap", "auto", *CAPACITY_REGIMES)
@@ -289,6 +290,11 @@ class BoardMemory:
         if self.regime == "weight-stream":
             return _weight_stream(self.manifest)
         return _everything()
+
+    def warm(self) -> None:
+        """Have the kernel compiled, or loaded from the cache."""
+        with compiling("timing"):
+            tm.timing_slice(np.zeros((1, at.MEV_WIDTH), dtype=np.int64), 0, self.shapes, self._memory)
 
     def advance(self, events: np.ndarray, count: int) -> None:
         """Run the memory events `events[:count]` of a slice (int64[:, MEV_WIDTH]).

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import kernel
+from .jit import entry, kernel
 
 TCK = 833  # ps
 CAS = TRCD = TRP = 16 * TCK
@@ -410,7 +410,7 @@ def bequeath(q, banks, rings, now):
         q[LAST] = max(q[LAST], banks[bank, BANK_DUE])
 
 
-@kernel
+@entry
 def ddr_batch(d, addr, wait, link, n, now):
     """Run the reads `addr[:n]` of one prefetch, all issued at `now`: completion time in ps, or `OVERFLOW`.
 
@@ -444,7 +444,7 @@ def access_alone(geo, banks, address, shift, sense, now):
     return granted + sense + BURST
 
 
-@kernel
+@entry
 def ddr_store(d, addr, wait, link, n, now):
     """Read and write each block of a store in turn (§3.3): completion time in ps, or `OVERFLOW`.
 

@@ -75,7 +75,7 @@ def parse_manifest(data: bytes, source: str = "manifest") -> Manifest:
     top = reader.decode(data)
     fields = reader.table(top, "", required=("activation_ceiling", "regions"), optional=("ddr_capacity_bytes",))
     regions = fields["regions"]
-    if not isinstance(regions, list):
+    if type(regions) is not list:
         reader.refuse("regions", regions, "a list of objects")
     capacity = fields.get("ddr_capacity_bytes")
     return Manifest(

@@ -129,42 +129,58 @@ class Bank:
 
 
 class Ddr:
-    """`SimpleTiming` (§3.5): `read` and `write` are chains of waits."""
+    """`SimpleTiming` (§3.5): `read` and `write` are chains of waits.
 
-    def __init__(self, loop):
+    `channels` widens one set of semaphores and banks (base revision) or multiplies it (later revision).
+    """
+
+    def __init__(self, loop, channels=1, later=False):
         self.loop = loop
-        self.rd, self.wr = Semaphore(loop, 16), Semaphore(loop, 16)
-        self.cmd, self.data = Semaphore(loop, 1), Semaphore(loop, 1)
-        self.banks = [Bank(loop) for _ in range(16)]
+        self.bits = channels.bit_length() - 1
+        self.later = later
+        sets, width = (channels, 1) if later else (1, channels)
+        self.rd, self.wr, self.cmd, self.data = (
+            [Semaphore(loop, permits * width) for _ in range(sets)] for permits in (16, 16, 1, 1)
+        )
+        self.banks = [[Bank(loop) for _ in range(16 * width)] for _ in range(sets)]
 
-    def _command(self):
-        yield from self.cmd.take()
+    def place(self, addr, bank_bit):
+        """(channel, bank, row) of an address whose bank number begins at `bank_bit`."""
+        if self.later:
+            channel = (addr >> 6) % len(self.banks)
+            bank = addr >> bank_bit + self.bits & 15
+            return channel, self.banks[channel][bank], addr >> 14 + self.bits & 0xFFFF
+        bank = (addr >> bank_bit) % len(self.banks[0])
+        return 0, self.banks[0][bank], (addr >> 14 + self.bits) % 2 ** (16 - self.bits)
+
+    def _command(self, channel=0):
+        yield from self.cmd[channel].take()
         yield from self.loop.sleep(TCK)
-        self.cmd.give()
+        self.cmd[channel].give()
 
-    def _burst(self):
-        yield from self.data.take()
+    def _burst(self, channel=0):
+        yield from self.data[channel].take()
         yield from self.loop.sleep(BURST)
-        self.data.give()
+        self.data[channel].give()
 
     def read(self, addr):
-        bank, row = self.banks[addr >> 6 & 15], addr >> 14 & 0xFFFF
-        yield from self.rd.take()
-        yield from self._command()
+        channel, bank, row = self.place(addr, 6)
+        yield from self.rd[channel].take()
+        yield from self._command(channel)
         yield from bank.acquire(row)
         yield from self.loop.sleep(CAS)
         bank.release(row)
-        yield from self._burst()
-        self.rd.give()
+        yield from self._burst(channel)
+        self.rd[channel].give()
 
     def write(self, addr):
-        bank, row = self.banks[addr >> 10 & 15], addr >> 14 & 0xFFFF
-        yield from self.wr.take()
-        yield from self._command()
+        channel, bank, row = self.place(addr, 10)
+        yield from self.wr[channel].take()
+        yield from self._command(channel)
         yield from bank.acquire(row)
         bank.release(row)
-        yield from self._burst()
-        self.wr.give()
+        yield from self._burst(channel)
+        self.wr[channel].give()
 
 
 class Naive:
@@ -172,7 +188,7 @@ class Naive:
 
     def __init__(self, loop):
         self.loop = loop
-        self.cmd, self.data = Semaphore(loop, 1), Semaphore(loop, 1)
+        self.cmd, self.data = [Semaphore(loop, 1)], [Semaphore(loop, 1)]
 
     def read(self, addr):
         yield from Ddr._command(self)
@@ -237,6 +253,28 @@ class Model:
 
     def write(self, addr):
         yield from self.inner.write(addr)
+
+
+class Given:
+    """A bare DDR whose reads come as (address, wait in ps, behind the link)."""
+
+    def __init__(self, loop, inner):
+        self.loop = loop
+        self.inner = inner
+        self.link = Semaphore(loop, 1)
+
+    def read(self, request):
+        addr, wait, link = request
+        if link:
+            yield from self.link.take()
+        if wait:
+            yield from self.loop.sleep(wait)
+        yield from self.inner.read(addr)
+        if link:
+            self.link.give()
+
+    def write(self, request):
+        yield from self.inner.write(request[0])
 
 
 class HostStream(Model):
