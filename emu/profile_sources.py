@@ -119,11 +119,15 @@ def _with_labels(listing, files) -> Listing:
     if files.assembly is None:
         return listing
     text = read_assembly(_read_text(files.assembly), files.assembly)
-    same = [entry[:4] for entry in text.entries if entry.mnemonic.startswith("C_LOOP")] == [
-        entry[:4] for entry in listing.entries if entry.mnemonic.startswith("C_LOOP")]
-    mnemonics = [entry.mnemonic for entry in text.entries] == [entry.mnemonic for entry in listing.entries]
-    if not (same and mnemonics):
+    if [_shape(entry) for entry in text.entries] != [_shape(entry) for entry in listing.entries]:
         return listing
     listing.lines, listing.labels = text.lines, text.labels
     listing.entries = [entry._replace(line=other.line) for entry, other in zip(listing.entries, text.entries)]
     return listing
+
+
+def _shape(entry):
+    """What two listings of one program agree in: the operation, and the register and count of a loop."""
+    if entry.mnemonic == "C_LOOP_START":
+        return entry.mnemonic, entry.rd, entry.imm
+    return entry.mnemonic

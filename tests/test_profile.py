@@ -3,18 +3,21 @@
 import json
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from oracle import control, goldens
-from support import write_settings
+from support import changed, write_settings
 
 from plena_emu.assembler import assemble, mem_text
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
+from plena_emu.logs import Log
 from plena_emu.profile import make_machine, match_loops, profile
 from plena_emu.profile_sources import profile_source
 from plena_emu.profile_static import read_assembly, read_program, static_counts
 from plena_emu.program import decode
+from plena_emu.request import RunRequest
+from plena_emu.run import execute
 from plena_emu.settings import load_settings
 
 A7, NEXYS, V80 = load_board("custom_a7"), load_board("nexys_video"), load_board("v80")
@@ -67,6 +70,31 @@ def test_static_view_of_golden_programs(golden):
         assert any("C_BREAK" in warning for warning in found.warnings)
     else:
         check_against(found, outcome, golden)
+
+
+def test_executed_view_of_golden_programs(golden):
+    golden, outcome = golden
+    found = profile_source(str(golden.directory), A7, revision=golden.isa, latencies="settings")
+    assert found.view == "executed"
+    check_against(found, outcome, golden)
+    check_sums(found)
+
+
+def test_executed_view_is_the_emulator(golden, tmp_path):
+    """Counts by mnemonic and compute time of a whole run, data and memory model included."""
+    golden, outcome = golden
+    folder = golden.directory
+    (tmp_path / "empty.json").write_text('{"activation_ceiling": 0, "regions": []}')
+    run = execute(RunRequest(
+        opcode=str(folder / "generated_machine_code.mem"), hbm=str(folder / "hbm_for_behave_sim.bin"),
+        fpsram=str(folder / "fp_sram.bin"), intsram=str(folder / "int_sram.bin"), isa=golden.isa,
+        settings_path=str(folder / "plena_settings.toml"), hbm_size=int(golden.flag("--hbm-size") or 0) or None,
+        memory_model="resident", weight_manifest=str(tmp_path / "empty.json"), dump_dir=None,
+        timing_only=not outcome.counts["V_TOPK"]), Log("off"))
+    found = profile_source(str(folder), A7, revision=golden.isa, latencies="settings")
+    assert run.compute_ps == 1000 * found.compute_cycles
+    assert run.instruction_counts == {name: row.count for name, row in found.by_opcode.items() if row.count}
+    assert run.instructions == found.dynamic_instructions
 
 
 def check_sums(found):
@@ -188,6 +216,82 @@ def test_break_is_said(config):
     assert static_counts(listing) == [1, 3, 3] and "C_BREAK" in listing.warnings[0]
 
 
+# --- the executed view ---------------------------------------------------------------------------
+
+MAX_LOOP = "TRANSACTIONAL.CONFIG.MAX_LOOP_INSTRUCTIONS"
+
+
+def executed_profile(text, tmp_path, revision="base"):
+    (tmp_path / "p.asm").write_text(text)
+    write_settings(tmp_path / "plena_settings.toml", changed(MAX_LOOP, {"value": 100000}))
+    return profile_source(str(tmp_path / "p.asm"), A7, revision=revision, latencies="settings")
+
+
+WILD = PLAIN + ["S_ADDI_INT gp1, gp1, 1", "S_ADDI_INT gp2, gp0, 0", "C_BREAK"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(
+    st.sampled_from(WILD), st.builds("C_LOOP_START gp{}, {}".format, st.integers(1, 3), st.integers(1, 4)),
+    st.builds("C_LOOP_END gp{}".format, st.integers(1, 3))), max_size=14))
+def test_executed_counts_of_wild_loops(tmp_path_factory, lines):
+    """Early exits, loop registers that are written, loops that close in any order: the counts are the oracle's."""
+    folder = tmp_path_factory.mktemp("wild")
+    text = "\n".join(lines) + "\n"
+    write_settings(folder / "s.toml", changed(MAX_LOOP, {"value": 60}))
+    try:
+        outcome = control.Control(assemble(text), control.Settings.load(folder / "s.toml")).run(3000)
+    except control.ProgramError as error:
+        outcome = error
+    assume(not isinstance(outcome, control.Outcome) or sum(outcome.counts.values()) < 3000)  # else it may run for ever
+    (folder / "p.asm").write_text(text)
+    try:
+        found = profile_source(str(folder / "p.asm"), A7, settings_path=str(folder / "s.toml"), latencies="settings")
+    except EmuError as error:
+        assert isinstance(outcome, control.ProgramError) and str(error).startswith(f"pc={outcome.pc} ")
+        return
+    assert not isinstance(outcome, control.ProgramError)
+    assert {name: row.count for name, row in found.by_opcode.items() if row.count} == outcome.counts
+    assert 1000 * found.compute_cycles == outcome.compute_ps
+    check_sums(found)
+
+
+def test_break_leaves_a_loop_early(tmp_path):
+    found = executed_profile("C_LOOP_START gp1, 3\nS_ADDI_INT gp2, gp0, 1\nC_BREAK\nS_ADDI_INT gp2, gp0, 1\n", tmp_path)
+    assert found.dynamic_instructions == 4 and found.loops == [] and found.warnings == []
+
+
+def test_loads_of_the_int_sram_preload(tmp_path):
+    """The preload holds -1, which the body adds to the loop register: 3 iterations in place of 5."""
+    folder = build(tmp_path, "S_LD_INT gp3, gp0, 0\nC_LOOP_START gp1, 5\nS_ADD_INT gp1, gp1, gp3\nC_LOOP_END gp1\n")
+    assert profile_source(folder, A7).dynamic_instructions == 2 + 2 * 5
+    (tmp_path / "int_sram.bin").write_bytes(b"\xff" * 4)
+    assert profile_source(folder, A7).dynamic_instructions == 2 + 2 * 3
+    assert profile_source(folder, A7, static=True).dynamic_instructions == 2 + 2 * 5
+
+
+def test_topk_without_data_is_said(tmp_path):
+    text = "V_TOPK gp0, gp0, gp0, 0\nS_LD_INT gp1, gp0, 0\n"
+    found = executed_profile(text, tmp_path, "moe")
+    assert found.dynamic_instructions == 2 and "V_TOPK is not computed" in found.warnings[0]
+    assert found.by_opcode["V_TOPK"].compute_cycles == 23 * 32
+
+
+def test_long_programs_run_in_slices(tmp_path):
+    """More instructions than a slice, more events than a chunk, loops deeper than the first stack."""
+    deep = 70
+    text = "".join(f"C_LOOP_START gp{1 + k % 15}, 1\n" for k in range(deep))
+    text += "C_LOOP_START gp1, 9000\nV_ADD_VV gp0, gp0, gp0\nS_ADDI_INT gp9, gp9, 1\nC_LOOP_END gp1\n"
+    found = executed_profile(text, tmp_path)
+    assert found.dynamic_instructions == deep + 1 + 3 * 9000
+    assert found.by_opcode["V_ADD_VV"].count == 9000
+
+
+def test_illegal_programs_are_named(tmp_path):
+    with pytest.raises(EmuError, match="pc=1 V_ADD_VV .*row address 1"):
+        executed_profile("S_ADDI_INT gp1, gp0, 1\nV_ADD_VV gp1, gp0, gp0\n", tmp_path)
+
+
 # --- machine -------------------------------------------------------------------------------------
 
 def test_latencies_of_board_and_settings(config):
@@ -232,7 +336,7 @@ def test_the_default_board_is_nexys_video(tmp_path, capsys):
     assert found["compute_cycles"] == 1 + 4 * (9 + 1) and found["memory_cycles"] == 100 and found["clock_mhz"] == 100
 
 
-@pytest.mark.parametrize("static", [["--static"]])
+@pytest.mark.parametrize("static", [["--static"], []])
 @pytest.mark.parametrize("name", ["", "generated_asm_code.asm", "generated_machine_code.mem"])
 def test_all_kinds_of_source(static, name, tmp_path, capsys):
     found = run_json(capsys, f"{build(tmp_path)}/{name}", "--board", "custom_a7", "--clock-mhz", "50", *static)
