@@ -1,6 +1,7 @@
 """Program file -> words -> dense table of decoded instructions (spec §1.3, §1.8, §5.1)."""
 
 import dataclasses
+import functools
 import os
 
 import numpy as np
@@ -135,6 +136,7 @@ _KEY_VALUE = "KeyValue"
 _FIRST_PRECISION = {"H_PREFETCH_M": "Weights", "H_PREFETCH_V": "Activation", "H_STORE_V": "Activation"}
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def describe(word: int, revision: str) -> str:
     """`MNEMONIC { field: value, ... }` of a word, as debug records and errors show it (§5.2)."""
     op = isa.codes(revision).get(word & 0x3F)

@@ -115,7 +115,7 @@ def test_summary_shows_the_run():
     print_summary(result(stopped_by_max_instructions=True), stream)
     text = stream.getvalue()
     for words in ("p.mem, 80 words, isa base", "s.toml (--settings)", "auto (kv-swap)", "40211.506 ns = 40,211.506 cycles",
-                  "10,000,000 ps (25.0 %)", "30,000,000 ps (75.0 %)", "6.14e8 bytes/s", "vector rows dropped", "--max-instructions",
+                  "10,000,000 ps (25.0 %)", "30,000,000 ps (75.0 %)", "6.14e8 bytes/s", "Capacity model [kv-swap] -", "vector rows dropped", "--max-instructions",
                   "Instructions: 30", "66.7", "simulate 0.300 s", "out/vram_dump.bin"):
         assert words in text
     assert "C_BREAK" not in text and "bytes read outside" not in text and "\x1b" not in text

@@ -10,7 +10,8 @@ _MOST_EXECUTED = 12
 
 def print_summary(result: RunResult, stream) -> None:
     """Write the tables for `result` to the text `stream`."""
-    console = Console(file=stream, highlight=False)
+    # Paths and statistics hold brackets, which are no markup.
+    console = Console(file=stream, highlight=False, markup=False)
     for table in (_inputs(result), _simulated(result), _instructions(result), _host(result)):
         console.print(table)
 
