@@ -12,13 +12,11 @@ from .kernels import layout as at
 from .kernels import regimes as rg
 from .kernels import timing as tm
 from .kernels.ddr import LAST, TIME_LIMIT
-from .manifests.schema import Manifest, Region
+from .manifests.footprint import LINE, REGIMES, choose_regime, first_regions, footprint, transfer_ns
+from .manifests.schema import Manifest
 from .warm import compiling
 
-CAPACITY_REGIMES = ("resident", "kv-swap", "weight-stream")
-MODELS = ("host-stream", "layer-swap", "auto", *CAPACITY_REGIMES)
-LINE = 64  # bytes of an access
-TOP = 2**64
+MODELS = ("host-stream", "layer-swap", "auto", *REGIMES)
 
 
 class HostStreamStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="host-stream"):
@@ -72,42 +70,6 @@ class CapacityStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="c
 
 
 Statistics = HostStreamStatistics | LayerSwapStatistics | CapacityStatistics
-
-
-def transfer_ns(size: int, bandwidth: int) -> int:
-    """Nanoseconds of `size` bytes at `bandwidth` bytes/s, rounded down (§3.6)."""
-    return size * 10**9 // bandwidth
-
-
-def choose_regime(manifest: Manifest, capacity: int) -> str:
-    """The regime `auto` settles on (§3.9)."""
-    if manifest.footprint() <= capacity:
-        return "resident"
-    return "kv-swap" if manifest.footprint("weight") <= capacity else "weight-stream"
-
-
-def first_regions(regions: tuple[Region, ...]) -> list[tuple[int, int | None]]:
-    """The address space in ascending pieces: (first address, index of the first region that contains it, or None)."""
-    cuts = sorted({0, *(edge for region in regions for edge in (region.offset, region.end) if edge < TOP)})
-    position = {cut: k for k, cut in enumerate(cuts)}
-    owner: list[int | None] = [None] * len(cuts)
-    # Next piece without an owner, with path halving: every piece is given away once however regions overlap.
-    free = list(range(len(cuts) + 1))
-    for index, region in enumerate(regions):
-        end = position.get(region.end, len(cuts)) if region.size else 0
-        k = _next_free(free, position[region.offset])
-        while k < end:
-            owner[k] = index
-            free[k] = k + 1
-            k = _next_free(free, k)
-    return list(zip(cuts, owner))
-
-
-def _next_free(free, k):
-    while free[k] != k:
-        free[k] = free[free[k]]
-        k = free[k]
-    return k
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -271,7 +233,7 @@ class BoardMemory:
         own = manifest.ddr_capacity_bytes
         self.capacity = capacity if own is None or model in ("layer-swap", "host-stream") else own
         self.model = model
-        self.regime = choose_regime(manifest, self.capacity) if model == "auto" else model
+        self.regime = choose_regime(footprint(manifest.regions), self.capacity) if model == "auto" else model
         self.manifest = manifest
         self.shapes = shapes
         self.bandwidth = bandwidth
@@ -353,8 +315,8 @@ class BoardMemory:
         )
 
     def warnings(self) -> list[str]:
-        """One line for every item larger than the capacity that was swapped in (§3.8, §3.9)."""
-        return [
+        """What the manifest made ignore, and every item larger than the capacity that was swapped in (§3.8, §3.9)."""
+        return list(self.manifest.warnings) + [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"
             for n, item in zip(self._memory.port.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
