@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
 from .errors import EmuError
+from .settings import LATENCY_KEYS, Settings, default_settings, parse_settings
 
 if TYPE_CHECKING:
     from .boards.schema import Board
@@ -62,6 +64,28 @@ def apply_board_with_changes(
         writer.put(f"TRANSACTIONAL.CONFIG.{key}", value)
         writer.put(f"BEHAVIOR.CONFIG.{key}", value)
     return tomlkit.dumps(writer.document), writer.changes
+
+
+def settings_for_board(settings: Settings, board: Board) -> tuple[Settings, list[Change]]:
+    """The same settings with the board applied to their file, which stays as it is; and what changed (§6.2).
+
+    Built-in defaults have no file: the board's latencies replace theirs, those it does not name stay. Overrides such
+    as `--hbm-size` come after this.
+    """
+    if settings.source == default_settings().source:
+        return _defaults_for_board(settings, board)
+    text, changes = apply_board_with_changes(read_settings_text(settings.source), board, None, settings.source)
+    return parse_settings(text, settings.source, settings.origin), changes
+
+
+def _defaults_for_board(settings, board):
+    units = {latency_key(unit): getattr(board.latency, unit) for unit in board.latency.__struct_fields__}
+    after = {"dc_en": int(board.latency.dc_lib_en)} | {
+        name: units[key] for name, key in LATENCY_KEYS.items() if key in units}
+    before = {"dc_en": settings.dc_en} | settings.latency.by_name()
+    changes = [Change(name, before[name], value) for name, value in after.items() if before[name] != value]
+    latency = msgspec.structs.replace(settings.latency, **{k: v for k, v in after.items() if k != "dc_en"})
+    return msgspec.structs.replace(settings, dc_en=after["dc_en"], latency=latency), changes
 
 
 def read_settings_text(path: str | os.PathLike) -> str:

@@ -350,11 +350,18 @@ def load_settings(path: str | os.PathLike, origin: str = "--settings") -> Settin
     source = os.fspath(path)
     try:
         with open(source, "rb") as file:
-            document = tomllib.load(file)
+            text = file.read().decode("utf-8")
     except OSError as error:
         raise EmuError(f"settings {source} ({origin}): cannot read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise EmuError(f"settings {source}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    return parse_settings(text, source, origin)
+
+
+def parse_settings(text: str, source: str, origin: str) -> Settings:
+    """Check the text of a settings file; `source` and `origin` name it. Raises `EmuError` as `load_settings`."""
+    try:
+        document = tomllib.loads(text)
     except ValueError as error:
         raise EmuError(f"settings {source}: not valid TOML: {error}") from None
     except RecursionError:

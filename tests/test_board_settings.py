@@ -4,14 +4,15 @@ import pathlib
 import re
 import tomllib
 
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from plena_emu.board_settings import Change, apply_board, apply_board_with_changes
+from plena_emu.board_settings import Change, apply_board, apply_board_with_changes, settings_for_board
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
-from plena_emu.settings import load_settings
+from plena_emu.settings import default_settings, load_settings
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "manifests"  # settings of golden programs
 BOARDS = {name: load_board(name) for name in ("nexys_video", "custom_a7", "v80")}
@@ -180,6 +181,28 @@ def test_a_board_alone_leaves_sizes_and_amounts():
     after = tomllib.loads(apply_board(STOCK.read_text(), BOARDS["nexys_video"]))["TRANSACTIONAL"]
     assert after["PRECISION"] == before["PRECISION"]
     assert after["CONFIG"] == before["CONFIG"] | {"DC_EN": {"value": 0}}
+
+
+# --- the settings of a run -----------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", ["base_clm60m_dec_L1_m256b64_a7", "base_clm60m_dec_L4_m64b16"])
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_settings_for_a_board_are_those_of_the_applied_file(name, board, tmp_path):
+    base = load_settings(GOLDEN / name / "plena_settings.toml")
+    found, changes = settings_for_board(base, board)
+    path = tmp_path / "out.toml"
+    path.write_text(apply_board((GOLDEN / name / "plena_settings.toml").read_text(), board))
+    want = load_settings(path)
+    assert found == msgspec.structs.replace(want, source=base.source, origin=base.origin)
+    assert (found == base) == (not changes)
+    assert found.mlen == base.mlen and found.hbm_size == base.hbm_size
+
+
+def test_built_in_defaults_for_a_board():
+    found, changes = settings_for_board(default_settings(), BOARDS["custom_a7"])
+    assert (found.dc_en, found.latency.v_add, found.latency.systolic, found.latency.fp_longest) == (0, 9, 8, 4)
+    assert Change("dc_en", 1, 0) in changes and Change("v_add", 2, 9) in changes
+    assert settings_for_board(default_settings(), BOARDS["v80"])[0].latency.v_add == 1
 
 
 # --- refusals ------------------------------------------------------------------------------------
