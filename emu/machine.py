@@ -106,7 +106,7 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
         v_accum=np.zeros(blen, dtype=np.float32),
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
         hbm_touched=lazy_zeros(pages, np.uint8, "HBM page map"),
-        work=lazy_zeros(2 * mlen * mlen + max(mlen, blen * blen, vlen, 128), np.float32, "work area"),
+        work=np.zeros(max(16 * mlen, vlen, 128), dtype=np.float32),
         part=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
         codes=np.zeros((2, max(4 * mlen, 4 * vlen)), dtype=np.uint8),
     )

@@ -49,9 +49,9 @@ def data_slice(events, count, d):
         elif op == isa.M_BMM or op == isa.M_BTMM:
             m_bmm(cfg, rows, tiles, d.hm_accum, work, part, op, a, b, c, e)
         elif op == isa.M_BMV or op == isa.M_BTMV:
-            m_bmv(cfg, rows, tiles, d.hv_accum, work, op, a, b, c, e)
+            m_bmv(cfg, rows, tiles, d.hv_accum, work, part, op, a, b, c, e)
         elif op == isa.M_MV or op == isa.M_TMV:
-            m_mv(cfg, rows, tiles, d.v_accum, work, op, a, b, c)
+            m_mv(cfg, rows, tiles, d.v_accum, work, part, op, a, b, c)
         elif op == isa.M_MM_WO:
             write_out(cfg, d.m_accum, row_words, row_touched, blen, blen, a, b, c)
         elif op == isa.M_MV_WO:

@@ -39,6 +39,19 @@ else:
         return np.float32(total)
 
 
+def fma_lanes(a, b, c):
+    """`fma` of f32 arrays, for runs without the compiler."""
+    product = a.astype(np.float64) * b
+    addend = c.astype(np.float64)
+    total = product + addend
+    part = total - product
+    error = (product - (total - part)) + (addend - part)
+    even = (total.view(np.int64) & 1) == 0
+    toward = np.where(error > 0, np.inf, -np.inf)
+    odd = np.where(np.isfinite(total) & (error != 0) & even, np.nextafter(total, toward), total)
+    return odd.astype(np.float32)
+
+
 @kernel
 def bits_of(x):
     """The 32 bits of an f32, as int64."""

@@ -12,7 +12,7 @@ from .floats import bits_of
 from .jit import kernel
 from .layout import CFG_BLEN, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_SRAM_MANTISSA
 from .numerics import round_bits
-from .products import dot_four_lanes, dot_four_lanes_head, row_chunked, row_sequential, transpose
+from .products import ONE, chunk_length, dot_four_lanes, dot_four_lanes_head, product
 
 BMM_SCALE = np.float32(0.25)
 SMALL_BLEN = 8  # up to here the reference takes other summation orders
@@ -23,14 +23,12 @@ def m_mm(cfg, rows, tiles, m_accum, work, part, tile, column, row):
     """M_MM: m_accum (BLEN x BLEN) += rows x tile columns."""
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
-    for i in range(blen):
-        a0 = (row + i) * mlen
-        if blen <= SMALL_BLEN:
-            row_sequential(rows, a0, 1, tiles, tile + column, mlen, mlen, False, work, 0, blen)
-        else:
-            row_chunked(rows, a0, 1, tiles, tile + column, mlen, mlen, True, work, 0, blen, part)
-        for j in range(blen):
-            m_accum[i * blen + j] += work[j]
+    fused = blen > SMALL_BLEN
+    chunk = chunk_length(mlen) if fused else mlen
+    product(
+        rows, row * mlen, mlen, 1, tiles, tile + column, mlen, 1, blen, mlen, blen, chunk, fused, m_accum, 0, ONE,
+        work, part,
+    )
 
 
 @kernel
@@ -39,18 +37,15 @@ def m_tmm(cfg, rows, tiles, m_accum, work, part, tile, column, row):
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
     b0 = tile + column * mlen
-    if blen <= SMALL_BLEN:
-        for i in range(blen):
-            for j in range(blen):
-                product = dot_four_lanes(rows, (row + i) * mlen, tiles, b0 + j * mlen, 1, mlen, False)
-                m_accum[i * blen + j] += product
+    if blen > SMALL_BLEN:
+        product(
+            rows, row * mlen, mlen, 1, tiles, b0, 1, mlen, blen, mlen, blen, chunk_length(mlen), True, m_accum, 0,
+            ONE, work, part,
+        )
         return
-    turned = work[blen:]
-    transpose(tiles, b0, mlen, blen, mlen, turned)
     for i in range(blen):
-        row_chunked(rows, (row + i) * mlen, 1, turned, 0, blen, mlen, True, work, 0, blen, part)
         for j in range(blen):
-            m_accum[i * blen + j] += work[j]
+            m_accum[i * blen + j] += dot_four_lanes(rows, (row + i) * mlen, tiles, b0 + j * mlen, mlen, False)
 
 
 @kernel
@@ -60,26 +55,20 @@ def m_bmm(cfg, rows, tiles, hm_accum, work, part, op, tile, h, o2, row):
     hlen = cfg[CFG_HLEN]
     heads = cfg[CFG_BROADCAST]
     # Operand of head i, term d: element i * HLEN + d (M_BTMM) or d * BROADCAST + i (M_BMM).
-    head_step = 1
-    term_step = heads
-    slice_ = tiles[tile + h * mlen + o2 :]
-    slice_step = mlen
+    head_step, term_step = 1, heads
+    b0, b_term, b_column = tile + h * mlen + o2, mlen, 1
     if op == isa.M_BTMM:
-        head_step = hlen
-        term_step = 1
-        slice_ = work[mlen:]
-        transpose(tiles, tile + o2 * mlen + h, mlen, mlen, hlen, slice_)
+        head_step, term_step = hlen, 1
+        b0, b_term, b_column = tile + o2 * mlen + h, 1, mlen
     for head in range(heads):
-        for r in range(mlen):
-            a0 = (row + r) * mlen + head * head_step
-            row_chunked(rows, a0, term_step, slice_, 0, slice_step, hlen, True, work, 0, mlen, part)
-            at = (head * mlen + r) * mlen
-            for j in range(mlen):
-                hm_accum[at + j] += work[j] * BMM_SCALE
+        product(
+            rows, row * mlen + head * head_step, mlen, term_step, tiles, b0, b_term, b_column, mlen, hlen, mlen,
+            chunk_length(hlen), True, hm_accum, head * mlen * mlen, BMM_SCALE, work, part,
+        )
 
 
 @kernel
-def m_bmv(cfg, rows, tiles, hv_accum, work, op, tile, h, o2, row):
+def m_bmv(cfg, rows, tiles, hv_accum, work, part, op, tile, h, o2, row):
     """M_BMV, M_BTMV: hv_accum[head] (MLEN) += (head of the row x tile slice) * bmm_scale."""
     mlen = cfg[CFG_MLEN]
     hlen = cfg[CFG_HLEN]
@@ -87,28 +76,31 @@ def m_bmv(cfg, rows, tiles, hv_accum, work, op, tile, h, o2, row):
     first = row * mlen
     for head in range(heads):
         if op == isa.M_BMV:
-            row_sequential(rows, first + head, heads, tiles, tile + h * mlen + o2, mlen, hlen, True, work, 0, mlen)
+            product(
+                rows, first + head, mlen, heads, tiles, tile + h * mlen + o2, mlen, 1, 1, hlen, mlen, hlen, True,
+                hv_accum, head * mlen, BMM_SCALE, work, part,
+            )
         else:
             for j in range(mlen):
                 b0 = tile + (o2 + j) * mlen + h
-                work[j] = dot_four_lanes_head(rows, first + head * hlen, tiles, b0, 1, hlen, True)
-        for j in range(mlen):
-            hv_accum[head * mlen + j] += work[j] * BMM_SCALE
+                dot = dot_four_lanes_head(rows, first + head * hlen, tiles, b0, hlen, True)
+                hv_accum[head * mlen + j] += dot * BMM_SCALE
 
 
 @kernel
-def m_mv(cfg, rows, tiles, v_accum, work, op, tile, column, row):
+def m_mv(cfg, rows, tiles, v_accum, work, part, op, tile, column, row):
     """M_MV, M_TMV: v_accum (BLEN) += row x tile columns."""
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
     fused = blen > SMALL_BLEN
     if op == isa.M_MV:
-        row_sequential(rows, row * mlen, 1, tiles, tile + column, mlen, mlen, fused, work, 0, blen)
+        product(
+            rows, row * mlen, mlen, 1, tiles, tile + column, mlen, 1, 1, mlen, blen, mlen, fused, v_accum, 0, ONE,
+            work, part,
+        )
     else:
         for j in range(blen):
-            work[j] = dot_four_lanes_head(rows, row * mlen, tiles, tile + j * mlen, 1, mlen, fused)
-    for j in range(blen):
-        v_accum[j] += work[j]
+            v_accum[j] += dot_four_lanes_head(rows, row * mlen, tiles, tile + j * mlen, mlen, fused)
 
 
 @kernel

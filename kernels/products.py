@@ -1,16 +1,22 @@
-"""Dot products in the exact summation orders of spec §2.5.
+"""Matrix products in the exact summation orders of spec §2.5.
 
-Every function computes one output row, out[j] = sum over k of a[k] * b[k, j], for strided operands:
-`a[a0 + k * ak]` and `b[b0 + k * bk + j * bj]`. The order of the additions and the number of
-roundings a term (`fused`: one, else multiply and add) are part of the results' bytes.
+`product` covers *sequential* and *chunked*: register blocks (`blocks`) over panels of up to 16 columns.
+The four-lane orders are dot products. `fused` selects one rounding a term, else multiply and add.
 """
 
 import numpy as np
 
+from .blocks import (
+    fused_1x1, fused_1x8, fused_4x16, fused_4x4, fused_4x8, rounded_1x1, rounded_1x8, rounded_4x4, rounded_4x8,
+)
 from .floats import fma
 from .jit import kernel
 
 LANES = 4
+ROWS = 4  # rows of a register block
+PANEL = 16  # columns of a panel
+ONE = np.float32(1.0)
+NEAR = 128  # a panel whose rows are further apart than this many elements is packed: it would thrash the L1 cache
 
 
 @kernel
@@ -24,41 +30,100 @@ def chunk_length(k):
 
 
 @kernel
-def accumulate(a, a0, ak, b, b0, bk, first, last, fused, out, o, n):
-    """out[o : o + n] = sum of terms first .. last - 1, one after the other, from 0; columns contiguous."""
-    for j in range(n):
-        out[o + j] = np.float32(0.0)
-    for k in range(first, last):
-        x = a[a0 + k * ak]
-        row = b0 + k * bk
+def columns_taken(left, fused, rows):
+    """Columns of the next block when `left` remain."""
+    if left >= 16 and fused and rows == ROWS:
+        return 16
+    if left >= 8:
+        return 8
+    if left >= 4 and rows == ROWS:
+        return 4
+    return 1
+
+
+@kernel
+def block(rows, columns, fused, a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale):
+    """One register block: out += scale * (a x b) over `k` terms."""
+    if columns == 16:
+        fused_4x16(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
+    elif rows == ROWS and columns == 8:
         if fused:
-            for j in range(n):
-                out[o + j] = fma(x, b[row + j], out[o + j])
+            fused_4x8(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
         else:
-            for j in range(n):
-                out[o + j] = out[o + j] + x * b[row + j]
+            rounded_4x8(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
+    elif rows == ROWS and columns == 4:
+        if fused:
+            fused_4x4(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
+        else:
+            rounded_4x4(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
+    elif columns == 8:
+        for r in range(rows):
+            if fused:
+                fused_1x8(a, a0 + r * a_row, a_row, a_term, b, b0, b_term, k, out, o + r * out_row, out_row, scale)
+            else:
+                rounded_1x8(a, a0 + r * a_row, a_row, a_term, b, b0, b_term, k, out, o + r * out_row, out_row, scale)
+    else:
+        for r in range(rows):
+            if fused:
+                fused_1x1(a, a0 + r * a_row, a_row, a_term, b, b0, b_term, k, out, o + r * out_row, out_row, scale)
+            else:
+                rounded_1x1(a, a0 + r * a_row, a_row, a_term, b, b0, b_term, k, out, o + r * out_row, out_row, scale)
 
 
 @kernel
-def row_chunked(a, a0, ak, b, b0, bk, k, fused, out, o, n, part):
-    """Row of a *chunked* (or, for one chunk, *sequential*) product; columns of b contiguous.
+def chunked_block(rows, columns, fused, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part):
+    """A register block summed in chunks: each from 0, then added in order, then scaled and added to `out`."""
+    if k <= chunk:
+        block(rows, columns, fused, a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
+        return
+    for i in range(rows * columns):
+        part[i] = np.float32(0.0)
+    for first in range(0, k, chunk):
+        block(
+            rows, columns, fused, a, a0 + first * a_term, a_row, a_term, b, b0 + first * b_term, b_term,
+            min(chunk, k - first), part, 0, columns, ONE,
+        )
+    for r in range(rows):
+        for j in range(columns):
+            out[o + r * out_row + j] += part[r * columns + j] * scale
 
-    `part` is scratch of at least `n` f32.
+
+@kernel
+def pack(b, b0, b_term, b_column, k, columns, panel):
+    """panel[t * columns + j] = b[b0 + t * b_term + j * b_column]: adjacent columns, adjacent terms."""
+    if b_column == 1:
+        for t in range(k):
+            for j in range(columns):
+                panel[t * columns + j] = b[b0 + t * b_term + j]
+    else:
+        for j in range(columns):
+            for t in range(k):
+                panel[t * columns + j] = b[b0 + t * b_term + j * b_column]
+
+
+@kernel
+def product(a, a0, a_row, a_term, b, b0, b_term, b_column, rows, k, columns, chunk, fused, out, o, scale, work, part):
+    """out[r, j] += scale * sum over t of a[r, t] * b[t, j], in chunks of `chunk` terms.
+
+    Operands are strided: a[a0 + r * a_row + t * a_term], b[b0 + t * b_term + j * b_column],
+    out[o + r * columns + j]. `work` (k * 16 f32) takes a packed panel, `part` (64 f32) a block.
     """
-    length = chunk_length(k)
-    accumulate(a, a0, ak, b, b0, bk, 0, min(length, k), fused, out, o, n)
-    first = length
-    while first < k:
-        accumulate(a, a0, ak, b, b0, bk, first, min(first + length, k), fused, part, 0, n)
-        for j in range(n):
-            out[o + j] += part[j]
-        first += length
-
-
-@kernel
-def row_sequential(a, a0, ak, b, b0, bk, k, fused, out, o, n):
-    """Row of a *sequential* product; columns of b contiguous."""
-    accumulate(a, a0, ak, b, b0, bk, 0, k, fused, out, o, n)
+    j = 0
+    while j < columns:
+        width = columns_taken(columns - j, fused, ROWS if rows >= ROWS else 1)
+        panel, panel0, panel_term = b, b0 + j * b_column, b_term
+        if b_column != 1 or (b_term > NEAR and rows > ROWS):
+            pack(b, panel0, b_term, b_column, k, width, work)
+            panel, panel0, panel_term = work, 0, width
+        r = 0
+        while r < rows:
+            height = ROWS if rows - r >= ROWS else rows - r
+            chunked_block(
+                height, width, fused, a, a0 + r * a_row, a_row, a_term, panel, panel0, panel_term, k, chunk,
+                out, o + r * columns + j, columns, scale, part,
+            )
+            r += height
+        j += width
 
 
 @kernel
@@ -68,7 +133,7 @@ def term(x, y, acc, fused):
 
 
 @kernel
-def dot_four_lanes(a, a0, b, b0, bk, k, fused):
+def dot_four_lanes(a, a0, b, b0, k, fused):
     """One output in *four lanes*: lane l sums the terms l, l + 4, ...; (0 + 2) + (1 + 3)."""
     l0 = np.float32(0.0)
     l1 = np.float32(0.0)
@@ -76,32 +141,32 @@ def dot_four_lanes(a, a0, b, b0, bk, k, fused):
     l3 = np.float32(0.0)
     whole = k // LANES * LANES
     for t in range(0, whole, LANES):
-        l0 = term(a[a0 + t], b[b0 + t * bk], l0, fused)
-        l1 = term(a[a0 + t + 1], b[b0 + (t + 1) * bk], l1, fused)
-        l2 = term(a[a0 + t + 2], b[b0 + (t + 2) * bk], l2, fused)
-        l3 = term(a[a0 + t + 3], b[b0 + (t + 3) * bk], l3, fused)
+        l0 = term(a[a0 + t], b[b0 + t], l0, fused)
+        l1 = term(a[a0 + t + 1], b[b0 + t + 1], l1, fused)
+        l2 = term(a[a0 + t + 2], b[b0 + t + 2], l2, fused)
+        l3 = term(a[a0 + t + 3], b[b0 + t + 3], l3, fused)
     if whole < k:
-        l0 = term(a[a0 + whole], b[b0 + whole * bk], l0, fused)
+        l0 = term(a[a0 + whole], b[b0 + whole], l0, fused)
     if whole + 1 < k:
-        l1 = term(a[a0 + whole + 1], b[b0 + (whole + 1) * bk], l1, fused)
+        l1 = term(a[a0 + whole + 1], b[b0 + whole + 1], l1, fused)
     if whole + 2 < k:
-        l2 = term(a[a0 + whole + 2], b[b0 + (whole + 2) * bk], l2, fused)
+        l2 = term(a[a0 + whole + 2], b[b0 + whole + 2], l2, fused)
     return (l0 + l2) + (l1 + l3)
 
 
 @kernel
-def dot_four_lanes_head(a, a0, b, b0, bk, k, fused):
+def dot_four_lanes_head(a, a0, b, b0, k, fused):
     """One output in *four lanes with a head*: lane 0 first takes the terms 0 to 3."""
     l0 = np.float32(0.0)
     for t in range(min(LANES, k)):
-        l0 = term(a[a0 + t], b[b0 + t * bk], l0, fused)
+        l0 = term(a[a0 + t], b[b0 + t], l0, fused)
     l1 = np.float32(0.0)
     l2 = np.float32(0.0)
     l3 = np.float32(0.0)
     for t in range(LANES, k):
         lane = t % LANES
         x = a[a0 + t]
-        y = b[b0 + t * bk]
+        y = b[b0 + t]
         if lane == 0:
             l0 = term(x, y, l0, fused)
         elif lane == 1:
@@ -111,11 +176,3 @@ def dot_four_lanes_head(a, a0, b, b0, bk, k, fused):
         else:
             l3 = term(x, y, l3, fused)
     return (l0 + l2) + (l1 + l3)
-
-
-@kernel
-def transpose(b, b0, row_stride, rows, columns, out):
-    """out[c * rows + r] = b[b0 + r * row_stride + c]: columns become contiguous rows."""
-    for r in range(rows):
-        for c in range(columns):
-            out[c * rows + r] = b[b0 + r * row_stride + c]
