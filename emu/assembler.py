@@ -116,7 +116,7 @@ def _encode_operands(op, operands):
             bits |= _value(token, slot) << slot.shift
         taken += 1
     if taken < len(operands):
-        raise _Refused(f"found {operands[taken]!r}, expected the end of the line after {taken} operands of {op.mnemonic}")
+        raise _Refused(f"found {operands[taken]!r}, expected the end of the line after {taken} operands")
     return bits
 
 

@@ -83,7 +83,9 @@ class Log:
         `file` cannot be written.
     """
 
-    def __init__(self, level: str | None = None, rust_log: str | None = None, file: str | None = None, plain: bool = False):
+    def __init__(
+        self, level: str | None = None, rust_log: str | None = None, file: str | None = None, plain: bool = False
+    ):
         given = level or rust_log
         self.filter = Filter(given or "debug")
         self.asked_for_debug = bool(given) and self.filter.level(TARGET) >= LEVELS["debug"]

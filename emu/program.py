@@ -106,7 +106,8 @@ def decode(words: np.ndarray, revision: str, settings: Settings) -> Program:
     if len(refused):
         pc = int(refused[0])
         name = isa.BY_ID[table[pc, OP_ID]].name(revision)
-        raise EmuError(f"program word 0x{int(wide[pc]):08X} at pc={pc}: {name} with rd={table[pc, OP_RD]}, expected rd=0")
+        word, rd = int(wide[pc]), int(table[pc, OP_RD])
+        raise EmuError(f"program word 0x{word:08X} at pc={pc}: {name} with rd={rd}, expected rd=0")
 
     table[:, OP_COST] = costs.PS_PER_CYCLE * costs.column_cycles(
         table[:, OP_ID], table[:, OP_RD], table[:, OP_RS3], settings.latency.by_name(), settings.mlen, settings.vlen

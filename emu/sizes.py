@@ -16,9 +16,9 @@ def parse_size(text: str) -> int:
     digits = text[: len(text) - len(text.lstrip(_DIGITS))]
     suffix = text[len(digits):]
     if not digits:
-        raise UsageError(f"size {_quoted(text)}: found no number, expected digits and an optional suffix such as KiB, MB or G")
+        raise UsageError(f"size {_quoted(text)}: found no number, expected digits and perhaps a suffix (K, MB, GiB)")
     if suffix.upper() not in _SHIFTS:
-        raise UsageError(f"size {_quoted(text)}: found suffix {_quoted(suffix)}, expected K, M, G or T, alone or with B or iB")
+        raise UsageError(f"size {_quoted(text)}: found suffix {_quoted(suffix)}, expected K, M, G or T, or KB, KiB, ...")
     return _bounded(text, digits, _SHIFTS[suffix.upper()], "size")
 
 

@@ -86,5 +86,6 @@ def changed(dotted, value):
 
 def write_settings(path, document=None):
     """Write a settings document as TOML; returns the path as text."""
-    pathlib.Path(path).write_text(tomlkit.dumps(settings_document() if document is None else document), encoding="utf-8")
+    document = settings_document() if document is None else document
+    pathlib.Path(path).write_text(tomlkit.dumps(document), encoding="utf-8")
     return str(path)

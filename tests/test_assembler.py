@@ -61,7 +61,10 @@ MOE_LINES = [
 ]
 
 
-@pytest.mark.parametrize("revision, line, word", [("base", *row) for row in LINES] + [("moe", *row) for row in MOE_LINES])
+ALL_LINES = [("base", *row) for row in LINES] + [("moe", *row) for row in MOE_LINES]
+
+
+@pytest.mark.parametrize("revision, line, word", ALL_LINES)
 def test_each_form_of_a_line(revision, line, word):
     assert assemble(line, revision) == [word]
     assert assemble(disassemble([word], revision)[0], revision) == [word]
@@ -84,7 +87,7 @@ def interesting_words():
             yield code | ((1 << width) - 1) << low
         for _ in range(300):
             yield code | rng.getrandbits(26) << 6 & ~(63 << 26) | rng.choice((0, rng.getrandbits(6) << 26))
-            yield code | rng.getrandbits(4) << 6 | rng.getrandbits(3) << 10 | rng.getrandbits(3) << 14 | rng.getrandbits(1) << 18
+            yield code | sum(rng.getrandbits(width) << low for low, width in ((6, 4), (10, 3), (14, 3), (18, 1)))
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

@@ -117,7 +117,8 @@ CASES = [
     setting("settings text", f"{CONFIG}.HBM_SIZE.value", "1G", "a string"),
     setting("settings block", f"{PRECISION}.HBM_M_WEIGHT_TYPE.block", 5, "divisor"),
     setting("settings narrow SRAM type", f"{PRECISION}.VECTOR_SRAM_TYPE",
-            {"format": "Plain", "DATA_TYPE": {"type": "Fp", "sign": True, "exponent": 5, "mantissa": 10}}, "8 exponent bits"),
+            {"format": "Plain", "DATA_TYPE": {"type": "Fp", "sign": True, "exponent": 5, "mantissa": 10}},
+            "8 exponent bits"),
     setting("settings unknown format", f"{PRECISION}.HBM_V_KV_TYPE.format", "Block", "'Block'"),
     # Manifests.
     manifest("manifest no JSON", b"{", "JSON"),
@@ -142,7 +143,8 @@ CASES = [
     program("transposed tile misaligned", gp(1, 5) + "M_TMV 0, gp1, gp0", "pc=2", "M_TMV", "5"),
     program("head misaligned", gp(1, 1) + "M_BMM 0, gp1, gp0", "pc=2", "M_BMM"),
     program("tile slice outside", gp(1, 16) + "M_BMM 0, gp1, gp0", "pc=2", "M_BMM"),
-    program("broadcast amount", "M_BTMM 0, gp0, gp0", "pc=0", "BROADCAST", settings=(f"{CONFIG}.BROADCAST_AMOUNT.value", 2)),
+    program("broadcast amount", "M_BTMM 0, gp0, gp0", "pc=0", "BROADCAST",
+            settings=(f"{CONFIG}.BROADCAST_AMOUNT.value", 2)),
     program("write-out misaligned", gp(1, 2) + "M_MM_WO gp1, gp0, 0", "pc=2", "M_MM_WO"),
     program("write-out outside", gp(1, 1024) + "M_BMM_WO gp1, 0", "pc=2", "M_BMM_WO"),
     program("fp SRAM load", "S_LD_FP f1, gp0, 1024", "pc=0", "S_LD_FP", "1024"),
@@ -219,7 +221,8 @@ def test_a_sample_as_processes(name, tmp_path, monkeypatch):
     case = next(case for case in CASES if case.name == name)
     argv = prepare(case, tmp_path, monkeypatch)
     before = set(os.listdir(tmp_path))
-    ran = subprocess.run([sys.executable, "-m", "plena_emu.cli.dropin", *argv], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-m", "plena_emu.cli.dropin", *argv]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
     check(case, ran.returncode, ran.stderr, tmp_path, before)
     assert ran.stdout == ""
 
@@ -230,8 +233,7 @@ def test_the_sound_input_runs(tmp_path, monkeypatch, capsys):
     assert dropin.main(argv) == 0
     err = capsys.readouterr().err
     assert re.search(r"WARN transactional_emulator\S*: Topology mlen=16\s+vlen=16\s+.*blen=4", err)
-    assert re.search(r"HBM Statistics - Bytes read: 0 \| Bytes written: 0 \| Utilization: 0.00e0 bytes/sec|"
-                     r"HBM Statistics - Bytes read:\s*0 \| Bytes written:\s*0 \| Utilization: [0-9.e+-]+ bytes/sec", err)
+    assert "HBM Statistics - Bytes read: 0 | Bytes written: 0 | Utilization: 0.00e0 bytes/sec\n" in err
     assert re.search(r"Simulation completed\. Latency\s+([0-9.eE+-]+)ns", err.splitlines()[-1])
     assert DUMPS & set(os.listdir(tmp_path)) == {"mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"}
 

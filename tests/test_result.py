@@ -20,8 +20,10 @@ def result(**more):
         isa="base",
         program=Program(path="p.mem", words=80),
         sources=Sources(settings="s.toml", settings_origin="--settings", hbm="h.bin", fpsram="f.bin"),
-        geometry=Geometry(mlen=64, vlen=64, hlen=16, blen=4, broadcast=4, matrix_sram_size=1, vector_sram_size=2, hbm_size=4096,
-                          matrix_prefetch_rows=64, vector_prefetch_rows=4, vector_writeback_rows=4),
+        geometry=Geometry(
+            mlen=64, vlen=64, hlen=16, blen=4, broadcast=4, matrix_sram_size=1, vector_sram_size=2, hbm_size=4096,
+            matrix_prefetch_rows=64, vector_prefetch_rows=4, vector_writeback_rows=4,
+        ),
         model="auto",
         regime="kv-swap",
         latency_ps=40_211_506,
@@ -51,7 +53,9 @@ def test_scientific(value, text):
     assert scientific(value) == text
 
 
-@pytest.mark.parametrize("ps, text", [(0, "0.000"), (999, "0.999"), (38_978_000, "38978.000"), (2**63 + 1, "9223372036854775.809")])
+@pytest.mark.parametrize("ps, text", [
+    (0, "0.000"), (999, "0.999"), (38_978_000, "38978.000"), (2**63 + 1, "9223372036854775.809"),
+])
 def test_nanoseconds_are_exact(ps, text):
     assert nanoseconds(ps) == text
 
@@ -74,11 +78,13 @@ def test_final_records_are_what_testbenches_scan(capsys):
 def test_settings_records_start_with_the_topology(capsys):
     settings_records(Log("info"), default_settings())
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].endswith(" WARN transactional_emulator::runner: Topology mlen=32 vlen=32 hlen=16 blen=32 broadcast_amount=2")
+    topology = "Topology mlen=32 vlen=32 hlen=16 blen=32 broadcast_amount=2"
+    assert lines[0].endswith(f" WARN transactional_emulator::runner: {topology}")
     text = "\n".join(lines)
     assert "WARN transactional_emulator::settings: no settings file" in text
-    for words in ("Settings from built-in defaults", "Matrix SRAM size=1024 tiles=32 type=e8m7", "Vector SRAM size=1024 type=e8m7",
-                  "Prefetch amounts matrix=32 vector=16 vector_writeback=16", "HBM size 1073741824 bytes (1.000 GiB)"):
+    for words in ("Settings from built-in defaults", "Matrix SRAM size=1024 tiles=32 type=e8m7",
+                  "Vector SRAM size=1024 type=e8m7", "Prefetch amounts matrix=32 vector=16 vector_writeback=16",
+                  "HBM size 1073741824 bytes (1.000 GiB)"):
         assert words in text
 
 
@@ -114,8 +120,9 @@ def test_summary_shows_the_run():
     stream = io.StringIO()
     print_summary(result(stopped_by_max_instructions=True), stream)
     text = stream.getvalue()
-    for words in ("p.mem, 80 words, isa base", "s.toml (--settings)", "auto (kv-swap)", "40211.506 ns = 40,211.506 cycles",
-                  "10,000,000 ps (25.0 %)", "30,000,000 ps (75.0 %)", "6.14e8 bytes/s", "Capacity model [kv-swap] -", "vector rows dropped", "--max-instructions",
+    for words in ("p.mem, 80 words, isa base", "s.toml (--settings)", "auto (kv-swap)",
+                  "40211.506 ns = 40,211.506 cycles", "10,000,000 ps (25.0 %)", "30,000,000 ps (75.0 %)",
+                  "6.14e8 bytes/s", "Capacity model [kv-swap] -", "vector rows dropped", "--max-instructions",
                   "Instructions: 30", "66.7", "simulate 0.300 s", "out/vram_dump.bin"):
         assert words in text
     assert "C_BREAK" not in text and "bytes read outside" not in text and "\x1b" not in text
@@ -123,5 +130,6 @@ def test_summary_shows_the_run():
 
 def test_summary_of_an_empty_run():
     stream = io.StringIO()
-    print_summary(result(instructions=0, instruction_counts={}, end_ps=0, latency_ps=0, compute_ps=0, memory_ps=0), stream)
+    nothing = {name: 0 for name in ("instructions", "end_ps", "latency_ps", "compute_ps", "memory_ps")}
+    print_summary(result(instruction_counts={}, **nothing), stream)
     assert "0.000 ns" in stream.getvalue()

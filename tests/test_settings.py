@@ -44,7 +44,8 @@ def test_type_arithmetic():
 
 
 @pytest.mark.parametrize("amount, effective, word", [
-    (0, 16, "raised"), (15, 16, "raised"), (16, 16, None), (17, 32, "rounded up"), (48, 48, None), (63, 64, "rounded up"),
+    (0, 16, "raised"), (15, 16, "raised"), (16, 16, None),
+    (17, 32, "rounded up"), (48, 48, None), (63, 64, "rounded up"),
 ])
 def test_matrix_prefetch_corrections(tmp_path, amount, effective, word):
     s = load(tmp_path, changed(f"{CONFIG}.HBM_M_Prefetch_Amount.value", amount))
@@ -62,6 +63,8 @@ def test_defaults_are_those_of_the_contract():
     assert any("built-in defaults" in line for line in s.warnings)
 
 
+SOUND = settings_document()["TRANSACTIONAL"]
+
 # Dotted key, value put there, words the message must hold besides the key.
 BAD_VALUES = [
     ("TRANSACTIONAL", MISSING, "nothing"),
@@ -69,8 +72,8 @@ BAD_VALUES = [
     (CONFIG, MISSING, "nothing"),
     (PRECISION, MISSING, "nothing"),
     ("TRANSACTIONAL.LATENCY", MISSING, "nothing"),
-    *[(f"{CONFIG}.{key}", MISSING, "nothing") for key in settings_document()["TRANSACTIONAL"]["CONFIG"] if key != "HBM_WIDTH"],
-    *[(f"{PRECISION}.{key}", MISSING, "nothing") for key in settings_document()["TRANSACTIONAL"]["PRECISION"]],
+    *[(f"{CONFIG}.{key}", MISSING, "nothing") for key in SOUND["CONFIG"] if key != "HBM_WIDTH"],
+    *[(f"{PRECISION}.{key}", MISSING, "nothing") for key in SOUND["PRECISION"]],
     *[(f"TRANSACTIONAL.LATENCY.{key}", MISSING, "nothing") for key in LATENCY],
     (f"{CONFIG}.MLEN.value", MISSING, "nothing"),
     (f"{CONFIG}.MLEN", 16, "16 (an integer)"),
@@ -120,7 +123,7 @@ BAD_VALUES = [
     (f"{PRECISION}.MATRIX_SRAM_TYPE.DATA_TYPE.exponent", 5, "8 exponent bits"),
     (f"{PRECISION}.VECTOR_SRAM_TYPE.DATA_TYPE.sign", False, "8 exponent bits"),
     (f"{PRECISION}.VECTOR_SRAM_TYPE.DATA_TYPE", {"type": "Int", "width": 16}, "8 exponent bits"),
-    (f"{PRECISION}.VECTOR_SRAM_TYPE", settings_document()["TRANSACTIONAL"]["PRECISION"]["HBM_V_ACT_TYPE"], "8 exponent bits"),
+    (f"{PRECISION}.VECTOR_SRAM_TYPE", SOUND["PRECISION"]["HBM_V_ACT_TYPE"], "8 exponent bits"),
 ]
 
 

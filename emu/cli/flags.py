@@ -82,7 +82,7 @@ def add_model_flags(parser):
 def add_log_flags(parser):
     """Level and file of the log records."""
     flags = parser.add_argument_group("log")
-    flags.add_argument("--log-level", metavar="LEVEL", type=str.lower, choices=sorted(LEVELS, key=LEVELS.get), action=Once,
+    flags.add_argument("--log-level", metavar="LEVEL", type=str.lower, choices=list(LEVELS), action=Once,
                        help="off, error, warn, info, debug or trace; beats $RUST_LOG (default: debug in name, "
                             "without a record an instruction)")
     flags.add_argument("--log-file", metavar="FILE", type=path, action=Once, help="write the records there as well")

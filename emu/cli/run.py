@@ -94,7 +94,8 @@ def make_request(args):
 def _take_build_files(args):
     directory = args.build_dir
     if not os.path.isdir(directory):
-        raise EmuError(f"build directory {directory}: {'not a directory' if os.path.exists(directory) else 'not found'}")
+        what = "not a directory" if os.path.exists(directory) else "not found"
+        raise EmuError(f"build directory {directory}: {what}")
     for file in BUILD_FILES:
         path = os.path.join(directory, file.name)
         if getattr(args, file.flag) is not None:
