@@ -78,19 +78,34 @@ def same(found, expected) -> bool:
 
 @pytest.mark.parametrize("fused", [False, True], ids=["two roundings", "one rounding"])
 @pytest.mark.parametrize("k", LENGTHS)
-def test_rows(k, fused):
+def test_products(k, fused):
+    """Every block width (16, 8, 4, 1) and height (4, 1), columns adjacent and a whole column apart."""
+    for seed, (rows, n) in enumerate([(1, 5), (4, 16), (5, 29), (8, 8), (9, 20), (3, 4)]):
+        matrix = operands(k, n, seed, seed % 2 == 1)[1]
+        a = np.concatenate([operands(k, n, seed + r, False)[0] for r in range(rows)])
+        for b_term, b_column, flat in ((n, 1, matrix.ravel()), (1, k, matrix.T.ravel())):
+            for chunk, order in ((kernel.chunk_length(k), pr.chunked), (k, pr.sequential)):
+                out = np.zeros(rows * n, dtype=F32)
+                work, part = np.zeros(16 * k, dtype=F32), np.zeros(64, dtype=F32)
+                with np.errstate(all="ignore"):
+                    kernel.product(
+                        a.ravel(), 0, k, 1, flat, 0, b_term, b_column, rows, k, n, chunk, fused, out, 0, F32(0.25),
+                        work, part,
+                    )
+                    assert same(out, (order(a, matrix, fused) * F32(0.25)).ravel())
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["two roundings", "one rounding"])
+@pytest.mark.parametrize("k", LENGTHS)
+def test_four_lanes(k, fused):
     n = 5
     for seed in range(6):
         row, matrix = operands(k, n, seed, seed % 2 == 1)
-        flat, out, part = matrix.ravel(), np.zeros(n, dtype=F32), np.zeros(n, dtype=F32)
+        columns = np.ascontiguousarray(matrix.T).ravel()
         with np.errstate(all="ignore"):
-            kernel.row_chunked(row[0], 0, 1, flat, 0, n, k, fused, out, 0, n, part)
-            assert same(out, pr.chunked(row, matrix, fused)[0])
-            kernel.row_sequential(row[0], 0, 1, flat, 0, n, k, fused, out, 0, n)
-            assert same(out, pr.sequential(row, matrix, fused)[0])
-            lanes = [kernel.dot_four_lanes(row[0], 0, flat, j, n, k, fused) for j in range(n)]
+            lanes = [kernel.dot_four_lanes(row[0], 0, columns, j * k, k, fused) for j in range(n)]
             assert same(lanes, pr.four_lanes(row, matrix, fused)[0])
-            lanes = [kernel.dot_four_lanes_head(row[0], 0, flat, j, n, k, fused) for j in range(n)]
+            lanes = [kernel.dot_four_lanes_head(row[0], 0, columns, j * k, k, fused) for j in range(n)]
             assert same(lanes, pr.four_lanes_with_head(row, matrix, fused)[0])
 
 
