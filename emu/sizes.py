@@ -18,7 +18,7 @@ def parse_size(text: str) -> int:
     if not digits:
         raise UsageError(f"size {_quoted(text)}: found no number, expected digits and perhaps a suffix (K, MB, GiB)")
     if suffix.upper() not in _SHIFTS:
-        raise UsageError(f"size {_quoted(text)}: found suffix {_quoted(suffix)}, expected K, M, G or T, or KB, KiB, ...")
+        raise UsageError(f"size {_quoted(text)}: found suffix {_quoted(suffix)}, expected K, M, G or T, KB, KiB, ...")
     return _bounded(text, digits, _SHIFTS[suffix.upper()], "size")
 
 

@@ -47,7 +47,7 @@ def _show_cache():
         if directory is None:
             print(f"  {module:<10} cannot be written there: compiled anew by every run")
         else:
-            state = "ready" if is_ready(module) else "to be compiled"
+            state = "ready" if is_ready(module) else "when first used"
             print(f"  {module:<10} {state:<15} {_mebibytes(directory):6.1f} MiB in {directory.name}")
     try:
         others = [path for path in cache_root().iterdir() if path.is_dir() and path not in current]
