@@ -269,7 +269,8 @@ def _check_board(board, what):
                  "theoretical_bytes_per_sec", link.theoretical_bytes_per_sec)
     for number, hint in enumerate(board.tile_hints):
         if hint.mlen % hint.blen:
-            raise EmuError(f"{what}: tile_hints[{number}].blen: found {hint.blen}, expected a divisor of mlen {hint.mlen}")
+            raise EmuError(f"{what}: tile_hints[{number}].blen: found {hint.blen}, "
+                           f"expected a divisor of mlen {hint.mlen}")
 
 
 def _finite(what, key, value):

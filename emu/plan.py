@@ -112,7 +112,8 @@ class _Traffic(msgspec.Struct, frozen=True):
 def find_manifest(build: str | os.PathLike, board: Board, ddr_capacity: int | None) -> tuple[Manifest, list[str]]:
     """Manifest of a build directory, or of a manifest file, with the warnings about it.
 
-    A directory without `weight_manifest.json` but with `hbm_addrs.json` gets one made in memory (§6.3). Raises `EmuError`.
+    A directory without `weight_manifest.json` but with `hbm_addrs.json` gets one made in memory (§6.3).
+    Raises `EmuError`.
     """
     build = os.fspath(build)
     path = os.path.join(build, "weight_manifest.json") if os.path.isdir(build) else build

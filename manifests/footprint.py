@@ -1,4 +1,4 @@
-"""What follows from the regions alone: owner of an address, footprints, regime, transfer times (spec §3.6, §3.9, §6.3)."""
+"""What follows from the regions alone: owners of addresses, footprints, regimes, transfer times (spec §3.6, §3.9)."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

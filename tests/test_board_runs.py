@@ -1,4 +1,4 @@
-"""Boards and emulated runs: the published case, regimes at each side of each threshold, bounds of the plan (§3.9, §6)."""
+"""Boards and emulated runs: the published case, regimes around each threshold, bounds of the plan (§3.9, §6)."""
 
 import json
 import lzma
@@ -46,7 +46,8 @@ def unpack(name, tmp_path_factory):
     return folder
 
 
-def timing(folder, model, manifest="weight_manifest.json", bandwidth=1500000000, capacity=None, settings="plena_settings.toml"):
+def timing(folder, model, manifest="weight_manifest.json", bandwidth=1500000000, capacity=None,
+           settings="plena_settings.toml"):
     """Result of a run without data."""
     more = {} if capacity is None else {"ddr_capacity": capacity, "ddr_capacity_given": True}
     return execute(RunRequest(
@@ -74,8 +75,10 @@ def test_bytes_read_are_conserved_and_regimes_change_at_the_thresholds(program):
     manifest = load_manifest(str(program / "weight_manifest.json"))
     found = footprint(manifest.regions)
     (program / "open.json").write_text(manifest_json(msgspec.structs.replace(manifest, ddr_capacity_bytes=None)))
-    expected = {found.total: "resident", found.total - 1: "kv-swap", found.total + 1: "resident",
-                found.weight: "kv-swap", found.weight - 1: "weight-stream", found.weight + 1: "kv-swap", 0: "weight-stream"}
+    expected = {
+        found.total + 1: "resident", found.total: "resident", found.total - 1: "kv-swap",
+        found.weight + 1: "kv-swap", found.weight: "kv-swap", found.weight - 1: "weight-stream", 0: "weight-stream",
+    }
     read = {timing(program, regime).bytes_read for regime in REGIMES}
     for capacity, regime in expected.items():
         run = timing(program, "auto", "open.json", capacity=capacity)

@@ -28,7 +28,7 @@ def test_there_are_golden_manifests():
     assert len(EXPECTED) == 5
 
 
-@pytest.mark.parametrize("path, capacity", EXPECTED, ids=lambda value: getattr(value, "parent", value) and str(value)[-40:])
+@pytest.mark.parametrize("path, capacity", EXPECTED, ids=lambda value: str(value)[-40:])
 def test_golden_manifests_byte_for_byte(path, capacity):
     manifest, _ = generate(path.parent, A7, capacity)
     assert manifest_json(manifest) == path.read_text()
@@ -150,11 +150,11 @@ def test_projection_to_more_layers():
 names = st.one_of(
     st.from_regex(r"\A(W_|V_W_|K_stored_|V_stored_|X|COS)[a-z0-9_]{0,6}\Z"), st.text(min_size=1, max_size=8))
 junk = st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=3), st.lists(st.integers(), max_size=2))
+layouts = st.fixed_dictionaries({"storage_shape": st.lists(st.integers(-1, 40), max_size=3)})
 tables = st.tuples(
     st.dictionaries(names, st.one_of(st.integers(0, 5000), st.integers(0, 2**60), junk), max_size=12),
     st.dictionaries(names, st.one_of(st.integers(-5, 3000), junk), max_size=12),
-    st.dictionaries(names, st.one_of(st.fixed_dictionaries({"storage_shape": st.lists(st.integers(-1, 40), max_size=3)}),
-                                     junk), max_size=12),
+    st.dictionaries(names, st.one_of(layouts, junk), max_size=12),
 ).map(lambda three: (three[0], {k: v for k, v in three[1].items()} | {k: 7 for k in list(three[0])[::3]}, three[2]))
 
 
@@ -174,7 +174,8 @@ def test_regions_are_sorted_disjoint_and_cover_what_was_asked(three):
             continue
         for byte in {offset, offset + sizes[name] - 1}:
             inside = any(low <= byte < high for low, high in covered)
-            assert inside or any(offset <= other <= byte for other in offsets if other != offset) or offsets.count(offset) > 1
+            another = any(offset < other <= byte for other in offsets) or offsets.count(offset) > 1
+            assert inside or another
     # Each warning is one line, and every dropped or cut entry has one.
     assert all("\n" not in warning for warning in warnings)
     assert sum(origins.values()) + sum("dropped" in warning and "nothing is left" not in warning
@@ -229,7 +230,7 @@ BAD = [
     ({"hbm_addrs": '{"W_0": 1}', "hbm_sizes": '{"W_0": 18446744073709551616}'}, "reach beyond 2^64"),
     ({"hbm_addrs": '{"W_0": 1}', "hbm_sizes": "{,}"}, "hbm_sizes.json: not JSON"),
     ({"hbm_addrs": '{"W_0": 1}', "tensor_layouts": '"x"'}, "tensor_layouts.json: found"),
-    ({"hbm_addrs": '{"W_0": 1, "X": 9}', "tensor_layouts": f'{{"W_0": {{"storage_shape": [{"9" * 4000}, {"9" * 4000}]}}}}'},
+    ({"hbm_addrs": '{"W_0": 1, "X": 9}', "tensor_layouts": json.dumps({"W_0": {"storage_shape": [10**4000] * 2}})},
      "tensor_layouts reach beyond 2^64"),
     ({"hbm_addrs": "[" * 100000}, "nested too deeply"),
     ({"hbm_addrs": '{"W_0": ' + "1" * 5000 + "}"}, "too many digits"),

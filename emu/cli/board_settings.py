@@ -13,7 +13,8 @@ GEOMETRY_FLAGS = ("mlen", "vlen", "blen", "hlen", "broadcast-amount")
 def configure(parser):
     """Arguments of the command."""
     parser.add_argument("base", metavar="SETTINGS", help="the settings file to start from")
-    parser.add_argument("--board", required=True, metavar="NAME", help="a board that ships, or the path of a board file")
+    parser.add_argument("--board", required=True, metavar="NAME",
+                        help="a board that ships, or the path of a board file")
     parser.add_argument("--latency-profile", metavar="NAME", help="lay a latency profile over the board")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write (default: standard output)")
     for flag in GEOMETRY_FLAGS:

@@ -3,6 +3,8 @@
 from ..manifests.generate import mib
 from ..plan import Plan
 
+KINDS = ("weight", "kv", "activation", "total")
+
 
 def plan_text(plan: Plan) -> str:
     """The plan for people: exact bytes where a byte decides, MiB and times elsewhere."""
@@ -26,7 +28,7 @@ def plan_text(plan: Plan) -> str:
     ]
     if plan.projected:
         far = plan.projected
-        sizes = " | ".join(f"{kind} {mib(getattr(far.footprint, kind))}" for kind in ("weight", "kv", "activation", "total"))
+        sizes = " | ".join(f"{kind} {size}" for kind, size in zip(KINDS, _mibs(far.footprint)))
         lines += [f"At {far.layers} layers (a floor): {sizes}; regime {far.regime}", "",
                   *_regimes(far.regimes, far.regime, f" at {far.layers} layers")]
     lines += ["", f"Bounds hold if {' and '.join(plan.assumptions)}."]
@@ -34,7 +36,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def _footprints(plan):
-    rows = [("footprint", "weight", "kv", "activation", "total")]
+    rows = [("footprint", *KINDS)]
     for sizes in plan.by_layer:
         rows.append((f"layer {sizes.layer_id}", *_mibs(sizes)))
     if len(plan.by_layer) != 1:
@@ -43,7 +45,7 @@ def _footprints(plan):
 
 
 def _mibs(sizes):
-    return tuple(mib(getattr(sizes, kind)) for kind in ("weight", "kv", "activation", "total"))
+    return tuple(mib(getattr(sizes, kind)) for kind in KINDS)
 
 
 def _regimes(regimes, chosen, where):

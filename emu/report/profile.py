@@ -35,7 +35,8 @@ def _counts(title, rows, total):
     table = [(title, "count", "compute", "memory", "share")]
     for name, row in sorted(rows.items(), key=lambda item: -item[1].compute_cycles - item[1].memory_cycles):
         cycles = row.compute_cycles + row.memory_cycles
-        table.append((name, f"{row.count:,}", f"{row.compute_cycles:,}", f"{row.memory_cycles:,}", _percent(cycles, total)))
+        figures = (row.count, row.compute_cycles, row.memory_cycles)
+        table.append((name, *(f"{figure:,}" for figure in figures), _percent(cycles, total)))
     widths = [max(len(row[k]) for row in table) for k in range(5)]
     return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
             for row in table]
