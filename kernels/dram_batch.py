@@ -1,0 +1,125 @@
+"""The DRAM as a memory engine: prefetches, stores and traces (spec §3.2, §3.3, §4.9, §4.10).
+
+How to call it
+--------------
+`state = plena_emu.dram.new_state(load_dram("hbm2"), "base")`, then for every memory instruction in order
+
+- `dram_batch(state, addr, wait, link, n, now)`: one gather task of n 64-byte reads, spawned at `now`;
+- `dram_store(state, addr, wait, link, n, now)`: for each address a read, then a write, by the core itself.
+
+`addr` int64[>= n] byte addresses (u64 bit patterns); `wait` int64[>= n] ps a read waits for the host, 0 for none;
+`link` int64[>= n] 1 for a read behind the host link, which it holds from before its wait to its end. Both return the
+instant at which the core goes on, or OVERFLOW when that would pass TIME_LIMIT. `now` (ps, at most TIME_LIMIT) never
+runs backwards. `state.front[0].last_event` is the instant of the last event so far; `plena_emu.dram.statistics` tells
+the rest.
+"""
+
+from .ddr import OVERFLOW, TIME_LIMIT
+from .dram_events import new_run, run_events
+from .dram_front import read_alone, write_alone
+from .dram_loop import SERIAL, SPAWN
+from .jit import kernel
+
+
+@kernel
+def waits_for_host(wait, link, n):
+    """True when any of n reads waits or takes the host link."""
+    found = 0
+    for i in range(n):
+        found |= wait[i] | link[i]
+    return found != 0
+
+
+@kernel
+def dram_batch(state, addr, wait, link, n, now):
+    """One gather task of reads `addr[:n]` spawned at `now`: the instant of its end (OVERFLOW past TIME_LIMIT)."""
+    if n == 0:
+        return now
+    if state.config[0].direct == 0 or waits_for_host(wait, link, n):
+        return batch_events(state, addr, wait, link, n, now)
+    return read_alone(state, addr, 0, n, now, state.unasked)
+
+
+@kernel
+def batch_events(state, addr, wait, link, n, now):
+    """`dram_batch` under the full event order."""
+    run = new_run(state.config[0], addr[:n], 1, n)
+    run.task[0].stop = n
+    for i in range(n):
+        access = run.access[i]
+        access.wait = wait[i]
+        access.link = link[i]
+    end = run_events(state, run, 0, 1, now)
+    return OVERFLOW if run.loop[0].late == 1 else end
+
+
+@kernel
+def dram_store(state, addr, wait, link, n, now):
+    """Read and write each of `addr[:n]` in turn from `now` on: the instant of the end (OVERFLOW past TIME_LIMIT).
+
+    The host link is always free here, as the core waits for each access before the next.
+    """
+    for i in range(n):
+        if wait[i] > TIME_LIMIT - now:
+            return OVERFLOW
+        now = read_alone(state, addr, i, i + 1, now + wait[i], state.unasked)
+        now = write_alone(state, addr[i], now)
+    return now
+
+
+@kernel
+def is_alone(state, run, batch, stop):
+    """True when batches `batch` to `stop` - 1 are one task that the front end runs without an event loop."""
+    task = run.task[batch]
+    if stop != batch + 1 or state.config[0].direct == 0 or task.kind == SPAWN:
+        return False
+    if task.kind == SERIAL:
+        return True
+    for index in range(task.start, task.stop):
+        if run.access[index].write == 1:
+            return False
+    return True
+
+
+@kernel
+def run_serial_alone(state, run, task, now):
+    """A SERIAL batch started at `now`: the instant of its end."""
+    for index in range(task.start, task.stop):
+        access = run.access[index]
+        access.issue = now
+        if access.write == 1:
+            now = write_alone(state, run.address[index], now)
+            access.accept = access.done = now
+        else:
+            now = read_alone(state, run.address, index, index + 1, now, run.access)
+    return now
+
+
+@kernel
+def run_reads_alone(state, run, task, now):
+    """A gather task of reads started at `now`: the instant of its end."""
+    if task.start == task.stop:
+        return now
+    for index in range(task.start, task.stop):
+        run.access[index].issue = now
+    return read_alone(state, run.address, task.start, task.stop, now, run.access)
+
+
+@kernel
+def dram_replay(state, run):
+    """Run all batches from instant 0 of an unused memory: the instant of the last event."""
+    batches = len(run.task)
+    batch = now = 0
+    while batch < batches:
+        stop = batch + 1
+        while stop < batches and run.task[stop].kind == SPAWN:
+            stop += 1
+        task = run.task[batch]
+        if not is_alone(state, run, batch, stop):
+            now = run_events(state, run, batch, stop, now)
+        elif task.kind == SERIAL:
+            now = run_serial_alone(state, run, task, now + task.at)
+        else:
+            now = run_reads_alone(state, run, task, now + task.at)
+        batch = stop
+    return now

@@ -1,0 +1,199 @@
+"""Records of the DRAM controller: what is constant, what the front end holds, what a channel holds (spec §4).
+
+A memory is a `DramState`: three arrays of records, built by `plena_emu.dram.new_state`. Its size is fixed; nothing
+in it grows with a run. Clocks count ticks (§4.1), instants are picoseconds.
+
+How a channel finds its next command: each bank has at most one *candidate* for each thing its oldest requests want
+(ACT of a closed bank, PRE of an open one, RD/WR of the open row), the oldest entry of the queue that wants it.
+Candidates are int32 keys that order by age, in lanes of 16 banks, beside lanes of the clock from which the bank
+allows the command: the next command is a minimum over lanes. Constraints of a channel or rank are kept apart in
+`rank_ready`, so a command touches few registers.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Commands. The first four index the lanes.
+ACT, PRE, RD, WR, PREA, REF = range(6)
+COMMANDS = 6
+
+# Queues. `RD + queue` is the queue's column command.
+READ, WRITE = 0, 1
+
+# Candidates of a bank: ACT, PRE (numbers of the commands) and RD or WR of the open row.
+COLUMN = 2
+KINDS = 3
+
+# Levels of a timing rule.
+CHANNEL, RANK, GROUP, BANK = range(4)
+
+# Fixed sizes.
+LANES = 16  # banks of a block; a rank fills one block or two
+BLOCKS = 4
+BANKS = BLOCKS * LANES  # bank numbers: rank, bank group, bank, the rank's part being whole blocks
+RANKS = 4
+CHANNELS = 64
+SLOTS = 64  # entries of a queue
+ACTIVE = 33
+RULES = 64
+WINDOWED = 2  # rules over a window of several commands
+WINDOW = 8
+PARTS = 8  # transfers of a 64-byte access
+
+# A decoded place (`place_of`): channel, bank and row in one integer, so that a part's place is an exclusive or.
+PLACE_BANK_BITS = 6
+PLACE_CHANNEL_BITS = 6
+PLACE_ROW = PLACE_BANK_BITS + PLACE_CHANNEL_BITS
+BANK_MASK = (1 << PLACE_BANK_BITS) - 1
+CHANNEL_MASK = (1 << PLACE_CHANNEL_BITS) - 1
+
+# A candidate key: age above slot; a lane's value in a search puts the clocks to wait above it.
+SLOT_BITS = 6
+SLOT_MASK = (1 << SLOT_BITS) - 1
+AGE_BITS = 13
+AGES = (1 << AGE_BITS) - 1  # ages of a queue before they are numbered anew
+KEY_BITS = SLOT_BITS + AGE_BITS
+EMPTY = (1 << 31) - 1  # key of no candidate
+EPOCH_LENGTH = 1 << 30  # clocks before the int32 lanes are based anew
+
+NEVER = np.iinfo(np.int64).max
+CLOSED = -1  # open_row of a closed bank
+NONE = -1  # no slot, no tag
+
+# Read latencies are counted in bins of one clock up to LINEAR clocks, then OCTAVE bins for each doubling.
+OCTAVE = 1024
+LINEAR = 2 * OCTAVE
+OCTAVES = 12
+BINS = LINEAR + OCTAVES * OCTAVE
+
+# What `send` did.
+REJECTED, QUEUED, FORWARDED = range(3)
+
+_u1, _i4, _i8 = np.uint8, np.int32, np.int64
+
+CONFIG = np.dtype(
+    [
+        ("period", _i8),  # ps
+        ("latency", _i8),  # clocks from RD to data
+        ("interval", _i8),  # clocks between refreshes, 0 without refresh
+        ("channels", _i8),
+        ("ranks", _i8),
+        ("rank_blocks", _i8),  # blocks of a rank
+        ("group_banks", _i8),  # banks of a bank group
+        ("parts", _i8),  # transfers of a 64-byte access
+        ("part_bytes", _i8),
+        ("direct", _i8),  # 1: a batch without waits needs no event loop (see dram_batch)
+        ("limit", _i8, (2,)),  # a queue takes a request while it holds no more
+        ("enter", _i8),  # queued writes at which write mode begins
+        ("leave", _i8),  # queued writes at which it ends
+        ("part_place", _i8, (PARTS,)),  # place of part s, relative to the block's
+        ("place", _i8, (8, 256)),  # place of byte k of an address having value v
+        ("rule_at", _i8, (COMMANDS + 1,)),  # rules of command c are rule_at[c] .. rule_at[c + 1]
+        ("rule", _i8, (RULES, 5)),  # level, before, clocks, window, row of `recent` or NONE
+    ]
+)
+
+FRONT = np.dtype(
+    [
+        ("ticks", _i8),  # ticks done; the next one is at ticks * period
+        ("last_event", _i8),  # instant of the last event so far (§3.1)
+        ("reads", _i8),  # 64-byte accesses
+        ("writes", _i8),
+    ]
+)
+
+STATE = np.dtype(
+    [
+        ("clk", _i8),  # ticks done by this channel; it may lag behind FRONT.ticks
+        ("epoch", _i8),  # clock that the int32 lanes count from
+        ("write_mode", _i8),
+        ("last_return", _i8),  # tick of the latest return
+        ("next_refresh", _i8),
+        ("refresh_due", _i8),  # refresh requests waiting
+        ("refresh_rank", _i8),  # rank of the first of them
+        ("queued", _i8, (2,)),  # requests in a queue
+        ("age", _i8, (2,)),  # age of the next request
+        ("active", _i8),  # requests whose ACT was issued
+        ("reads_left", _i8),  # reads queued or active
+        ("rank_ready", _i8, (COMMANDS, RANKS)),
+        ("open_banks", _i8, (RANKS,)),
+        ("open_row", _i8, (BANKS,)),
+        ("active_bank", _i8, (BANKS,)),  # 1: the bank has an active request
+        ("ready", _i4, (RD + 2, BLOCKS, LANES)),  # clock since `epoch` from which bank and group allow a command
+        ("key", _i4, (2, KINDS, BLOCKS, LANES)),
+        ("candidates", _i8, (2, KINDS, BLOCKS)),  # keys that are not EMPTY
+        # requests of a bank in a queue, oldest first
+        ("head", _i8, (2, BANKS)),
+        ("tail", _i8, (2, BANKS)),
+        ("free", _i8, (2, SLOTS)),  # free slots, a stack
+        ("next", _i8, (2, SLOTS)),
+        ("bank", _i8, (2, SLOTS)),
+        ("row", _i8, (2, SLOTS)),
+        ("slot_key", _i8, (2, SLOTS)),
+        ("arrive", _i8, (2, SLOTS)),
+        ("first", _i8, (2, SLOTS)),  # instant of the first attempt
+        ("tag", _i8, (2, SLOTS)),
+        ("address", _i8, (2, SLOTS)),
+        ("fresh", _i8, (2, SLOTS)),  # 1: no command was issued for it yet
+        # active requests in the order of their ACTs
+        ("act_bank", _i8, (ACTIVE,)),
+        ("act_command", _i8, (ACTIVE,)),
+        ("act_arrive", _i8, (ACTIVE,)),
+        ("act_first", _i8, (ACTIVE,)),
+        ("act_tag", _i8, (ACTIVE,)),
+        # last commands of a node, for rules with a window
+        ("recent", _i8, (WINDOWED, BANKS, WINDOW)),
+        ("recent_count", _i8, (WINDOWED, BANKS)),
+        # statistics (§4.8)
+        ("hits", _i8),
+        ("misses", _i8),
+        ("conflicts", _i8),
+        ("refreshes", _i8),
+        ("rejected", _i8),
+        ("forwarded", _i8),
+        ("busy", _i8),  # clocks with a request queued or data under way
+        ("latency_sum", _i8),  # ps, of transfers, from the first attempt to the data
+        ("latency_max", _i8),
+        ("latency_bins", _i8, (BINS,)),
+    ]
+)
+
+
+# An access of a trace, or of a batch that needs the event loop (see dram_loop).
+ACCESS = np.dtype(
+    [
+        ("wait", _i8),  # ps it waits for the host
+        ("issue", _i8),  # instant of its first poll
+        ("accept", _i8),  # instant at which its last part was taken
+        ("done", _i8),
+        ("due", _i8),  # end of its wait
+        ("owner", _i4),  # batch, or CORE
+        ("after", _i4),  # next in its task's queue
+        ("after_link", _i4),  # next in the queue for the host link
+        ("write", _u1),
+        ("link", _u1),  # 1: holds the host link from before its wait to its end
+        ("stage", _u1),
+        ("in_queue", _u1),  # 1: in its task's queue
+        ("woken", _u1),  # 1: woken since its last poll began
+    ],
+    align=True,
+)
+
+class DramState(NamedTuple):
+    """One memory.
+
+    Attributes
+    ----------
+    config : CONFIG[1]
+        Constant.
+    front : FRONT[1]
+    channels : STATE[channels]
+    unasked : ACCESS[0]
+        In place of accesses that nobody asks about.
+    """
+
+    config: np.ndarray
+    front: np.ndarray
+    channels: np.ndarray
+    unasked: np.ndarray
