@@ -31,7 +31,7 @@ def chunk_length(k):
 
 @kernel
 def columns_taken(left, fused, rows):
-    """Columns of the next block when `left` remain."""
+    """Columns of the next block of `rows` (4 or 1) rows when `left` columns remain."""
     if left >= 16 and fused and rows == ROWS:
         return 16
     if left >= 8:
@@ -43,8 +43,8 @@ def columns_taken(left, fused, rows):
 
 @kernel
 def block(rows, columns, fused, a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale):
-    """One register block: out += scale * (a x b) over `k` terms."""
-    if columns == 16:
+    """One register block of 4 x 16, 4 x 8, 4 x 4, 4 x 1, 1 x 8 or 1 x 1: out += scale * (a x b) over `k` terms."""
+    if rows == ROWS and columns == 16:
         fused_4x16(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
     elif rows == ROWS and columns == 8:
         if fused:
@@ -57,11 +57,10 @@ def block(rows, columns, fused, a, a0, a_row, a_term, b, b0, b_term, k, out, o, 
         else:
             rounded_4x4(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
     elif columns == 8:
-        for r in range(rows):
-            if fused:
-                fused_1x8(a, a0 + r * a_row, a_row, a_term, b, b0, b_term, k, out, o + r * out_row, out_row, scale)
-            else:
-                rounded_1x8(a, a0 + r * a_row, a_row, a_term, b, b0, b_term, k, out, o + r * out_row, out_row, scale)
+        if fused:
+            fused_1x8(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
+        else:
+            rounded_1x8(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
     else:
         for r in range(rows):
             if fused:
@@ -102,28 +101,43 @@ def pack(b, b0, b_term, b_column, k, columns, panel):
 
 
 @kernel
+def stripes(
+    height, a, a0, a_row, a_term, b, b0, b_term, b_column, rows, k, columns, chunk, fused, out, o, scale, work, part,
+):
+    """`product` for `rows` rows, a multiple of `height` (4 or 1), that many at a time."""
+    j = 0
+    while j < columns:
+        width = columns_taken(columns - j, fused, height)
+        panel, panel0, panel_term = b, b0 + j * b_column, b_term
+        if b_column != 1 or (b_term > NEAR and rows > ROWS):
+            pack(b, panel0, b_term, b_column, k, width, work)
+            panel, panel0, panel_term = work, 0, width
+        for r in range(0, rows, height):
+            chunked_block(
+                height, width, fused, a, a0 + r * a_row, a_row, a_term, panel, panel0, panel_term, k, chunk,
+                out, o + r * columns + j, columns, scale, part,
+            )
+        j += width
+
+
+@kernel
 def product(a, a0, a_row, a_term, b, b0, b_term, b_column, rows, k, columns, chunk, fused, out, o, scale, work, part):
     """out[r, j] += scale * sum over t of a[r, t] * b[t, j], in chunks of `chunk` terms.
 
     Operands are strided: a[a0 + r * a_row + t * a_term], b[b0 + t * b_term + j * b_column],
     out[o + r * columns + j]. `work` (k * 16 f32) takes a packed panel, `part` (64 f32) a block.
     """
-    j = 0
-    while j < columns:
-        width = columns_taken(columns - j, fused, ROWS if rows >= ROWS else 1)
-        panel, panel0, panel_term = b, b0 + j * b_column, b_term
-        if b_column != 1 or (b_term > NEAR and rows > ROWS):
-            pack(b, panel0, b_term, b_column, k, width, work)
-            panel, panel0, panel_term = work, 0, width
-        r = 0
-        while r < rows:
-            height = ROWS if rows - r >= ROWS else rows - r
-            chunked_block(
-                height, width, fused, a, a0 + r * a_row, a_row, a_term, panel, panel0, panel_term, k, chunk,
-                out, o + r * columns + j, columns, scale, part,
-            )
-            r += height
-        j += width
+    fours = rows // ROWS * ROWS
+    if fours > 0:
+        stripes(
+            ROWS, a, a0, a_row, a_term, b, b0, b_term, b_column, fours, k, columns, chunk, fused, out, o, scale,
+            work, part,
+        )
+    if fours < rows:
+        stripes(
+            1, a, a0 + fours * a_row, a_row, a_term, b, b0, b_term, b_column, rows - fours, k, columns, chunk, fused,
+            out, o + fours * columns, scale, work, part,
+        )
 
 
 @kernel
