@@ -8,7 +8,7 @@ import numpy as np
 from .errors import EmuError
 from .kernels import ddr as at
 
-RANKS_BANKS = 16
+BANKS = 16
 REVISIONS = ("base", "moe")
 
 
@@ -32,7 +32,7 @@ def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
     extra = channels.bit_length() - 1
     separate = revision == "moe"
     geo[at.GEO_CHANNEL_MASK] = channels - 1 if separate else 0
-    geo[at.GEO_BANKS] = RANKS_BANKS if separate else RANKS_BANKS * channels
+    geo[at.GEO_BANKS] = BANKS if separate else BANKS * channels
     geo[at.GEO_BANK_MASK] = geo[at.GEO_BANKS] - 1
     geo[at.GEO_READ_SHIFT] = 6 + extra if separate else 6
     geo[at.GEO_WRITE_SHIFT] = 10 + extra if separate else 10

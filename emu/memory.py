@@ -1,4 +1,4 @@
-"""Board-DDR memory models on the host side: manifest and flags in, kernel arrays and statistics out (spec §3.6-§3.10).
+"""Board-DDR memory models, host side: manifest and flags in, kernel arrays and statistics out (spec §3.6-§3.10).
 
 Sizes and transfer times are exact integers here; the kernels get what they need of them per item.
 """

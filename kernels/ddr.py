@@ -206,12 +206,9 @@ def start_transfer(q, waits, due, read):
 
 
 @kernel
-def next_instant(q, rings, waits):
-    """Instant of the earliest timer."""
-    now = waits[q[WAIT_HEAD], 0]
-    for ring in range(RINGS):
-        now = min(now, rings[ring, ring_slot(rings, rings[ring, RING_HEAD])])
-    return now
+def first_due(rings, ring):
+    """Instant of a ring's earliest timer."""
+    return rings[ring, ring_slot(rings, rings[ring, RING_HEAD])]
 
 
 @kernel
@@ -264,9 +261,10 @@ def acquire(banks, rings, bank, read, now):
 
 
 @kernel
-def release(geo, banks, rings, q, woken, ready, addr, bank, row, now):
-    """Release a bank whose open row is `row`: first ready, then first come; precharge where nobody waits."""
-    hit = find_row(geo, banks, addr, bank, row)
+def release(geo, banks, rings, q, woken, ready, addr, address, now):
+    """Release the bank of a read of `address`: first ready, then first come; precharge where nobody waits."""
+    bank = bank_of(geo, address, geo[GEO_READ_SHIFT])
+    hit = find_row(geo, banks, addr, bank, row_of(geo, address))
     if hit != NOBODY:
         wake(q, woken, ready, dequeue(banks, bank, hit) << WHAT_BITS | GRANTED)
     elif banks[bank, BANK_WAITING] > 0:
@@ -301,7 +299,6 @@ def simulate(d, addr, wait, link, n, budget):
                 q[WOKEN_HEAD] += 1
                 read, what = what >> WHAT_BITS, what & WHAT
                 port = PORT * channel_of(geo, addr[read])
-                bank = bank_of(geo, addr[read], geo[GEO_READ_SHIFT])
                 polls -= 1
                 if what == START and (link[read] == 0 or take(sems, host_link, read)):
                     what = LINKED
@@ -319,11 +316,11 @@ def simulate(d, addr, wait, link, n, budget):
                     start_timer(rings, RING_TICK, now, read << WHAT_BITS | TICKED)
                 elif what == TICKED:
                     give(sems, port + CMD, q, woken, ready, COMMANDED)
-                    acquire(banks, rings, bank, read, now)
+                    acquire(banks, rings, bank_of(geo, addr[read], geo[GEO_READ_SHIFT]), read, now)
                 elif what == GRANTED:
                     start_timer(rings, RING_ROW, now, read << WHAT_BITS | SENSED)
                 elif what == SENSED:
-                    release(geo, banks, rings, q, woken, ready, addr, bank, row_of(geo, addr[read]), now)
+                    release(geo, banks, rings, q, woken, ready, addr, addr[read], now)
                     if take(sems, port + DATA, read):
                         what = ON_BUS
                 if what == ON_BUS:
@@ -340,12 +337,15 @@ def simulate(d, addr, wait, link, n, budget):
                     make_ready(q, ready, GATHER)
         if left == 0:
             return OVERFLOW if late or now > budget else now
-        now = next_instant(q, rings, waits)
-        transfers = waits[q[WAIT_HEAD], 0] == now
-        for ring in range(RINGS):
-            if transfers:
+        host = waits[q[WAIT_HEAD], 0]
+        switch, row = first_due(rings, RING_SWITCH), first_due(rings, RING_ROW)
+        burst, tick = first_due(rings, RING_BURST), first_due(rings, RING_TICK)
+        now = min(host, min(min(switch, row), min(burst, tick)))
+        for ring, due in ((RING_SWITCH, switch), (RING_ROW, row), (RING_BURST, burst), (RING_TICK, tick)):
+            if host == now:
                 fire_transfers(q, woken, ready, waits, wait, now, DELAYS[ring])
-            fire(q, woken, ready, rings, ring, now)
+            if due == now:
+                fire(q, woken, ready, rings, ring, now)
 
 
 # --- a batch in the time of the run ----------------------------------------------------------------

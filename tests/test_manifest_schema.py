@@ -7,6 +7,7 @@ import pytest
 from plena_emu.errors import EmuError
 from plena_emu.manifests.schema import Region, load_manifest, parse_manifest
 
+TOP = 2**64 - 1
 REGION = {"layer_id": 1, "offset": 64, "size": 128, "kind": "kv"}
 SOUND = {"activation_ceiling": 4096, "regions": [REGION], "ddr_capacity_bytes": 1 << 29}
 
@@ -75,7 +76,7 @@ def without(document, key):
         ({**SOUND, "regions": [without(REGION, "size")]}, "regions[0].size: missing"),
         ({**SOUND, "regions": [without(REGION, "layer_id")]}, "regions[0].layer_id: missing"),
         ({**SOUND, "regions": [without(REGION, "offset")]}, "regions[0].offset: missing"),
-        ({**SOUND, "activation_ceiling": -1}, f"activation_ceiling: found -1, expected an integer from 0 to {2**64 - 1}"),
+        ({**SOUND, "activation_ceiling": -1}, f"activation_ceiling: found -1, expected an integer from 0 to {TOP}"),
         ({**SOUND, "activation_ceiling": 2**64}, f"activation_ceiling: found {2**64}, expected an integer"),
         ({**SOUND, "activation_ceiling": None}, "activation_ceiling: found null, expected an integer"),
         ({**SOUND, "ddr_capacity_bytes": "512M"}, 'ddr_capacity_bytes: found "512M", expected an integer'),

@@ -168,7 +168,7 @@ bandwidths = st.sampled_from([1, 10**6, 4_750_000, 60_000_000, 10**9, 10**11, 64
     st.sampled_from(MODELS), manifests, st.lists(transfers(near, st.integers(0, 400)), max_size=5),
     st.integers(0, 60_000), capacities, bandwidths, st.integers(1, 3),
 )  # fmt: skip
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_models_follow_the_event_loop(model, document, moved, tail_ps, capacity, bandwidth, slices):
     expected = oracle_run(model, document, moved, tail_ps, capacity, bandwidth)
     assert product_run(model, checked(document), moved, tail_ps, capacity, bandwidth, slices) == expected
@@ -203,7 +203,8 @@ def test_sizes_up_to_u64_are_exact(model, data):
 
 def one_read_a_row(*addresses):
     """A prefetch of 64 plain bytes from every address, one instruction each."""
-    return [control.Transfer(0, "V", False, False, a, 0, 64, 1, 64, control.MxType(8), k) for k, a in enumerate(addresses)]
+    bytes_ = control.MxType(8)
+    return [control.Transfer(0, "V", False, False, a, 0, 64, 1, 64, bytes_, k) for k, a in enumerate(addresses)]
 
 
 def board(model, document, moved, capacity=1 << 29, bandwidth=60_000_000):
@@ -225,7 +226,8 @@ LAYERS = {
 
 
 @pytest.mark.parametrize(
-    "capacity, regime", [(256, "resident"), (255, "kv-swap"), (64, "kv-swap"), (63, "weight-stream"), (0, "weight-stream")]
+    "capacity, regime",
+    [(256, "resident"), (255, "kv-swap"), (64, "kv-swap"), (63, "weight-stream"), (0, "weight-stream")],
 )
 def test_auto_settles_by_footprint(capacity, regime):
     document = {key: value for key, value in LAYERS.items() if key != "ddr_capacity_bytes"}
@@ -299,6 +301,12 @@ def golden_outcome(golden):
     return control.Control(words, settings_file, golden.isa, preload).run()
 
 
+def flags_of(golden, run):
+    """(capacity, bandwidth) of a run."""
+    capacity, bandwidth = golden.flag("--ddr3-capacity", run), golden.flag("--host-bandwidth", run)
+    return parse_size(capacity or "512M"), int(bandwidth or 60_000_000)
+
+
 def golden_differences(golden):
     """One line for every board-DDR run of a golden program that differs."""
     outcome = golden_outcome(golden)
@@ -308,8 +316,7 @@ def golden_differences(golden):
             continue
         found = product_run(
             model, load_manifest(golden.directory / golden.flag("--weight-manifest", run)), outcome.transfers,
-            outcome.tail_ps, parse_size(golden.flag("--ddr3-capacity", run) or "512M"),
-            int(golden.flag("--host-bandwidth", run) or 60_000_000),
+            outcome.tail_ps, *flags_of(golden, run),
         )
         expected = (run["latency_ps"], run["hbm_statistics"], run["model_statistics"])
         if found != expected:
@@ -342,8 +349,5 @@ def test_the_oracle_agrees_with_a_golden(tmp_path):
         if model in (None, "hbm"):
             continue
         document = json.loads((golden.directory / golden.flag("--weight-manifest", run)).read_text())
-        found = oracle_run(
-            model, document, outcome.transfers, outcome.tail_ps, parse_size(golden.flag("--ddr3-capacity", run) or "512M"),
-            int(golden.flag("--host-bandwidth", run) or 60_000_000),
-        )
+        found = oracle_run(model, document, outcome.transfers, outcome.tail_ps, *flags_of(golden, run))
         assert found == (run["latency_ps"], run["hbm_statistics"], run["model_statistics"])

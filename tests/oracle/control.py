@@ -184,8 +184,8 @@ class Control:
         if name in FREE_WHEN_RD_ZERO and self.rd == 0:
             cycles = 0
         else:
-            cycles = getattr(self, "_" + name.lower(), None) or self._family(name)
-            cycles = cycles()
+            execute = getattr(self, "_" + name.lower(), None) or self._family(name)
+            cycles = execute()
         self.out.compute_ps += cycles * 1000
         self.pending_ps += cycles * 1000
         self.pc = self.next_pc
@@ -391,7 +391,8 @@ class Control:
         step = self.stride if self.rs3 == 1 else n
         index = base + off & U64
         scale_index = base + self.scale + (off // kind.ratio if kind.block else 0) & U64
-        transfer = Transfer(self.pending_ps, unit, store, self.funct1 != 0, index, scale_index, step, rows, n, kind, self.pc)
+        kv = self.funct1 != 0
+        transfer = Transfer(self.pending_ps, unit, store, kv, index, scale_index, step, rows, n, kind, self.pc)
         self._target(transfer, target)
         self.out.transfers.append(transfer)
         self.pending_ps = 0
