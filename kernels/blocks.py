@@ -17,14 +17,14 @@ from .jit import JIT
 F32 = ir.FloatType()
 
 
-def _element(builder, array, index, kind):
+def element_pointer(builder, array, index, kind):
     """Pointer to `array[index]`, as a pointer to `kind`."""
     return builder.bitcast(builder.gep(array.data, [index]), kind.as_pointer())
 
 
-def _splat(builder, value, lanes):
+def splat(builder, value, lanes):
     """Vector with `value` in every lane."""
-    vector = ir.VectorType(F32, lanes)
+    vector = ir.VectorType(value.type, lanes)
     single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
     return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)
@@ -45,22 +45,22 @@ def _compiled(rows, vectors, lanes, fused):
         signature = types.void(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
 
         def codegen(context, builder, sig, args):
-            array_a, array_b, array_out = (context.make_array(sig.args[i])(context, builder, args[i]) for i in (0, 4, 8))
+            make = context.make_array
+            array_a, array_b, array_out = (make(sig.args[i])(context, builder, args[i]) for i in (0, 4, 8))
             a0, a_row, a_term, b0, b_term, k, o, out_row, scale = (args[i] for i in (1, 2, 3, 5, 6, 7, 9, 10, 11))
             word = a0.type
             zero = ir.Constant(vector, [0.0] * lanes)
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
             with cgutils.for_range(builder, k) as loop:
                 b_at = builder.add(b0, builder.mul(loop.index, b_term))
-                b_parts = [
-                    builder.load(_element(builder, array_b, builder.add(b_at, ir.Constant(word, v * lanes)), vector),
-                                 align=4)
-                    for v in range(vectors)
-                ]
+                b_parts = []
+                for v in range(vectors):
+                    index = builder.add(b_at, ir.Constant(word, v * lanes))
+                    b_parts.append(builder.load(element_pointer(builder, array_b, index, vector), align=4))
                 a_at = builder.add(a0, builder.mul(loop.index, a_term))
                 for r in range(rows):
                     index = builder.add(a_at, builder.mul(ir.Constant(word, r), a_row))
-                    x = _splat(builder, builder.load(_element(builder, array_a, index, F32)), lanes)
+                    x = splat(builder, builder.load(element_pointer(builder, array_a, index, F32)), lanes)
                     for v in range(vectors):
                         old = builder.load(sums[r][v])
                         if fused:
@@ -68,11 +68,11 @@ def _compiled(rows, vectors, lanes, fused):
                         else:
                             new = builder.fadd(old, builder.fmul(x, b_parts[v]))
                         builder.store(new, sums[r][v])
-            factor = _splat(builder, scale, lanes)
+            factor = splat(builder, scale, lanes)
             for r in range(rows):
                 for v in range(vectors):
                     index = builder.add(o, builder.mul(ir.Constant(word, r), out_row))
-                    at = _element(builder, array_out, builder.add(index, ir.Constant(word, v * lanes)), vector)
+                    at = element_pointer(builder, array_out, builder.add(index, ir.Constant(word, v * lanes)), vector)
                     product = builder.fmul(builder.load(sums[r][v]), factor)
                     builder.store(builder.fadd(builder.load(at, align=4), product), at, align=4)
             return context.get_dummy_value()

@@ -11,6 +11,7 @@ from .jit import kernel
 from .layout import (
     CFG_MOE, FMT_BITS, SH_BLOCK, SH_ELEM, SH_LEN, SH_N, SH_RATIO, SH_ROWS, SH_SCALE_FMT, SH_SLEN,
 )
+from .mx_lanes import decode_lanes, fits_lanes
 from .numerics import decode, encode_block, encode_plain, read_code, round_row, write_code
 
 HBM_PAGE = 16  # log2 of the bytes of a tracked HBM page
@@ -46,16 +47,6 @@ def decode_row(formats, tables, shape, codes, out, o):
 
 
 @kernel
-def decode_bytes(hbm, element_at, scale_at, table, scale_table, n, block, out, o):
-    """`decode_row` for 8-bit elements and scales, straight from HBM bytes."""
-    for b in range(n // block):
-        scale = scale_table[hbm[scale_at + b]]
-        first = b * block
-        for i in range(first, first + block):
-            out[o + i] = table[hbm[element_at + i]] * scale
-
-
-@kernel
 def fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row, out, o):
     """Read and decode one row of a prefetch into out[o : o + n]."""
     address = element_address(index, row, step)
@@ -69,11 +60,10 @@ def fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row,
         scale_at = scale_address(scale_index, row, step, shape[SH_RATIO])
         got = delivered_scales(scale_at, slen)
         inside = inside and got == slen and 0 <= scale_at <= size - slen
-    if inside and slen > 0 and formats[shape[SH_ELEM], FMT_BITS] == 8 and formats[shape[SH_SCALE_FMT], FMT_BITS] == 8:
-        decode_bytes(
-            hbm, address, scale_at, tables[shape[SH_ELEM]], tables[shape[SH_SCALE_FMT]], shape[SH_N],
-            shape[SH_BLOCK], out, o,
-        )
+    fmt = formats[shape[SH_ELEM]]
+    if inside and fits_lanes(fmt, shape[SH_BLOCK]) and formats[shape[SH_SCALE_FMT], FMT_BITS] == 8:
+        scale_table = tables[shape[SH_SCALE_FMT]]
+        decode_lanes(hbm, address, scale_at, fmt, scale_table, shape[SH_N], shape[SH_BLOCK], out, o)
         return
     fetch(hbm, address, length, codes[0])
     fetch(hbm, scale_at, got, codes[1])
