@@ -6,17 +6,16 @@ Sizes and transfer times are exact integers here; the kernels get what they need
 import msgspec
 import numpy as np
 
-from .ddr import new_ddr
+from .engines import BankEngine, DramEngine, warm_engine
 from .errors import EmuError
 from .kernels import layout as at
 from .kernels import regimes as rg
-from .kernels import timing as tm
-from .kernels.ddr import LAST, TIME_LIMIT
+from .kernels import port as pt
+from .kernels.ddr import TIME_LIMIT
 from .manifests.footprint import LINE, REGIMES, choose_regime, first_regions, footprint, transfer_ns
 from .manifests.schema import Manifest
-from .warm import compiling
 
-MODELS = ("host-stream", "layer-swap", "auto", *REGIMES)
+MODELS = ("hbm", "host-stream", "layer-swap", "auto", *REGIMES)
 
 
 class HostStreamStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="host-stream"):
@@ -69,7 +68,16 @@ class CapacityStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="c
                 f" | weight streamed bytes: {self.weight_streamed_bytes}")
 
 
-Statistics = HostStreamStatistics | LayerSwapStatistics | CapacityStatistics
+class PlainStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="hbm"):
+    """The `hbm` model: nothing but its DRAM counts."""
+
+    @property
+    def line(self) -> None:
+        """No statistics line of its own (§3.10)."""
+        return None
+
+
+Statistics = PlainStatistics | HostStreamStatistics | LayerSwapStatistics | CapacityStatistics
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -192,13 +200,13 @@ def most_accesses(shapes: np.ndarray) -> int:
     return most
 
 
-def new_port(regime: rg.Regime, accesses: int) -> tm.Port:
+def new_port(regime: rg.Regime, accesses: int) -> pt.Port:
     """What stands in front of a memory engine whose longest list is `accesses`."""
     try:
         addr, wait, link = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
     except (MemoryError, ValueError):
         raise EmuError(f"memory: no room for a transfer of {accesses} accesses") from None
-    return tm.Port(np.zeros(tm.PORT_WIDTH, dtype=np.int64), addr, wait, link, regime)
+    return pt.Port(np.zeros(pt.PORT_WIDTH, dtype=np.int64), addr, wait, link, regime)
 
 
 class BoardMemory:
@@ -216,6 +224,11 @@ class BoardMemory:
         Bytes of `--ddr3-capacity`.
     bandwidth : int
         Bytes/s of `--host-bandwidth`, not 0.
+    dram : str, optional
+        Name or file of a DRAM description: its controller takes the place of the idealised DDR banks. `hbm` is
+        the model of plain reads on `hbm2`.
+    revision : str
+        `base` or `moe`; a DRAM's timing may differ between them (§4.6).
 
     Attributes
     ----------
@@ -225,7 +238,10 @@ class BoardMemory:
         Bytes, as used.
     """
 
-    def __init__(self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int):
+    def __init__(
+        self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
+        dram: str | None = None, revision: str = "base",
+    ):
         if model not in MODELS:
             raise EmuError(f"memory model {model!r}: expected one of {', '.join(MODELS)}")
         if bandwidth < 1:
@@ -239,8 +255,10 @@ class BoardMemory:
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
         accesses = most_accesses(shapes)
-        self._memory = tm.Memory(new_port(_regime(self._plan, bandwidth), accesses), new_ddr(accesses))
-        self._warned = 0
+        self._port = new_port(_regime(self._plan, bandwidth), accesses)
+        if model == "hbm":
+            dram = dram or "hbm2"
+        self.engine = BankEngine(self._port, accesses) if dram is None else DramEngine(self._port, dram, revision)
 
     def _new_plan(self):
         if self.regime == "host-stream":
@@ -255,8 +273,7 @@ class BoardMemory:
 
     def warm(self) -> None:
         """Have the kernel compiled, or loaded from the cache."""
-        with compiling("timing"):
-            tm.timing_slice(np.zeros((1, at.MEV_WIDTH), dtype=np.int64), 0, self.shapes, self._memory)
+        warm_engine(self.engine, self.shapes)
 
     def advance(self, events: np.ndarray, count: int) -> None:
         """Run the memory events `events[:count]` of a slice (int64[:, MEV_WIDTH]).
@@ -266,8 +283,8 @@ class BoardMemory:
         EmuError
             Simulated time passes 2^62 ps; the line names the pc.
         """
-        if tm.timing_slice(events, count, self.shapes, self._memory) != tm.TIMING_OK:
-            event = int(self._memory.port.reg[tm.PORT_EVENT])
+        if self.engine.run(events, count, self.shapes) != pt.TIMING_OK:
+            event = int(self._port.reg[pt.PORT_EVENT])
             raise EmuError(
                 f"pc={int(events[event, at.MEV_PC])}: simulated time passes {TIME_LIMIT} ps (53 days);"
                 f" host bandwidth is {self.bandwidth} bytes/s"
@@ -276,28 +293,30 @@ class BoardMemory:
     @property
     def now_ps(self) -> int:
         """Completion of the last memory event."""
-        return int(self._memory.port.reg[tm.PORT_NOW])
+        return int(self._port.reg[pt.PORT_NOW])
 
     @property
     def last_event_ps(self) -> int:
         """Last event so far, pending precharges included; `latency` is the larger of this and `end` (§3.1)."""
-        return max(self.now_ps, int(self._memory.ddr.q[LAST]))
+        return max(self.now_ps, self.engine.last_event_ps)
 
     @property
     def bytes_read(self) -> int:
-        return int(self._memory.port.reg[tm.PORT_READ])
+        return int(self._port.reg[pt.PORT_READ])
 
     @property
     def bytes_written(self) -> int:
-        return int(self._memory.port.reg[tm.PORT_WRITTEN])
+        return int(self._port.reg[pt.PORT_WRITTEN])
 
     @property
     def statistics(self) -> Statistics:
         """What the model counted so far; its `line` is the statistics line."""
-        regime = self._memory.port.regime
+        regime = self._port.regime
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
         swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
         swapped = sum(n * size for n, size in swaps)
+        if self.model == "hbm":
+            return PlainStatistics()
         if self.regime == "host-stream":
             return HostStreamStatistics(
                 weight_reads=streamed, weight_bytes=LINE * streamed, activation_reads=plain,
@@ -319,11 +338,14 @@ class BoardMemory:
         return list(self.manifest.warnings) + [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"
-            for n, item in zip(self._memory.port.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
+            for n, item in zip(self._port.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
             if n and item.size > self._plan.capacity
         ]
 
 
-def open_memory(model: str, manifest: Manifest, shapes: np.ndarray, *, capacity: int, bandwidth: int) -> BoardMemory:
+def open_memory(
+    model: str, manifest: Manifest, shapes: np.ndarray, *, capacity: int, bandwidth: int, dram: str | None = None,
+    revision: str = "base",
+) -> BoardMemory:
     """The memory model `--memory-model model` names; parameters as `BoardMemory`."""
-    return BoardMemory(model, manifest, shapes, capacity, bandwidth)
+    return BoardMemory(model, manifest, shapes, capacity, bandwidth, dram, revision)

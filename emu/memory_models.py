@@ -1,7 +1,7 @@
 """From a run request to its memory model."""
 
 from .errors import EmuError
-from .manifests.schema import load_manifest
+from .manifests.schema import Manifest, load_manifest
 from .memory import BoardMemory
 from .request import RunRequest
 
@@ -16,9 +16,11 @@ def open_model(request: RunRequest, board, shapes):
     """
     model = request.memory_model
     if model == "hbm":
-        raise EmuError("--memory-model hbm: its timing is not available yet; choose another model")
+        no_manifest = Manifest(activation_ceiling=0)
+        return BoardMemory(model, no_manifest, shapes, 0, 1, request.dram, request.isa)
     if request.weight_manifest is None:
         raise EmuError(f"--memory-model {model}: needs --weight-manifest FILE")
     manifest = load_manifest(request.weight_manifest)
     capacity = board.capacity(manifest)
-    return BoardMemory(model, manifest, shapes, capacity, board.bandwidth(model))
+    bandwidth = board.bandwidth(model)
+    return BoardMemory(model, manifest, shapes, capacity, bandwidth, request.dram, request.isa)

@@ -1,0 +1,56 @@
+"""What stands in front of every memory engine: time, bytes, the list of an event's accesses, the regime (spec §3)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .jit import kernel
+from .layout import MEV_DELTA, SH_STORE
+from .reads import BLOCK, list_accesses
+from .regimes import Regime, decide
+
+# Status of a slice.
+TIMING_OK = 0
+TIME_OVERFLOW = 1  # simulated time passes TIME_LIMIT; PORT_EVENT is the event
+
+# Slots of `Port.reg`.
+PORT_NOW = 0  # completion of the last event, ps
+PORT_READ = 1  # bytes read
+PORT_WRITTEN = 2  # bytes written
+PORT_EVENT = 3  # event of the slice that is being worked on
+PORT_WIDTH = 4
+
+
+class Port(NamedTuple):
+    """What stands in front of every memory engine; `accesses` is the longest list any DMA shape gives.
+
+    Attributes
+    ----------
+    reg : int64[PORT_WIDTH]
+    addr : int64[accesses]
+        Block addresses of the event (u64 bit patterns), in issue order.
+    wait : int64[accesses]
+        Picoseconds a read waits for the host, 0 for none.
+    link : int64[accesses]
+        1 for a read behind the host link.
+    regime : Regime
+    """
+
+    reg: np.ndarray
+    addr: np.ndarray
+    wait: np.ndarray
+    link: np.ndarray
+    regime: Regime
+
+
+@kernel
+def issue(port, event, shape):
+    """Advance to the start of an event, list its accesses and decide about its reads: how many there are."""
+    reg = port.reg
+    reg[PORT_NOW] += event[MEV_DELTA]
+    n = list_accesses(shape, event, port.addr)
+    decide(port.regime, port.addr, n, port.wait, port.link)
+    reg[PORT_READ] += BLOCK * n
+    if shape[SH_STORE] == 1:
+        reg[PORT_WRITTEN] += BLOCK * n
+    return n

@@ -1,0 +1,41 @@
+"""Timing pass in front of a DRAM controller (spec chapter 4): the `hbm` model and `--dram`."""
+
+from typing import NamedTuple
+
+from .ddr import OVERFLOW, TIME_LIMIT
+from .dram_batch import dram_batch, dram_store
+from .dram_state import DramState
+from .jit import entry
+from .layout import MEV_SHAPE, SH_STORE
+from .port import PORT_EVENT, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, issue
+
+
+class DramMemory(NamedTuple):
+    """A memory model whose inner memory is a DRAM behind its controller."""
+
+    port: Port
+    dram: DramState
+
+
+@entry
+def timing_slice_dram(events, count, shapes, mem):
+    """Run `events[:count]` (int64[:, MEV_WIDTH]); `PORT_NOW` moves on to the end of the last.
+
+    Returns `TIMING_OK` or `TIME_OVERFLOW`.
+    """
+    port = mem.port
+    reg = port.reg
+    for i in range(count):
+        reg[PORT_EVENT] = i
+        shape = shapes[events[i, MEV_SHAPE]]
+        n = issue(port, events[i], shape)
+        if reg[PORT_NOW] > TIME_LIMIT:
+            return TIME_OVERFLOW
+        if shape[SH_STORE] == 1:
+            done = dram_store(mem.dram, port.addr, port.wait, port.link, n, reg[PORT_NOW])
+        else:
+            done = dram_batch(mem.dram, port.addr, port.wait, port.link, n, reg[PORT_NOW])
+        if done == OVERFLOW:
+            return TIME_OVERFLOW
+        reg[PORT_NOW] = done
+    return TIMING_OK
