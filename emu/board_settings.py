@@ -67,7 +67,7 @@ def apply_board_with_changes(
 
 
 def settings_for_board(settings: Settings, board: Board) -> tuple[Settings, list[Change]]:
-    """The same settings with the board applied to their file, which stays as it is; and what changed (§6.2).
+    """The same settings with the board applied to their file, which stays as it is; and what changed in them (§6.2).
 
     Built-in defaults have no file: the board's latencies replace theirs, those it does not name stay. Overrides such
     as `--hbm-size` come after this.
@@ -75,7 +75,9 @@ def settings_for_board(settings: Settings, board: Board) -> tuple[Settings, list
     if settings.source == default_settings().source:
         return _defaults_for_board(settings, board)
     text, changes = apply_board_with_changes(read_settings_text(settings.source), board, None, settings.source)
-    return parse_settings(text, settings.source, settings.origin), changes
+    # The other tables of the file are not the emulator's (§5.3).
+    return parse_settings(text, settings.source, settings.origin), [
+        change for change in changes if change.key.startswith("TRANSACTIONAL.")]
 
 
 def _defaults_for_board(settings, board):

@@ -1,7 +1,6 @@
 """From a run request to its memory model."""
 
-from .errors import EmuError
-from .manifests.schema import Manifest, load_manifest
+from .manifests.schema import Manifest
 from .memory import BoardMemory
 from .request import RunRequest
 
@@ -18,9 +17,6 @@ def open_model(request: RunRequest, board, shapes):
     if model == "hbm":
         no_manifest = Manifest(activation_ceiling=0)
         return BoardMemory(model, no_manifest, shapes, 0, 1, request.dram, request.isa)
-    if request.weight_manifest is None:
-        raise EmuError(f"--memory-model {model}: needs --weight-manifest FILE")
-    manifest = load_manifest(request.weight_manifest)
-    capacity = board.capacity(manifest)
-    bandwidth = board.bandwidth(model)
+    manifest = board.open_manifest()
+    capacity, bandwidth = board.choose_limits(manifest)
     return BoardMemory(model, manifest, shapes, capacity, bandwidth, request.dram, request.isa)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .board_run import Choice, resolve_capacity
+from .board_use import resolve_bandwidth, resolve_capacity
 from .errors import EmuError
 from .manifests.footprint import (
     LINE, Footprint, choose_regime, footprint, layer_ids, owned_lines, project, transfer_ns,
@@ -109,8 +109,8 @@ class _Traffic(msgspec.Struct, frozen=True):
         return _Traffic(self.lines + other.lines, self.swap_bytes + other.swap_bytes, self.swap_ns + other.swap_ns)
 
 
-def find_manifest(build: str | os.PathLike, board: Board, ddr_capacity: int | None) -> tuple[Manifest, list[str]]:
-    """Manifest of a build directory, or of a manifest file, with the warnings about it.
+def find_manifest(build: str | os.PathLike, board: Board) -> Manifest:
+    """Manifest of a build directory, or of a manifest file.
 
     A directory without `weight_manifest.json` but with `hbm_addrs.json` gets one made in memory (§6.3).
     Raises `EmuError`.
@@ -118,16 +118,12 @@ def find_manifest(build: str | os.PathLike, board: Board, ddr_capacity: int | No
     build = os.fspath(build)
     path = os.path.join(build, "weight_manifest.json") if os.path.isdir(build) else build
     if os.path.lexists(path) or not os.path.isdir(build):
-        manifest = load_manifest(path)
-        return manifest, list(manifest.warnings)
+        return load_manifest(path)
     if not os.path.lexists(os.path.join(build, "hbm_addrs.json")):
         raise EmuError(f"{build}: found neither weight_manifest.json nor hbm_addrs.json, expected one of them")
-    from .manifests.generate import generate
+    from .manifests.generate import make_manifest
 
-    manifest, report = generate(build, board, ddr_capacity)
-    note = f"{path} is not there: planned with the manifest that plena-emu manifest would write"
-    # The capacity is the flag's or the board's, not yet one that a file states.
-    return msgspec.structs.replace(manifest, ddr_capacity_bytes=None), [note, *report.warnings]
+    return make_manifest(build, board)
 
 
 def make_plan(
@@ -138,8 +134,8 @@ def make_plan(
     total_layers: int | None = None,
 ) -> Plan:
     """Plan of a manifest on a board; flags that are None leave the value to manifest and board (§6.2)."""
-    capacity = resolve_capacity(manifest.ddr_capacity_bytes, ddr_capacity, board)
-    link = _link(host_bandwidth, board)
+    capacity = resolve_capacity(manifest.ddr_capacity_bytes, ddr_capacity, board, "--ddr-capacity")
+    link = resolve_bandwidth(host_bandwidth, board)  # None: only the times need it here
     found = footprint(manifest.regions)
     layers = max(1, len(layer_ids(manifest.regions)))
     projected = None
@@ -164,15 +160,8 @@ def make_plan(
         resident_up_to_layers=_most_layers(lambda n: project(found, layers, n).total, capacity.value),
         kv_swap_up_to_layers=_most_layers(lambda n: project(found, layers, n).weight, capacity.value),
         projected=projected,
-        warnings=[capacity.warning] if capacity.warning else [],
+        warnings=[*manifest.warnings, *([capacity.warning] if capacity.warning else [])],
     )
-
-
-def _link(flag, board):
-    """Bandwidth of the link, None where neither flag nor board gives one: only the times need it here."""
-    if flag is not None:
-        return Choice(flag, "--host-bandwidth")
-    return None if board.host_bandwidth is None else Choice(board.host_bandwidth, f"board {board.name}")
 
 
 def _sizes(found: Footprint, layer_id=None):

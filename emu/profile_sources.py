@@ -10,7 +10,8 @@ from .errors import EmuError
 from .profile import Listing, Profile, make_machine, profile
 from .profile_static import read_assembly, read_program, static_counts
 from .program import decode, read_words
-from .settings import Settings, find_settings, load_settings
+from .settings import Settings, find_settings, load_settings, with_hbm_size
+from .sizes import read_hbm_size
 
 if TYPE_CHECKING:
     from .boards.schema import Board
@@ -19,6 +20,7 @@ ASSEMBLY = "generated_asm_code.asm"
 MACHINE_CODE = "generated_machine_code.mem"
 SETTINGS = "plena_settings.toml"
 INT_SRAM = "int_sram.bin"
+HBM_SIZE = "hbm_size.txt"
 
 
 class Sources(NamedTuple):
@@ -28,6 +30,7 @@ class Sources(NamedTuple):
     words: str | None
     settings: str | None
     int_sram: str | None
+    hbm_size: str | None
 
 
 def profile_source(
@@ -57,7 +60,7 @@ def profile_source(
         A file is missing or malformed, or the executed program is illegal.
     """
     files = _find(source)
-    settings = _settings(settings_path or files.settings)
+    settings = _settings(settings_path, files)
     machine = make_machine(board, settings, latencies, clock_mhz)
     if static:
         listing = _static_listing(files, settings, revision)
@@ -74,9 +77,9 @@ def _find(source):
     if not os.path.isdir(source):
         beside = _there(os.path.dirname(source), SETTINGS)
         if source.endswith((".asm", ".s")):
-            return Sources(source, None, beside, None)
-        return Sources(None, source, beside, None)
-    files = Sources(*(_there(source, name) for name in (ASSEMBLY, MACHINE_CODE, SETTINGS, INT_SRAM)))
+            return Sources(source, None, beside, None, None)
+        return Sources(None, source, beside, None, None)
+    files = Sources(*(_there(source, name) for name in (ASSEMBLY, MACHINE_CODE, SETTINGS, INT_SRAM, HBM_SIZE)))
     if files.assembly is None and files.words is None:
         raise EmuError(f"{source}: found neither {MACHINE_CODE} nor {ASSEMBLY}, expected one of them")
     return files
@@ -87,8 +90,13 @@ def _there(folder, name):
     return path if os.path.lexists(path) else None
 
 
-def _settings(path) -> Settings:
-    return load_settings(path, "beside the program") if path else find_settings(None, os.environ)
+def _settings(asked, files) -> Settings:
+    """Settings by the flag, else those beside the program, else as for a run; with the HBM size of the build."""
+    if asked or not files.settings:
+        found = find_settings(asked, os.environ)
+    else:
+        found = load_settings(files.settings, "beside the program")
+    return with_hbm_size(found, read_hbm_size(files.hbm_size) if files.hbm_size else None)
 
 
 def _read_text(path):

@@ -1,7 +1,7 @@
 """The log records every run writes (spec §5.2), each in one place.
 
-The run calls them in this order: `settings_records` once the settings are known, `program_records` before the first
-instruction, `instruction_record` where records of executed instructions were asked for, `dump_record` after each
+The run calls them in this order: `settings_records` and `board_record` once the settings are known, `program_records`
+before the first instruction, `instruction_record` where records of executed instructions were asked for, `dump_record` after each
 dump; the command line calls `final_records` at the end.
 """
 
@@ -27,6 +27,16 @@ def settings_records(log: Log, settings) -> None:
     log.info("Vector SRAM", CONFIG, size=s.vector_sram_size, type=s.vector_sram_type)
     log.info("Prefetch amounts", CONFIG, matrix=s.pm, vector=s.pv, vector_writeback=s.sv)
     log.info(f"HBM size {s.hbm_size} bytes ({s.hbm_size / 2**30:.3f} GiB)", CONFIG)
+
+
+def board_record(log: Log, use) -> None:
+    """The board of a run and how much of the settings it replaced; nothing without a board.
+
+    `use` is a `plena_emu.board_use.BoardUse` that was applied.
+    """
+    if use.board is not None:
+        log.info(f"Board {use.board.name}", CONFIG, file=use.board.source, clock_mhz=use.board.clock_mhz,
+                 settings_replaced=len(use.changes))
 
 
 def program_records(log: Log, program) -> None:

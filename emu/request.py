@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
+from .errors import UsageError
+
 MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
 DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
@@ -18,6 +20,8 @@ class RunRequest:
         Program and preload files (spec §2.7, §5.1); None where it is optional and absent.
     settings_path : str or None
         Settings file that was named; None leaves the search order of §5.3 to the run.
+    settings_origin : str
+        What named it.
     hbm_size : int or None
         Bytes, in place of HBM_SIZE.
     isa : str
@@ -26,8 +30,10 @@ class RunRequest:
         One of `MEMORY_MODELS`.
     weight_manifest : str or None
         Manifest file; every model but `hbm` needs one.
-    ddr_capacity, host_bandwidth : int
-        Bytes and bytes/s (§3.6); `*_given` tell a default from a request.
+    tables_dir : str or None
+        Build directory with `hbm_addrs.json`: with a board its tables stand in for a missing manifest (§6.3).
+    ddr_capacity, host_bandwidth : int or None
+        Bytes and bytes/s (§3.6) that were asked for; None leaves them to manifest and board, else to the defaults.
     dump_dir : str or None
         Directory the dumps go to; None writes none.
     dump_hbm : bool
@@ -39,7 +45,9 @@ class RunRequest:
     trace : bool
         One debug record an executed instruction.
     board, dram : str or None
-        Names of a board and of a DRAM part.
+        Names (or files) of a board and of a DRAM part.
+    latency_profile : str or None
+        Name or file of a latency profile that is laid over the board.
     progress : callable or None
         Called between slices with (pc, words of the program, instructions executed, simulated picoseconds).
     started_at : float or None
@@ -52,20 +60,25 @@ class RunRequest:
     intsram: str | None = None
     vram: str | None = None
     settings_path: str | None = None
+    settings_origin: str = "--settings"
     hbm_size: int | None = None
     isa: str = "base"
     memory_model: str = "hbm"
     weight_manifest: str | None = None
-    ddr_capacity: int = DEFAULT_DDR_CAPACITY
-    ddr_capacity_given: bool = False
-    host_bandwidth: int = DEFAULT_HOST_BANDWIDTH
-    host_bandwidth_given: bool = False
+    tables_dir: str | None = None
+    ddr_capacity: int | None = None
+    host_bandwidth: int | None = None
     dump_dir: str | None = "."
     dump_hbm: bool = False
     max_instructions: int | None = None
     timing_only: bool = False
     trace: bool = False
     board: str | None = None
+    latency_profile: str | None = None
     dram: str | None = None
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
+
+    def __post_init__(self):
+        if self.latency_profile is not None and self.board is None:
+            raise UsageError("--latency-profile needs --board")

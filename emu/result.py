@@ -26,6 +26,49 @@ class Sources(msgspec.Struct, kw_only=True):
     dram: str | None = None
 
 
+class MemoryLimits(msgspec.Struct, kw_only=True):
+    """DDR capacity and host bandwidth of a memory model, and where each came from; None where it plays no part."""
+
+    ddr_capacity_bytes: int | None = None
+    ddr_capacity_from: str | None = None
+    host_bandwidth_bytes_per_s: int | None = None
+    host_bandwidth_from: str | None = None
+
+
+class SettingChange(msgspec.Struct, kw_only=True):
+    """A value of the settings that the board replaced."""
+
+    key: str
+    before: int | None
+    after: int
+
+
+class TileStatus(msgspec.Struct, kw_only=True):
+    """What the board's tile hints say of the program's geometry at a batch size."""
+
+    batch: int
+    status: str
+
+
+class BoardRecord(msgspec.Struct, kw_only=True):
+    """The board of a run, what it replaced in the settings, and the latency on it (§6.2).
+
+    `cycles` are core cycles of 1000 ps, memory time included, and `seconds` those at the board's clock.
+    `seconds_memory_unscaled` charges compute at the board's clock and the memory its own time as simulated: DDR timing
+    and host link are in absolute time and do not slow down with the core.
+    """
+
+    name: str
+    file: str
+    latency_profile: str | None = None
+    clock_mhz: float
+    changes: list[SettingChange]
+    tile_hints: list[TileStatus]
+    cycles: float
+    seconds: float
+    seconds_memory_unscaled: float
+
+
 class Geometry(msgspec.Struct, kw_only=True):
     """Geometry of §1.1 as it was used; sizes as in the settings, `hbm_size` in bytes."""
 
@@ -76,7 +119,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     `latency_ps` and `end_ps` are those of §3.1, `cycles` is latency in core cycles of 1000 ps. `compute_ps` +
     `memory_ps` = `end_ps`. `regime` is the regime a model settled on (`auto` chooses one), None for the others.
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
-    as values. `dump_errors` names each dump that could not be written, one line each.
+    as values. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could not be written, one line each.
     """
 
     isa: str
@@ -85,6 +128,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     geometry: Geometry
     model: str
     regime: str | None = None
+    limits: MemoryLimits | None = None
+    board: BoardRecord | None = None
     latency_ps: int
     end_ps: int
     cycles: float

@@ -3,6 +3,7 @@
 import platform
 
 from . import __version__
+from .board_use import BoardUse
 from .program import Program
 from .request import RunRequest
 from .result import Geometry, Sources
@@ -16,13 +17,13 @@ def program_of(request: RunRequest, program: Program) -> ProgramRecord:
                          foreign_words=len(program.foreign))
 
 
-def sources_of(request: RunRequest, settings: Settings) -> Sources:
+def sources_of(request: RunRequest, settings: Settings, board: BoardUse) -> Sources:
     """Files that decided about the run; a manifest only where a model read it."""
     return Sources(
         settings=settings.source, settings_origin=settings.origin,
-        weight_manifest=request.weight_manifest if request.memory_model != "hbm" else None,
-        hbm=request.hbm, fpsram=request.fpsram, intsram=request.intsram, vram=request.vram, board=request.board,
-        dram=request.dram,
+        weight_manifest=board.manifest.source if board.manifest else None,
+        hbm=request.hbm, fpsram=request.fpsram, intsram=request.intsram, vram=request.vram,
+        board=board.board.source if board.board else None, dram=request.dram,
     )
 
 

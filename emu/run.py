@@ -23,7 +23,7 @@ from .logs import Log
 from .machine import Machine
 from .memory_models import open_model
 from .program import Program, decode, read_words
-from .records import dump_record, foreign_warning, instruction_record, program_records, settings_records
+from .records import board_record, dump_record, foreign_warning, instruction_record, program_records, settings_records
 from .request import RunRequest
 from .result import Dropped, Dump, RunResult, Wall, utilization
 from .result_sources import geometry_of, program_of, sources_of, versions
@@ -204,9 +204,10 @@ def execute(request: RunRequest, log: Log) -> RunResult:
 def _execute(request, log):
     began = request.started_at or time.perf_counter()
     board = BoardUse(request)
-    settings = board.apply(find_settings(request.settings_path, os.environ))
+    settings = board.apply(find_settings(request.settings_path, os.environ, origin=request.settings_origin))
     settings = with_hbm_size(settings, request.hbm_size)
     settings_records(log, settings)
+    board_record(log, board)
     program = decode(read_words(request.opcode), request.isa, settings)
     program_records(log, program)
     _check_timing_only(request, program)
@@ -248,10 +249,12 @@ def _result(request, settings, program, simulation, board, stopped):
     return RunResult(
         isa=request.isa,
         program=program_of(request, program),
-        sources=sources_of(request, settings),
+        sources=sources_of(request, settings, board),
         geometry=geometry_of(settings),
         model=request.memory_model,
         regime=memory.regime,
+        limits=board.limits,
+        board=board.record(simulation.latency_ps, compute),
         latency_ps=simulation.latency_ps,
         end_ps=end,
         cycles=simulation.latency_ps / 1000,

@@ -388,14 +388,16 @@ def default_settings() -> Settings:
     )
 
 
-def find_settings(flag: str | None, environ, cwd: str | os.PathLike = ".") -> Settings:
-    """Settings by the search order of §5.3: `flag`, `$PLENA_SETTINGS_TOML`, `../plena_settings.toml` seen
-    from `cwd`, built-in defaults (with a warning in `.warnings`).
+def find_settings(
+    flag: str | None, environ, cwd: str | os.PathLike = ".", origin: str = "--settings"
+) -> Settings:
+    """Settings by the search order of §5.3: `flag` (which `origin` names), `$PLENA_SETTINGS_TOML`,
+    `../plena_settings.toml` seen from `cwd`, built-in defaults (with a warning in `.warnings`).
 
     An empty variable counts as unset. Raises `EmuError` when the first file named or found is unsound.
     """
     if flag is not None:
-        return load_settings(flag, "--settings")
+        return load_settings(flag, origin)
     if environ.get(VARIABLE):
         return load_settings(environ[VARIABLE], f"${VARIABLE}")
     near = os.path.join(cwd, NEAR_FILE)

@@ -1,6 +1,6 @@
 """Sizes and bandwidths as people write them on a command line (spec §5.1)."""
 
-from .errors import UsageError
+from .errors import EmuError, UsageError
 
 _UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 _SHIFTS = {"": 0} | {f"{unit}{tail}": shift for unit, shift in _UNITS.items() for tail in ("", "B", "IB")}
@@ -43,6 +43,21 @@ def parse_count(text: str, what: str = "number") -> int:
     if not text or text.strip(_DIGITS):
         raise UsageError(f"{what} {_quoted(text)}: expected decimal digits only")
     return _bounded(text, text, 0, what)
+
+
+def read_hbm_size(path: str) -> int:
+    """Bytes that an `hbm_size.txt` names (§5.6); raises `EmuError` when it holds no positive integer."""
+    try:
+        with open(path, encoding="ascii", errors="backslashreplace") as file:
+            text = file.read(100).strip()
+        size = parse_count(text)
+    except OSError as error:
+        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
+    except UsageError:
+        size = 0
+    if size == 0:
+        raise EmuError(f"{path}: found {text[:40]!r}, expected an HBM size in bytes, a positive integer")
+    return size
 
 
 def _bounded(text, digits, shift, what):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plena_emu.boards.schema import Board
 
 MANIFEST_NAME = "weight_manifest.json"
+ADDRESSES_NAME = "hbm_addrs.json"
 SIZE_SOURCES = ("hbm_sizes", "tensor_layouts", "address-delta")
 
 _KV = re.compile(r"(^|_)[KV]_stored_")
@@ -84,10 +85,10 @@ def generate(
     EmuError
         A table is missing, malformed, or holds numbers that no manifest can: one line with file and name.
     """
-    addresses = _read_table(build_dir, "hbm_addrs.json", required=True)
+    addresses = _read_table(build_dir, ADDRESSES_NAME, required=True)
     sizes = _read_table(build_dir, "hbm_sizes.json")
     layouts = _read_table(build_dir, "tensor_layouts.json")
-    regions, sizes_from, warnings = make_regions(addresses, sizes, layouts, os.path.join(build_dir, "hbm_addrs.json"))
+    regions, sizes_from, warnings = make_regions(addresses, sizes, layouts, os.path.join(build_dir, ADDRESSES_NAME))
     capacity = board.ddr_capacity_bytes if ddr_capacity is None else ddr_capacity
     ceiling = min((region.offset for region in regions if region.kind == "weight"), default=0)
     source = os.path.join(build_dir, MANIFEST_NAME)
@@ -105,6 +106,16 @@ def generate(
         else _footprint_report(project(here, layers, total_layers), total_layers, capacity),
     )
     return manifest, report
+
+
+def make_manifest(build_dir: str | os.PathLike, board: Board) -> Manifest:
+    """Manifest of a build directory that has none: what `generate` makes, with its warnings and without a capacity,
+    which is the flag's or the board's, not yet one that a file states. Raises `EmuError`."""
+    manifest, report = generate(build_dir, board)
+    addresses = os.path.join(build_dir, ADDRESSES_NAME)
+    note = f"{manifest.source} is not there: the regions are those plena-emu manifest makes of {addresses}"
+    return msgspec.structs.replace(manifest, ddr_capacity_bytes=None, source=addresses,
+                                   warnings=(note, *report.warnings))
 
 
 def make_regions(

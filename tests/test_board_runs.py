@@ -49,11 +49,11 @@ def unpack(name, tmp_path_factory):
 def timing(folder, model, manifest="weight_manifest.json", bandwidth=1500000000, capacity=None,
            settings="plena_settings.toml"):
     """Result of a run without data."""
-    more = {} if capacity is None else {"ddr_capacity": capacity, "ddr_capacity_given": True}
     return execute(RunRequest(
         opcode=str(folder / "generated_machine_code.mem"), hbm="", fpsram="", timing_only=True, dump_dir=None,
         settings_path=str(folder / settings), hbm_size=int((folder / "hbm_size.txt").read_text()),
-        memory_model=model, weight_manifest=str(folder / manifest), host_bandwidth=bandwidth, **more), Log("off"))
+        memory_model=model, weight_manifest=str(folder / manifest), host_bandwidth=bandwidth, ddr_capacity=capacity,
+    ), Log("off"))
 
 
 def test_the_published_case(published):

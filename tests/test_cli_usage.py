@@ -33,8 +33,7 @@ def test_defaults():
     assert (made.opcode, made.hbm, made.fpsram) == ("p.mem", "h.bin", "f.bin")
     assert made.intsram is made.vram is made.settings_path is made.hbm_size is made.weight_manifest is None
     assert (made.memory_model, made.isa, made.dump_dir) == ("hbm", "base", ".")
-    assert (made.ddr_capacity, made.ddr_capacity_given) == (512 * 2**20, False)
-    assert (made.host_bandwidth, made.host_bandwidth_given) == (60_000_000, False)
+    assert made.ddr_capacity is made.host_bandwidth is made.board is made.latency_profile is None
 
 
 def test_every_flag_in_both_spellings():
@@ -46,8 +45,7 @@ def test_every_flag_in_both_spellings():
         made = parsed(*argv)
         assert (made.intsram, made.vram, made.settings_path, made.hbm_size) == ("i.bin", "v.bin", "s.toml", 2**30)
         assert (made.isa, made.memory_model, made.weight_manifest) == ("moe", "kv-swap", "w.json")
-        assert (made.ddr_capacity, made.ddr_capacity_given) == (0, True)
-        assert (made.host_bandwidth, made.host_bandwidth_given) == (5, True)
+        assert (made.ddr_capacity, made.host_bandwidth) == (0, 5)
 
 
 @pytest.mark.parametrize("model", MEMORY_MODELS)
@@ -153,11 +151,13 @@ def test_a_build_directory_stands_for_its_files(tmp_path):
     made = make_request(run_args([str(build)]))
     assert made.opcode == str(build / "generated_machine_code.mem") and made.vram == str(build / "vram_preload.bin")
     assert made.settings_path == str(build / "plena_settings.toml") and made.intsram is None
+    assert made.settings_origin == "build directory"
     assert made.weight_manifest == str(build / "weight_manifest.json")
     assert made.hbm_size == 27648 and made.dump_dir == str(build)
     beaten = ["--vram", "v.bin", "--hbm-size", "1K", "--dump-dir", "d", "--settings", "s"]
     made = make_request(run_args([str(build), *beaten]))
     assert (made.vram, made.hbm_size, made.dump_dir, made.settings_path) == ("v.bin", 1024, "d", "s")
+    assert made.settings_origin == "--settings"
     assert make_request(run_args([str(build), "--no-dumps"])).dump_dir is None
     assert make_request(run_args([str(build), "--timing-only"])).dump_dir is None
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from plena_emu.board_run import resolve_bandwidth, resolve_capacity
+from plena_emu.board_use import resolve_bandwidth, resolve_capacity
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
-from plena_emu.errors import EmuError, UsageError
+from plena_emu.errors import EmuError
 from plena_emu.kernels import ddr as ddr_kernels
 from plena_emu.kernels import layout as at
 from plena_emu.manifests.footprint import choose_regime, first_regions, footprint, owned_lines
@@ -207,20 +207,25 @@ def test_four_layers_from_one():
 
 # --- which value counts --------------------------------------------------------------------------------
 
+FLAG = "--ddr-capacity"
+
+
 def test_capacity_of_manifest_then_flag_then_board():
-    assert resolve_capacity(7, None, A7)[:2] == (7, "weight manifest")
-    assert resolve_capacity(7, 7, A7).warning is None
-    assert "9" in resolve_capacity(7, 9, A7).warning and resolve_capacity(7, 9, A7).value == 7
-    assert resolve_capacity(None, 9, A7) == (9, "--ddr-capacity", None)
-    assert resolve_capacity(None, 0, A7).value == 0
-    assert resolve_capacity(None, None, V80) == (34359738368, "board v80", None)
+    assert resolve_capacity(7, None, A7, FLAG)[:2] == (7, "weight manifest")
+    assert resolve_capacity(7, 7, A7, FLAG).warning is None
+    assert resolve_capacity(7, 9, A7, FLAG) == (
+        7, "weight manifest", "--ddr-capacity 9 is not used: the weight manifest states 7 bytes, which counts")
+    assert resolve_capacity(None, 9, A7, FLAG) == (9, "--ddr-capacity", None)
+    assert resolve_capacity(None, 0, A7, FLAG).value == 0
+    assert resolve_capacity(None, None, V80, FLAG) == (34359738368, "board v80", None)
+    assert resolve_capacity(None, None, None, FLAG) == (2**29, "default", None)
 
 
 def test_bandwidth_of_flag_then_board():
-    assert resolve_bandwidth(None, NEXYS, "kv-swap") == (4750000, "board nexys_video", None)
-    assert resolve_bandwidth(5, V80, "kv-swap") == (5, "--host-bandwidth", None)
-    with pytest.raises(UsageError, match="v80 has no host link: kv-swap needs --host-bandwidth"):
-        resolve_bandwidth(None, V80, "kv-swap")
+    assert resolve_bandwidth(None, NEXYS) == (4750000, "board nexys_video", None)
+    assert resolve_bandwidth(5, V80) == (5, "--host-bandwidth", None)
+    assert resolve_bandwidth(None, V80) is None
+    assert resolve_bandwidth(None, None) == (60_000_000, "default", None)
 
 
 def test_a_board_without_a_link_leaves_times_open():
@@ -257,8 +262,9 @@ def test_a_build_without_a_manifest_is_planned_with_the_one_it_would_get(tmp_pat
     source = GOLDEN / "base_clm60m_dec_L1_m64b16_a7"
     for name in ("hbm_addrs.json", "hbm_sizes.json"):
         (tmp_path / name).write_bytes((source / name).read_bytes())
-    manifest, notes = find_manifest(tmp_path, A7, None)
-    assert manifest.regions == load_manifest(str(source / "weight_manifest.json")).regions and len(notes) == 1
+    manifest = find_manifest(tmp_path, A7)
+    assert manifest.regions == load_manifest(str(source / "weight_manifest.json")).regions
+    assert len(manifest.warnings) == 1 and manifest.ddr_capacity_bytes is None
     assert main(["plan", str(tmp_path), "--ddr-capacity", "2M", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["capacity_bytes"], data["regime"]) == (2 * 2**20, "weight-stream")
@@ -274,4 +280,4 @@ def test_malformed_inputs(argument, words, tmp_path, capsys):
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     with pytest.raises(EmuError):
-        find_manifest(tmp_path / argument, A7, None)
+        find_manifest(tmp_path / argument, A7)

@@ -7,7 +7,7 @@ import time
 from ..errors import UsageError
 from ..isa import REVISIONS
 from ..logs import LEVELS
-from ..request import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH, MEMORY_MODELS, RunRequest
+from ..request import DEFAULT_HOST_BANDWIDTH, MEMORY_MODELS, RunRequest
 from ..sizes import parse_bandwidth, parse_positive_size, parse_size
 
 ISA_VARIABLE = "PLENA_ISA"
@@ -63,8 +63,11 @@ def add_isa_flag(parser):
                         help=f"ISA revision (default: ${ISA_VARIABLE}, else base)")
 
 
-def add_model_flags(parser):
-    """Revision, HBM size and everything about the memory model."""
+def add_model_flags(parser, capacity_flags=("--ddr3-capacity",), without_board=""):
+    """Revision, HBM size and everything about the memory model.
+
+    `capacity_flags` are the spellings of the DDR capacity; `without_board` qualifies its default and the link's.
+    """
     flags = parser.add_argument_group("machine")
     add_isa_flag(flags)
     flags.add_argument("--hbm-size", metavar="SIZE", type=typed(parse_positive_size), action=Once,
@@ -73,10 +76,10 @@ def add_model_flags(parser):
                        help="timing of the memory (default: hbm)")
     flags.add_argument("--weight-manifest", metavar="FILE", type=path, action=Once,
                        help="manifest JSON; every model but hbm needs one")
-    flags.add_argument("--ddr3-capacity", metavar="SIZE", type=typed(parse_size), action=Once,
-                       help="board DDR capacity (default: 512M)")
+    flags.add_argument(*capacity_flags, dest="ddr3_capacity", metavar="SIZE", type=typed(parse_size), action=Once,
+                       help=f"board DDR capacity (default{without_board}: 512M)")
     flags.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
-                       help=f"host link in bytes/s (default: {DEFAULT_HOST_BANDWIDTH})")
+                       help=f"host link in bytes/s (default{without_board}: {DEFAULT_HOST_BANDWIDTH})")
 
 
 def add_log_flags(parser):
@@ -111,10 +114,8 @@ def request(args, isa, **more) -> RunRequest:
         "isa": isa,
         "memory_model": args.memory_model,
         "weight_manifest": args.weight_manifest,
-        "ddr_capacity": DEFAULT_DDR_CAPACITY if args.ddr3_capacity is None else args.ddr3_capacity,
-        "ddr_capacity_given": args.ddr3_capacity is not None,
-        "host_bandwidth": args.host_bandwidth or DEFAULT_HOST_BANDWIDTH,
-        "host_bandwidth_given": args.host_bandwidth is not None,
+        "ddr_capacity": args.ddr3_capacity,
+        "host_bandwidth": args.host_bandwidth,
         "started_at": time.perf_counter(),
     }
     return RunRequest(**(fields | more))

@@ -8,7 +8,7 @@ import argparse
 import importlib
 import sys
 
-from ..errors import EXIT_INTERRUPTED, EmuError
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EmuError
 
 COMMANDS = {
     "run": "run a build directory or explicit files",
@@ -49,6 +49,9 @@ def main(argv=None):
     except EmuError as error:
         print(f"plena-emu {args.command}: error: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError:
+        print(f"plena-emu {args.command}: error: this machine has not enough memory for it", file=sys.stderr)
+        return EXIT_ERROR
     except KeyboardInterrupt:
         print(f"plena-emu {args.command}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

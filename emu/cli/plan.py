@@ -35,8 +35,7 @@ def run(args):
     from ..report.plan import plan_text
 
     board = load_board(args.board)
-    manifest, notes = find_manifest(args.build, board, args.ddr_capacity)
+    manifest = find_manifest(args.build, board)
     plan = make_plan(manifest, board, args.ddr_capacity, args.host_bandwidth, args.total_layers)
-    plan = msgspec.structs.replace(plan, warnings=[*notes, *plan.warnings])
     print(msgspec.json.format(msgspec.json.encode(plan)).decode() if args.json else plan_text(plan))
     return 0

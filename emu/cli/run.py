@@ -1,22 +1,30 @@
 """Run a program and show what it did.
 
+  plena-emu run BUILD_DIR --board custom_a7 --memory-model auto
+
 Give a build directory of a testbench, or --opcode, --hbm and --fpsram; a flag beats the file of the
 directory. Dumps go to the build directory (else to the working directory) unless --dump-dir says otherwise.
+A board replaces the latencies of the settings, never the geometry, and says how much DDR there is and how
+fast the host link is where the weight manifest and the flags leave it open.
 
 exit status: 0 success, 2 usage error, 3 stopped by --max-instructions (no dumps), 101 any other error,
 130 interrupted
 """
 
+import argparse
 import os
 import sys
 
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, EmuError, UsageError
 from ..logs import RUNNER, Log
-from ..sizes import parse_count
+from ..sizes import parse_count, read_hbm_size
 from . import flags
 
 # Warnings only, in plain words; the topology line is for testbenches.
 QUIET_LEVELS = f"warn,{RUNNER}=error"
+
+FROM_BUILD = "build directory"  # origin of settings that were found there
+GEOMETRY_FLAGS = ("--mlen", "--vlen", "--blen", "--hlen", "--broadcast-amount")
 
 
 class BuildFile:
@@ -42,7 +50,8 @@ BUILD_FILES = (
 def configure(parser):
     parser.add_argument("build_dir", metavar="BUILD_DIR", nargs="?", help="build directory of a testbench")
     flags.add_file_flags(parser, required=False)
-    flags.add_model_flags(parser)
+    _add_board_flags(parser)
+    flags.add_model_flags(parser, ("--ddr3-capacity", "--ddr-capacity"), " without a board")
     group = parser.add_argument_group("run")
     group.add_argument("--max-instructions", metavar="N", type=flags.typed(_positive), action=flags.Once,
                        help="stop after N executed instructions, with status 3 and without dumps")
@@ -55,6 +64,24 @@ def configure(parser):
                        help="write every figure as JSON; - is standard output, in place of the tables")
     group.add_argument("--quiet", action="store_true", help="no tables and no progress bar")
     flags.add_log_flags(parser)
+
+
+def _add_board_flags(parser):
+    group = parser.add_argument_group("board")
+    group.add_argument("--board", metavar="NAME", type=flags.path, action=flags.Once,
+                       help="a board that ships, or the path of a board file")
+    group.add_argument("--latency-profile", metavar="NAME", type=flags.path, action=flags.Once,
+                       help="lay a latency profile over the board")
+    for flag in GEOMETRY_FLAGS:
+        group.add_argument(flag, nargs="?", action=_Refused, help=argparse.SUPPRESS)
+
+
+class _Refused(argparse.Action):
+    """A flag of `board-settings` that a compiled program cannot take (§6.2)."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        raise argparse.ArgumentError(self, "a compiled program keeps its geometry; board-settings sets it for a build"
+                                           " that is yet to be compiled")
 
 
 def _positive(text):
@@ -75,15 +102,21 @@ def run(args):
 
 def make_request(args):
     """`RunRequest` of the flags and, below them, the files of the build directory."""
+    settings_flag = args.settings
     if args.build_dir is not None:
         _take_build_files(args)
     missing = [f"--{name}" for name in ("opcode", "hbm", "fpsram") if getattr(args, name) is None]
     if missing:
         raise UsageError(f"expected BUILD_DIR or {', '.join(missing)}")
+    settings_origin = FROM_BUILD if settings_flag is None and args.settings is not None else "--settings"
     dump_dir = args.dump_dir or args.build_dir or "."
     return flags.request(
         args,
         flags.revision(args),
+        settings_origin=settings_origin,
+        tables_dir=_tables_dir(args),
+        board=args.board,
+        latency_profile=args.latency_profile,
         dump_dir=None if args.no_dumps or args.timing_only else dump_dir,
         dump_hbm=args.dump_hbm,
         max_instructions=args.max_instructions,
@@ -109,19 +142,19 @@ def _take_build_files(args):
         args.hbm_size = read_hbm_size(size_file)
 
 
-def read_hbm_size(path):
-    """Bytes that an `hbm_size.txt` names; raises `EmuError` when it holds no positive integer."""
-    try:
-        with open(path, encoding="ascii", errors="backslashreplace") as file:
-            text = file.read(100).strip()
-        size = parse_count(text)
-    except OSError as error:
-        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
-    except UsageError:
-        size = 0
-    if size == 0:
-        raise EmuError(f"{path}: found {text[:40]!r}, expected an HBM size in bytes, a positive integer")
-    return size
+def _tables_dir(args):
+    """The build directory, where its tables have to stand in for a weight manifest that is not there."""
+    directory = args.build_dir
+    if args.memory_model == "hbm" or args.weight_manifest is not None or directory is None:
+        return None
+    if not os.path.lexists(os.path.join(directory, "hbm_addrs.json")):
+        raise EmuError(f"build directory {directory}: weight_manifest.json not found, --memory-model"
+                       f" {args.memory_model} needs it there or as --weight-manifest")
+    if args.board is None:
+        raise EmuError(f"build directory {directory}: weight_manifest.json not found, --memory-model"
+                       f" {args.memory_model} needs one: name a --board, or write it with plena-emu manifest"
+                       f" {directory} --board NAME")
+    return directory
 
 
 def make_log(args):

@@ -37,7 +37,31 @@ def _inputs(result):
         ("memory model", model),
         ("weight manifest", result.sources.weight_manifest),
         ("HBM", f"{g.hbm_size:,} bytes"),
+        *_board(result.board),
+        *_limits(result.limits),
     ))
+
+
+def _board(board):
+    """Which board, what it replaced, and what it says of the geometry."""
+    if board is None:
+        return
+    profile = f" with {board.latency_profile}" if board.latency_profile else ""
+    replaced = len(board.changes)
+    yield "board", (f"{board.name}{profile}, {board.clock_mhz:g} MHz, {replaced}"
+                    f" {'value' if replaced == 1 else 'values'} of the settings replaced")
+    hints = [f"{hint.status} at batch {hint.batch}" for hint in board.tile_hints]
+    yield "tile hint", ", ".join(hints) or "none for this geometry"
+
+
+def _limits(limits):
+    """What the memory model may use, and who said so."""
+    if limits is None:
+        return
+    if limits.ddr_capacity_bytes is not None:
+        yield "DDR capacity", f"{limits.ddr_capacity_bytes:,} bytes ({limits.ddr_capacity_from})"
+    if limits.host_bandwidth_bytes_per_s is not None:
+        yield "host link", f"{limits.host_bandwidth_bytes_per_s:,} bytes/s ({limits.host_bandwidth_from})"
 
 
 def _with_origin(source, origin):
@@ -51,6 +75,7 @@ def _simulated(result):
     dropped = result.dropped
     return _two_columns("Simulated", (
         ("latency", f"{nanoseconds(result.latency_ps)} ns = {result.cycles:,.3f} cycles"),
+        *_board_time(result.board),
         ("compute", share(result.compute_ps)),
         ("memory", share(result.memory_ps)),
         ("bytes read", f"{result.bytes_read:,}"),
@@ -61,6 +86,14 @@ def _simulated(result):
         ("bytes read outside HBM", f"{dropped.hbm_bytes_read_outside:,}" if dropped.hbm_bytes_read_outside else None),
         ("stopped", "by --max-instructions, before the program ended" if result.stopped_by_max_instructions else None),
     ))
+
+
+def _board_time(board):
+    """Latency at the board's clock."""
+    if board is None:
+        return
+    yield f"at {board.clock_mhz:g} MHz", f"{board.cycles:,.3f} cycles = {1e3 * board.seconds:,.6f} ms"
+    yield "memory unscaled", f"{1e3 * board.seconds_memory_unscaled:,.6f} ms: DDR and link at their own pace"
 
 
 def _instructions(result):
