@@ -73,8 +73,8 @@ def new_control(trace_capacity: int) -> ControlState:
     ctl[at.CTL_LIMIT_AT] = NO_LIMIT
     return ControlState(
         ctl=ctl,
-        gp=np.zeros(16, dtype=np.int64),
-        hbm=np.zeros(16, dtype=np.int64),
+        gp=ctl[at.CTL_GP : at.CTL_GP + 16],
+        hbm=ctl[at.CTL_ADDR : at.CTL_ADDR + 16],
         int_sram=np.zeros(at.INT_SRAM_SIZE, dtype=np.int64),
         loops=np.zeros((LOOP_CAPACITY, at.LOOP_WIDTH), dtype=np.int64),
         counts=np.zeros(isa.NUM_OPS, dtype=np.int64),

@@ -10,11 +10,12 @@ import numpy as np
 
 from plena_emu import isa
 
-from .jit import entry, kernel
+from .borrow import borrowed
+from .jit import entry, kernel, small
 from .layout import (
-    CFG_MAX_LOOP, CTL_COMPUTE, CTL_DELTA, CTL_DEPTH, CTL_ERR_A, CTL_ERR_B, CTL_EVENTS, CTL_EXECUTED,
-    CTL_LIMIT_AT, CTL_MEM_EVENTS, CTL_PC, CTL_SCALE, CTL_STRIDE, CTL_TOPK, CTL_VMASK, INT_SRAM_SIZE,
-    LOOP_BASE, LOOP_PC, LOOP_REG, OP_COST, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2,
+    CFG_MAX_LOOP, CFG_WIDTH, CTL_ADDR, CTL_COMPUTE, CTL_DELTA, CTL_DEPTH, CTL_ERR_A, CTL_ERR_B, CTL_EVENTS,
+    CTL_EXECUTED, CTL_GP, CTL_LIMIT_AT, CTL_MEM_EVENTS, CTL_PC, CTL_SCALE, CTL_STRIDE, CTL_TOPK, CTL_VMASK,
+    INT_SRAM_SIZE, LOOP_BASE, LOOP_PC, LOOP_REG, OP_COST, OP_F1, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2, OP_RS3,
 )
 from .resolve_matrix import resolve_matrix, resolve_write_out
 from .resolve_memory import resolve_memory
@@ -40,11 +41,11 @@ class ControlState(NamedTuple):
     Attributes
     ----------
     ctl : int64[CTL_WIDTH]
-        Program counter, special registers, counters (`CTL_*`).
+        Geometry, program counter, registers, counters (`CFG_*`, `CTL_*`).
     gp : int64[16]
-        u32 registers.
+        u32 registers, a view of `ctl`.
     hbm : int64[16]
-        u64 address registers (bit patterns).
+        u64 address registers (bit patterns), a view of `ctl`.
     int_sram : int64[1024]
         u32 words.
     loops : int64[capacity, LOOP_WIDTH]
@@ -65,72 +66,69 @@ class ControlState(NamedTuple):
 
 
 @kernel
-def set_limit(ctl, loops, max_loop):
-    """Set CTL_LIMIT_AT: the executed count at which the oldest loop count passes `max_loop`."""
+def check_limit(ctl, loops):
+    """Renew CTL_LIMIT_AT; LOOP_LIMIT when some active loop's instruction count is over the maximum (§1.7).
+
+    CTL_LIMIT_AT may lag behind (be too low) when loops begin anew or end; it is renewed when it is reached.
+    """
+    max_loop = ctl[CFG_MAX_LOOP]
     limit = NO_LIMIT
     for i in range(ctl[CTL_DEPTH]):
-        limit = min(limit, loops[i, LOOP_BASE] + max_loop + 1)
+        at = loops[i, LOOP_BASE] + max_loop + 1
+        if at <= ctl[CTL_EXECUTED]:
+            ctl[CTL_ERR_A] = loops[i, LOOP_PC]
+            ctl[CTL_ERR_B] = max_loop
+            return LOOP_LIMIT
+        limit = min(limit, at)
     ctl[CTL_LIMIT_AT] = limit
+    return OK
 
 
-@kernel
-def loop_over_limit(ctl, loops, max_loop):
-    """Word index of the first active loop whose instruction count is over `max_loop` (§1.7)."""
-    for i in range(ctl[CTL_DEPTH]):
-        if ctl[CTL_EXECUTED] - loops[i, LOOP_BASE] > max_loop:
-            return loops[i, LOOP_PC]
-    return -1
-
-
-@kernel
-def loop_start(ctl, gp, loops, max_loop, pc, reg, count):
+@small
+def loop_start(ctl, loops, pc, reg, count):
     """C_LOOP_START: push a loop of `count` iterations."""
     if count == 0:
         return LOOP_ZERO
     depth = ctl[CTL_DEPTH]
-    gp[reg] = count
+    ctl[CTL_GP + reg] = count
     loops[depth, LOOP_PC] = pc
     loops[depth, LOOP_REG] = reg
     loops[depth, LOOP_BASE] = ctl[CTL_EXECUTED]
     ctl[CTL_DEPTH] = depth + 1
-    set_limit(ctl, loops, max_loop)
+    if depth == 0:
+        ctl[CTL_LIMIT_AT] = ctl[CTL_EXECUTED] + ctl[CFG_MAX_LOOP] + 1
     return OK
 
 
-@kernel
-def loop_drop(ctl, loops, index, max_loop):
+@small
+def loop_drop(ctl, loops, index):
     """Remove entry `index` of the loop stack."""
     depth = ctl[CTL_DEPTH] - 1
     for i in range(index, depth):
         for k in range(loops.shape[1]):
             loops[i, k] = loops[i + 1, k]
     ctl[CTL_DEPTH] = depth
-    set_limit(ctl, loops, max_loop)
 
 
-@kernel
-def loop_end(ctl, gp, loops, max_loop, pc, reg):
+@small
+def loop_end(ctl, loops, pc, reg):
     """C_LOOP_END: pc of the next instruction, or -1 when no active loop uses `reg` (§1.7)."""
     index = ctl[CTL_DEPTH] - 1
     while index >= 0 and loops[index, LOOP_REG] != reg:
         index -= 1
     if index < 0:
         return -1
-    if gp[reg] > 1:
-        gp[reg] -= 1
+    if ctl[CTL_GP + reg] > 1:
+        ctl[CTL_GP + reg] -= 1
         loops[index, LOOP_BASE] = ctl[CTL_EXECUTED]
-        if ctl[CTL_DEPTH] == 1:
-            ctl[CTL_LIMIT_AT] = ctl[CTL_EXECUTED] + max_loop + 1
-        else:
-            set_limit(ctl, loops, max_loop)
         return loops[index, LOOP_PC] + 1
-    gp[reg] = 0
-    loop_drop(ctl, loops, index, max_loop)
+    ctl[CTL_GP + reg] = 0
+    loop_drop(ctl, loops, index)
     return pc + 1
 
 
 @kernel
-def int_sram_access(ctl, gp, int_sram, op, rd, address):
+def int_sram_access(ctl, int_sram, op, rd, address):
     """S_LD_INT and S_ST_INT."""
     if address >= INT_SRAM_SIZE:
         ctl[CTL_ERR_A] = address
@@ -139,24 +137,30 @@ def int_sram_access(ctl, gp, int_sram, op, rd, address):
     if ctl[CTL_TOPK] != 0:
         return SYNC
     if op == isa.S_LD_INT:
-        gp[rd] = int_sram[address]
+        ctl[CTL_GP + rd] = int_sram[address]
     else:
-        int_sram[address] = gp[rd]
+        int_sram[address] = ctl[CTL_GP + rd]
     return OK
 
 
-@kernel
-def resolve(op, word, cfg, shapes, ctl, gp, address_registers, events, mem_events):
+@small
+def product_u32(a, b):
+    """Low 32 bits of the product of two u32, without leaving 63 bits (so that plain Python agrees)."""
+    return (a * (b & 0xFFFF) + (((a * (b >> 16)) & 0xFFFF) << 16)) & M32
+
+
+@small
+def resolve(op, rd, rs1, rs2, rs3, f1, imm, shapes, ctl, events, mem_events):
     """Append the event of a matrix, vector, fp or memory operation; returns a status."""
     if FIRST_MATRIX <= op <= LAST_MATRIX:
         if op == isa.M_MM_WO or op == isa.M_BMM_WO or op == isa.M_MV_WO or op == isa.M_BMV_WO:
-            return resolve_write_out(op, word, cfg, ctl, gp, events)
-        return resolve_matrix(op, word, cfg, ctl, gp, events)
+            return resolve_write_out(op, rd, rs1, imm, ctl, events)
+        return resolve_matrix(op, rd, rs1, rs2, ctl, events)
     if FIRST_MEMORY <= op <= LAST_MEMORY:
-        return resolve_memory(op, word, cfg, shapes, ctl, gp, address_registers, events, mem_events)
+        return resolve_memory(op, rd, rs1, rs2, rs3, f1, shapes, ctl, events, mem_events)
     if FIRST_FP <= op <= LAST_FP:
-        return resolve_fp(op, word, cfg, ctl, gp, events)
-    return resolve_vector(op, word, cfg, ctl, gp, events)
+        return resolve_fp(op, rd, rs1, rs2, imm, ctl, events)
+    return resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events)
 
 
 @entry
@@ -179,97 +183,95 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
 
     On an error CTL_PC stays at the instruction and nothing of it is counted as done.
     """
+    table, shapes, s, events, mem_events = borrowed((table, shapes, s, events, mem_events))
     ctl = s.ctl
-    gp = s.gp
     loops = s.loops
+    counts = s.counts
+    trace = s.trace
+    for i in range(CFG_WIDTH):
+        ctl[i] = cfg[i]
     words = table.shape[0]
-    max_loop = cfg[CFG_MAX_LOOP]
-    tracing = s.trace.shape[0] > 0
+    tracing = trace.shape[0] > 0
     pc = ctl[CTL_PC]
     executed = ctl[CTL_EXECUTED]
     delta = ctl[CTL_DELTA]
     compute = ctl[CTL_COMPUTE]
-    last = executed + budget
-    limit = ctl[CTL_LIMIT_AT]
+    first = executed
     status = OK
     while True:
         if pc >= words:
             status = DONE
             break
-        if executed >= last:
+        if executed - first >= budget:
             break
         executed += 1
-        word = table[pc]
-        op = word[OP_ID]
         if tracing:
-            s.trace[executed - (last - budget) - 1] = pc
-        if executed >= limit:
+            trace[executed - first - 1] = pc
+        if executed >= ctl[CTL_LIMIT_AT]:
             ctl[CTL_EXECUTED] = executed
-            ctl[CTL_ERR_A] = loop_over_limit(ctl, loops, max_loop)
-            ctl[CTL_ERR_B] = max_loop
-            status = LOOP_LIMIT
-            break
-        cost = word[OP_COST]
+            status = check_limit(ctl, loops)
+            if status != OK:
+                break
+        op = table[pc, OP_ID]
+        rd = table[pc, OP_RD]
+        rs1 = table[pc, OP_RS1]
+        cost = table[pc, OP_COST]
         next_pc = pc + 1
         if op == isa.S_ADDI_INT:
-            gp[word[OP_RD]] = (gp[word[OP_RS1]] + word[OP_IMM]) & M32
+            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & M32
         elif op == isa.C_LOOP_END:
             ctl[CTL_EXECUTED] = executed
-            next_pc = loop_end(ctl, gp, loops, max_loop, pc, word[OP_RD])
-            limit = ctl[CTL_LIMIT_AT]
+            next_pc = loop_end(ctl, loops, pc, rd)
             if next_pc < 0:
-                ctl[CTL_ERR_A] = word[OP_RD]
+                ctl[CTL_ERR_A] = rd
                 status = LOOP_UNMATCHED
                 break
         elif op == isa.S_ADD_INT:
-            gp[word[OP_RD]] = (gp[word[OP_RS1]] + gp[word[OP_RS2]]) & M32
+            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + ctl[CTL_GP + table[pc, OP_RS2]]) & M32
         elif op == isa.S_SUB_INT:
-            gp[word[OP_RD]] = (gp[word[OP_RS1]] - gp[word[OP_RS2]]) & M32
+            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] - ctl[CTL_GP + table[pc, OP_RS2]]) & M32
         elif op == isa.S_MUL_INT:
-            # Low 32 bits of a 64-bit product survive its wrap-around, without Python's big integers.
-            a = gp[word[OP_RS1]]
-            b = gp[word[OP_RS2]]
-            gp[word[OP_RD]] = (a * (b & 0xFFFF) + (((a * (b >> 16)) & 0xFFFF) << 16)) & M32
+            ctl[CTL_GP + rd] = product_u32(ctl[CTL_GP + rs1], ctl[CTL_GP + table[pc, OP_RS2]])
         elif op == isa.S_LUI_INT:
-            gp[word[OP_RD]] = (word[OP_IMM] << 12) & M32
+            ctl[CTL_GP + rd] = (table[pc, OP_IMM] << 12) & M32
         elif op == isa.S_LD_INT or op == isa.S_ST_INT:
-            address = (gp[word[OP_RS1]] + word[OP_IMM]) & M32
-            status = int_sram_access(ctl, gp, s.int_sram, op, word[OP_RD], address)
+            address = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & M32
+            status = int_sram_access(ctl, s.int_sram, op, rd, address)
         elif op == isa.C_SET_ADDR_REG:
-            s.hbm[word[OP_RD]] = (gp[word[OP_RS1]] << 32) | gp[word[OP_RS2]]
+            ctl[CTL_ADDR + rd] = (ctl[CTL_GP + rs1] << 32) | ctl[CTL_GP + table[pc, OP_RS2]]
         elif op == isa.C_SET_SCALE_REG:
-            ctl[CTL_SCALE] = gp[word[OP_RD]]
+            ctl[CTL_SCALE] = ctl[CTL_GP + rd]
         elif op == isa.C_SET_STRIDE_REG:
-            ctl[CTL_STRIDE] = gp[word[OP_RD]]
+            ctl[CTL_STRIDE] = ctl[CTL_GP + rd]
         elif op == isa.C_SET_V_MASK_REG:
-            ctl[CTL_VMASK] = gp[word[OP_RD]]
+            ctl[CTL_VMASK] = ctl[CTL_GP + rd]
         elif op == isa.C_LOOP_START:
             if ctl[CTL_DEPTH] == loops.shape[0]:
                 status = LOOPS_FULL
             else:
                 ctl[CTL_EXECUTED] = executed
-                status = loop_start(ctl, gp, loops, max_loop, pc, word[OP_RD], word[OP_IMM])
-                limit = ctl[CTL_LIMIT_AT]
+                status = loop_start(ctl, loops, pc, rd, table[pc, OP_IMM])
         elif op == isa.C_BREAK:
             if ctl[CTL_DEPTH] == 0:
                 status = BREAK_OUTSIDE
             else:
-                gp[loops[ctl[CTL_DEPTH] - 1, LOOP_REG]] = 0
-                loop_drop(ctl, loops, ctl[CTL_DEPTH] - 1, max_loop)
-                limit = ctl[CTL_LIMIT_AT]
+                ctl[CTL_GP + loops[ctl[CTL_DEPTH] - 1, LOOP_REG]] = 0
+                loop_drop(ctl, loops, ctl[CTL_DEPTH] - 1)
         elif op == isa.INVALID:
             status = INVALID_OPCODE
+        elif ctl[CTL_EVENTS] == events.shape[0] or ctl[CTL_MEM_EVENTS] == mem_events.shape[0]:
+            status = CHUNK_FULL
         else:
-            if ctl[CTL_EVENTS] == events.shape[0] or ctl[CTL_MEM_EVENTS] == mem_events.shape[0]:
-                status = CHUNK_FULL
-            else:
-                ctl[CTL_DELTA] = delta
-                ctl[CTL_PC] = pc
-                status = resolve(op, word, cfg, shapes, ctl, gp, s.hbm, events, mem_events)
-                delta = ctl[CTL_DELTA]
+            ctl[CTL_DELTA] = delta
+            ctl[CTL_PC] = pc
+            status = resolve(
+                op, rd, rs1, table[pc, OP_RS2], table[pc, OP_RS3], table[pc, OP_F1], table[pc, OP_IMM], shapes, ctl,
+                events, mem_events,
+            )
+            delta = ctl[CTL_DELTA]
         if status != OK:
             break
-        s.counts[op] += 1
+        counts[op] += 1
         delta += cost
         compute += cost
         pc = next_pc

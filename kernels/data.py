@@ -5,6 +5,7 @@ It never sees an integer register and checks nothing: the control pass has check
 
 from plena_emu import isa
 
+from .borrow import borrowed
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from .jit import entry
 from .layout import (
@@ -25,6 +26,7 @@ def data_slice(events, count, d):
     events : int64[capacity, EV_WIDTH]
         `layout` tells what the columns mean for each operation.
     """
+    events, d = borrowed((events, d))
     cfg = d.cfg
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]

@@ -1,7 +1,8 @@
-"""The two jit decorators of the project: the same options everywhere.
+"""The jit decorators of the project: the same options everywhere.
 
 `entry` is for the few functions the host calls: their machine code is kept on disk (see `cache`),
-helpers included. `kernel` is for everything those call; it is compiled as part of its callers.
+helpers included. `kernel` is for everything those call; it is compiled as part of its callers. `small` is a `kernel`
+that is always inlined.
 """
 
 import numba
@@ -16,6 +17,11 @@ JIT = not config.DISABLE_JIT
 def kernel(function):
     """Compile in nopython mode: GIL released, IEEE arithmetic, no exceptions for 1/0."""
     return njit(nogil=True, error_model="numpy")(function) if JIT else function
+
+
+def small(function):
+    """As `kernel`, for a few lines that are called for most instructions: LLVM inlines it wherever it is called."""
+    return njit(nogil=True, error_model="numpy", forceinline=True)(function) if JIT else function
 
 
 def entry(function):
@@ -33,4 +39,4 @@ def entry(function):
         config.CACHE_DIR = before
 
 
-__all__ = ["JIT", "entry", "kernel", "numba"]
+__all__ = ["JIT", "entry", "kernel", "numba", "small"]

@@ -65,31 +65,6 @@ OP_COST = 7  # compute picoseconds; 0 for memory operations and INVALID
 # Tile offsets are in elements, rows in rows; mask is -1 for "the whole row".
 EV_WIDTH = 6
 
-# --- control registers: int64[CTL_WIDTH] ------------------------------------------------------
-CTL_PC = 0
-CTL_SCALE = 1
-CTL_STRIDE = 2
-CTL_VMASK = 3
-CTL_DEPTH = 4  # active loops
-CTL_EXECUTED = 5  # instructions executed so far
-CTL_LIMIT_AT = 6  # first value of CTL_EXECUTED at which some loop is over MAX_LOOP_INSTRUCTIONS
-CTL_COMPUTE = 7  # compute picoseconds so far
-CTL_DELTA = 8  # compute picoseconds since the last memory event
-CTL_EVENTS = 9  # data events in the chunk
-CTL_MEM_EVENTS = 10  # memory events in the chunk
-CTL_TOPK = 11  # 1 while the chunk holds a V_TOPK that data has not executed
-CTL_ROWS_DROPPED = 12  # prefetched rows past the end of the vector SRAM
-CTL_OUTSIDE = 13  # bytes read outside the HBM (delivered as 0)
-CTL_ERR_A = 14  # what was found
-CTL_ERR_B = 15  # what was expected
-CTL_WIDTH = 16
-
-# --- loop stack: int64[capacity, LOOP_WIDTH] --------------------------------------------------
-LOOP_WIDTH = 3
-LOOP_PC = 0  # word index of C_LOOP_START
-LOOP_REG = 1  # its register
-LOOP_BASE = 2  # CTL_EXECUTED when its instruction count was last 0
-
 # --- geometry: int64[CFG_WIDTH], constant for a run (spec §1.1) --------------------------------
 CFG_MLEN = 0
 CFG_VLEN = 1
@@ -103,6 +78,35 @@ CFG_MOE = 8  # 1 in the moe revision
 CFG_HBM_SIZE = 9  # bytes
 CFG_SRAM_MANTISSA = 10  # mantissa bits of the vector SRAM type
 CFG_WIDTH = 11
+
+# --- control registers: int64[CTL_WIDTH] ------------------------------------------------------
+# One array holds all of them, a copy of the geometry first: a kernel call passes an array as seven
+# words, and control makes several calls an instruction.
+CTL_PC = 16
+CTL_SCALE = 17
+CTL_STRIDE = 18
+CTL_VMASK = 19
+CTL_DEPTH = 20  # active loops
+CTL_EXECUTED = 21  # instructions executed so far
+CTL_LIMIT_AT = 22  # no loop is over MAX_LOOP_INSTRUCTIONS while CTL_EXECUTED is below this
+CTL_COMPUTE = 23  # compute picoseconds so far
+CTL_DELTA = 24  # compute picoseconds since the last memory event
+CTL_EVENTS = 25  # data events in the chunk
+CTL_MEM_EVENTS = 26  # memory events in the chunk
+CTL_TOPK = 27  # 1 while the chunk holds a V_TOPK that data has not executed
+CTL_ROWS_DROPPED = 28  # prefetched rows past the end of the vector SRAM
+CTL_OUTSIDE = 29  # bytes read outside the HBM (delivered as 0)
+CTL_ERR_A = 30  # what was found
+CTL_ERR_B = 31  # what was expected
+CTL_GP = 32  # 16 u32 registers
+CTL_ADDR = 48  # 16 u64 HBM address registers (bit patterns)
+CTL_WIDTH = 64
+
+# --- loop stack: int64[capacity, LOOP_WIDTH] --------------------------------------------------
+LOOP_WIDTH = 3
+LOOP_PC = 0  # word index of C_LOOP_START
+LOOP_REG = 1  # its register
+LOOP_BASE = 2  # CTL_EXECUTED when its instruction count was last 0
 
 FP_REGISTERS = 8
 FP_SRAM_SIZE = 1024

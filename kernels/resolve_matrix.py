@@ -2,10 +2,10 @@
 
 from plena_emu import isa
 
-from .jit import kernel
+from .jit import kernel, small
 from .layout import (
     CFG_BLEN, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_MOE, CFG_ROWS, CFG_TILES, CFG_VLEN, CTL_ERR_A,
-    CTL_ERR_B, CTL_EVENTS, OP_IMM, OP_RD, OP_RS1, OP_RS2,
+    CTL_ERR_B, CTL_EVENTS, CTL_GP,
 )
 from .status import (
     BROADCAST, COLUMNS_OUTSIDE, NOT_SQUARE, OFFSET_MISALIGNED, OK, ROW_MISALIGNED, ROW_OUTSIDE,
@@ -23,30 +23,30 @@ def fail(ctl, status, found, bound):
     return status
 
 
-@kernel
-def check_rows(ctl, cfg, address, count, step):
+@small
+def check_rows(ctl, address, count, step):
     """Check `count` vector rows from element `address`, `step` rows apart."""
-    if address % cfg[CFG_VLEN] != 0:
-        return fail(ctl, ROW_MISALIGNED, address, cfg[CFG_VLEN])
-    last = address // cfg[CFG_VLEN] + (count - 1) * step
-    if last >= cfg[CFG_ROWS]:
-        return fail(ctl, ROW_OUTSIDE, last, cfg[CFG_ROWS])
+    if address % ctl[CFG_VLEN] != 0:
+        return fail(ctl, ROW_MISALIGNED, address, ctl[CFG_VLEN])
+    last = address // ctl[CFG_VLEN] + (count - 1) * step
+    if last >= ctl[CFG_ROWS]:
+        return fail(ctl, ROW_OUTSIDE, last, ctl[CFG_ROWS])
     return OK
 
 
-@kernel
-def check_tiles(ctl, cfg, address, count):
+@small
+def check_tiles(ctl, address, count):
     """Check `count` consecutive tiles from element `address`."""
-    size = cfg[CFG_MLEN] * cfg[CFG_MLEN]
+    size = ctl[CFG_MLEN] * ctl[CFG_MLEN]
     if address % size != 0:
         return fail(ctl, TILE_MISALIGNED, address, size)
     last = address // size + count - 1
-    if last >= cfg[CFG_TILES]:
-        return fail(ctl, TILE_OUTSIDE, last, cfg[CFG_TILES])
+    if last >= ctl[CFG_TILES]:
+        return fail(ctl, TILE_OUTSIDE, last, ctl[CFG_TILES])
     return OK
 
 
-@kernel
+@small
 def check_multiple(ctl, offset, unit):
     """Check that `offset` is a multiple of `unit`."""
     if offset % unit != 0:
@@ -54,15 +54,15 @@ def check_multiple(ctl, offset, unit):
     return OK
 
 
-@kernel
-def check_columns(ctl, cfg, first, count):
+@small
+def check_columns(ctl, first, count):
     """Check that columns (or rows) [first, first + count) lie in a tile."""
-    if first + count > cfg[CFG_MLEN]:
-        return fail(ctl, COLUMNS_OUTSIDE, first + count, cfg[CFG_MLEN])
+    if first + count > ctl[CFG_MLEN]:
+        return fail(ctl, COLUMNS_OUTSIDE, first + count, ctl[CFG_MLEN])
     return OK
 
 
-@kernel
+@small
 def append(ctl, events, op, a, b, c, d, e):
     """Append a data event."""
     at = ctl[CTL_EVENTS]
@@ -76,17 +76,17 @@ def append(ctl, events, op, a, b, c, d, e):
     return OK
 
 
-@kernel
-def resolve_product(op, cfg, ctl, events, m, v):
+@small
+def resolve_product(op, ctl, events, m, v):
     """M_MM, M_TMM, M_MV, M_TMV: tile at m, rows at v."""
-    mlen = cfg[CFG_MLEN]
-    blen = cfg[CFG_BLEN]
+    mlen = ctl[CFG_MLEN]
+    blen = ctl[CFG_BLEN]
     column = 0
     base = m
     if op != isa.M_TMV:
         column = m % (mlen * mlen)
         base = m - column
-        if op == isa.M_TMM or (op == isa.M_MM and cfg[CFG_MOE] != 0):
+        if op == isa.M_TMM or (op == isa.M_MM and ctl[CFG_MOE] != 0):
             status = check_multiple(ctl, column, mlen)
             if status != OK:
                 return status
@@ -94,93 +94,93 @@ def resolve_product(op, cfg, ctl, events, m, v):
         status = check_multiple(ctl, column, blen)
         if status != OK:
             return status
-    status = check_columns(ctl, cfg, column, blen)
+    status = check_columns(ctl, column, blen)
     if status != OK:
         return status
-    status = check_tiles(ctl, cfg, base, 1)
+    status = check_tiles(ctl, base, 1)
     if status != OK:
         return status
     rows = blen if op == isa.M_MM or op == isa.M_TMM else 1
-    status = check_rows(ctl, cfg, v, rows, 1)
+    status = check_rows(ctl, v, rows, 1)
     if status != OK:
         return status
-    return append(ctl, events, op, base, column, v // cfg[CFG_VLEN], 0, 0)
+    return append(ctl, events, op, base, column, v // ctl[CFG_VLEN], 0, 0)
 
 
 @kernel
-def resolve_broadcast(op, cfg, ctl, events, m, v):
+def resolve_broadcast(op, ctl, events, m, v):
     """M_BMM, M_BTMM, M_BMV, M_BTMV: tile slice at m, rows at v."""
-    mlen = cfg[CFG_MLEN]
-    hlen = cfg[CFG_HLEN]
-    if hlen * cfg[CFG_BROADCAST] != mlen:
-        return fail(ctl, BROADCAST, cfg[CFG_BROADCAST], mlen // hlen)
+    mlen = ctl[CFG_MLEN]
+    hlen = ctl[CFG_HLEN]
+    if hlen * ctl[CFG_BROADCAST] != mlen:
+        return fail(ctl, BROADCAST, ctl[CFG_BROADCAST], mlen // hlen)
     transposed = op == isa.M_BTMM or op == isa.M_BTMV
-    o1 = m % (mlen * mlen if transposed else mlen * cfg[CFG_BLEN])
+    o1 = m % (mlen * mlen if transposed else mlen * ctl[CFG_BLEN])
     base = m - o1
     h = o1 % mlen
     o2 = o1 - h
     # o2 counts tile rows in the transposed forms and columns in the plain ones, in units of MLEN.
-    status = check_multiple(ctl, o2, cfg[CFG_BLEN])
+    status = check_multiple(ctl, o2, ctl[CFG_BLEN])
     if status == OK:
         status = check_multiple(ctl, h, hlen)
     if status == OK:
-        status = check_columns(ctl, cfg, o2, mlen)
+        status = check_columns(ctl, o2, mlen)
     if status == OK:
-        status = check_columns(ctl, cfg, h, hlen)
+        status = check_columns(ctl, h, hlen)
     if status == OK:
-        status = check_tiles(ctl, cfg, base, 1)
+        status = check_tiles(ctl, base, 1)
     if status != OK:
         return status
     rows = mlen if op == isa.M_BMM or op == isa.M_BTMM else 1
-    status = check_rows(ctl, cfg, v, rows, 1)
+    status = check_rows(ctl, v, rows, 1)
     if status != OK:
         return status
-    return append(ctl, events, op, base, h, o2, v // cfg[CFG_VLEN], 0)
+    return append(ctl, events, op, base, h, o2, v // ctl[CFG_VLEN], 0)
 
 
-@kernel
-def resolve_matrix(op, word, cfg, ctl, gp, events):
+@small
+def resolve_matrix(op, rd, rs1, rs2, ctl, events):
     """Event of a matrix product."""
-    if cfg[CFG_MLEN] != cfg[CFG_VLEN]:
-        return fail(ctl, NOT_SQUARE, cfg[CFG_MLEN], cfg[CFG_VLEN])
-    a = gp[word[OP_RS1]]
-    b = gp[word[OP_RS2]]
+    if ctl[CFG_MLEN] != ctl[CFG_VLEN]:
+        return fail(ctl, NOT_SQUARE, ctl[CFG_MLEN], ctl[CFG_VLEN])
+    a = ctl[CTL_GP + rs1]
+    b = ctl[CTL_GP + rs2]
     if op == isa.M_TMM:
-        return resolve_product(op, cfg, ctl, events, b, a)  # operands in reversed order
+        return resolve_product(op, ctl, events, b, a)  # operands in reversed order
     if op == isa.M_MM or op == isa.M_MV or op == isa.M_TMV:
-        return resolve_product(op, cfg, ctl, events, a, b)
+        return resolve_product(op, ctl, events, a, b)
     if op == isa.M_BMV or op == isa.M_BTMV:
-        a = (a + gp[word[OP_RD]]) & M32
-    return resolve_broadcast(op, cfg, ctl, events, a, b)
+        a = (a + ctl[CTL_GP + rd]) & M32
+    return resolve_broadcast(op, ctl, events, a, b)
 
 
-@kernel
-def resolve_write_out(op, word, cfg, ctl, gp, events):
+@small
+def resolve_write_out(op, rd, rs1, imm, ctl, events):
     """Event of M_MM_WO, M_MV_WO, M_BMM_WO, M_BMV_WO."""
-    mlen = cfg[CFG_MLEN]
-    vlen = cfg[CFG_VLEN]
+    mlen = ctl[CFG_MLEN]
+    vlen = ctl[CFG_VLEN]
     if mlen != vlen:
         return fail(ctl, NOT_SQUARE, mlen, vlen)
-    address = (gp[word[OP_RD]] + word[OP_IMM]) & M32
+    address = (ctl[CTL_GP + rd] + imm) & M32
     if op == isa.M_BMM_WO or op == isa.M_BMV_WO:
-        rows = cfg[CFG_BROADCAST] * (mlen if op == isa.M_BMM_WO else 1)
-        status = check_rows(ctl, cfg, address, rows, 1)
+        rows = ctl[CFG_BROADCAST] * (mlen if op == isa.M_BMM_WO else 1)
+        status = check_rows(ctl, address, rows, 1)
         if status != OK:
             return status
         return append(ctl, events, op, address // vlen, 0, 0, 0, 0)
     offset = address % mlen
-    status = check_multiple(ctl, offset, cfg[CFG_BLEN])
+    status = check_multiple(ctl, offset, ctl[CFG_BLEN])
     if status == OK:
-        status = check_columns(ctl, cfg, offset, cfg[CFG_BLEN])
+        status = check_columns(ctl, offset, ctl[CFG_BLEN])
     if status != OK:
         return status
     rows = 1
     step = 1
     if op == isa.M_MM_WO:
-        rows = cfg[CFG_BLEN]
-        if word[OP_RS1] != 0:
-            step = gp[word[OP_RS1]]
-    status = check_rows(ctl, cfg, address - offset, rows, step)
+        rows = ctl[CFG_BLEN]
+        if rs1 != 0:
+            step = ctl[CTL_GP + rs1]
+    status = check_rows(ctl, address - offset, rows, step)
     if status != OK:
         return status
     return append(ctl, events, op, (address - offset) // vlen, offset, step, 0, 0)

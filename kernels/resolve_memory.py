@@ -5,9 +5,9 @@ from plena_emu import isa
 from .dma_address import M32, delivered_scales, element_address, scale_address
 from .jit import kernel
 from .layout import (
-    CFG_HBM_SIZE, CFG_MLEN, CFG_ROWS, CFG_VLEN, CTL_DELTA, CTL_MEM_EVENTS, CTL_OUTSIDE, CTL_PC, CTL_ROWS_DROPPED,
-    CTL_SCALE, CTL_STRIDE, MEV_DELTA, MEV_INDEX, MEV_PC, MEV_SCALE, MEV_SHAPE, MEV_STEP, OP_F1, OP_RD, OP_RS1,
-    OP_RS2, OP_RS3, SH_LEN, SH_N, SH_RATIO, SH_ROWS, SH_SLEN, SHAPE_M_WEIGHT, SHAPE_STORE_ACT, SHAPE_V_ACT,
+    CFG_HBM_SIZE, CFG_MLEN, CFG_ROWS, CFG_VLEN, CTL_ADDR, CTL_DELTA, CTL_GP, CTL_MEM_EVENTS, CTL_OUTSIDE, CTL_PC,
+    CTL_ROWS_DROPPED, CTL_SCALE, CTL_STRIDE, MEV_DELTA, MEV_INDEX, MEV_PC, MEV_SCALE, MEV_SHAPE, MEV_STEP, SH_LEN,
+    SH_N, SH_RATIO, SH_ROWS, SH_SLEN, SHAPE_M_WEIGHT, SHAPE_STORE_ACT, SHAPE_V_ACT,
 )
 from .resolve_matrix import append, check_rows, check_tiles, fail
 from .status import HBM_WRITE_OUTSIDE, OK
@@ -66,18 +66,16 @@ def store_outside(shape, index, scale_index, step, size):
 
 
 @kernel
-def check_target(op, word, cfg, shape, ctl, gp):
+def check_target(op, address, rows, ctl):
     """Check the SRAM side of a transfer; counts prefetched rows past the vector SRAM, which are dropped."""
-    address = gp[word[OP_RD]]
-    rows = shape[SH_ROWS]
     if op == isa.H_PREFETCH_M:
-        return check_tiles(ctl, cfg, address, rows // cfg[CFG_MLEN])
+        return check_tiles(ctl, address, rows // ctl[CFG_MLEN])
     if op == isa.H_STORE_V:
-        return check_rows(ctl, cfg, address, rows, 1)
-    first = address // cfg[CFG_VLEN]
-    status = check_rows(ctl, cfg, address, 1, 1) if first < cfg[CFG_ROWS] else OK
+        return check_rows(ctl, address, rows, 1)
+    first = address // ctl[CFG_VLEN]
+    status = check_rows(ctl, address, 1, 1) if first < ctl[CFG_ROWS] else OK
     if status == OK:
-        ctl[CTL_ROWS_DROPPED] += min(rows, max(0, first + rows - cfg[CFG_ROWS]))
+        ctl[CTL_ROWS_DROPPED] += min(rows, max(0, first + rows - ctl[CFG_ROWS]))
     return status
 
 
@@ -107,21 +105,22 @@ def append_memory(ctl, mem_events, shape_id, index, scale_index, step):
 
 
 @kernel
-def resolve_memory(op, word, cfg, shapes, ctl, gp, address_registers, events, mem_events):
+def resolve_memory(op, rd, rs1, rs2, rs3, f1, shapes, ctl, events, mem_events):
     """Events of a prefetch or a store."""
-    shape_id = select_shape(op, word[OP_F1])
+    shape_id = select_shape(op, f1)
     shape = shapes[shape_id]
-    status = check_target(op, word, cfg, shape, ctl, gp)
+    target = ctl[CTL_GP + rd]
+    status = check_target(op, target, shape[SH_ROWS], ctl)
     if status != OK:
         return status
-    offset = gp[word[OP_RS1]]
-    base = address_registers[word[OP_RS2]]
-    step = ctl[CTL_STRIDE] if word[OP_RS3] == 1 else shape[SH_N]
+    offset = ctl[CTL_GP + rs1]
+    base = ctl[CTL_ADDR + rs2]
+    step = ctl[CTL_STRIDE] if rs3 == 1 else shape[SH_N]
     index = base + offset
     scale_index = index
     if shape[SH_SLEN] > 0:
         scale_index = base + ctl[CTL_SCALE] + offset // shape[SH_RATIO]
-    size = cfg[CFG_HBM_SIZE]
+    size = ctl[CFG_HBM_SIZE]
     if op == isa.H_STORE_V:
         outside = store_outside(shape, index, scale_index, step, size)
         if outside != size - 1:
@@ -129,5 +128,5 @@ def resolve_memory(op, word, cfg, shapes, ctl, gp, address_registers, events, me
     else:
         ctl[CTL_OUTSIDE] += prefetch_outside(shape, index, scale_index, step, size)
     append_memory(ctl, mem_events, shape_id, index, scale_index, step)
-    unit = cfg[CFG_MLEN] * cfg[CFG_MLEN] if op == isa.H_PREFETCH_M else cfg[CFG_VLEN]
-    return append(ctl, events, op, gp[word[OP_RD]] // unit, shape_id, index, scale_index, step)
+    unit = ctl[CFG_MLEN] * ctl[CFG_MLEN] if op == isa.H_PREFETCH_M else ctl[CFG_VLEN]
+    return append(ctl, events, op, target // unit, shape_id, index, scale_index, step)

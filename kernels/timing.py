@@ -7,6 +7,7 @@ loads only its engine.
 
 from typing import NamedTuple
 
+from .borrow import borrowed
 from .ddr import OVERFLOW, TIME_LIMIT, Ddr, ddr_batch, ddr_store
 from .jit import entry
 from .layout import MEV_SHAPE, SH_STORE
@@ -26,6 +27,7 @@ def timing_slice(events, count, shapes, mem):
 
     Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
+    events, shapes, mem = borrowed((events, shapes, mem))
     port = mem.port
     reg = port.reg
     for i in range(count):
