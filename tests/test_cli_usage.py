@@ -182,3 +182,14 @@ def test_run_refusals(tmp_path, capsys):
         with pytest.raises(SystemExit) as caught:
             plena_emu(["run", str(tmp_path), *argv])
         assert caught.value.code == 2
+
+
+def test_a_run_that_needs_too_much_memory_is_one_line(monkeypatch, capsys):
+    from plena_emu.cli import asm
+
+    def exhausted(args):
+        raise MemoryError
+
+    monkeypatch.setattr(asm, "run", exhausted)
+    assert plena_emu(["asm", "p.asm"]) == 101
+    assert capsys.readouterr().err == "plena-emu asm: error: this machine has not enough memory for it\n"

@@ -365,6 +365,18 @@ def test_an_empty_program(tmp_path, capsys):
     assert main(["profile", str(tmp_path), "--static"]) == 0
 
 
+def test_the_hbm_size_of_the_build_counts(tmp_path, capsys):
+    """As for a run: hbm_size.txt of a build directory stands above HBM_SIZE."""
+    source = build(tmp_path, "S_ADDI_INT gp1, gp0, 4032\nH_STORE_V gp0, gp1, a0, 0, 0\n")
+    assert run_json(capsys, source)["by_opcode"]["H_STORE_V"]["count"] == 1  # HBM_SIZE is 4096
+    (tmp_path / "hbm_size.txt").write_text("4032\n")
+    assert main(["profile", source]) == 101
+    assert "pc=1 H_STORE_V" in capsys.readouterr().err
+    (tmp_path / "hbm_size.txt").write_text("many\n")
+    assert main(["profile", source]) == 101
+    assert "hbm_size.txt: found 'many'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name, content, words", [
     ("gone.mem", None, "cannot read"), ("gone.asm", None, "cannot read"), ("bad.mem", "12 zz", "'zz'"),
     ("bad.asm", "C_LOOP_START gp1", "bad.asm, line 1"), ("", None, "found neither"),
