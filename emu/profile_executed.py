@@ -6,7 +6,8 @@ from . import isa
 from .kernels.layout import OP_ID
 from .machine import Machine
 from .program import Program
-from .run import TRACED_SLICE, Simulation
+from .run import TRACED_SLICE
+from .simulation import Simulation
 from .settings import Settings
 from .warm import compiling
 

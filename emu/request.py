@@ -42,6 +42,8 @@ class RunRequest:
         Stop after so many executed instructions.
     timing_only : bool
         Leave out the data pass (and the dumps).
+    threads : int or None
+        1 or 2 (timing beside data); None takes 2 where two CPUs can be used.
     trace : bool
         One debug record an executed instruction.
     board, dram : str or None
@@ -72,6 +74,7 @@ class RunRequest:
     dump_hbm: bool = False
     max_instructions: int | None = None
     timing_only: bool = False
+    threads: int | None = None
     trace: bool = False
     board: str | None = None
     latency_profile: str | None = None

@@ -13,106 +13,20 @@ import numpy as np
 from . import isa
 from .board_use import BoardUse
 from .errors import EmuError
-from .failures import run_error
 from .kernels import layout as at
-from .kernels import status as st
-from .kernels.control import control_slice
-from .kernels.data import data_slice
 from .kernels.jit import JIT
 from .logs import Log
 from .machine import Machine
 from .memory_models import open_model
-from .program import Program, decode, read_words
+from .program import decode, read_words
 from .records import board_record, dump_record, foreign_warning, instruction_record, program_records, settings_records
 from .request import RunRequest
 from .result import Dropped, Dump, RunResult, Wall, utilization
 from .result_sources import geometry_of, program_of, sources_of, versions
 from .settings import find_settings, with_hbm_size
-from .warm import compiling
+from .simulation import Simulation, default_threads
 
-CHUNK = 4096  # events a chunk holds
-SLICE = 1 << 20  # most instructions a slice executes
-TRACED_SLICE = 1 << 14  # the same where every instruction is recorded
-
-
-class Simulation:
-    """A machine with its program and its memory model: the drive loop.
-
-    Parameters
-    ----------
-    program : Program
-    machine : Machine
-    memory : BoardMemory or DramMemory
-    data : bool
-        Whether the data pass runs.
-    """
-
-    def __init__(self, program: Program, machine: Machine, memory, data: bool = True):
-        self.program = program
-        self.machine = machine
-        self.memory = memory
-        self.data = data
-        self.events = np.zeros((CHUNK, at.EV_WIDTH), dtype=np.int64)
-        self.mem_events = np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64)
-        self.slice = TRACED_SLICE if len(machine.control.trace) else SLICE
-
-    @property
-    def ctl(self):
-        """Control registers."""
-        return self.machine.control.ctl
-
-    @property
-    def executed(self) -> int:
-        """Instructions executed so far."""
-        return int(self.ctl[at.CTL_EXECUTED])
-
-    def prepare(self) -> None:
-        """Load (or compile) the kernels."""
-        with compiling("control"):
-            self._control(0)
-        if self.data:
-            with compiling("data"):
-                data_slice(self.events, 0, self.machine.data)
-        self.memory.warm()
-
-    def _control(self, budget):
-        m = self.machine
-        return control_slice(self.program.table, m.cfg, m.shapes, m.control, self.events, self.mem_events, budget)
-
-    def step(self, limit: int | None) -> bool:
-        """One slice; False when the program has ended or `limit` instructions are executed.
-
-        Raises
-        ------
-        EmuError
-            The program did something illegal; nothing of that instruction has taken effect.
-        """
-        budget = self.slice if limit is None else min(self.slice, limit - self.executed)
-        status = self._control(budget)
-        if status >= st.FIRST_ERROR:
-            raise run_error(status, self.ctl, self.program, self.machine.cfg)
-        if self.data:
-            data_slice(self.events, int(self.ctl[at.CTL_EVENTS]), self.machine.data)
-        self.memory.advance(self.mem_events, int(self.ctl[at.CTL_MEM_EVENTS]))
-        self.ctl[at.CTL_EVENTS] = self.ctl[at.CTL_MEM_EVENTS] = self.ctl[at.CTL_TOPK] = 0
-        if status == st.LOOPS_FULL:
-            self.machine.grow_loops()
-        return status != st.DONE and (limit is None or self.executed < limit)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the pc has passed the last word."""
-        return int(self.ctl[at.CTL_PC]) >= len(self.program)
-
-    @property
-    def end_ps(self) -> int:
-        """Completion of the last instruction."""
-        return self.memory.now_ps + int(self.ctl[at.CTL_DELTA])
-
-    @property
-    def latency_ps(self) -> int:
-        """Last event of all, memory housekeeping included (§3.1)."""
-        return max(self.end_ps, self.memory.last_event_ps)
+TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
 
 
 def _simulate(simulation, request, log):
@@ -129,6 +43,7 @@ def _simulate(simulation, request, log):
         if request.progress:
             ctl = simulation.ctl
             request.progress(int(ctl[at.CTL_PC]), words, simulation.executed, simulation.end_ps)
+    simulation.finish()
     return not simulation.ended
 
 
@@ -221,7 +136,7 @@ def _execute(request, log):
         machine.load_integers(request.intsram)
     loaded = time.perf_counter()
 
-    simulation = Simulation(program, machine, model, not request.timing_only)
+    simulation = Simulation(program, machine, model, not request.timing_only, request.threads or default_threads())
     simulation.prepare()
     ready = time.perf_counter()
     stopped = _simulate(simulation, request, log)

@@ -61,7 +61,7 @@ def warm() -> None:
     from .manifests.schema import Manifest
     from .memory import open_memory
     from .program import decode
-    from .run import Simulation
+    from .simulation import Simulation
     from .settings import default_settings, with_hbm_size
 
     settings = with_hbm_size(default_settings(), 1 << 16)

@@ -1,0 +1,173 @@
+"""The drive loop of a run: control, data and timing over chunks of events.
+
+Control fills a chunk; then data consumes its events on this thread while timing consumes its memory
+events on another (both release the GIL). The two never meet, so bytes and latency are the same with
+one thread and with two.
+"""
+
+import os
+import queue
+import threading
+
+import numpy as np
+
+from .failures import run_error
+from .kernels import layout as at
+from .kernels import status as st
+from .kernels.control import control_slice
+from .kernels.data import data_slice
+from .machine import Machine
+from .program import Program
+from .warm import compiling
+
+CHUNK = 4096  # events a chunk holds
+SLICE = 1 << 18  # most instructions a slice executes
+
+
+def default_threads() -> int:
+    """2 where this process may use two CPUs, else 1."""
+    return min(2, len(os.sched_getaffinity(0)))
+
+
+class _Worker:
+    """Runs one job after the other on a thread of its own; `join` hands on what the last one raised."""
+
+    def __init__(self):
+        self._jobs = queue.SimpleQueue()
+        self._done = queue.SimpleQueue()
+        self._pending = 0
+        threading.Thread(target=self._loop, daemon=True).start()
+
+    def _loop(self):
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+                self._done.put(None)
+            except BaseException as error:  # handed to the thread that waits
+                self._done.put(error)
+
+    def start(self, job):
+        """Begin a job; the one before must have been joined."""
+        self._jobs.put(job)
+        self._pending += 1
+
+    def join(self):
+        """Wait for the job that was started, if any."""
+        while self._pending:
+            error = self._done.get()
+            self._pending -= 1
+            if error is not None:
+                raise error
+
+    def stop(self):
+        """End the thread once its job is done."""
+        self._jobs.put(None)
+
+
+class _Inline:
+    """A worker that runs every job at once, on the calling thread."""
+
+    def start(self, job):
+        job()
+
+    def join(self):
+        pass
+
+    def stop(self):
+        pass
+
+
+class Simulation:
+    """A machine with its program and its memory model.
+
+    Parameters
+    ----------
+    program : Program
+    machine : Machine
+    memory : BoardMemory
+    data : bool
+        Whether the data pass runs.
+    threads : int
+        2 lets timing run beside data.
+    """
+
+    def __init__(self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1):
+        self.program = program
+        self.machine = machine
+        self.memory = memory
+        self.data = data
+        self.events = np.zeros((CHUNK, at.EV_WIDTH), dtype=np.int64)
+        # Two, so that control can fill one while timing still reads the other.
+        self._mem_events = [np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64) for _ in range(2)]
+        self._worker = _Worker() if threads > 1 else _Inline()
+        self.slice = len(machine.control.trace) or SLICE
+
+    @property
+    def ctl(self):
+        """Control registers."""
+        return self.machine.control.ctl
+
+    @property
+    def executed(self) -> int:
+        """Instructions executed so far."""
+        return int(self.ctl[at.CTL_EXECUTED])
+
+    def prepare(self) -> None:
+        """Load (or compile) the kernels."""
+        with compiling("control"):
+            self._control(0)
+        if self.data:
+            with compiling("data"):
+                data_slice(self.events, 0, self.machine.data)
+        self.memory.warm()
+
+    def _control(self, budget):
+        m = self.machine
+        return control_slice(self.program.table, m.cfg, m.shapes, m.control, self.events, self._mem_events[0], budget)
+
+    def step(self, limit: int | None) -> bool:
+        """One slice; False when the program has ended or `limit` instructions are executed.
+
+        Raises
+        ------
+        EmuError
+            The program did something illegal, or simulated time overflowed; what comes first in the
+            program is what is raised.
+        """
+        budget = self.slice if limit is None else min(self.slice, limit - self.executed)
+        status = self._control(budget)
+        self._worker.join()
+        if status >= st.FIRST_ERROR:
+            raise run_error(status, self.ctl, self.program)
+        events, count = self._mem_events[0], int(self.ctl[at.CTL_MEM_EVENTS])
+        if count:
+            self._worker.start(lambda: self.memory.advance(events, count))
+        self._mem_events.reverse()
+        if self.data:
+            data_slice(self.events, int(self.ctl[at.CTL_EVENTS]), self.machine.data)
+        self.ctl[at.CTL_EVENTS] = self.ctl[at.CTL_MEM_EVENTS] = self.ctl[at.CTL_TOPK] = 0
+        if status == st.LOOPS_FULL:
+            self.machine.grow_loops()
+        return status != st.DONE and (limit is None or self.executed < limit)
+
+    def finish(self) -> None:
+        """Wait for timing; the figures below are final then. Raises what timing raised."""
+        try:
+            self._worker.join()
+        finally:
+            self._worker.stop()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the pc has passed the last word."""
+        return int(self.ctl[at.CTL_PC]) >= len(self.program)
+
+    @property
+    def end_ps(self) -> int:
+        """Completion of the last instruction; behind by a chunk while the run goes on."""
+        return self.memory.now_ps + int(self.ctl[at.CTL_DELTA])
+
+    @property
+    def latency_ps(self) -> int:
+        """Last event of all, memory housekeeping included (§3.1)."""
+        return max(self.end_ps, self.memory.last_event_ps)
