@@ -138,7 +138,7 @@ class Simulation:
         status = self._control(budget)
         self._worker.join()
         if status >= st.FIRST_ERROR:
-            raise run_error(status, self.ctl, self.program)
+            raise run_error(status, self.ctl, self.program, self.machine.cfg)
         events, count = self._mem_events[0], int(self.ctl[at.CTL_MEM_EVENTS])
         if count:
             self._worker.start(lambda: self.memory.advance(events, count))
