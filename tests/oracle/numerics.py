@@ -150,12 +150,12 @@ def to_bf16(value) -> np.float32:
 
 def canonical(dtype: DataType, raw: bytes) -> bytes:
     """Packed codes of a float type with every NaN made the same: sign and payload are free."""
-    bits = len(raw) * 8 // dtype.bits * dtype.bits
-    codes = unpack_codes(raw, dtype.bits, bits // dtype.bits)
+    raw = raw.ljust(-(-len(raw) // dtype.bits) * dtype.bits, b"\0")  # whole codes
+    codes = unpack_codes(raw, dtype.bits, len(raw) * 8 // dtype.bits)
     top = ((1 << dtype.exponent) - 1) << dtype.mantissa
     magnitude = codes & ((1 << (dtype.exponent + dtype.mantissa)) - 1)
     codes[magnitude > top] = top | 1 << (dtype.mantissa - 1)
-    return pack_codes(codes, dtype.bits) + raw[bits // 8 :]
+    return pack_codes(codes, dtype.bits)
 
 
 def canonical_bf16(raw: bytes) -> bytes:

@@ -138,7 +138,7 @@ def settings_for(rng: random.Random, geometry: Geometry) -> dict:
         "HLEN": geometry.hlen,
         "BLEN": geometry.blen,
         "BROADCAST_AMOUNT": geometry.mlen // geometry.hlen,
-        "HBM_SIZE": rng.choice([16384, 40960, 131072]) + 64 * rng.randrange(3),
+        "HBM_SIZE": max(rng.choice([16384, 40960, 131072]), 4 * geometry.mlen**2) // 64 * 64 + 64 * rng.randrange(3),
         "MATRIX_SRAM_SIZE": geometry.tiles * geometry.mlen + rng.choice([0, geometry.mlen - 1]),
         "VECTOR_SRAM_SIZE": geometry.rows,
         "HBM_M_Prefetch_Amount": geometry.prefetch_m,
@@ -151,9 +151,9 @@ def settings_for(rng: random.Random, geometry: Geometry) -> dict:
         table["CONFIG"][key]["value"] = value
     for key in ("HBM_M_WEIGHT_TYPE", "HBM_M_KV_TYPE", "HBM_V_ACT_TYPE", "HBM_V_KV_TYPE"):
         table["PRECISION"][key] = _storage_type(rng, geometry.mlen, key.startswith("HBM_M"))
-    if rng.random() < 0.1:
+    if rng.random() < 0.4:  # f32 shows every bit of a sum, which bf16 mostly rounds away
         for key in ("MATRIX_SRAM_TYPE", "VECTOR_SRAM_TYPE"):
-            table["PRECISION"][key]["DATA_TYPE"] = _fp(True, 8, rng.choice([23, 10]))
+            table["PRECISION"][key]["DATA_TYPE"] = _fp(True, 8, rng.choice([23, 23, 23, 10]))
     return document
 
 
@@ -194,9 +194,9 @@ def _preloads(rng: np.random.Generator, document: dict, flavour: str, table: lis
         fp_values = np.where(rng.random(1024) < 0.3, special, fp_values)
     hbm = rng.integers(0, 256, config["HBM_SIZE"], dtype=np.uint8)
     scales = config["HBM_SIZE"] * 3 // 4
-    if flavour == "tame":
-        hbm[:scales] &= 0xBF  # the top exponent bit of e4m3 and e5m2
-        hbm[scales:] = rng.integers(120, 131, len(hbm) - scales)
+    wild = rng.random(len(hbm)) < np.where(np.arange(len(hbm)) < scales, 0.005, 0.05) * (flavour == "edge")
+    hbm[:scales] &= np.where(wild[:scales], 0xFF, 0xBF).astype(np.uint8)  # 0x40: top exponent bit of e4m3 and e5m2
+    hbm[scales:] = np.where(wild[scales:], hbm[scales:], rng.integers(120, 131, len(hbm) - scales))
     words = np.concatenate([rng.integers(0, 2**32, Writer.INT_TABLE), np.array(table, dtype=np.int64)])
     return {
         "hbm": hbm.tobytes()[: config["HBM_SIZE"] - int(rng.integers(0, 2)) * 1000],
@@ -219,6 +219,7 @@ def generate(
     rng = random.Random(f"{seed} {geometry} {revision} {flavour}")
     document = settings_for(rng, GEOMETRIES[geometry])
     writer = Writer(rng, Settings.parse(document), revision)
+    writer.fill_tiles()
     writer.body(statements if illegal is None else statements // 2)
     if illegal is not None:
         writer.break_law(illegal)

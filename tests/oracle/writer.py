@@ -206,6 +206,8 @@ class Writer:
             tile, rows = self.tile(column * m if wide else column), self.row(b)
             operands = (rows, tile) if name == "M_TMM" else (tile, rows)
             self.emit(name, rs1=operands[0], rs2=operands[1])
+            self.free = [1, 2, 3, 4, 5]
+        self._perhaps_write_out("M_MM_WO")
 
     def vector_product(self) -> None:
         if self.rng.random() < 0.4 and self._affordable():
@@ -213,6 +215,7 @@ class Writer:
         column = self.rng.randrange(self.cfg.mlen // self.cfg.blen) * self.cfg.blen
         name = self.rng.choice(["M_MV", "M_TMV"])
         self.emit(name, rs1=self.tile(column if name == "M_MV" else 0), rs2=self.row())
+        self._perhaps_write_out("M_MV_WO")
 
     def _head_tile(self) -> int:
         """Tile and head of a broadcast product; the other offset can only be 0."""
@@ -227,6 +230,7 @@ class Writer:
             less = self.number(part)
             self.emit("S_SUB_INT", rd=tile, rs1=tile, rs2=less)
         self.emit(self.rng.choice(["M_BMV", "M_BTMV"]), rd=extra, rs1=tile, rs2=self.row())
+        self._perhaps_write_out("M_BMV_WO")
 
     def _affordable(self) -> bool:
         """Whether one more broadcast operation fits; counts it if so."""
@@ -239,10 +243,19 @@ class Writer:
     def broadcast_product(self) -> None:
         if self._affordable():
             self.emit(self.rng.choice(["M_BMM", "M_BTMM"]), rs1=self._head_tile(), rs2=self.row(self.cfg.mlen))
+            self._perhaps_write_out("M_BMM_WO")
+
+    def _perhaps_write_out(self, name: str) -> None:
+        """Write a fresh product out, so that it can be seen before others are added to it."""
+        if self.rng.random() < 0.5:
+            self.free = [1, 2, 3, 4, 5]
+            self._write_out(name)
 
     def write_out(self) -> None:
+        self._write_out(self.rng.choice(["M_MM_WO", "M_MM_WO", "M_MV_WO", "M_BMV_WO", "M_BMM_WO"]))
+
+    def _write_out(self, name: str) -> None:
         m, b, heads = self.cfg.mlen, self.cfg.blen, self.cfg.broadcast
-        name = self.rng.choice(["M_MM_WO", "M_MM_WO", "M_MV_WO", "M_BMV_WO", "M_BMM_WO"])
         if name == "M_BMM_WO" and not self._affordable():
             return
         column = self.rng.randrange(m // b) * b if name in ("M_MM_WO", "M_MV_WO") else 0
@@ -309,6 +322,15 @@ class Writer:
     def _choose_kv(self) -> bool:
         self._is_kv = self.rng.random() < 0.5
         return self._is_kv
+
+    def fill_tiles(self) -> None:
+        """Something other than 0 in every tile."""
+        count = self.cfg.pm // self.cfg.mlen
+        for first in range(0, self.tiles - count + 1, count):
+            fmt = self.cfg.m_kv if self._choose_kv() else self.cfg.m_weight
+            target = self.number(first * self.cfg.mlen**2)
+            self._transfer("H_PREFETCH_M", fmt, self.cfg.mlen, self.cfg.pm, target)
+            self.free = [1, 2, 3, 4, 5]
 
     def prefetch_m(self) -> None:
         target = self.tile(count=self.cfg.pm // self.cfg.mlen)
