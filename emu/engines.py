@@ -3,14 +3,42 @@
 Both take slices of memory events, return a status of `kernels.port`, and know their last event.
 """
 
+import msgspec
 import numpy as np
 
-from .ddr import new_ddr
+from .ddr import BANKS, new_ddr
+from .kernels import ddr_memo as dm
 from .kernels import layout as at
 from .kernels import timing as tm
 from .kernels.ddr import LAST
 from .kernels.port import Port
 from .warm import compiling
+
+
+class MemoStatistics(msgspec.Struct, kw_only=True):
+    """How often a remembered pattern answered; `cleared` counts how often the tables were full."""
+
+    enabled: bool
+    lookups: int
+    hits: int
+    patterns: int
+    cleared: int
+
+
+def _new_memo(enabled: bool) -> dm.Memo:
+    """Empty memo of the emulator's 16 banks."""
+    reg = np.zeros(dm.MEMO_WIDTH, dtype=np.int64)
+    reg[dm.MEMO_ON] = int(enabled)
+    return dm.Memo(
+        reg=reg,
+        table=np.zeros((dm.SLOTS, dm.ENTRY_WIDTH), dtype=np.int64),
+        pool=np.zeros(dm.POOL, dtype=np.int64),
+        key=np.zeros(dm.WIDEST + 2 * BANKS, dtype=np.int64),
+        label=np.zeros(BANKS, dtype=np.int64),
+        touched=np.zeros(BANKS, dtype=np.int64),
+        rows=np.zeros((BANKS, dm.WIDEST), dtype=np.int64),
+        row_count=np.zeros(BANKS, dtype=np.int64),
+    )
 
 
 class BankEngine:
@@ -19,8 +47,8 @@ class BankEngine:
     kernels = "timing"
     dram = None
 
-    def __init__(self, port: Port, accesses: int):
-        self._memory = tm.Memory(port, new_ddr(accesses))
+    def __init__(self, port: Port, accesses: int, memo: bool = True):
+        self._memory = tm.Memory(port, new_ddr(accesses), _new_memo(memo))
 
     def run(self, events, count, shapes) -> int:
         """Run the first `count` events; a status."""
@@ -35,6 +63,14 @@ class BankEngine:
     def statistics(self):
         """None: the idealised banks count nothing of their own."""
         return None
+
+    @property
+    def memo(self) -> MemoStatistics:
+        """What the memo did so far."""
+        reg = self._memory.memo.reg
+        return MemoStatistics(enabled=bool(reg[dm.MEMO_ON]), lookups=int(reg[dm.MEMO_LOOKUPS]),
+                              hits=int(reg[dm.MEMO_HITS]), patterns=int(reg[dm.MEMO_PATTERNS]),
+                              cleared=int(reg[dm.MEMO_CLEARED]))
 
 
 class DramEngine:
@@ -61,12 +97,14 @@ class DramEngine:
         """Last event so far, the last tick included (§4.9)."""
         return int(self._memory.dram.front[0].last_event)
 
+    memo = None  # the controller's answers are not remembered
+
     @property
     def statistics(self):
         """Statistics of §4.8, a msgspec struct."""
-        from .dram import statistics
+        from . import dram
 
-        return statistics(self.dram, self._memory.dram)
+        return dram.statistics(self._memory.dram) if hasattr(dram, "statistics") else None
 
 
 def warm_engine(engine, shapes) -> None:

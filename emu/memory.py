@@ -229,6 +229,8 @@ class BoardMemory:
         the model of plain reads on `hbm2`.
     revision : str
         `base` or `moe`; a DRAM's timing may differ between them (§4.6).
+    memo : bool
+        Whether answers to repeated access patterns are remembered; the figures are the same.
 
     Attributes
     ----------
@@ -240,7 +242,7 @@ class BoardMemory:
 
     def __init__(
         self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
-        dram: str | None = None, revision: str = "base",
+        dram: str | None = None, revision: str = "base", memo: bool = True,
     ):
         if model not in MODELS:
             raise EmuError(f"memory model {model!r}: expected one of {', '.join(MODELS)}")
@@ -258,7 +260,7 @@ class BoardMemory:
         self._port = new_port(_regime(self._plan, bandwidth), accesses)
         if model == "hbm":
             dram = dram or "hbm2"
-        self.engine = BankEngine(self._port, accesses) if dram is None else DramEngine(self._port, dram, revision)
+        self.engine = BankEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision)
 
     def _new_plan(self):
         if self.regime == "host-stream":

@@ -16,7 +16,7 @@ def open_model(request: RunRequest, board, shapes):
     model = request.memory_model
     if model == "hbm":
         no_manifest = Manifest(activation_ceiling=0)
-        return BoardMemory(model, no_manifest, shapes, 0, 1, request.dram, request.isa)
+        return BoardMemory(model, no_manifest, shapes, 0, 1, request.dram, request.isa, request.memo)
     manifest = board.open_manifest()
     capacity, bandwidth = board.choose_limits(manifest)
-    return BoardMemory(model, manifest, shapes, capacity, bandwidth, request.dram, request.isa)
+    return BoardMemory(model, manifest, shapes, capacity, bandwidth, request.dram, request.isa, request.memo)

@@ -44,6 +44,8 @@ class RunRequest:
         Leave out the data pass (and the dumps).
     threads : int or None
         1 or 2 (timing beside data); None takes 2 where two CPUs can be used.
+    memo : bool
+        Whether timing remembers its answers to repeated access patterns; the figures are the same.
     trace : bool
         One debug record an executed instruction.
     board, dram : str or None
@@ -75,6 +77,7 @@ class RunRequest:
     max_instructions: int | None = None
     timing_only: bool = False
     threads: int | None = None
+    memo: bool = True
     trace: bool = False
     board: str | None = None
     latency_profile: str | None = None

@@ -119,7 +119,9 @@ class RunResult(msgspec.Struct, kw_only=True):
     `latency_ps` and `end_ps` are those of §3.1, `cycles` is latency in core cycles of 1000 ps. `compute_ps` +
     `memory_ps` = `end_ps`. `regime` is the regime a model settled on (`auto` chooses one), None for the others.
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
-    as values. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could not be written, one line each.
+    as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
+    answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could
+    not be written, one line each.
     """
 
     isa: str
@@ -142,6 +144,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     utilization_bytes_per_s: float
     model_statistics: dict[str, int | str] = {}
     model_line: str | None = None
+    memo: dict[str, int | bool] | None = None
+    dram_statistics: dict | None = None
     dropped: Dropped
     dumps: list[Dump] = []
     dump_errors: list[str] = []

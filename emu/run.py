@@ -94,6 +94,11 @@ def _warnings(request, program, simulation, board):
     return lines
 
 
+def _values(struct):
+    """A statistics struct as plain values; None stays None."""
+    return None if struct is None else msgspec.to_builtins(struct)
+
+
 def _check_timing_only(request, program):
     """Refuse timing without data where time can depend on data (§1.8)."""
     used = set(program.table[:, at.OP_ID].tolist())
@@ -182,6 +187,8 @@ def _result(request, settings, program, simulation, board, stopped):
         utilization_bytes_per_s=utilization(memory.bytes_read, memory.bytes_written, end),
         model_statistics=msgspec.to_builtins(statistics),
         model_line=statistics.line,
+        memo=_values(memory.engine.memo),
+        dram_statistics=_values(memory.engine.statistics),
         dropped=Dropped(
             vector_rows=int(ctl[at.CTL_ROWS_DROPPED]), hbm_bytes_read_outside=int(ctl[at.CTL_OUTSIDE])
         ),

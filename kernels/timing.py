@@ -8,7 +8,8 @@ loads only its engine.
 from typing import NamedTuple
 
 from .borrow import borrowed
-from .ddr import OVERFLOW, TIME_LIMIT, Ddr, ddr_batch, ddr_store
+from .ddr import OVERFLOW, TIME_LIMIT, Ddr, ddr_store
+from .ddr_memo import Memo, memo_batch
 from .jit import entry
 from .layout import MEV_SHAPE, SH_STORE
 from .port import PORT_EVENT, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, issue
@@ -19,6 +20,7 @@ class Memory(NamedTuple):
 
     port: Port
     ddr: Ddr
+    memo: Memo
 
 
 @entry
@@ -39,7 +41,7 @@ def timing_slice(events, count, shapes, mem):
         if shape[SH_STORE] == 1:
             done = ddr_store(mem.ddr, port.addr, port.wait, port.link, n, reg[PORT_NOW])
         else:
-            done = ddr_batch(mem.ddr, port.addr, port.wait, port.link, n, reg[PORT_NOW])
+            done = memo_batch(mem.memo, mem.ddr, port.addr, port.wait, port.link, n, reg[PORT_NOW])
         if done == OVERFLOW:
             return TIME_OVERFLOW
         reg[PORT_NOW] = done

@@ -58,6 +58,8 @@ def configure(parser):
     group.add_argument("--timing-only", action="store_true", help="leave out the data: latency and counts, no dumps")
     group.add_argument("--threads", metavar="N", type=int, choices=(1, 2), action=flags.Once,
                        help="1, or 2 to run timing beside data; the results are the same (default: 2 on two CPUs)")
+    group.add_argument("--no-memo", action="store_true",
+                       help="simulate every memory batch, also where one like it came before; the results are the same")
     where = group.add_mutually_exclusive_group()
     where.add_argument("--dump-dir", metavar="DIR", type=flags.path, action=flags.Once, help="directory for the dumps")
     where.add_argument("--no-dumps", action="store_true", help="write no dumps")
@@ -124,6 +126,7 @@ def make_request(args):
         max_instructions=args.max_instructions,
         timing_only=args.timing_only,
         threads=args.threads,
+        memo=not args.no_memo,
     )
 
 
