@@ -87,6 +87,10 @@ class BoardUse:
             return settings
         from .board_settings import settings_for_board
 
+        memory = self.board.memory.type
+        if self.request.memory_model == "hbm" and self.request.dram is None and not memory.startswith("hbm"):
+            self.warnings.append(f"board {self.board.name} has {memory} memory, the model hbm times an HBM2: for the"
+                                 " board's DDR choose --memory-model auto")
         applied, changes = settings_for_board(settings, self.board)
         self.changes = [SettingChange(key=c.key, before=c.before, after=c.after) for c in changes]
         hints = self.board.hints(settings.mlen, settings.vlen, settings.blen)

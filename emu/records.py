@@ -1,8 +1,8 @@
 """The log records every run writes (spec §5.2), each in one place.
 
 The run calls them in this order: `settings_records` and `board_record` once the settings are known, `program_records`
-before the first instruction, `instruction_record` where records of executed instructions were asked for, `dump_record` after each
-dump; the command line calls `final_records` at the end.
+before the first instruction, `instruction_record` where records of executed instructions were asked for,
+`dump_record` after each dump; the command line calls `final_records` at the end.
 """
 
 from .logs import RUNNER, TARGET, Log

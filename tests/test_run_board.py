@@ -116,6 +116,15 @@ def test_the_published_case(run, model):
     assert errors == ["warning: MLEN 256, VLEN 256, BLEN 64 exceeds the resources of board custom_a7 (its tile hints)"]
 
 
+@pytest.mark.parametrize("board, warned", [("custom_a7", True), ("v80", False)])
+def test_an_hbm_on_a_board_without_one_is_said(run, board, warned):
+    """The default model is hbm, whatever the board has."""
+    status, record, errors = run(SMALL, "--board", board, "--max-instructions", "20")
+    line = (f"board {board} has ddr3_1600 memory, the model hbm times an HBM2: for the board's DDR choose"
+            " --memory-model auto")
+    assert status == 3 and (f"warning: {line}" in errors) == (line in record["warnings"]) == warned
+
+
 def test_the_published_case_with_its_data(tmp_path):
     """The whole program with its dumps, as the worked example of docs/boards.md runs it."""
     archive = find(PUBLISHED)
@@ -246,7 +255,8 @@ def test_capacity_of_manifest_then_flag_then_board(run, builds, tmp_path, board,
 @pytest.mark.parametrize("spelling", ["--ddr3-capacity", "--ddr-capacity"])
 def test_both_spellings_of_the_capacity(run, builds, tmp_path, spelling):
     path = manifest_with(builds, SMALL, None, tmp_path / "manifest.json")
-    _, record, _ = run(SMALL, "--memory-model", "auto", "--weight-manifest", path, "--board", "custom_a7", spelling, "2M")
+    flags = ["--board", "custom_a7", "--memory-model", "auto", "--weight-manifest", path]
+    _, record, _ = run(SMALL, *flags, spelling, "2M")
     assert record["limits"]["ddr_capacity_bytes"] == 2 * MiB and record["regime"] == "weight-stream"
 
 

@@ -37,7 +37,8 @@ def run(args):
         sys.stdout.write(text)
         return 0
     write_whole(args.output, text.encode(), "settings")
-    print(f"Wrote {args.output}: {args.base} with board {board.name}, {len(changes)} values changed")
+    count = f"{len(changes)} {'value' if len(changes) == 1 else 'values'}"
+    print(f"Wrote {args.output}: {args.base} with board {board.name}, {count} changed")
     for change in changes:
         print(f"  {change.key}: {'nothing' if change.before is None else change.before} -> {change.after}")
     return 0
