@@ -56,10 +56,10 @@ def load_board(name_or_path: str | os.PathLike, latency_profile: str | os.PathLi
 
 
 def _locate(asked, kind, directory, names, renamed):
-    """Path of what was asked for."""
+    """Path of what was asked for; a path stays as it was written."""
     text = os.fspath(asked)
     if os.sep in text or text.endswith((".yaml", ".yml")):
-        return pathlib.Path(text)
+        return text
     if text in names:
         return directory / f"{text}.yaml"
     if text in renamed:

@@ -17,7 +17,7 @@ class RunRequest:
     Attributes
     ----------
     opcode, hbm, fpsram, intsram, vram : str or None
-        Program and preload files (spec §2.7, §5.1); None where it is optional and absent.
+        Program and preload files (spec §2.7, §5.1); None where it is absent. Data need `hbm` and `fpsram`.
     settings_path : str or None
         Settings file that was named; None leaves the search order of §5.3 to the run.
     settings_origin : str
@@ -59,8 +59,8 @@ class RunRequest:
     """
 
     opcode: str
-    hbm: str
-    fpsram: str
+    hbm: str | None = None
+    fpsram: str | None = None
     intsram: str | None = None
     vram: str | None = None
     settings_path: str | None = None
@@ -88,3 +88,5 @@ class RunRequest:
     def __post_init__(self):
         if self.latency_profile is not None and self.board is None:
             raise UsageError("--latency-profile needs --board")
+        if not self.timing_only and None in (self.hbm, self.fpsram):
+            raise UsageError("a run with data needs --hbm and --fpsram")

@@ -18,8 +18,8 @@ class Sources(msgspec.Struct, kw_only=True):
     settings: str
     settings_origin: str
     weight_manifest: str | None = None
-    hbm: str
-    fpsram: str
+    hbm: str | None = None
+    fpsram: str | None = None
     intsram: str | None = None
     vram: str | None = None
     board: str | None = None

@@ -50,7 +50,7 @@ def timing(folder, model, manifest="weight_manifest.json", bandwidth=1500000000,
            settings="plena_settings.toml"):
     """Result of a run without data."""
     return execute(RunRequest(
-        opcode=str(folder / "generated_machine_code.mem"), hbm="", fpsram="", timing_only=True, dump_dir=None,
+        opcode=str(folder / "generated_machine_code.mem"), timing_only=True, dump_dir=None,
         settings_path=str(folder / settings), hbm_size=int((folder / "hbm_size.txt").read_text()),
         memory_model=model, weight_manifest=str(folder / manifest), host_bandwidth=bandwidth, ddr_capacity=capacity,
     ), Log("off"))

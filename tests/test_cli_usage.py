@@ -10,7 +10,7 @@ from plena_emu.cli.flags import request, revision
 from plena_emu.cli.main import main as plena_emu
 from plena_emu.cli.run import make_request
 from plena_emu.errors import EmuError, UsageError
-from plena_emu.request import MEMORY_MODELS
+from plena_emu.request import MEMORY_MODELS, RunRequest
 
 NEEDED = ["--opcode", "p.mem", "--hbm", "h.bin", "--fpsram", "f.bin"]
 HEAVY = ("numpy", "numba", "yaml", "rich", "msgspec", "tomlkit", "llvmlite")
@@ -169,6 +169,19 @@ def test_a_wrong_hbm_size_file_is_named(tmp_path, text):
     (tmp_path / "hbm_size.txt").write_text(text)
     with pytest.raises(EmuError, match="hbm_size.txt: found .* expected an HBM size"):
         make_request(run_args([str(tmp_path)]))
+
+
+def test_timing_alone_needs_no_preloads(tmp_path, capsys):
+    (tmp_path / "generated_machine_code.mem").touch()
+    made = make_request(run_args([str(tmp_path), "--timing-only"]))
+    assert made.timing_only and made.hbm is made.fpsram is None
+    assert make_request(run_args(["--opcode", "p.mem", "--timing-only"])).opcode == "p.mem"
+    assert plena_emu(["run", "--timing-only"]) == 2
+    assert "expected BUILD_DIR or --opcode\n" in capsys.readouterr().err
+    assert plena_emu(["run", str(tmp_path)]) == 101
+    assert "hbm_for_behave_sim.bin not found" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="needs --hbm and --fpsram"):
+        RunRequest(opcode="p.mem", hbm="h.bin")
 
 
 def test_run_refusals(tmp_path, capsys):

@@ -32,13 +32,11 @@ TOP = 2**64 - 1
 
 
 def unpack(name, folder):
-    """Build directory of a golden program; the preloads are empty, runs are of timing alone."""
+    """Build directory of a golden program without its preloads: runs are of timing alone."""
     build = folder / name
     build.mkdir()
     packed = (GOLDEN / name / "generated_machine_code.mem.xz").read_bytes()
     (build / "generated_machine_code.mem").write_bytes(lzma.decompress(packed))
-    for file in ("hbm_for_behave_sim.bin", "fp_sram.bin"):
-        (build / file).touch()
     for file in ("plena_settings.toml", "hbm_size.txt", "weight_manifest.json", "hbm_addrs.json", "hbm_sizes.json",
                  "tensor_layouts.json", "expected.json"):
         shutil.copy(GOLDEN / name / file, build / file)
@@ -183,8 +181,6 @@ def test_a_board_over_the_built_in_defaults(run, builds, tmp_path):
     build = tmp_path / "build"
     build.mkdir()
     (build / "generated_machine_code.mem").write_text("")
-    for file in ("hbm_for_behave_sim.bin", "fp_sram.bin"):
-        (build / file).touch()
     status, record, errors = run(build, "--board", "custom_a7", "--memory-model", "resident", "--weight-manifest",
                                  builds[SMALL] / "weight_manifest.json")
     assert status == 0 and record["sources"]["settings_origin"] == "built-in defaults"
@@ -377,7 +373,7 @@ def test_a_board_of_ones_own(run, builds, tmp_path):
     (["--board", "nexys_video", "--latency-profile", "nexys_a7_150mhz"], 2, "now called 'nexys_video_150mhz'"),
     (["--board", "v80", "--latency-profile", "nexys_video_150mhz"], 2, "is for part xc7a200t, board v80 has v80"),
     (["--board", "u250"], 2, "unknown board 'u250', expected one of custom_a7, nexys_video, v80"),
-    (["--board", "./gone.yaml"], 101, "board gone.yaml: cannot read"),
+    (["--board", "./gone.yaml"], 101, "board ./gone.yaml: cannot read"),
     (["--latency-profile", "nexys_video_150mhz"], 2, "--latency-profile needs --board"),
 ])
 def test_names_that_are_refused(run, flags, status, words):

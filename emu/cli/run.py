@@ -2,8 +2,8 @@
 
   plena-emu run BUILD_DIR --board custom_a7 --memory-model auto
 
-Give a build directory of a testbench, or --opcode, --hbm and --fpsram; a flag beats the file of the
-directory. Dumps go to the build directory (else to the working directory) unless --dump-dir says otherwise.
+Give a build directory of a testbench, or --opcode, --hbm and --fpsram (timing alone needs no preloads); a flag
+beats the file of the directory. Dumps go to the build directory (else to the working directory) unless --dump-dir says otherwise.
 A board replaces the latencies of the settings, never the geometry, and says how much DDR there is and how
 fast the host link is where the weight manifest and the flags leave it open.
 
@@ -27,23 +27,26 @@ FROM_BUILD = "build directory"  # origin of settings that were found there
 GEOMETRY_FLAGS = ("--mlen", "--vlen", "--blen", "--hlen", "--broadcast-amount")
 
 
+ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file
+
+
 class BuildFile:
     """A file of a build directory (§5.6) and the flag it stands for."""
 
-    def __init__(self, flag, name, required):
+    def __init__(self, flag, name, needed=NEVER):
         self.flag = flag
         self.name = name
-        self.required = required
+        self.needed = needed
 
 
 BUILD_FILES = (
-    BuildFile("opcode", "generated_machine_code.mem", True),
-    BuildFile("hbm", "hbm_for_behave_sim.bin", True),
-    BuildFile("fpsram", "fp_sram.bin", True),
-    BuildFile("intsram", "int_sram.bin", False),
-    BuildFile("vram", "vram_preload.bin", False),
-    BuildFile("settings", "plena_settings.toml", False),
-    BuildFile("weight_manifest", "weight_manifest.json", False),
+    BuildFile("opcode", "generated_machine_code.mem", ALWAYS),
+    BuildFile("hbm", "hbm_for_behave_sim.bin", WITH_DATA),
+    BuildFile("fpsram", "fp_sram.bin", WITH_DATA),
+    BuildFile("intsram", "int_sram.bin"),
+    BuildFile("vram", "vram_preload.bin"),
+    BuildFile("settings", "plena_settings.toml"),
+    BuildFile("weight_manifest", "weight_manifest.json"),
 )
 
 
@@ -109,7 +112,7 @@ def make_request(args):
     settings_flag = args.settings
     if args.build_dir is not None:
         _take_build_files(args)
-    missing = [f"--{name}" for name in ("opcode", "hbm", "fpsram") if getattr(args, name) is None]
+    missing = [f"--{file.flag}" for file in BUILD_FILES if _needed(file, args) and getattr(args, file.flag) is None]
     if missing:
         raise UsageError(f"expected BUILD_DIR or {', '.join(missing)}")
     settings_origin = FROM_BUILD if settings_flag is None and args.settings is not None else "--settings"
@@ -141,11 +144,15 @@ def _take_build_files(args):
             continue
         if os.path.lexists(path):
             setattr(args, file.flag, path)
-        elif file.required:
+        elif _needed(file, args):
             raise EmuError(f"build directory {directory}: {file.name} not found, expected there or as --{file.flag}")
     size_file = os.path.join(directory, "hbm_size.txt")
     if args.hbm_size is None and os.path.lexists(size_file):
         args.hbm_size = read_hbm_size(size_file)
+
+
+def _needed(file, args):
+    return file.needed == ALWAYS or (file.needed == WITH_DATA and not args.timing_only)
 
 
 def _tables_dir(args):
