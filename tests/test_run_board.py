@@ -3,6 +3,7 @@
 import json
 import lzma
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,37 @@ def test_the_published_case_with_its_data(tmp_path):
     record = json.loads(out.read_text())
     assert record["latency_ps"] == 1330774705 and record["regime"] == "resident"
     assert [dump["name"] for dump in record["dumps"]] == ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
+
+
+def commands(text):
+    """(command line, lines below it) of every `$ plena-emu` in the indented blocks of a text."""
+    found = []
+    for line in text.splitlines():
+        if line.startswith("    $ "):
+            found.append((line[6:], []))
+        elif line.startswith("    ") and found:
+            found[-1][1].append(line[4:])
+        elif line and found and found[-1][0]:
+            found.append(("", []))  # prose ends the output
+    return [(command, lines) for command, lines in found if command.startswith("plena-emu ")]
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/boards.md"])
+def test_the_worked_example_shows_real_output(document, builds, tmp_path, monkeypatch, capsys):
+    """Every line that the worked example shows is one that its command prints."""
+    text = (pathlib.Path(__file__).parents[1] / document).read_text()
+    example = re.search(r"^## Worked example: .*?(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)[0]
+    shutil.copytree(builds[PUBLISHED], tmp_path / "clm60m")
+    (tmp_path / "clm60m" / "weight_manifest.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "118")
+    shown = commands(example)
+    assert {command.split()[1] for command, _ in shown} >= {"manifest", "plan", "run"}
+    for command, lines in shown:
+        assert main(command.partition(" | ")[0].split()[1:]) == 0
+        printed = capsys.readouterr()
+        real = [line.rstrip() for line in (printed.err + printed.out).splitlines()]
+        assert lines and [line for line in lines if line not in real] == [], command
 
 
 # --- settings -----------------------------------------------------------------------------------------------

@@ -92,8 +92,9 @@ def _board_time(board):
     """Latency at the board's clock."""
     if board is None:
         return
-    yield f"at {board.clock_mhz:g} MHz", f"{board.cycles:,.3f} cycles = {1e3 * board.seconds:,.6f} ms"
-    yield "memory unscaled", f"{1e3 * board.seconds_memory_unscaled:,.6f} ms: DDR and link at their own pace"
+    yield f"at {board.clock_mhz:g} MHz", (
+        f"{board.cycles:,.3f} cycles = {1e3 * board.seconds:,.6f} ms, memory time scaled with the clock")
+    yield "", f"{1e3 * board.seconds_memory_unscaled:,.6f} ms with DDR and host link at their own pace"
 
 
 def _instructions(result):
