@@ -8,11 +8,10 @@ import numpy as np
 
 from plena_emu import isa
 
-from .floats import bits_of
 from .jit import kernel
 from .layout import CFG_BLEN, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_SRAM_MANTISSA
-from .numerics import round_bits
 from .products import ONE, chunk_length, dot_four_lanes, dot_four_lanes_head, product
+from .row_lanes import round_values
 
 BMM_SCALE = np.float32(0.25)
 SMALL_BLEN = 8  # up to here the reference takes other summation orders
@@ -113,7 +112,6 @@ def write_out(cfg, accum, row_words, row_touched, count, width, row, offset, ste
     man_bits = cfg[CFG_SRAM_MANTISSA]
     for i in range(count):
         at = (row + i * step) * mlen + offset
-        for j in range(width):
-            row_words[at + j] = round_bits(bits_of(accum[i * width + j]), man_bits)
-            accum[i * width + j] = np.float32(0.0)
+        round_values(accum, i * width, row_words, at, width, man_bits)
         row_touched[row + i * step] = 1
+    accum[: count * width] = np.float32(0.0)

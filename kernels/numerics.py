@@ -109,6 +109,9 @@ def floor_log2(x):
         return 0
     if y > np.float32(3.4028235e38):
         return 1 << 31
+    bits = bits_of(y)
+    if bits & 0x7FFFFF < 0x7FFF00:
+        return (bits >> 23) - 127
     # The f32 log2 of a value just under a power of two may round up to it.
     return np.int64(math.floor(np.float32(math.log2(np.float64(y)))))
 

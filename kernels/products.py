@@ -11,6 +11,7 @@ from .blocks import (
 )
 from .floats import fma
 from .jit import kernel
+from .row_lanes import add_sixteen, copy_sixteen
 
 LANES = 4
 ROWS = 4  # rows of a register block
@@ -83,14 +84,20 @@ def chunked_block(rows, columns, fused, a, a0, a_row, a_term, b, b0, b_term, k, 
             min(chunk, k - first), part, 0, columns, ONE,
         )
     for r in range(rows):
-        for j in range(columns):
-            out[o + r * out_row + j] += part[r * columns + j] * scale
+        if columns == PANEL:
+            add_sixteen(part, r * PANEL, scale, out, o + r * out_row)
+        else:
+            for j in range(columns):
+                out[o + r * out_row + j] += part[r * columns + j] * scale
 
 
 @kernel
 def pack(b, b0, b_term, b_column, k, columns, panel):
     """panel[t * columns + j] = b[b0 + t * b_term + j * b_column]: adjacent columns, adjacent terms."""
-    if b_column == 1:
+    if b_column == 1 and columns == PANEL:
+        for t in range(k):
+            copy_sixteen(b, b0 + t * b_term, panel, t * PANEL)
+    elif b_column == 1:
         for t in range(k):
             for j in range(columns):
                 panel[t * columns + j] = b[b0 + t * b_term + j]

@@ -8,11 +8,12 @@ import numpy as np
 
 from plena_emu import isa
 
-from .floats import bits_of, exp_f32
+from .floats import exp_f32
 from .jit import kernel
 from .layout import CFG_HLEN, CFG_SRAM_MANTISSA, CFG_VLEN
-from .numerics import round_bf16, round_bits
+from .numerics import round_bf16
 from .reduce import row_max, row_sum
+from .row_lanes import round_values
 
 CLAMP = np.float32(88.0)
 
@@ -21,14 +22,7 @@ CLAMP = np.float32(88.0)
 def store_row(cfg, work, row_words, row_touched, row):
     """Round the first VLEN elements of `work` to the SRAM type into a row."""
     vlen = cfg[CFG_VLEN]
-    man_bits = cfg[CFG_SRAM_MANTISSA]
-    at = row * vlen
-    if man_bits == 7:  # bf16 as a constant vectorises
-        for j in range(vlen):
-            row_words[at + j] = round_bits(bits_of(work[j]), 7)
-    else:
-        for j in range(vlen):
-            row_words[at + j] = round_bits(bits_of(work[j]), man_bits)
+    round_values(work, 0, row_words, row * vlen, vlen, cfg[CFG_SRAM_MANTISSA])
     row_touched[row] = 1
 
 
@@ -55,91 +49,89 @@ def pass_through(cfg, rows, work, a0, mask, clamped):
 
 
 @kernel
-def two_rows(cfg, rows, work, op, a0, b0):
-    """work = row a (op) row b."""
-    n = cfg[CFG_VLEN]
+def two_rows(n, a, b, out, op):
+    """out = row a (op) row b."""
     if op == isa.V_ADD_VV:
         for j in range(n):
-            work[j] = rows[a0 + j] + rows[b0 + j]
+            out[j] = a[j] + b[j]
     elif op == isa.V_SUB_VV:
         for j in range(n):
-            work[j] = rows[a0 + j] - rows[b0 + j]
+            out[j] = a[j] - b[j]
     else:
         for j in range(n):
-            work[j] = rows[a0 + j] * rows[b0 + j]
+            out[j] = a[j] * b[j]
 
 
 @kernel
-def row_and_scalar(cfg, rows, work, op, a0, f, order):
-    """work = row a (op) f."""
-    n = cfg[CFG_VLEN]
+def row_and_scalar(n, a, f, out, op, order):
+    """out = row a (op) f."""
     if op == isa.V_ADD_VF:
         for j in range(n):
-            work[j] = rows[a0 + j] + f
+            out[j] = a[j] + f
     elif op == isa.V_MUL_VF:
         for j in range(n):
-            work[j] = rows[a0 + j] * f
+            out[j] = a[j] * f
     elif op == isa.V_SUB_VF and order == 0:
         for j in range(n):
-            work[j] = rows[a0 + j] - f
+            out[j] = a[j] - f
     elif op == isa.V_SUB_VF:
         for j in range(n):
-            work[j] = -(rows[a0 + j] - f)
+            out[j] = -(a[j] - f)
     else:
-        clamp_row(cfg, rows, work, op, a0, f)
+        clamp_row(n, a, f, out, op)
 
 
 @kernel
-def clamp_row(cfg, rows, work, op, a0, f):
+def clamp_row(n, a, f, out, op):
     """V_MAX_VF, V_MIN_VF: a NaN in either operand gives NaN (§1.8)."""
-    for j in range(cfg[CFG_VLEN]):
-        x = rows[a0 + j]
+    for j in range(n):
+        x = a[j]
         if f != f:
             x = f
         elif op == isa.V_MAX_VF and x < f:
             x = f
         elif op == isa.V_MIN_VF and x > f:
             x = f
-        work[j] = x
+        out[j] = x
 
 
 @kernel
-def one_row(cfg, rows, work, op, a0):
-    """work = exp(row a) or 1 / row a."""
-    n = cfg[CFG_VLEN]
+def one_row(n, a, out, op):
+    """out = exp(row a) or 1 / row a."""
     if op == isa.V_EXP_V:
         for j in range(n):
-            work[j] = exp_f32(rows[a0 + j])
+            out[j] = exp_f32(a[j])
     else:
         for j in range(n):
-            work[j] = np.float32(1.0) / rows[a0 + j]
+            out[j] = np.float32(1.0) / a[j]
 
 
 @kernel
-def shift_row(cfg, rows, work, a0, shift):
-    """work = row a moved `shift` elements up, zeros entering at index 0."""
-    n = cfg[CFG_VLEN]
+def shift_row(n, a, shift, out):
+    """out = row a moved `shift` elements up, zeros entering at index 0."""
     for j in range(shift):
-        work[j] = np.float32(0.0)
+        out[j] = np.float32(0.0)
     for j in range(shift, n):
-        work[j] = rows[a0 + j - shift]
+        out[j] = a[j - shift]
 
 
 @kernel
 def elementwise(cfg, rows, row_words, row_touched, fp, work, op, target, a, b, mask, order):
     """Vector instructions that write a row."""
-    vlen = cfg[CFG_VLEN]
-    a0 = a * vlen
+    n = cfg[CFG_VLEN]
+    # Slices, because indices that cannot be negative let the loops become vector instructions.
+    row = rows[a * n : (a + 1) * n]
+    out = work[:n]
     if op == isa.V_ADD_VV or op == isa.V_SUB_VV or op == isa.V_MUL_VV:
-        two_rows(cfg, rows, work, op, a0, b * vlen)
+        two_rows(n, row, rows[b * n : (b + 1) * n], out, op)
     elif op == isa.V_EXP_V or op == isa.V_RECI_V:
-        one_row(cfg, rows, work, op, a0)
+        one_row(n, row, out, op)
     elif op == isa.V_SHIFT_V:
-        shift_row(cfg, rows, work, a0, b)
+        shift_row(n, row, b, out)
     else:
-        row_and_scalar(cfg, rows, work, op, a0, fp[b], order)
+        row_and_scalar(n, row, fp[b], out, op, order)
     if mask != -1 and op != isa.V_SHIFT_V:
-        pass_through(cfg, rows, work, a0, mask, op == isa.V_EXP_V)
+        pass_through(cfg, rows, work, a * n, mask, op == isa.V_EXP_V)
     store_row(cfg, work, row_words, row_touched, target)
 
 
