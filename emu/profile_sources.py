@@ -10,7 +10,7 @@ from .errors import EmuError
 from .profile import Listing, Profile, make_machine, profile
 from .profile_static import read_assembly, read_program, static_counts
 from .program import decode, read_words
-from .settings import Settings, find_settings, load_settings, with_hbm_size
+from .settings import Settings, defaults_warning, find_settings, load_settings, with_hbm_size
 from .sizes import read_hbm_size
 
 if TYPE_CHECKING:
@@ -64,11 +64,13 @@ def profile_source(
     machine = make_machine(board, settings, latencies, clock_mhz)
     if static:
         listing = _static_listing(files, settings, revision)
+        listing.warnings += defaults_warning(settings)
         return profile(listing, static_counts(listing), machine, "static")
     from .profile_executed import executed_counts
 
     program = decode(_words(files, revision), revision, settings)
     listing = _with_labels(read_program(program, files.words or files.assembly), files)
+    listing.warnings += defaults_warning(settings)
     counts = executed_counts(program, settings, files.int_sram, listing.warnings)
     return profile(listing, counts, machine, "executed")
 

@@ -208,9 +208,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def warnings(self) -> list[str]:
         """One line for each value the machine corrects or does not use."""
-        lines = []
-        if self.source == "built-in defaults":
-            lines.append("no settings file was named and none was found: using the built-in defaults")
+        lines = defaults_warning(self)
         raw = self.hbm_m_prefetch_amount
         if raw < self.mlen:
             lines.append(f"HBM_M_Prefetch_Amount {raw} is below MLEN {self.mlen}: raised to {self.pm}")
@@ -308,6 +306,13 @@ def _check_row(table, key, kind, what, length):
     if kind.elem.size_in_bits * length % 8:
         table.fail(key, f"{kind.elem.size_in_bits}-bit elements",
                    f"a row of {what} {length} elements to be a whole number of bytes")
+
+
+def defaults_warning(settings: Settings) -> list[str]:
+    """The warning that no settings file was there; nothing where one was."""
+    if settings.source != "built-in defaults":
+        return []
+    return ["no settings file was named and none was found: using the built-in defaults"]
 
 
 def _parse(document, source, origin):

@@ -365,6 +365,20 @@ def test_an_empty_program(tmp_path, capsys):
     assert main(["profile", str(tmp_path), "--static"]) == 0
 
 
+@pytest.mark.parametrize("static", [["--static"], []])
+def test_built_in_defaults_are_said(static, tmp_path, capsys, monkeypatch):
+    """MLEN and VLEN decide about cycles: a program without settings is not profiled without a word."""
+    monkeypatch.delenv("PLENA_SETTINGS_TOML", raising=False)
+    empty = tmp_path / "a" / "b"
+    empty.mkdir(parents=True)
+    monkeypatch.chdir(empty)
+    (empty / "p.asm").write_text("V_ADD_VV gp0, gp0, gp0\n")
+    assert run_json(capsys, "p.asm", *static)["warnings"] == [
+        "no settings file was named and none was found: using the built-in defaults"]
+    assert main(["profile", "p.asm", *static]) == 0
+    assert "no settings file was named" in capsys.readouterr().out
+
+
 def test_the_hbm_size_of_the_build_counts(tmp_path, capsys):
     """As for a run: hbm_size.txt of a build directory stands above HBM_SIZE."""
     source = build(tmp_path, "S_ADDI_INT gp1, gp0, 4032\nH_STORE_V gp0, gp1, a0, 0, 0\n")
