@@ -87,18 +87,22 @@ class BoardUse:
             return settings
         from .board_settings import settings_for_board
 
-        memory = self.board.memory.type
-        if self.request.memory_model == "hbm" and self.request.dram is None and not memory.startswith("hbm"):
-            self.warnings.append(f"board {self.board.name} has {memory} memory, the model hbm times an HBM2: for the"
-                                 " board's DDR choose --memory-model auto")
         applied, changes = settings_for_board(settings, self.board)
         self.changes = [SettingChange(key=c.key, before=c.before, after=c.after) for c in changes]
         hints = self.board.hints(settings.mlen, settings.vlen, settings.blen)
         self.tile_hints = [TileStatus(batch=hint.batch, status=hint.status) for hint in hints]
-        if any(hint.status == "exceeds_resources" for hint in hints):
-            self.warnings.append(f"MLEN {settings.mlen}, VLEN {settings.vlen}, BLEN {settings.blen} exceeds the"
-                                 f" resources of board {self.board.name} (its tile hints)")
+        self.warnings += self._misfits(settings)
         return applied
+
+    def _misfits(self, settings):
+        """Where program and board do not belong together, one line each."""
+        board, memory = self.board, self.board.memory.type
+        if any(hint.status == "exceeds_resources" for hint in self.tile_hints):
+            yield (f"MLEN {settings.mlen}, VLEN {settings.vlen}, BLEN {settings.blen} exceeds the resources of board"
+                   f" {board.name} (its tile hints)")
+        if self.request.memory_model == "hbm" and self.request.dram is None and not memory.startswith("hbm"):
+            yield (f"board {board.name} has {memory} memory, the model hbm times an HBM2: for the board's DDR choose"
+                   " --memory-model auto")
 
     def open_manifest(self) -> Manifest:
         """The weight manifest of the run: its file, or one made of the build's tables on the board (§3.6, §6.3).
