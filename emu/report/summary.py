@@ -93,7 +93,7 @@ def _board_time(board):
     if board is None:
         return
     yield f"at {board.clock_mhz:g} MHz", (
-        f"{board.cycles:,.3f} cycles = {1e3 * board.seconds:,.6f} ms, memory time scaled with the clock")
+        f"{board.cycles:,.3f} cycles = {1e3 * board.seconds:,.6f} ms, memory time scaled too")
     yield "", f"{1e3 * board.seconds_memory_unscaled:,.6f} ms with DDR and host link at their own pace"
 
 
