@@ -20,6 +20,10 @@ class UsageError(EmuError):
     exit_code = EXIT_USAGE
 
 
+class DataNeeded(EmuError):
+    """A program was to be timed without data, and its timing can depend on them (§1.8)."""
+
+
 class LogFileError(EmuError):
     """The directory of `--log-file` does not exist: exit code 1."""
 

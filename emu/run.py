@@ -12,7 +12,7 @@ import numpy as np
 
 from . import isa
 from .board_use import BoardUse
-from .errors import EmuError
+from .errors import DataNeeded, EmuError
 from .kernels import layout as at
 from .kernels.jit import JIT
 from .logs import Log
@@ -103,8 +103,8 @@ def _check_timing_only(request, program):
     """Refuse timing without data where time can depend on data (§1.8)."""
     used = set(program.table[:, at.OP_ID].tolist())
     if request.timing_only and isa.V_TOPK in used and isa.S_LD_INT in used:
-        raise EmuError(f"program {request.opcode}: holds V_TOPK and S_LD_INT, so its timing can depend on data;"
-                       " run it without --timing-only")
+        raise DataNeeded(f"program {request.opcode}: holds V_TOPK and S_LD_INT, so its timing can depend on data;"
+                         " run it without --timing-only")
 
 
 def execute(request: RunRequest, log: Log) -> RunResult:

@@ -1,0 +1,128 @@
+"""Measure how fast programs run, checked against what they must compute; or compare two results.
+
+  plena-emu bench --json new.json --plot new.svg
+  plena-emu bench base_aten_linear examples/linear --modes data --runs 9
+  plena-emu bench --compare old.json new.json
+
+Without PROGRAM: the golden programs with a reference wall, and the examples. A PROGRAM is the name of a golden
+program, an example, or a build directory. Modes data and timing-only are runs within one process after a warm-up
+run, process is the executable transactional_emulator with stock settings.
+
+exit status: 0 success, 1 --compare found something slower, 2 usage error, 101 any other error (also a run whose
+latency is not the expected one), 130 interrupted
+"""
+
+import os
+import sys
+
+from ..bench_record import MODES
+from ..errors import EXIT_OK, EmuError, UsageError
+from ..request import MEMORY_MODELS
+from ..sizes import parse_count
+from . import flags
+
+EXIT_SLOWER = 1
+FEWEST_RUNS = 2  # one has no spread
+
+
+def configure(parser):
+    """Arguments of the command."""
+    parser.add_argument("programs", metavar="PROGRAM", nargs="*", help="what to measure")
+    parser.add_argument("--golden", metavar="DIR", type=flags.path, action=flags.Once,
+                        help="directory of the golden programs (default: ../shared/golden)")
+    parser.add_argument("--all", action="store_true", help="every golden program, also without a reference wall")
+    parser.add_argument("--models", metavar="LIST", type=flags.typed(_some_of(MEMORY_MODELS)), action=flags.Once,
+                        default=["resident", "hbm"], help="memory models, with commas (default: resident,hbm)")
+    parser.add_argument("--modes", metavar="LIST", type=flags.typed(_some_of(MODES)), action=flags.Once,
+                        default=list(MODES), help=f"with commas (default: {','.join(MODES)})")
+    parser.add_argument("--runs", metavar="N", type=flags.typed(_runs), action=flags.Once, default=5,
+                        help="repetitions that count (default: 5)")
+    flags.add_isa_flag(parser)
+    parser.add_argument("--json", metavar="FILE", type=flags.path, action=flags.Once,
+                        help="write every figure as JSON; - is standard output, in place of the tables")
+    parser.add_argument("--plot", metavar="FILE", type=flags.path, action=flags.Once,
+                        help="draw the result to a .png or .svg file (needs matplotlib)")
+    parser.add_argument("--compare", metavar=("OLD.json", "NEW.json"), nargs=2, type=flags.path,
+                        help="say what got slower or faster beyond noise, and measure nothing")
+
+
+def _some_of(known):
+    def parse(text):
+        names = list(dict.fromkeys(text.split(",")))
+        for name in names:
+            if name not in known:
+                raise UsageError(f"found {name!r}, expected some of {','.join(known)}")
+        return names
+
+    return parse
+
+
+def _runs(text):
+    number = parse_count(text)
+    if number < FEWEST_RUNS:
+        raise UsageError(f"number {text!r}: expected at least {FEWEST_RUNS}, for the spread")
+    return number
+
+
+def run(args):
+    """Measure or compare; 0, or 1 when something got slower."""
+    if args.compare:
+        return _compare(args)
+    from ..bench_programs import find_workloads
+    from ..bench_suite import run_suite
+
+    _check_outputs(args)
+    workloads, notes = find_workloads(args.programs, args.golden, args.all, flags.revision(args))
+    try:
+        record = run_suite(workloads, args.models, args.modes, args.runs, notes, _show)
+    finally:
+        _show("")
+    _report(args, record)
+    return EXIT_OK
+
+
+def _check_outputs(args):
+    """Raise before anything is measured if a result could not be written."""
+    if args.plot:
+        from ..report.bench_plot import check_plot
+
+        check_plot(args.plot)
+    for path in (args.json, args.plot):
+        if path and not os.path.isdir(os.path.dirname(path) or "."):
+            raise EmuError(f"result {path}: its directory does not exist")
+
+
+def _show(text):
+    """What is being measured, on one line of a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+
+def _report(args, record):
+    from ..files import write_whole
+    from ..report.bench import bench_text
+
+    if args.json == "-":
+        sys.stdout.write(record.to_json().decode())
+    else:
+        print(bench_text(record))
+        if args.json:
+            write_whole(args.json, record.to_json(), "JSON record")
+    if args.plot:
+        from ..report.bench_plot import write_plot
+
+        write_plot(record, args.plot)
+
+
+def _compare(args):
+    from ..bench_compare import compare
+    from ..bench_record import read_record
+    from ..report.bench import comparison_text
+
+    if args.programs or args.golden or args.all or args.json or args.plot:
+        raise UsageError("--compare takes two result files and measures nothing: leave the other arguments out")
+    old, new = (read_record(path) for path in args.compare)
+    found = compare(old, new)
+    print(comparison_text(found))
+    return EXIT_SLOWER if found.slower else EXIT_OK

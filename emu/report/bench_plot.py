@@ -1,0 +1,64 @@
+"""The plot of `plena-emu bench`; needs matplotlib, the optional extra `bench`."""
+
+import importlib.util
+import io
+import os
+
+from ..bench_record import BenchRecord
+from ..errors import EmuError, UsageError
+from ..files import write_whole
+
+FORMATS = (".png", ".svg")
+
+
+def check_plot(path: str) -> None:
+    """Raise `UsageError` or `EmuError` before anything is measured if no plot could be drawn to `path`."""
+    if os.path.splitext(path)[1] not in FORMATS:
+        raise UsageError(f"--plot {path}: expected a file name that ends in {' or '.join(FORMATS)}")
+    try:
+        missing = importlib.util.find_spec("matplotlib") is None
+    except ValueError:  # a module that was put in place without a specification
+        missing = True
+    if missing:
+        raise EmuError("--plot needs matplotlib, which is not installed: pip install matplotlib (the extra `bench`)")
+
+
+def write_plot(record: BenchRecord, path: str) -> None:
+    """Draw a panel for each mode to `path` (.png or .svg): speed-ups where there is a reference, else walls."""
+    check_plot(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    figures = record.kernel + record.process
+    modes = list(dict.fromkeys(found.mode for found in figures))
+    programs = list(dict.fromkeys(found.program for found in figures))
+    plot = Figure(figsize=(4.5 * len(modes) + 2.5, 0.45 * len(programs) + 1.5), layout="constrained")
+    panels = plot.subplots(1, len(modes), sharey=True, squeeze=False)[0]
+    for panel, mode in zip(panels, modes):
+        _draw(panel, [found for found in figures if found.mode == mode], programs, mode)
+    panels[0].set_yticks(range(len(programs)), programs)
+    panels[0].invert_yaxis()
+    plot.suptitle(f"{record.machine.cpu}, medians of {record.runs} runs", fontsize="medium")
+    data = io.BytesIO()
+    with rc_context({"svg.hashsalt": "plena-emu"}):  # the same file for the same record
+        plot.savefig(data, format=os.path.splitext(path)[1][1:], dpi=150,
+                     metadata={"Date": None} if path.endswith(".svg") else None)
+    write_whole(path, data.getvalue(), "plot")
+
+
+def _draw(panel, figures, programs, mode):
+    """Bars of one mode: a row a program, a colour a model."""
+    compared = any(found.speedup is not None for found in figures)
+    models = list(dict.fromkeys(found.model for found in figures))
+    height = 0.8 / len(models)
+    for k, model in enumerate(models):
+        rows = [(programs.index(found.program), found.speedup if compared else found.wall[found.headline].median_s)
+                for found in figures if found.model == model]
+        rows = [(at + (k - (len(models) - 1) / 2) * height, value) for at, value in rows if value is not None]
+        if rows:
+            panel.barh([at for at, _ in rows], [value for _, value in rows], height, label=model)
+    panel.set_xscale("log")
+    panel.set_title(mode)
+    panel.set_xlabel("times the reference" if compared else f"{figures[0].headline}, s")
+    panel.grid(axis="x", alpha=0.3)
+    panel.legend(fontsize="small")
