@@ -151,7 +151,7 @@ def attempt(state, run, lock, index):
     owner = index // cfg.parts
     part = index % cfg.parts
     if loop.first_attempt[lock] == NONE:
-        loop.first_attempt[lock] = loop.now
+        loop.first_attempt[lock] = loop.now // cfg.period
     if loop.pending == 0:
         front.ticks = ticks_before(cfg, front, loop.now)
     place = place_of(cfg, run.address[owner]) ^ cfg.part_place[part]

@@ -10,12 +10,12 @@ own until a request reaches it.
 
 from .dram_channel import send, step
 from .dram_state import CHANNEL_MASK, FORWARDED, NEVER, NONE, PLACE_BANK_BITS, READ, REJECTED, WRITE
-from .jit import kernel
+from .jit import kernel, small
 
 BLOCK = ~63  # mask of a 64-byte block's address
 
 
-@kernel
+@small
 def place_of(cfg, address):
     """Channel, bank and row of a byte address in one integer (§4.2)."""
     place = 0
@@ -24,25 +24,25 @@ def place_of(cfg, address):
     return place
 
 
-@kernel
+@small
 def part_address(cfg, address, part):
     """Byte address of transfer `part` of the 64-byte block that holds `address`."""
     return (address & BLOCK) + part * cfg.part_bytes
 
 
-@kernel
+@small
 def channel_of(place):
     """Channel number of a place."""
     return (place >> PLACE_BANK_BITS) & CHANNEL_MASK
 
 
-@kernel
+@small
 def ticks_before(cfg, front, now):
     """Ticks done when a request is sent at `now` and no read is under way (§4.9, step 1)."""
     return max(front.ticks, -(-now // cfg.period))
 
 
-@kernel
+@small
 def note(cfg, ch, tag, access):
     """Enter the return just inserted for read `tag`, unless nobody asks (NONE)."""
     if tag != NONE:
@@ -91,6 +91,7 @@ def read_alone(state, addr, start, stop, now, access):
     cfg, front = state.config[0], state.front[0]
     clk = ticks_before(cfg, front, now)
     tick_follows = clk * cfg.period == now
+    clock = now // cfg.period
     refused = False
     yielded = 0
     for i in range(start, stop):
@@ -101,12 +102,13 @@ def read_alone(state, addr, start, stop, now, access):
             place = block ^ cfg.part_place[part]
             ch = state.channels[channel_of(place)]
             advance(cfg, ch, clk, access)
-            first = now
+            first = clock
             sent = send(cfg, ch, READ, place, part_address(cfg, addr[i], part), first, tag)
             if sent == REJECTED:
                 ticks = wait_for_room(cfg, ch, READ, access)
                 ch.rejected += ticks - 1
                 clk += ticks
+                clock += ticks
                 now += ticks * cfg.period
                 sent = send(cfg, ch, READ, place, part_address(cfg, addr[i], part), first, tag)
                 refused = True
@@ -139,13 +141,13 @@ def write_alone(state, address, now):
         place = block ^ cfg.part_place[part]
         ch = state.channels[channel_of(place)]
         advance(cfg, ch, clk, state.unasked)
-        if send(cfg, ch, WRITE, place, part_address(cfg, address, part), now, NONE) == REJECTED:
+        if send(cfg, ch, WRITE, place, part_address(cfg, address, part), clk, NONE) == REJECTED:
             wait_for_room(cfg, ch, WRITE, state.unasked)
             clk = ch.clk
             retries = clk - -(-now // cfg.period)
             ch.rejected += retries - 1
             now += retries * cfg.period
-            send(cfg, ch, WRITE, place, part_address(cfg, address, part), now, NONE)
+            send(cfg, ch, WRITE, place, part_address(cfg, address, part), clk, NONE)
     front.ticks = clk
     front.writes += 1
     front.last_event = max(front.last_event, now)

@@ -74,7 +74,7 @@ LOOP = np.dtype(
         ("lock_front", _i8, (2,)),
         ("lock_back", _i8, (2,)),
         ("retry_due", _i8, (2,)),
-        ("first_attempt", _i8, (2,)),  # of the holder; NONE before it
+        ("first_attempt", _i8, (2,)),  # clock of the holder's; NONE before it
         # parts whose return is known, a list a channel
         ("return_front", _i8, (CHANNELS,)),
         ("return_back", _i8, (CHANNELS,)),

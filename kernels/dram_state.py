@@ -5,7 +5,7 @@ in it grows with a run. Clocks count ticks (§4.1), instants are picoseconds.
 
 How a channel finds its next command: each bank has at most one *candidate* for each thing its oldest requests want
 (ACT of a closed bank, PRE of an open one, RD/WR of the open row), the oldest entry of the queue that wants it.
-Candidates are int32 keys that order by age, in lanes of 16 banks, beside lanes of the clock from which the bank
+Candidates are int32 keys that order by age, in lanes of a rank's banks, beside lanes of the clock from which the bank
 allows the command: the next command is a minimum over lanes. Constraints of a channel or rank are kept apart in
 `rank_ready`, so a command touches few registers.
 """
@@ -14,27 +14,36 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Scalars are np.int64 where they are passed on, so that numba does not compile a function for each constant.
+NONE = np.int64(-1)  # no slot, no tag, no row (a closed bank)
+NEVER = np.int64(np.iinfo(np.int64).max)
+
 # Commands. The first four index the lanes.
-ACT, PRE, RD, WR, PREA, REF = range(6)
+ACT, PRE, RD, WR, PREA, REF = (np.int64(command) for command in range(6))
 COMMANDS = 6
 
 # Queues. `RD + queue` is the queue's column command.
-READ, WRITE = 0, 1
+READ, WRITE = np.int64(0), np.int64(1)
 
 # Candidates of a bank: ACT, PRE (numbers of the commands) and RD or WR of the open row.
-COLUMN = 2
+COLUMN = np.int64(2)
 KINDS = 3
+
+# Columns of a timing rule: its level, banks of the node (of a bank group), the command it holds back and for how
+# many clocks; a window above 1 has a row of `recent`.
+RULE_LEVEL, RULE_BANKS, RULE_BEFORE, RULE_CLOCKS, RULE_WINDOW, RULE_RECENT, RULE_WIDTH = range(7)
 
 # Levels of a timing rule.
 CHANNEL, RANK, GROUP, BANK = range(4)
 
 # Fixed sizes.
-LANES = 16  # banks of a block; a rank fills one block or two
-BLOCKS = 4
-BANKS = BLOCKS * LANES  # bank numbers: rank, bank group, bank, the rank's part being whole blocks
 RANKS = 4
+LANE_BITS = 5
+LANES = 1 << LANE_BITS  # banks of a rank
+BANKS = RANKS * LANES  # a bank's number is rank << LANE_BITS | bank group, bank
 CHANNELS = 64
 SLOTS = 64  # entries of a queue
+NO_SLOT = 255
 ACTIVE = 33
 RULES = 64
 WINDOWED = 2  # rules over a window of several commands
@@ -42,7 +51,7 @@ WINDOW = 8
 PARTS = 8  # transfers of a 64-byte access
 
 # A decoded place (`place_of`): channel, bank and row in one integer, so that a part's place is an exclusive or.
-PLACE_BANK_BITS = 6
+PLACE_BANK_BITS = 7
 PLACE_CHANNEL_BITS = 6
 PLACE_ROW = PLACE_BANK_BITS + PLACE_CHANNEL_BITS
 BANK_MASK = (1 << PLACE_BANK_BITS) - 1
@@ -56,10 +65,6 @@ AGES = (1 << AGE_BITS) - 1  # ages of a queue before they are numbered anew
 KEY_BITS = SLOT_BITS + AGE_BITS
 EMPTY = (1 << 31) - 1  # key of no candidate
 EPOCH_LENGTH = 1 << 30  # clocks before the int32 lanes are based anew
-
-NEVER = np.iinfo(np.int64).max
-CLOSED = -1  # open_row of a closed bank
-NONE = -1  # no slot, no tag
 
 # Read latencies are counted in bins of one clock up to LINEAR clocks, then OCTAVE bins for each doubling.
 OCTAVE = 1024
@@ -79,8 +84,6 @@ CONFIG = np.dtype(
         ("interval", _i8),  # clocks between refreshes, 0 without refresh
         ("channels", _i8),
         ("ranks", _i8),
-        ("rank_blocks", _i8),  # blocks of a rank
-        ("group_banks", _i8),  # banks of a bank group
         ("parts", _i8),  # transfers of a 64-byte access
         ("part_bytes", _i8),
         ("direct", _i8),  # 1: a batch without waits needs no event loop (see dram_batch)
@@ -90,7 +93,7 @@ CONFIG = np.dtype(
         ("part_place", _i8, (PARTS,)),  # place of part s, relative to the block's
         ("place", _i8, (8, 256)),  # place of byte k of an address having value v
         ("rule_at", _i8, (COMMANDS + 1,)),  # rules of command c are rule_at[c] .. rule_at[c + 1]
-        ("rule", _i8, (RULES, 5)),  # level, before, clocks, window, row of `recent` or NONE
+        ("rule", _i8, (RULES, RULE_WIDTH)),
     ]
 )
 
@@ -116,28 +119,29 @@ STATE = np.dtype(
         ("age", _i8, (2,)),  # age of the next request
         ("active", _i8),  # requests whose ACT was issued
         ("reads_left", _i8),  # reads queued or active
+        ("channel_ready", _i8, (COMMANDS,)),  # clock from which the channel allows a command
         ("rank_ready", _i8, (COMMANDS, RANKS)),
         ("open_banks", _i8, (RANKS,)),
         ("open_row", _i8, (BANKS,)),
-        ("active_bank", _i8, (BANKS,)),  # 1: the bank has an active request
-        ("ready", _i4, (RD + 2, BLOCKS, LANES)),  # clock since `epoch` from which bank and group allow a command
-        ("key", _i4, (2, KINDS, BLOCKS, LANES)),
-        ("candidates", _i8, (2, KINDS, BLOCKS)),  # keys that are not EMPTY
-        # requests of a bank in a queue, oldest first
-        ("head", _i8, (2, BANKS)),
-        ("tail", _i8, (2, BANKS)),
-        ("free", _i8, (2, SLOTS)),  # free slots, a stack
-        ("next", _i8, (2, SLOTS)),
-        ("bank", _i8, (2, SLOTS)),
+        ("active_bank", _u1, (BANKS,)),  # 1: the bank has an active request
+        ("ready", _i4, (RD + 2, RANKS, LANES)),  # clock since `epoch` from which bank and group allow a command
+        ("key", _i4, (2, KINDS, RANKS, LANES)),
+        ("candidates", _i8, (2, KINDS, RANKS)),  # keys that are not EMPTY
+        # requests of a bank in a queue, oldest first, linked by slot; NO_SLOT ends the list
+        ("head", _u1, (2, BANKS)),
+        ("tail", _u1, (2, BANKS)),
+        ("next", _u1, (2, SLOTS)),
+        ("free", _u1, (2, SLOTS)),  # free slots, a stack
+        ("bank", _u1, (2, SLOTS)),
+        ("fresh", _u1, (2, SLOTS)),  # 1: no command was issued for it yet
+        ("slot_key", _i4, (2, SLOTS)),
         ("row", _i8, (2, SLOTS)),
-        ("slot_key", _i8, (2, SLOTS)),
         ("arrive", _i8, (2, SLOTS)),
-        ("first", _i8, (2, SLOTS)),  # instant of the first attempt
+        ("first", _i8, (2, SLOTS)),  # clock of the first attempt
         ("tag", _i8, (2, SLOTS)),
         ("address", _i8, (2, SLOTS)),
-        ("fresh", _i8, (2, SLOTS)),  # 1: no command was issued for it yet
         # active requests in the order of their ACTs
-        ("act_bank", _i8, (ACTIVE,)),
+        ("act_bank", _u1, (ACTIVE,)),
         ("act_command", _i8, (ACTIVE,)),
         ("act_arrive", _i8, (ACTIVE,)),
         ("act_first", _i8, (ACTIVE,)),
@@ -146,17 +150,16 @@ STATE = np.dtype(
         ("recent", _i8, (WINDOWED, BANKS, WINDOW)),
         ("recent_count", _i8, (WINDOWED, BANKS)),
         # statistics (§4.8)
-        ("hits", _i8),
-        ("misses", _i8),
-        ("conflicts", _i8),
+        ("first_commands", _i8, (KINDS,)),  # first command of a request: ACT a miss, PRE a conflict, COLUMN a hit
         ("refreshes", _i8),
         ("rejected", _i8),
         ("forwarded", _i8),
         ("busy", _i8),  # clocks with a request queued or data under way
-        ("latency_sum", _i8),  # ps, of transfers, from the first attempt to the data
+        ("latency_sum", _i8),  # clocks from the first attempt to the data, of transfers
         ("latency_max", _i8),
         ("latency_bins", _i8, (BINS,)),
-    ]
+    ],
+    align=True,
 )
 
 
