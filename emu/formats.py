@@ -1,10 +1,13 @@
 """Number formats as arrays for the kernels, and packed values on the host (spec §2.1, §2.3)."""
 
+import functools
+
 import numpy as np
 
 from .kernels.layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN, FMT_WIDTH
-from .kernels.tables import fill_table
+from .kernels.tables import fill_table, round_words, to_bf16
 from .settings import Int, Mx
+from .warm import compiling
 
 
 class Formats:
@@ -18,6 +21,7 @@ class Formats:
     """
 
     def __init__(self, storage_types):
+        _prepare_tables()
         self._ids = {}
         for kind in storage_types:
             for data_type in (kind.elem, kind.scale) if isinstance(kind, Mx) else (kind.elem,):
@@ -31,6 +35,15 @@ class Formats:
     def id_of(self, data_type) -> int:
         """Row of a data type."""
         return self._ids[data_type]
+
+
+@functools.cache
+def _prepare_tables():
+    """Load (or compile) the small kernels of `kernels.tables`."""
+    with compiling("tables"):
+        fill_table(np.array([0, 1, 0, 1, 0], dtype=np.int64), np.zeros(2, dtype=np.float32))
+        to_bf16(np.zeros(1, dtype=np.float32))
+        round_words(np.zeros(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32), 7)
 
 
 def _row(data_type):

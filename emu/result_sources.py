@@ -3,6 +3,7 @@
 import platform
 
 from . import __version__
+from .kernels.cache import package_version
 from .board_use import BoardUse
 from .program import Program
 from .request import RunRequest
@@ -39,9 +40,5 @@ def geometry_of(settings: Settings) -> Geometry:
 
 def versions() -> dict[str, str]:
     """Versions of what the figures depend on."""
-    import llvmlite
-    import numba
-    import numpy
-
-    return {"plena-emu": __version__, "python": platform.python_version(), "numba": numba.__version__,
-            "llvmlite": llvmlite.__version__, "numpy": numpy.__version__}
+    packages = ("numba", "llvmlite", "numpy")
+    return {"plena-emu": __version__, "python": platform.python_version(), **{p: package_version(p) for p in packages}}

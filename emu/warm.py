@@ -9,10 +9,10 @@ import fcntl
 import sys
 import threading
 
-from .kernels.cache import cache_dir, cache_root
-from .kernels.jit import JIT
+from .kernels.cache import MARKER, cache_dir, cache_root
+from .kernels.jit import ENTRIES, JIT
+from .kernels.native import save
 
-MARKER = "complete"
 LOCK = "lock"
 _said = threading.Event()
 
@@ -50,6 +50,7 @@ def compiling(module: str):
         if not (directory / MARKER).exists():
             say_once(f"compiling the kernels for this machine, once; the result is kept in {cache_root()}")
         yield
+        save(module, ENTRIES.get(module, ()))
         (directory / MARKER).touch()
 
 

@@ -6,80 +6,78 @@ does not keep an array of accumulators in registers by itself, hence the few lin
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from .floats import fma_lanes
 from .jit import JIT
 
-F32 = ir.FloatType()
+if JIT:
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic
 
+    F32 = ir.FloatType()
 
-def element_pointer(builder, array, index, kind):
-    """Pointer to `array[index]`, as a pointer to `kind`."""
-    return builder.bitcast(builder.gep(array.data, [index]), kind.as_pointer())
+    def element_pointer(builder, array, index, kind):
+        """Pointer to `array[index]`, as a pointer to `kind`."""
+        return builder.bitcast(builder.gep(array.data, [index]), kind.as_pointer())
 
+    def splat(builder, value, lanes):
+        """Vector with `value` in every lane."""
+        vector = ir.VectorType(value.type, lanes)
+        single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+        return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)
 
-def splat(builder, value, lanes):
-    """Vector with `value` in every lane."""
-    vector = ir.VectorType(value.type, lanes)
-    single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-    return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)
+    def _vector_fma(builder, vector):
+        """The LLVM intrinsic x * y + z with a single rounding, in every lane."""
+        kind = ir.FunctionType(vector, [vector] * 3)
+        return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{vector.count}f32")
 
+    def _compiled(rows, vectors, lanes, fused):
+        """Intrinsic for a block of `rows` x (`vectors` * `lanes`)."""
+        vector = ir.VectorType(F32, lanes)
 
-def _vector_fma(builder, vector):
-    """The LLVM intrinsic x * y + z with a single rounding, in every lane."""
-    kind = ir.FunctionType(vector, [vector] * 3)
-    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{vector.count}f32")
+        @intrinsic
+        def block(typingctx, a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale):
+            signature = types.void(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
 
-
-def _compiled(rows, vectors, lanes, fused):
-    """Intrinsic for a block of `rows` x (`vectors` * `lanes`)."""
-    vector = ir.VectorType(F32, lanes)
-
-    @intrinsic
-    def block(typingctx, a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale):
-        signature = types.void(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
-
-        def codegen(context, builder, sig, args):
-            make = context.make_array
-            array_a, array_b, array_out = (make(sig.args[i])(context, builder, args[i]) for i in (0, 4, 8))
-            a0, a_row, a_term, b0, b_term, k, o, out_row, scale = (args[i] for i in (1, 2, 3, 5, 6, 7, 9, 10, 11))
-            word = a0.type
-            zero = ir.Constant(vector, [0.0] * lanes)
-            sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
-            with cgutils.for_range(builder, k) as loop:
-                b_at = builder.add(b0, builder.mul(loop.index, b_term))
-                b_parts = []
-                for v in range(vectors):
-                    index = builder.add(b_at, ir.Constant(word, v * lanes))
-                    b_parts.append(builder.load(element_pointer(builder, array_b, index, vector), align=4))
-                a_at = builder.add(a0, builder.mul(loop.index, a_term))
-                for r in range(rows):
-                    index = builder.add(a_at, builder.mul(ir.Constant(word, r), a_row))
-                    x = splat(builder, builder.load(element_pointer(builder, array_a, index, F32)), lanes)
+            def codegen(context, builder, sig, args):
+                make = context.make_array
+                array_a, array_b, array_out = (make(sig.args[i])(context, builder, args[i]) for i in (0, 4, 8))
+                a0, a_row, a_term, b0, b_term, k, o, out_row, scale = (args[i] for i in (1, 2, 3, 5, 6, 7, 9, 10, 11))
+                word = a0.type
+                zero = ir.Constant(vector, [0.0] * lanes)
+                sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
+                with cgutils.for_range(builder, k) as loop:
+                    b_at = builder.add(b0, builder.mul(loop.index, b_term))
+                    b_parts = []
                     for v in range(vectors):
-                        old = builder.load(sums[r][v])
-                        if fused:
-                            new = builder.call(_vector_fma(builder, vector), (x, b_parts[v], old))
-                        else:
-                            new = builder.fadd(old, builder.fmul(x, b_parts[v]))
-                        builder.store(new, sums[r][v])
-            factor = splat(builder, scale, lanes)
-            for r in range(rows):
-                for v in range(vectors):
-                    index = builder.add(o, builder.mul(ir.Constant(word, r), out_row))
-                    at = element_pointer(builder, array_out, builder.add(index, ir.Constant(word, v * lanes)), vector)
-                    product = builder.fmul(builder.load(sums[r][v]), factor)
-                    builder.store(builder.fadd(builder.load(at, align=4), product), at, align=4)
-            return context.get_dummy_value()
+                        index = builder.add(b_at, ir.Constant(word, v * lanes))
+                        b_parts.append(builder.load(element_pointer(builder, array_b, index, vector), align=4))
+                    a_at = builder.add(a0, builder.mul(loop.index, a_term))
+                    for r in range(rows):
+                        index = builder.add(a_at, builder.mul(ir.Constant(word, r), a_row))
+                        x = splat(builder, builder.load(element_pointer(builder, array_a, index, F32)), lanes)
+                        for v in range(vectors):
+                            old = builder.load(sums[r][v])
+                            if fused:
+                                new = builder.call(_vector_fma(builder, vector), (x, b_parts[v], old))
+                            else:
+                                new = builder.fadd(old, builder.fmul(x, b_parts[v]))
+                            builder.store(new, sums[r][v])
+                factor = splat(builder, scale, lanes)
+                for r in range(rows):
+                    for v in range(vectors):
+                        index = builder.add(o, builder.mul(ir.Constant(word, r), out_row))
+                        at = element_pointer(builder, array_out, builder.add(index, ir.Constant(word, v * lanes)), vector)
+                        product = builder.fmul(builder.load(sums[r][v]), factor)
+                        builder.store(builder.fadd(builder.load(at, align=4), product), at, align=4)
+                return context.get_dummy_value()
 
-        return signature, codegen
+            return signature, codegen
 
-    return block
+        return block
 
 
 def _plain(rows, vectors, lanes, fused):

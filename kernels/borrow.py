@@ -5,9 +5,6 @@ instructions, which cost more than what most control instructions do. The caller
 holds its arrays while the kernel runs, so the kernel may work on borrowed ones.
 """
 
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from .jit import JIT
 
@@ -28,6 +25,9 @@ def _borrow(context, builder, kind, value):
 
 
 if JIT:
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic
 
     @intrinsic
     def borrowed(typingctx, value):

@@ -9,7 +9,6 @@ change in one pass does not recompile the others.
 
 import functools
 import hashlib
-import importlib.metadata
 import os
 import pathlib
 import platform
@@ -19,11 +18,12 @@ import tempfile
 
 from plena_emu import isa
 
+MARKER = "complete"  # in the directory of a module whose entry kernels are all compiled
 HERE = pathlib.Path(__file__).resolve().parent
 
 # Variables that name places or threads, not code.
 _NEUTRAL = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_JIT"}
-_IMPORT = re.compile(r"^from (?:\.|plena_emu\.kernels\.)(\w+) import", re.MULTILINE)
+_IMPORT = re.compile(r"^ *from (?:\.|plena_emu\.kernels\.)(\w+) import", re.MULTILINE)
 
 
 def _cpu():
@@ -38,11 +38,29 @@ def _cpu():
 
 
 @functools.cache
+def package_version(name: str) -> str:
+    """Version of an installed package by the name of its metadata directory: `importlib.metadata` takes longer
+    to import than all else that is needed to start a run."""
+    prefix = f"{name}-"
+    for place in sys.path:
+        try:
+            found = [entry for entry in os.listdir(place or ".") if entry.startswith(prefix)]
+        except OSError:
+            continue
+        for entry in found:
+            if entry.endswith(".dist-info"):
+                return entry[len(prefix) : -len(".dist-info")]
+    from importlib.metadata import version
+
+    return version(name)
+
+
+@functools.cache
 def _environment():
     """Hash of everything but the sources that decides about machine code."""
     digest = hashlib.sha256()
     for package in ("numba", "llvmlite", "numpy"):
-        digest.update(importlib.metadata.version(package).encode())
+        digest.update(package_version(package).encode())
     digest.update(sys.version.encode())
     digest.update(_cpu().encode())
     for name in sorted(os.environ):
@@ -99,6 +117,6 @@ def _writable(directory):
 
 @functools.cache
 def cache_dir(module: str) -> pathlib.Path | None:
-    """Directory of a module's entry kernels, created; None when it cannot be written."""
+    """Directory of a module's entry kernels, created; None when nothing is in it and it cannot be written."""
     directory = cache_root() / f"{module}-{fingerprint(module)}"
-    return directory if _writable(directory) else None
+    return directory if (directory / MARKER).exists() or _writable(directory) else None

@@ -3,12 +3,12 @@
 import math
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
 from .jit import JIT, kernel
 
 if JIT:
+    from numba import types
+    from numba.extending import intrinsic
 
     @intrinsic
     def fma(typingctx, a, b, c):

@@ -1,17 +1,24 @@
 """The jit decorators of the project: the same options everywhere.
 
-`entry` is for the few functions the host calls: their machine code is kept on disk (see `cache`),
-helpers included. `kernel` is for everything those call; it is compiled as part of its callers. `small` is a `kernel`
-that is always inlined.
+`entry` is for the few functions the host calls: their machine code is kept on disk (see `cache`, `native`),
+helpers included. `kernel` is for everything those call; it is compiled as part of its callers. `small` is a
+`kernel` that is always inlined. `JIT` is False where numba compiles nothing: with NUMBA_DISABLE_JIT, and where
+the entries are loaded as object code, so that numba is not even imported.
 """
 
-import numba
-from numba import njit
-from numba.core import config
-
 from .cache import cache_dir
+from .native import NativeEntry, is_prebuilt
 
-JIT = not config.DISABLE_JIT
+PREBUILT = is_prebuilt()
+if PREBUILT:
+    JIT = False
+else:
+    from numba import njit
+    from numba.core import config
+
+    JIT = not config.DISABLE_JIT
+
+ENTRIES = {}  # dispatchers of the entry kernels, by module
 
 
 def kernel(function):
@@ -26,17 +33,22 @@ def small(function):
 
 def entry(function):
     """As `kernel`, and keep the machine code in the cache directory of the function's sources."""
+    if PREBUILT:
+        return NativeEntry(function)
     if not JIT:
         return function
-    directory = cache_dir(function.__module__.rpartition(".")[2])
+    module = function.__module__.rpartition(".")[2]
+    directory = cache_dir(module)
     if directory is None:
         return kernel(function)
     before = config.CACHE_DIR
     config.CACHE_DIR = str(directory)
     try:
-        return njit(cache=True, nogil=True, error_model="numpy")(function)
+        compiled = njit(cache=True, nogil=True, error_model="numpy")(function)
     finally:
         config.CACHE_DIR = before
+    ENTRIES.setdefault(module, []).append(compiled)
+    return compiled
 
 
-__all__ = ["JIT", "entry", "kernel", "numba", "small"]
+__all__ = ["ENTRIES", "JIT", "PREBUILT", "entry", "kernel", "small"]

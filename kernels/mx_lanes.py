@@ -5,11 +5,7 @@ a power of two; its subnormals (half of the IEEE value here) and its all-ones ex
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from .blocks import F32, element_pointer, splat
 from .floats import float_of
 from .jit import JIT, kernel
 from .layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN
@@ -20,6 +16,11 @@ MAGNITUDE = 0x7F
 SIGN = 0x80
 
 if JIT:
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    from .blocks import F32, element_pointer, splat
 
     @intrinsic
     def decode_eight(typingctx, codes, at, mantissa, special, normal_scale, subnormal_scale, scale, out, o):

@@ -1,10 +1,6 @@
 """Eight or sixteen f32 at once: rounding to the SRAM type (spec §2.3), copying, adding, as a few vector instructions."""
 
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from .blocks import F32, element_pointer, splat
 from .floats import bits_of
 from .jit import JIT, kernel
 from .numerics import round_bits
@@ -15,6 +11,11 @@ MAGNITUDE = 0x7FFFFFFF
 INF = 0x7F800000
 
 if JIT:
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    from .blocks import F32, element_pointer, splat
 
     @intrinsic
     def round_eight(typingctx, values, at, words, o, drop):

@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(request, log):
+    flags.choose_kernels(request)
     from ..records import final_records
     from ..run import execute
 

@@ -119,3 +119,11 @@ def request(args, isa, **more) -> RunRequest:
         "started_at": time.perf_counter(),
     }
     return RunRequest(**(fields | more))
+
+
+def choose_kernels(request):
+    """Take the kernels of a run as object code, without numba, where all of it is there."""
+    from ..kernels.native import choose_prebuilt
+
+    timing = "timing_dram" if request.memory_model == "hbm" or request.dram else "timing"
+    choose_prebuilt(("tables", "control", "data", timing))

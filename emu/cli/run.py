@@ -179,6 +179,7 @@ def make_log(args):
 
 
 def _execute(args, request, log):
+    flags.choose_kernels(request)
     from ..records import final_records
     from ..run import execute
 
