@@ -67,5 +67,7 @@ def warm() -> None:
 
     settings = with_hbm_size(default_settings(), 1 << 16)
     machine = Machine(settings, "base")
-    memory = open_memory("resident", Manifest(activation_ceiling=0), machine.shapes, capacity=0, bandwidth=1)
-    Simulation(decode(np.zeros(0, dtype=np.uint32), "base", settings), machine, memory).prepare()
+    program = decode(np.zeros(0, dtype=np.uint32), "base", settings)
+    for model in ("resident", "hbm"):
+        memory = open_memory(model, Manifest(activation_ceiling=0), machine.shapes, capacity=0, bandwidth=1)
+        Simulation(program, machine, memory).prepare()
