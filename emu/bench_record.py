@@ -82,7 +82,7 @@ class Mean(msgspec.Struct, kw_only=True):
 
 
 class BenchRecord(msgspec.Struct, kw_only=True):
-    """Result of one benchmark: `kernel` holds the figures of runs in this process, `process` those of whole processes."""
+    """Result of one benchmark: `kernel` has the figures of runs in one process, `process` those of whole processes."""
 
     format: str = FORMAT
     started: str

@@ -18,7 +18,7 @@ def bench_text(record: BenchRecord) -> str:
     if record.means:
         rows = [(mean.mode, mean.model, f"{mean.programs}", _times(mean.speedup), _times(mean.smallest))
                 for mean in record.means]
-        lines += ["", f"Against the reference: golden programs with a wall and more than {COUNTED_ABOVE:,} instructions",
+        lines += ["", f"Against the reference: goldens with a wall and more than {COUNTED_ABOVE:,} instructions",
                   *_aligned([("mode", "model", "programs", "geometric mean", "smallest"), *rows], 2)]
     if any(found.speedup is not None for found in record.kernel + record.process):
         lines += ["", "x: reference wall / median. +-: median deviation of the runs."]

@@ -24,20 +24,24 @@ def check_plot(path: str) -> None:
 
 
 def write_plot(record: BenchRecord, path: str) -> None:
-    """Draw a panel for each mode to `path` (.png or .svg): speed-ups where there is a reference, else walls."""
+    """Draw a panel for each mode to `path` (.png or .svg): speed-ups where there is a reference, else seconds."""
     check_plot(path)
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figures = record.kernel + record.process
+    compared = any(found.speedup is not None for found in figures)
+    if compared:
+        figures = [found for found in figures if found.speedup is not None]
     modes = list(dict.fromkeys(found.mode for found in figures))
     programs = list(dict.fromkeys(found.program for found in figures))
-    plot = Figure(figsize=(4.5 * len(modes) + 2.5, 0.45 * len(programs) + 1.5), layout="constrained")
+    plot = Figure(figsize=(4.5 * len(modes) + 2.5, 0.35 * len(programs) + 1.8), layout="constrained")
     panels = plot.subplots(1, len(modes), sharey=True, squeeze=False)[0]
     for panel, mode in zip(panels, modes):
-        _draw(panel, [found for found in figures if found.mode == mode], programs, mode)
+        _draw(panel, [found for found in figures if found.mode == mode], programs, compared)
+        panel.set_title(mode)
     panels[0].set_yticks(range(len(programs)), programs)
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(programs) - 0.5, -0.5)
     plot.suptitle(f"{record.machine.cpu}, medians of {record.runs} runs", fontsize="medium")
     data = io.BytesIO()
     with rc_context({"svg.hashsalt": "plena-emu"}):  # the same file for the same record
@@ -46,19 +50,17 @@ def write_plot(record: BenchRecord, path: str) -> None:
     write_whole(path, data.getvalue(), "plot")
 
 
-def _draw(panel, figures, programs, mode):
-    """Bars of one mode: a row a program, a colour a model."""
-    compared = any(found.speedup is not None for found in figures)
-    models = list(dict.fromkeys(found.model for found in figures))
-    height = 0.8 / len(models)
-    for k, model in enumerate(models):
-        rows = [(programs.index(found.program), found.speedup if compared else found.wall[found.headline].median_s)
-                for found in figures if found.model == model]
-        rows = [(at + (k - (len(models) - 1) / 2) * height, value) for at, value in rows if value is not None]
-        if rows:
-            panel.barh([at for at, _ in rows], [value for _, value in rows], height, label=model)
+def _draw(panel, figures, programs, compared):
+    """Dots of one mode: a row a program, a colour and a marker a model."""
     panel.set_xscale("log")
-    panel.set_title(mode)
-    panel.set_xlabel("times the reference" if compared else f"{figures[0].headline}, s")
-    panel.grid(axis="x", alpha=0.3)
+    for model, marker in zip(dict.fromkeys(found.model for found in figures), "osD^vP*"):
+        own = [found for found in figures if found.model == model]
+        values = [found.speedup if compared else found.wall[found.headline].median_s for found in own]
+        panel.plot(values, [programs.index(found.program) for found in own], marker, label=model)
+    if compared:
+        panel.axvline(1, color="grey", linewidth=1)
+    panel.set_xlabel("times as fast as the reference" if compared else f"{figures[0].headline}, s")
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter("")
+    panel.grid(alpha=0.3)
     panel.legend(fontsize="small")
