@@ -15,7 +15,7 @@ from plena_emu.logs import Log
 from plena_emu.request import RunRequest
 from plena_emu.run import execute
 
-MODEL = "resident"
+MODEL = "hbm"
 NO_WEIGHTS = '{"activation_ceiling": 0, "regions": []}'
 
 

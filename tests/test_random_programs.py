@@ -85,7 +85,7 @@ def plain_copy(seed: int) -> programs.Program:
     )
 
 
-@pytest.mark.parametrize("variable, seeds", [("NUMBA_DISABLE_JIT", range(10)), ("NUMBA_BOUNDSCHECK", range(100, 140))])
+@pytest.mark.parametrize("variable, seeds", [("NUMBA_DISABLE_JIT", range(5)), ("NUMBA_BOUNDSCHECK", range(100, 120))])
 def test_other_modes_of_numba(variable, seeds):
     """Pure Python gives the same results; nothing is read or written outside an array."""
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
