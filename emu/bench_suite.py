@@ -55,7 +55,7 @@ def run_suite(
     kernel = [found for found in suite.figures if found.mode != PROCESS]
     process = [found for found in suite.figures if found.mode == PROCESS]
     return BenchRecord(started=started, machine=machine, runs=runs, kernel=kernel, process=process,
-                       means=means(suite.figures), notes=notes)
+                       means=means(kernel + process), notes=notes)
 
 
 def find_executable() -> str:

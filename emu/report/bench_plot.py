@@ -52,6 +52,8 @@ def write_plot(record: BenchRecord, path: str) -> None:
 
 def _draw(panel, figures, programs, compared):
     """Dots of one mode: a row a program, a colour and a marker a model."""
+    from matplotlib.ticker import LogLocator
+
     panel.set_xscale("log")
     for model, marker in zip(dict.fromkeys(found.model for found in figures), "osD^vP*"):
         own = [found for found in figures if found.model == model]
@@ -60,6 +62,7 @@ def _draw(panel, figures, programs, compared):
     if compared:
         panel.axvline(1, color="grey", linewidth=1)
     panel.set_xlabel("times as fast as the reference" if compared else f"{figures[0].headline}, s")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panel.xaxis.set_major_formatter("{x:g}")
     panel.xaxis.set_minor_formatter("")
     panel.grid(alpha=0.3)
