@@ -1,4 +1,3 @@
-# LEAD: please read the message printed by /tmp/bench2.py (remove this line)
 """DRAM behind its controller as a library (spec chapter 4). `new_state` builds a memory for `kernels.dram_batch`."""
 
 import numpy as np
