@@ -60,3 +60,7 @@ def main(argv=None):
         # The reader of our output went away (`| head`): nothing more to say.
         sys.stderr.close()
         return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

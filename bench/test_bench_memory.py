@@ -1,0 +1,51 @@
+"""How many 64-byte accesses a second do the memory engines serve, through the timing pass?"""
+
+import numpy as np
+import pytest
+from workloads import bench_settings
+
+from plena_emu.formats import Formats
+from plena_emu.kernels import layout as at
+from plena_emu.machine import dma_types, new_shapes
+from plena_emu.manifests.schema import Manifest
+from plena_emu.memory import BoardMemory
+
+EVENTS = 400
+RNG = np.random.default_rng(1)
+# First bytes of the prefetches: one tile after the other, or anywhere in 16 MiB.
+PATTERNS = {"sequential": np.arange(EVENTS) * 4096, "random": RNG.integers(0, 1 << 18, EVENTS) * 64}
+
+
+def events_of(starts: np.ndarray, shape: int) -> np.ndarray:
+    """Memory events of prefetches that start at `starts`, 1 us of compute before each."""
+    events = np.zeros((len(starts), at.MEV_WIDTH), dtype=np.int64)
+    events[:, at.MEV_DELTA] = 1_000_000
+    events[:, at.MEV_SHAPE] = shape
+    events[:, at.MEV_INDEX] = starts
+    events[:, at.MEV_SCALE] = starts // 8 + (1 << 25)
+    events[:, at.MEV_STEP] = 64
+    return events
+
+
+@pytest.mark.parametrize("memo", [True, False], ids=["memo", "no memo"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("model", ["resident", "hbm"])
+@pytest.mark.parametrize("shape", [at.SHAPE_M_WEIGHT, at.SHAPE_STORE_ACT], ids=["tile prefetch", "store"])
+def test_engine(benchmark, model, pattern, shape, memo):
+    if model == "hbm" and memo:
+        pytest.skip("the DRAM controller has no memo")
+    settings = bench_settings()
+    shapes = new_shapes(settings, Formats(dma_types(settings)))
+    events = events_of(PATTERNS[pattern], shape)
+
+    def fresh():
+        memory = BoardMemory(model, Manifest(activation_ceiling=0), shapes, 0, 1, memo=memo)
+        memory.warm()
+        return (memory,), {}
+
+    def run(memory):
+        memory.advance(events, len(events))
+        return (memory.bytes_read + memory.bytes_written) // 64
+
+    accesses = benchmark.pedantic(run, setup=fresh, rounds=5)
+    benchmark.extra_info["accesses_per_s"] = accesses / benchmark.stats.stats.median
