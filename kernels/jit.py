@@ -16,23 +16,26 @@ else:
     from numba import njit
     from numba.core import config
 
+    from .parts import Part
+
     JIT = not config.DISABLE_JIT
 
+OPTIONS = {"nogil": True, "error_model": "numpy"}  # GIL released, IEEE arithmetic: no exceptions for 1/0
 ENTRIES = {}  # dispatchers of the entry kernels, by module
 
 
 def kernel(function):
-    """Compile in nopython mode: GIL released, IEEE arithmetic, no exceptions for 1/0."""
-    return njit(nogil=True, error_model="numpy")(function) if JIT else function
+    """Compile as part of the kernels that call it."""
+    return Part(function, **OPTIONS) if JIT else function
 
 
 def small(function):
     """As `kernel`, for a few lines that are called for most instructions: LLVM inlines it wherever it is called."""
-    return njit(nogil=True, error_model="numpy", forceinline=True)(function) if JIT else function
+    return Part(function, forceinline=True, **OPTIONS) if JIT else function
 
 
 def entry(function):
-    """As `kernel`, and keep the machine code in the cache directory of the function's sources."""
+    """Compile for the host, and keep the machine code in the cache directory of the function's sources."""
     if PREBUILT:
         return NativeEntry(function)
     if not JIT:
@@ -40,11 +43,11 @@ def entry(function):
     module = function.__module__.rpartition(".")[2]
     directory = cache_dir(module)
     if directory is None:
-        return kernel(function)
+        return njit(**OPTIONS)(function)
     before = config.CACHE_DIR
     config.CACHE_DIR = str(directory)
     try:
-        compiled = njit(cache=True, nogil=True, error_model="numpy")(function)
+        compiled = njit(cache=True, **OPTIONS)(function)
     finally:
         config.CACHE_DIR = before
     ENTRIES.setdefault(module, []).append(compiled)
