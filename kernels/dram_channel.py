@@ -7,9 +7,10 @@ no queue: one leaves a tick in the order of insertion, so the tick of a return i
 import numpy as np
 
 from .dram_state import (
-    ACT, AGES, BANK, BANK_MASK, CHANNEL, COLUMN, EMPTY, EPOCH_LENGTH, FORWARDED, KEY_BITS, KINDS, LANE_BITS, LANES, LINEAR, NEVER,
-    NO_SLOT, NONE, OCTAVE, OCTAVES, PLACE_ROW, PRE, PREA, QUEUED, RANK, RD, READ, REF, REJECTED, RULE_BEFORE, RULE_CLOCKS,
-    RANKS, RULE_LEVEL, RULE_RECENT, RULE_BANKS, RULE_WINDOW, SLOT_BITS, SLOT_MASK, SLOTS, WINDOW, WRITE,
+    ACT, AGES, BANK, BANK_MASK, BANKS, CHANNEL, COLUMN, EMPTY, EPOCH_LENGTH, FORWARDED, KEY_BITS, KINDS, LANE_BITS,
+    LANES, LINEAR, NEVER, NO_SLOT, NONE, OCTAVE, OCTAVES, PLACE_ROW, PRE, PREA, QUEUED, RANK, RANKS, RD, READ, REF,
+    REJECTED, RULE_BANKS, RULE_BEFORE, RULE_CLOCKS, RULE_LEVEL, RULE_RECENT, RULE_WINDOW, SLOT_BITS, SLOT_MASK, SLOTS,
+    WINDOW, WRITE,
 )  # fmt: skip
 from .jit import kernel, small
 
@@ -141,19 +142,15 @@ def renumber(ch, queue):
     """Give the queue's requests the ages 0, 1, 2, ... in their order."""
     last = NONE
     for age in range(ch.queued[queue]):
-        oldest = EMPTY
+        oldest = np.int64(EMPTY)
         for slot in range(SLOTS):
-            key = ch.slot_key[queue, slot]
+            key = np.int64(ch.slot_key[queue, slot])
             if last < key < oldest:
                 oldest = key
         last = oldest
         ch.slot_key[queue, oldest & SLOT_MASK] = age << SLOT_BITS | oldest & SLOT_MASK
-    for kind in range(KINDS):
-        for rank in range(RANKS):
-            for lane in range(LANES):
-                key = ch.key[queue, kind, rank, lane]
-                if key != EMPTY:
-                    ch.key[queue, kind, rank, lane] = ch.slot_key[queue, key & SLOT_MASK]
+    for bank in range(BANKS):
+        find_candidates(ch, bank)
     ch.age[queue] = ch.queued[queue]
 
 
@@ -305,6 +302,14 @@ def best_queued(cfg, ch, clk):
 
 
 @small
+def is_older(ch, a, b):
+    """True when active request `a` arrived before `b`, or with it and had its ACT first."""
+    if ch.act_arrive[a] != ch.act_arrive[b]:
+        return ch.act_arrive[a] < ch.act_arrive[b]
+    return ch.act_since[a] < ch.act_since[b]
+
+
+@small
 def best_active(cfg, ch, clk):
     """(clock, position) of the active request to serve next: ready first, then older (§4.5 a)."""
     when, position = NEVER, NONE
@@ -312,7 +317,7 @@ def best_active(cfg, ch, clk):
         bank, command = ch.act_bank[at], ch.act_command[at]
         ready = ch.epoch + ch.ready[command, bank >> LANE_BITS, bank & LANE_MASK]
         ready = max(ready, rank_since(ch, command, bank >> LANE_BITS, clk))
-        if ready < when or (ready == when and ch.act_arrive[at] < ch.act_arrive[position]):
+        if ready < when or (ready == when and is_older(ch, at, position)):
             when, position = ready, at
     return when, position
 
@@ -344,9 +349,9 @@ def run_to(ch, clk):
 
 
 @small
-def open_bank(cfg, ch, queue, slot):
-    """ACT for a queued request: it becomes the bank's active request."""
-    bank, at = np.int64(ch.bank[queue, slot]), ch.active
+def open_bank(ch, queue, slot, bank):
+    """After ACT for a queued request: it has left its queue and is the bank's active request."""
+    at = ch.active
     ch.open_row[bank] = ch.row[queue, slot]
     ch.open_banks[bank >> LANE_BITS] += 1
     ch.active_bank[bank] = 1
@@ -354,64 +359,58 @@ def open_bank(cfg, ch, queue, slot):
     ch.act_bank[at] = bank
     ch.act_command[at] = RD + queue
     ch.act_arrive[at] = ch.arrive[queue, slot]
+    ch.act_since[at] = ch.clk
     ch.act_first[at] = ch.first[queue, slot]
     ch.act_tag[at] = ch.tag[queue, slot]
-    unlink(ch, queue, slot)
+
+
+@small
+def end_active(ch, at):
+    """After RD or WR of an active request; the last one takes its position."""
+    last = ch.active - 1
+    ch.active = last
+    ch.active_bank[ch.act_bank[at]] = 0
+    ch.act_bank[at] = ch.act_bank[last]
+    ch.act_command[at] = ch.act_command[last]
+    ch.act_arrive[at] = ch.act_arrive[last]
+    ch.act_since[at] = ch.act_since[last]
+    ch.act_first[at] = ch.act_first[last]
+    ch.act_tag[at] = ch.act_tag[last]
+
+
+@small
+def serve_queued(ch, queue, slot, kind, bank):
+    """After the command that a queued request wanted."""
+    if ch.fresh[queue, slot] == 1:
+        ch.fresh[queue, slot] = 0
+        ch.first_commands[kind] += 1
+    after = ch.next[queue, slot]
+    if kind != PRE:
+        unlink(ch, queue, slot)
+    if kind == COLUMN:
+        set_candidate(ch, queue, kind, bank, first_hit(ch, queue, after, ch.row[queue, slot]))
+        return
+    if kind == ACT:
+        open_bank(ch, queue, slot, bank)
+    else:
+        ch.open_row[bank] = NONE
+        ch.open_banks[bank >> LANE_BITS] -= 1
     find_candidates(ch, bank)
 
 
 @kernel
-def close_bank(cfg, ch, bank):
-    """The bank's row is closed, by PRE or PREA."""
-    ch.open_row[bank] = NONE
-    ch.open_banks[bank >> LANE_BITS] -= 1
-    find_candidates(ch, bank)
-
-
-@small
-def issue_queued(cfg, ch, slot, kind):
-    """Issue what a request of the queue in turn wants, at the channel's clock; returns its tag for RD, else NONE."""
-    queue = ch.write_mode
-    bank = np.int64(ch.bank[queue, slot])
-    if kind == PRE and ch.active_bank[bank] == 1:
-        return NONE  # §4.5 d: the tick is lost
-    record(cfg, ch, kind if kind < COLUMN else RD + queue, bank)
-    if ch.fresh[queue, slot] == 1:
-        ch.fresh[queue, slot] = 0
-        ch.first_commands[kind] += 1
-    if kind == ACT:
-        open_bank(cfg, ch, queue, slot)
-    elif kind == PRE:
-        close_bank(cfg, ch, bank)
-    else:
-        unlink(ch, queue, slot)
-        set_candidate(ch, queue, kind, bank, first_hit(ch, queue, ch.next[queue, slot], ch.row[queue, slot]))
-        if queue == READ:
-            ch.reads_left -= 1
-            insert_return(ch, ch.clk + cfg.latency, ch.first[queue, slot])
-            return ch.tag[queue, slot]
-    return NONE
-
-
-@small
-def issue_active(cfg, ch, position):
-    """Issue RD or WR of an active request; returns its tag for RD, else NONE."""
-    bank, command = np.int64(ch.act_bank[position]), ch.act_command[position]
-    first, tag = ch.act_first[position], ch.act_tag[position]
-    record(cfg, ch, command, bank)
-    ch.active_bank[bank] = 0
-    ch.active -= 1
-    for at in range(position, ch.active):
-        ch.act_bank[at] = ch.act_bank[at + 1]
-        ch.act_command[at] = ch.act_command[at + 1]
-        ch.act_arrive[at] = ch.act_arrive[at + 1]
-        ch.act_first[at] = ch.act_first[at + 1]
-        ch.act_tag[at] = ch.act_tag[at + 1]
-    if command != RD:
-        return NONE
-    ch.reads_left -= 1
-    insert_return(ch, ch.clk + cfg.latency, first)
-    return tag
+def serve_refresh(cfg, ch, command):
+    """After PREA or REF of the rank whose turn it is."""
+    rank = ch.refresh_rank
+    if command == REF:
+        ch.refreshes += 1
+        ch.refresh_due -= 1
+        ch.refresh_rank = 0 if rank + 1 == cfg.ranks else rank + 1
+        return
+    ch.open_banks[rank] = 0
+    for bank in range(rank << LANE_BITS, (rank + 1) << LANE_BITS):
+        ch.open_row[bank] = NONE
+        find_candidates(ch, bank)
 
 
 @small
@@ -424,22 +423,6 @@ def next_refresh_command(cfg, ch, clk):
         if ch.act_bank[at] >> LANE_BITS == rank:
             return NEVER, PREA
     return rank_since(ch, PREA, rank, clk), PREA
-
-
-@small
-def issue_refresh(cfg, ch, command):
-    """PREA or REF of the rank whose turn it is."""
-    rank = ch.refresh_rank
-    first = rank << LANE_BITS
-    record(cfg, ch, command, first)
-    if command == PREA:
-        for bank in range(first, first + LANES):
-            if ch.open_row[bank] != NONE:
-                close_bank(cfg, ch, bank)
-    else:
-        ch.refreshes += 1
-        ch.refresh_due -= 1
-        ch.refresh_rank = 0 if rank + 1 == cfg.ranks else rank + 1
 
 
 # --- ticks --------------------------------------------------------------------------------------
@@ -473,9 +456,27 @@ def step(cfg, ch, limit):
     run_to(ch, limit if late else when)
     if late:
         return NONE
+    queue = ch.write_mode
     if source == FROM_ACTIVE:
-        return issue_active(cfg, ch, index)
-    if source == FROM_QUEUE:
-        return issue_queued(cfg, ch, index, kind)
-    issue_refresh(cfg, ch, index)
-    return NONE
+        bank, command = np.int64(ch.act_bank[index]), ch.act_command[index]
+        first, tag = ch.act_first[index], ch.act_tag[index]
+    elif source == FROM_QUEUE:
+        bank, command = np.int64(ch.bank[queue, index]), kind if kind < COLUMN else RD + queue
+        first, tag = ch.first[queue, index], ch.tag[queue, index]
+        if kind == PRE and ch.active_bank[bank] == 1:
+            return NONE  # §4.5 d: the tick is lost
+    else:
+        bank, command = ch.refresh_rank << LANE_BITS, index
+        first, tag = NONE, NONE
+    record(cfg, ch, command, bank)
+    if source == FROM_ACTIVE:
+        end_active(ch, index)
+    elif source == FROM_QUEUE:
+        serve_queued(ch, queue, index, kind, bank)
+    else:
+        serve_refresh(cfg, ch, command)
+    if command != RD:
+        return NONE
+    ch.reads_left -= 1
+    insert_return(ch, ch.clk + cfg.latency, first)
+    return tag

@@ -140,10 +140,11 @@ STATE = np.dtype(
         ("first", _i8, (2, SLOTS)),  # clock of the first attempt
         ("tag", _i8, (2, SLOTS)),
         ("address", _i8, (2, SLOTS)),
-        # active requests in the order of their ACTs
+        # active requests
         ("act_bank", _u1, (ACTIVE,)),
         ("act_command", _i8, (ACTIVE,)),
         ("act_arrive", _i8, (ACTIVE,)),
+        ("act_since", _i8, (ACTIVE,)),  # clock of its ACT
         ("act_first", _i8, (ACTIVE,)),
         ("act_tag", _i8, (ACTIVE,)),
         # last commands of a node, for rules with a window
