@@ -85,6 +85,7 @@ class DramEngine:
         from .kernels import timing_dram
 
         self.dram = load_dram(dram)
+        self._revision = revision
         self._kernel = timing_dram.timing_slice_dram
         self._memory = timing_dram.DramMemory(port, new_state(self.dram, revision))
 
@@ -102,9 +103,9 @@ class DramEngine:
     @property
     def statistics(self):
         """Statistics of §4.8, a msgspec struct."""
-        from . import dram
+        from .dram_statistics import statistics
 
-        return dram.statistics(self._memory.dram) if hasattr(dram, "statistics") else None
+        return statistics(self._memory.dram, self.dram, self._revision)
 
 
 def warm_engine(engine, shapes) -> None:

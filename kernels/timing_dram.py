@@ -9,6 +9,7 @@ from .dram_state import DramState
 from .jit import entry
 from .layout import MEV_SHAPE, SH_STORE
 from .port import PORT_EVENT, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, issue
+from .settle import settle
 
 
 class DramMemory(NamedTuple):
@@ -40,4 +41,5 @@ def timing_slice_dram(events, count, shapes, mem):
         if done == OVERFLOW:
             return TIME_OVERFLOW
         reg[PORT_NOW] = done
+    settle(mem.dram)
     return TIMING_OK

@@ -19,6 +19,7 @@ COMMANDS = {
     "plan": "footprint, regime and lower bounds of a model on a board",
     "profile": "cycles of a program by opcode, type and loop",
     "board-settings": "write a settings file for a board",
+    "dram": "replay a trace on a DRAM behind its controller",
     "bench": "measure speed against the reference, or compare two results",
     "doctor": "show versions and the compile cache, and warm it",
 }

@@ -79,6 +79,9 @@ def _add_board_flags(parser):
                        help="a board that ships, or the path of a board file")
     group.add_argument("--latency-profile", metavar="NAME", type=flags.path, action=flags.Once,
                        help="lay a latency profile over the board")
+    group.add_argument("--dram", metavar="NAME", type=flags.path, action=flags.Once,
+                       help="a DRAM behind its controller, hbm2, ddr4 or the path of a description, in place of the"
+                            " idealised banks (of hbm2, with --memory-model hbm)")
     for flag in GEOMETRY_FLAGS:
         group.add_argument(flag, nargs="?", action=_Refused, help=argparse.SUPPRESS)
 
@@ -124,6 +127,7 @@ def make_request(args):
         tables_dir=_tables_dir(args),
         board=args.board,
         latency_profile=args.latency_profile,
+        dram=args.dram,
         dump_dir=None if args.no_dumps or args.timing_only else dump_dir,
         dump_hbm=args.dump_hbm,
         max_instructions=args.max_instructions,

@@ -1,5 +1,6 @@
 """The summary `plena-emu run` prints: one table a question (spec §5.6 names the inputs)."""
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -82,10 +83,21 @@ def _simulated(result):
         ("bytes written", f"{result.bytes_written:,}"),
         ("utilization", f"{scientific(result.utilization_bytes_per_s)} bytes/s"),
         ("model", result.model_line),
+        *_dram(result.dram_statistics),
         ("vector rows dropped", f"{dropped.vector_rows:,}" if dropped.vector_rows else None),
         ("bytes read outside HBM", f"{dropped.hbm_bytes_read_outside:,}" if dropped.hbm_bytes_read_outside else None),
         ("stopped", "by --max-instructions, before the program ended" if result.stopped_by_max_instructions else None),
     ))
+
+
+def _dram(found):
+    """What the DRAM controller counted, where there was one."""
+    if found is None:
+        return ()
+    from ..dram_statistics import DramStatistics
+    from .dram import dram_rows
+
+    return dram_rows(msgspec.convert(found, DramStatistics))
 
 
 def _board_time(board):

@@ -1,0 +1,18 @@
+"""Replaying a trace on a DRAM that is alone (spec §4.9, §4.10)."""
+
+from .borrow import borrowed
+from .dram_batch import dram_replay
+from .jit import entry
+from .settle import settle
+
+
+@entry
+def replay_trace(dram, run):
+    """Run all batches of a `dram_loop.Run` from instant 0 of an unused memory: the instant of the last event.
+
+    The host allocates the run: kernels that are loaded without numba cannot.
+    """
+    dram, run = borrowed((dram, run))
+    end = dram_replay(dram, run)
+    settle(dram)
+    return end
