@@ -16,7 +16,7 @@ NARROW = [
     nm.fp(sign, e, m) for sign, e, m in itertools.product((0, 1), range(1, 9), range(0, 8)) if 1 <= sign + e + m <= 8
 ] + [nm.integer(width) for width in range(1, 9)]
 WIDE = [nm.BF16, nm.fp(1, 5, 10), nm.fp(0, 8, 8), nm.fp(1, 6, 9), nm.integer(16)]
-ELEMENTS = [nm.fp(1, 4, 3), nm.fp(1, 5, 2), nm.fp(1, 2, 1), nm.fp(1, 3, 4), nm.fp(1, 8, 7), nm.fp(0, 4, 4), nm.integer(8)]
+ELEMENTS = [nm.fp(*f) for f in ((1, 4, 3), (1, 5, 2), (1, 2, 1), (1, 3, 4), (1, 8, 7), (0, 4, 4))] + [nm.integer(8)]
 E8M0 = nm.fp(0, 8, 0)
 REVISIONS = ("base", "moe")
 
@@ -85,7 +85,8 @@ def test_row_rounding(mantissa):
 
 
 @pytest.mark.parametrize(
-    "word, code", [(0x7FC00000, 0x7FC0), (0x7F800001, 0x7F80), (0x7FFFFFFF, 0x7F80), (0x7F7FFFFF, 0x7F80), (0x00018000, 2)]
+    "word, code",
+    [(0x7FC00000, 0x7FC0), (0x7F800001, 0x7F80), (0x7FFFFFFF, 0x7F80), (0x7F7FFFFF, 0x7F80), (0x00018000, 2)],
 )
 def test_plain_encoding_the_specification_states(word, code):
     words = np.array([word], dtype=np.uint32)

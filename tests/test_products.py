@@ -1,4 +1,4 @@
-"""Dot products and row reductions (§2.5, §2.6): the oracle against exact arithmetic, the kernels against the oracle."""
+"""Dot products, row reductions (§2.5, §2.6): the oracle against exact arithmetic, the kernels against the oracle."""
 
 from fractions import Fraction
 

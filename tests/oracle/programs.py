@@ -110,7 +110,7 @@ class Program:
 
 
 def _fp(sign, exponent, mantissa):
-    return {"type": "Fp", "sign": sign, "exponent": exponent, "mantissa": mantissa}
+    return {"type": "Fp", "sign": bool(sign), "exponent": exponent, "mantissa": mantissa}
 
 
 def _storage_type(rng: random.Random, row: int, matrix: bool) -> dict:
@@ -121,7 +121,7 @@ def _storage_type(rng: random.Random, row: int, matrix: bool) -> dict:
     if matrix and rng.random() < 0.1:
         return {"format": "Plain", "DATA_TYPE": _fp(True, 8, 7)}
     element = rng.choices(
-        [_fp(True, 4, 3), _fp(True, 5, 2), _fp(True, 2, 1), _fp(True, 3, 4), _fp(True, 8, 7), {"type": "Int", "width": 8}],
+        [_fp(1, 4, 3), _fp(1, 5, 2), _fp(1, 2, 1), _fp(1, 3, 4), _fp(1, 8, 7), {"type": "Int", "width": 8}],
         weights=[10, 8, 2, 2, 1, 1],
     )[0]
     blocks = [block for block in (8, 16, 32) if row % block == 0]
@@ -200,7 +200,7 @@ def _preloads(rng: np.random.Generator, document: dict, flavour: str, table: lis
     words = np.concatenate([rng.integers(0, 2**32, Writer.INT_TABLE), np.array(table, dtype=np.int64)])
     return {
         "hbm": hbm.tobytes()[: config["HBM_SIZE"] - int(rng.integers(0, 2)) * 1000],
-        "fpsram": fp_values.astype("<f2").tobytes()[: 2 * int(rng.integers(900, 1025))] + b"\x01" * int(rng.integers(2)),
+        "fpsram": fp_values.astype("<f2")[: int(rng.integers(900, 1025))].tobytes() + b"\x01" * int(rng.integers(2)),
         "intsram": words.astype("<u4").tobytes(),
         "vram": vram,
     }

@@ -158,8 +158,9 @@ class Writer:
         self.emit("V_TOPK", rd=weights, rs1=self.row(-(-count // self.cfg.vlen)), rs2=indices, policy=policy)
 
     def scalar(self) -> None:
+        names = ["S_ADD_FP", "S_SUB_FP", "S_MUL_FP", "S_MAX_FP", "S_EXP_FP", "S_RECI_FP", "S_SQRT_FP"]
         for _ in range(self.rng.randint(1, 3)):
-            name = self.rng.choice(["S_ADD_FP", "S_SUB_FP", "S_MUL_FP", "S_MAX_FP", "S_EXP_FP", "S_RECI_FP", "S_SQRT_FP"])
+            name = self.rng.choice(names)
             operands = {"rd": self.fp(), "rs1": self.fp()}
             if "rs2" in isa.BY_MNEMONIC[name].operands:
                 operands["rs2"] = self.fp()
@@ -172,13 +173,15 @@ class Writer:
             self.emit("S_MAP_V_FP", rd=self.row(), rs1=start, imm18=offset)
             return
         for _ in range(self.rng.randint(1, 3)):
-            self.emit(self.rng.choice(["S_LD_FP", "S_LD_FP", "S_ST_FP"]), rd=self.fp(), rs1=0, imm18=self.rng.randrange(1024))
+            name = self.rng.choice(["S_LD_FP", "S_LD_FP", "S_ST_FP"])
+            self.emit(name, rd=self.fp(), rs1=0, imm18=self.rng.randrange(1024))
 
     def integer(self) -> None:
         """Arbitrary numbers in the registers nothing depends on."""
+        names = ["S_ADD_INT", "S_SUB_INT", "S_MUL_INT", "S_ADDI_INT", "S_LUI_INT", "S_LD_INT", "S_ST_INT"]
         for _ in range(self.rng.randint(1, 3)):
             rd, rs1, rs2 = (self.rng.choice(self.NOISE) for _ in range(3))
-            name = self.rng.choice(["S_ADD_INT", "S_SUB_INT", "S_MUL_INT", "S_ADDI_INT", "S_LUI_INT", "S_LD_INT", "S_ST_INT"])
+            name = self.rng.choice(names)
             if name == "S_LUI_INT":
                 self.emit(name, rd=rd, imm22=self.rng.randrange(1 << 22))
             elif name == "S_ADDI_INT":
