@@ -26,7 +26,7 @@ def nearest_f32(exact: Fraction) -> np.float32:
         return F32(0)
     with np.errstate(over="ignore"):
         guess = F32(float(exact))
-    candidates = [value for value in (guess, np.nextafter(guess, F32(-np.inf)), np.nextafter(guess, F32(np.inf)))]
+        candidates = [guess, np.nextafter(guess, F32(-np.inf)), np.nextafter(guess, F32(np.inf))]
     # Beyond the largest f32 the next binary exponent stands in for infinity.
     worth = [Fraction(float(v)) if np.isfinite(v) else Fraction(2) ** 128 * (1 if v > 0 else -1) for v in candidates]
     return min(zip(candidates, worth), key=lambda pair: (abs(pair[1] - exact), int(pair[0].view(np.int32)) & 1))[0]
