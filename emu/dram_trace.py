@@ -113,6 +113,7 @@ def _new_run(state, address, write, kinds, times, starts):
         timer=np.zeros((8, 3), dtype=np.int64),
         ready=np.zeros(max(64, 1 << (4 * len(kinds) + 256 * int(config["channels"]) - 1).bit_length()), np.int32),
     )
+    run.loop["first_attempt"] = NONE
     run.access["write"] = write
     run.task["kind"], run.task["at"], run.task["start"] = kinds, times, starts
     run.task["stop"] = [*starts[1:], len(address)][: len(kinds)]
