@@ -23,7 +23,7 @@ from .records import board_record, dump_record, foreign_warning, instruction_rec
 from .request import RunRequest
 from .result import Dropped, Dump, RunResult, Wall, utilization
 from .result_sources import geometry_of, program_of, sources_of, versions
-from .settings import find_settings, with_hbm_size
+from .settings import Fp, Plain, find_settings, with_hbm_size
 from .simulation import Simulation, default_threads
 
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
@@ -107,6 +107,20 @@ def _check_timing_only(request, program):
                          " run it without --timing-only")
 
 
+def _check_store_types(settings, program):
+    """Refuse stores to a plain float type whose encoding no rule gives: §2.3 has 8 exponent bits."""
+    table = program.table
+    stores = table[table[:, at.OP_ID] == isa.H_STORE_V]
+    for key, kind, used in (
+        ("HBM_V_ACT_TYPE", settings.hbm_v_act_type, (stores[:, at.OP_F1] == 0).any()),
+        ("HBM_V_KV_TYPE", settings.hbm_v_kv_type, (stores[:, at.OP_F1] != 0).any()),
+    ):
+        elem = kind.elem
+        if used and isinstance(kind, Plain) and isinstance(elem, Fp) and (elem.exponent != 8 or not elem.sign):
+            raise EmuError(f"settings {settings.source}: TRANSACTIONAL.PRECISION.{key} is plain {elem}, and H_STORE_V"
+                           " can write plain floats with a sign and 8 exponent bits only")
+
+
 def execute(request: RunRequest, log: Log) -> RunResult:
     """Run a program as `request` says, with the records of §5.2 on `log`.
 
@@ -131,6 +145,7 @@ def _execute(request, log):
     program = decode(read_words(request.opcode), request.isa, settings)
     program_records(log, program)
     _check_timing_only(request, program)
+    _check_store_types(settings, program)
     imported = time.perf_counter()
 
     machine = Machine(settings, request.isa, TRACED_SLICE if request.trace else 0)
