@@ -114,12 +114,20 @@ class Simulation:
 
     def prepare(self) -> None:
         """Load (or compile) the kernels."""
+        self.prepare_control()
+        if self.data:
+            self.prepare_data()
+        self.memory.warm()
+
+    def prepare_control(self) -> None:
+        """Load (or compile) the control kernel."""
         with compiling("control"):
             self._control(0)
-        if self.data:
-            with compiling("data"):
-                data_slice(self.events, 0, self.machine.data)
-        self.memory.warm()
+
+    def prepare_data(self) -> None:
+        """Load (or compile) the data kernel."""
+        with compiling("data"):
+            data_slice(self.events, 0, self.machine.data)
 
     def _control(self, budget):
         m = self.machine

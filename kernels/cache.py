@@ -97,6 +97,11 @@ def fingerprint(module: str) -> str:
     return digest.hexdigest()[:20]
 
 
+def jit_disabled() -> bool:
+    """Whether NUMBA_DISABLE_JIT asks for kernels in plain Python."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+
+
 def cache_root() -> pathlib.Path:
     """Directory above all others: `$PLENA_CACHE_DIR`, else the user's cache directory."""
     chosen = os.environ.get("PLENA_CACHE_DIR")

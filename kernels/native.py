@@ -15,7 +15,7 @@ import pathlib
 import subprocess
 import sys
 
-from .cache import cache_dir
+from .cache import cache_dir, jit_disabled
 
 _state = {"prebuilt": False}
 
@@ -26,8 +26,7 @@ def choose_prebuilt(modules) -> bool:
     To be called before any kernel module is imported; without effect afterwards, and with NUMBA_DISABLE_JIT.
     """
     loaded = "plena_emu.kernels.jit" in sys.modules
-    disabled = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-    if not loaded and not disabled:
+    if not loaded and not jit_disabled():
         _state["prebuilt"] = all(_is_complete(module) for module in modules)
     return _state["prebuilt"]
 

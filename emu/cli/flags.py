@@ -122,10 +122,13 @@ def request(args, isa, **more) -> RunRequest:
 
 
 def choose_kernels(request):
-    """Take the kernels of a run as object code, without numba, where all of it is there."""
+    """Have the kernels of a run compiled, and take them as object code, without numba, where that can serve."""
     from ..kernels.native import choose_prebuilt
+    from ..warm import make_ready
 
-    if request.dram is not None:
-        return  # waits for the host and descriptions of one's own need the event loop, which allocates through numba
-    timing = "timing_dram" if request.memory_model == "hbm" else "timing"
-    choose_prebuilt(("tables", "control", "data", timing))
+    timing = "timing" if request.memory_model != "hbm" and request.dram is None else "timing_dram"
+    modules = ("data", timing, "control", "tables")
+    make_ready(modules)
+    # With --dram, waits for the host and descriptions of one's own need the event loop, which allocates through numba.
+    if request.dram is None:
+        choose_prebuilt(modules)
