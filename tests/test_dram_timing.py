@@ -151,12 +151,10 @@ def test_rows_are_those_of_the_specification(name, revision):
     assert rows == set(ORACLES[name](revision).rows)
 
 
-@pytest.mark.parametrize("name, revision", MEMORIES)
-def test_other_nodes_are_not_held_back(name, revision):
+@pytest.mark.parametrize("revision", ["base", "moe"])
+def test_other_nodes_are_not_held_back(revision):
     """ACT on one bank: a bank of another rank may have its ACT as soon as the channel's rows allow it."""
-    description = load_dram(name)
-    if description.organisation.rank == 1:
-        pytest.skip(f"{name} has one rank")
+    description = load_dram("hbm2")
     bench = Bench(description, revision)
     bench.command("ACT", (0, 0, 0), START)
     bench.want("ACT", (1, 0, 0))
