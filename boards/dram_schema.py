@@ -28,6 +28,7 @@ MAX_QUEUE = 62
 MAX_CLOCKS = 4095
 MAX_WINDOW = 8
 MAX_WINDOWED = 2
+MAX_ROWS = 64
 MIN_ROW_BIT = 14
 
 _HERE = pathlib.Path(__file__).resolve().parent / "dram"
@@ -246,6 +247,8 @@ def _check_timing(rows, what):
         wide = [name for name in (row.after, row.before) if name in RANK_COMMANDS]
         if wide and row.level not in ("channel", "rank"):
             raise EmuError(f"{where}: found level {row.level}, expected channel or rank ({wide[0]} addresses a rank)")
+    if len(rows) > MAX_ROWS:
+        raise EmuError(f"{what}: found {len(rows)} rows, expected at most {MAX_ROWS}")
     windowed = sum(row.window > 1 for row in rows)
     if windowed > MAX_WINDOWED:
         raise EmuError(f"{what}: found {windowed} rows with a window, expected at most {MAX_WINDOWED}")

@@ -1,89 +1,134 @@
-"""DRAM behind its controller as a library (spec chapter 4). `new_state` builds a memory for `kernels.dram_batch`."""
+"""Building a DRAM behind its controller from a description (spec chapter 4).
+
+`new_state` gives what the kernels of `kernels.dram_batch` work on. To drive a memory with arrays of accesses see
+`dram_trace`, for what it counted `dram_statistics`.
+"""
 
 import numpy as np
-from .boards.dram_schema import COMMANDS, LEVELS, DramDescription, load_dram
+
+from .boards.dram_schema import COMMANDS, LEVELS, DramDescription, TimingRow, load_dram
+from .errors import EmuError
+from .isa import REVISIONS
 from .kernels import dram_state as at
 
+__all__ = ["load_dram", "new_state"]
+
+ACCESS_BYTES = 64
+ADDRESS_BITS = 64
+# The front end needs no event loop where a full queue holds so many accesses that a turn of the gather task never
+# ends because all of them were polled (§4.10): it polls at most six.
+DIRECT_ACCESSES = 8
+
+
 def new_state(description: DramDescription, revision: str = "base") -> at.DramState:
+    """Unused memory of a description in an ISA revision (`base` or `moe`), at clock 0.
+
+    Raises
+    ------
+    EmuError
+        The revision is unknown.
+    """
+    if revision not in REVISIONS:
+        raise EmuError(f"DRAM revision: found {revision!r}, expected {' or '.join(REVISIONS)}")
     config = np.zeros(1, at.CONFIG).view(np.recarray)
-    cfg = config[0]
-    org = description.organisation
-    bank_bits = _width(org.bank)
-    cfg.period = description.period_ps
-    cfg.latency = description.read_latency
-    cfg.interval = description.refresh.interval if description.refresh else 0
-    cfg.channels = org.channel
-    cfg.ranks = org.rank
-    cfg.part_bytes = description.transfer_bytes
-    cfg.parts = 64 // description.transfer_bytes
-    cfg.limit[:] = (description.queues.read, description.queues.write)
-    cfg.direct = description.queues.read >= 8 * cfg.parts
-    cfg.enter, cfg.leave = description.write_mode.enter, description.write_mode.leave
-    places = _place_columns(description, at.LANES)
-    for byte in range(8):
-        for value in range(256):
-            cfg.place[byte, value] = _xor(places[8*byte+bit] for bit in range(8) if value >> bit & 1)
-    for part in range(int(cfg.parts)):
-        cfg.part_place[part] = _xor(places[b] for b in range(6) if (part*description.transfer_bytes) >> b & 1)
-    _fill_rules(cfg, description, revision)
-    channels = np.zeros(org.channel, at.STATE).view(np.recarray)
+    _fill_config(config[0], description)
+    _fill_places(config[0], description)
+    _fill_rules(config[0], description, revision)
+    channels = np.zeros(description.organisation.channel, at.STATE).view(np.recarray)
     channels.key = at.EMPTY
     channels.slot_key = at.EMPTY
     channels.open_row = at.NONE
     channels.head = at.NO_SLOT
     channels.free = np.arange(at.SLOTS)
-    channels.next_refresh = cfg.interval
-    return at.DramState(config, np.zeros(1, at.FRONT).view(np.recarray), channels, np.zeros(0, at.ACCESS).view(np.recarray))
+    channels.next_refresh = config[0].interval
+    front = np.zeros(1, at.FRONT).view(np.recarray)
+    return at.DramState(config, front, channels, np.zeros(0, at.ACCESS).view(np.recarray))
 
-def _width(count):
-    return count.bit_length() - 1
 
-def _xor(values):
+def _fill_config(cfg, description):
+    """Everything but the tables."""
+    cfg.period = description.period_ps
+    cfg.latency = description.read_latency
+    cfg.interval = description.refresh.interval if description.refresh else 0
+    cfg.channels = description.organisation.channel
+    cfg.ranks = description.organisation.rank
+    cfg.part_bytes = description.transfer_bytes
+    cfg.parts = ACCESS_BYTES // description.transfer_bytes
+    cfg.limit[:] = (description.queues.read, description.queues.write)
+    cfg.direct = description.queues.read >= DIRECT_ACCESSES * cfg.parts
+    cfg.enter, cfg.leave = description.write_mode.enter, description.write_mode.leave
+
+
+def _fill_places(cfg, description):
+    """Tables of the mapping (§4.2): it is linear, so an address's place is the exclusive or of its bytes' places."""
+    places = _bit_places(description)
+    for byte in range(ADDRESS_BITS // 8):
+        for value in range(256):
+            cfg.place[byte, value] = _sum_of(places[8 * byte : 8 * byte + 8], value)
+    for part in range(int(cfg.parts)):
+        cfg.part_place[part] = _sum_of(places, part * description.transfer_bytes)
+
+
+def _bit_places(description):
+    """Place of each address bit alone."""
+    places = [0] * ADDRESS_BITS
+    shifts = {
+        "bank": 0,
+        "bankgroup": description.organisation.bank.bit_length() - 1,
+        "rank": at.LANE_BITS,
+        "channel": at.PLACE_BANK_BITS,
+    }
+    for field, shift in shifts.items():
+        for number, mask in enumerate(description.bit_masks(field)):
+            for bit in range(ADDRESS_BITS):
+                places[bit] ^= (mask >> bit & 1) << (shift + number)
+    row = description.mapping.row
+    for bit in range(row.first, ADDRESS_BITS):
+        places[bit] ^= 1 << (at.PLACE_ROW + bit - row.first)
+    for number, bit in enumerate(row.xor):
+        places[bit] ^= 1 << (at.PLACE_ROW + number)
+    return places
+
+
+def _sum_of(places, bits):
+    """Exclusive or of the places of the bits that are set."""
     total = 0
-    for v in values: total ^= v
+    for number, place in enumerate(places):
+        if bits >> number & 1:
+            total ^= place
     return total
 
-def _place_columns(d, rank_banks):
-    """place contribution of each address bit"""
-    columns = [0]*64
-    org = d.organisation
-    def put(field, at_bit):
-        for i, mask in enumerate(d.bit_masks(field)):
-            for b in range(64):
-                if mask >> b & 1:
-                    columns[b] ^= 1 << (at_bit+i)
-    put('bank', 0)
-    put('bankgroup', _width(org.bank))
-    put('rank', _width(rank_banks))
-    put('channel', at.PLACE_BANK_BITS)
-    row = d.mapping.row
-    for i in range(64-row.first):
-        columns[row.first+i] ^= 1 << (at.PLACE_ROW+i)
-    for i,b in enumerate(row.xor):
-        columns[b] ^= 1 << (at.PLACE_ROW+i)
-    return columns
 
 def _fill_rules(cfg, description, revision):
-    rows = _effective(description.timing_rows(revision))
-    org = description.organisation
-    n=0; w=0
-    for c,name in enumerate(COMMANDS):
-        cfg.rule_at[c]=n
-        for r in rows:
-            if r.after!=name: continue
-            rule = cfg.rule[n]
-            rule[at.RULE_LEVEL] = LEVELS.index(r.level)
-            rule[at.RULE_BANKS] = org.bank if r.level == "bankgroup" else 1
-            rule[at.RULE_BEFORE] = COMMANDS.index(r.before)
-            rule[at.RULE_CLOCKS] = r.clocks
-            rule[at.RULE_WINDOW] = r.window
-            if r.window>1:
-                rule[at.RULE_RECENT] = w; w+=1
-            n+=1
-    cfg.rule_at[len(COMMANDS)]=n
+    """The timing table (§4.6), by the command that a row comes after."""
+    rows = _not_covered(description.timing_rows(revision))
+    number = windowed = 0
+    for command, name in enumerate(COMMANDS):
+        cfg.rule_at[command] = number
+        for row in rows:
+            if row.after != name:
+                continue
+            rule = cfg.rule[number]
+            rule[at.RULE_LEVEL] = LEVELS.index(row.level)
+            rule[at.RULE_BANKS] = description.organisation.bank if row.level == "bankgroup" else 1
+            rule[at.RULE_BEFORE] = COMMANDS.index(row.before)
+            rule[at.RULE_CLOCKS] = row.clocks
+            rule[at.RULE_WINDOW] = row.window
+            if row.window > 1:
+                rule[at.RULE_RECENT] = windowed
+                windowed += 1
+            number += 1
+    cfg.rule_at[len(COMMANDS)] = number
 
-def _effective(rows):
-    def covered(row, other):
-        return (other is not row and (other.after, other.before) == (row.after, row.before) and other.window == row.window == 1
-            and LEVELS.index(other.level) < LEVELS.index(row.level) and other.clocks >= row.clocks)
-    return [r for r in rows if not any(covered(r, o) for o in rows)]
+
+def _not_covered(rows: tuple[TimingRow, ...]) -> list[TimingRow]:
+    """Rows without those that say nothing new: a row of a wider level holds back the same command as long."""
+
+    def covers(wide, row):
+        return (
+            (wide.after, wide.before, wide.window) == (row.after, row.before, row.window)
+            and LEVELS.index(wide.level) < LEVELS.index(row.level)
+            and wide.clocks >= row.clocks
+        )
+
+    return [row for row in rows if not any(covers(wide, row) for wide in rows)]

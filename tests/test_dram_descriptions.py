@@ -70,7 +70,16 @@ def add(path, value):
     return change
 
 
+def many_rows(data):
+    """Change of a document: every pair of commands on every level."""
+    commands = ("ACT", "PRE", "RD", "WR")
+    levels = ("channel", "rank", "bankgroup", "bank")
+    data["timing"] = [[level, a, b, 1] for level in levels for a in commands for b in commands]
+    data["timing"].append(["rank", "ACT", "ACT", 15, 4])
+
+
 @pytest.mark.parametrize("change, message", [
+    (many_rows, "timing: found 65 rows, expected at most 64"),
     (put(["period_ps"], 0), "period_ps: expected int >= 1"),
     (put(["period_ps"], None), "period_ps: missing key"),
     (put(["burst"], 4), "burst: unknown key"),
