@@ -1,5 +1,8 @@
 """A DRAM driven alone: what any memory must do, and its controller against a tick-by-tick one (spec §4)."""
 
+import json
+import pathlib
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -261,3 +264,16 @@ def test_a_copied_description_with_another_number(tmp_path):
     path = tmp_path / "slow.yaml"
     path.write_text(text.replace("read_latency: 11", "read_latency: 16"))
     assert replay(path, [0], [0], [False]).done_ps.tolist() == [23_000]
+
+
+def test_the_documented_example(tmp_path, capsys):
+    """The figures of docs/dram.md are those of its trace."""
+    text = (pathlib.Path(__file__).parents[1] / "docs" / "dram.md").read_text()
+    path = tmp_path / "accesses.csv"
+    start = text.index("    # two reads")
+    path.write_text("\n".join(line.strip() for line in text[start:].split("\n\n")[0].splitlines()))
+    assert main(["dram", str(path), "--json", "-", "-o", str(tmp_path / "out.csv")]) == 0
+    done = [int(line.split(",")[-1]) for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    counted = json.loads(capsys.readouterr().out)
+    assert f"# {done}" in text
+    assert f"# {counted['row_conflicts']}: each access" in text
