@@ -16,6 +16,7 @@ else:
     from numba import njit
     from numba.core import config
 
+    from .kept import EntryCache
     from .parts import Part
 
     JIT = not config.DISABLE_JIT
@@ -41,16 +42,10 @@ def entry(function):
     if not JIT:
         return function
     module = function.__module__.rpartition(".")[2]
-    directory = cache_dir(module)
-    if directory is None:
-        return njit(**OPTIONS)(function)
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(directory)
-    try:
-        compiled = njit(cache=True, **OPTIONS)(function)
-    finally:
-        config.CACHE_DIR = before
-    ENTRIES.setdefault(module, []).append(compiled)
+    compiled = njit(**OPTIONS)(function)
+    if cache_dir(module) is not None:
+        compiled._cache = EntryCache(function)
+        ENTRIES.setdefault(module, []).append(compiled)
     return compiled
 
 

@@ -1,0 +1,44 @@
+"""numba's on-disk cache of the entry kernels, in the directories of `cache`."""
+
+import os
+
+from numba.core.caching import FunctionCache
+
+from .cache import cache_dir
+
+
+class _Place:
+    """Where an entry kernel is kept, in the form numba asks for it.
+
+    The directory's name says what is in it: nothing there can be stale, and every installation with the same
+    sources shares it, wherever those lie.
+    """
+
+    def __init__(self, directory):
+        self._directory = directory
+
+    @classmethod
+    def from_function(cls, function, file):
+        return cls(os.path.join(cache_dir(function.__module__.rpartition(".")[2]), "numba"))
+
+    def ensure_cache_path(self):
+        os.makedirs(self._directory, exist_ok=True)
+
+    def get_cache_path(self):
+        return self._directory
+
+    def get_source_stamp(self):
+        return "named by content"
+
+    def get_disambiguator(self):
+        return "entry"
+
+
+class _EntryFiles(FunctionCache._impl_class):
+    _locator_classes = [_Place]
+
+
+class EntryCache(FunctionCache):
+    """Cache of one entry kernel; its module's directory must be writable."""
+
+    _impl_class = _EntryFiles
