@@ -15,8 +15,8 @@ class DramStatistics(msgspec.Struct, kw_only=True, frozen=True):
 
     Hits, misses and conflicts are those of transfers, by the first command issued for each; writes still queued at
     the end have none. A read's latency, too, is that of a transfer, from its first attempt to its data: whole clocks,
-    and from 2048 clocks on the percentile is rounded up by less than one part in 1024. A channel is busy in a clock with a
-    request queued or data under way. `peak_bandwidth_bytes_per_s` is that of reads of open rows.
+    and from 2048 clocks on the percentile is rounded up by less than one part in 1024. A channel is busy in a clock
+    with a request queued or data under way. `peak_bandwidth_bytes_per_s` is that of reads of open rows.
     """
 
     dram: str

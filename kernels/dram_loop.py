@@ -246,5 +246,6 @@ def reset_loop(run, start, stop, now):
     loop.core_batch, loop.core_stop, loop.core_joined = start, stop, start
     loop.holder[:] = NONE
     loop.lock_front[:] = NONE
+    loop.first_attempt[:] = NONE
     loop.return_front[:] = NONE
     make_ready(run, CORE)
