@@ -1,3 +1,22 @@
-"""plena-emu: a fast, exact emulator of the PLENA LLM-inference accelerator."""
+"""plena-emu: a fast, exact emulator of the PLENA LLM-inference accelerator.
+
+`plena_emu.run(build_dir)` runs a program; docs/api.md describes it.
+"""
 
 __version__ = "0.1.0"
+
+# What the package offers, imported when it is asked for: command lines import the package before anything else.
+_OFFERED = {"run": "api", "RunRequest": "request", "RunResult": "result", "EmuError": "errors"}
+__all__ = ["EmuError", "RunRequest", "RunResult", "__version__", "run"]
+
+
+def __getattr__(name):
+    if name not in _OFFERED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f".{_OFFERED[name]}", __name__), name)
+
+
+def __dir__():
+    return sorted({*globals(), *_OFFERED})

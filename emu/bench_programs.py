@@ -11,7 +11,7 @@ from lzma import LZMAError
 
 import msgspec
 
-from .cli.run import BUILD_FILES, NEVER
+from .build_dir import BUILD_FILES, NEVER
 from .errors import EmuError, UsageError
 from .request import MEMORY_MODELS
 from .sizes import read_hbm_size

@@ -167,7 +167,7 @@ def _execute(case, mode):
     """One run as the drop-in would do it, dumps and all; without dumps in timing-only mode."""
     from .cli import dropin, flags
     from .logs import Log
-    from .run import execute
+    from .runner import execute
 
     args = dropin.build_parser().parse_args(case.run.args)
     data = mode != "timing-only"

@@ -6,7 +6,7 @@ from . import isa
 from .kernels.layout import OP_ID
 from .machine import Machine
 from .program import Program
-from .run import TRACED_SLICE
+from .runner import TRACED_SLICE
 from .simulation import Simulation
 from .settings import Settings
 from .warm import compiling

@@ -106,6 +106,21 @@ def make_ready(modules) -> None:
             child.terminate()
 
 
+def choose_kernels(request) -> None:
+    """Have the kernels of a run compiled, and take them as object code, without numba, where that can serve.
+
+    The latter only where no kernel module is imported yet. `request` is a `RunRequest`.
+    """
+    from .kernels.native import choose_prebuilt
+
+    timing = "timing" if request.memory_model != "hbm" and request.dram is None else "timing_dram"
+    modules = ("data", timing, "control", "tables")
+    make_ready(modules)
+    # With --dram, waits for the host and descriptions of one's own need the event loop, which allocates through numba.
+    if request.dram is None:
+        choose_prebuilt(modules)
+
+
 def _child(module):
     script = f"from plena_emu.warm import compile_module; compile_module({module!r})"
     quiet = subprocess.DEVNULL

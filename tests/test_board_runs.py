@@ -16,7 +16,7 @@ from plena_emu.manifests.schema import load_manifest
 from plena_emu.plan import make_plan
 from plena_emu.profile_sources import profile_source
 from plena_emu.request import RunRequest
-from plena_emu.run import execute
+from plena_emu.runner import execute
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "manifests"
 PUBLISHED = "base_clm60m_dec_L1_m256b64_a7"

@@ -17,7 +17,7 @@ from plena_emu.profile_sources import profile_source
 from plena_emu.profile_static import read_assembly, read_program, static_counts
 from plena_emu.program import decode
 from plena_emu.request import RunRequest
-from plena_emu.run import execute
+from plena_emu.runner import execute
 from plena_emu.settings import load_settings
 
 A7, NEXYS, V80 = load_board("custom_a7"), load_board("nexys_video"), load_board("v80")

@@ -64,9 +64,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(request, log):
-    flags.choose_kernels(request)
+    from ..warm import choose_kernels
+
+    choose_kernels(request)
     from ..records import final_records
-    from ..run import execute
+    from ..runner import execute
 
     result = execute(request, log)
     final_records(log, result)

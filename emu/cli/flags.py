@@ -101,9 +101,9 @@ def revision(args):
     return named or "base"
 
 
-def request(args, isa, **more) -> RunRequest:
-    """`RunRequest` of parsed flags; `more` sets or replaces fields."""
-    fields = {
+def fields(args) -> dict:
+    """Fields of `RunRequest` that the flags of `add_file_flags` and `add_model_flags` name, None where left out."""
+    return {
         "opcode": args.opcode,
         "hbm": args.hbm,
         "fpsram": args.fpsram,
@@ -111,24 +111,13 @@ def request(args, isa, **more) -> RunRequest:
         "vram": args.vram,
         "settings_path": args.settings,
         "hbm_size": args.hbm_size,
-        "isa": isa,
         "memory_model": args.memory_model,
         "weight_manifest": args.weight_manifest,
         "ddr_capacity": args.ddr3_capacity,
         "host_bandwidth": args.host_bandwidth,
-        "started_at": time.perf_counter(),
     }
-    return RunRequest(**(fields | more))
 
 
-def choose_kernels(request):
-    """Have the kernels of a run compiled, and take them as object code, without numba, where that can serve."""
-    from ..kernels.native import choose_prebuilt
-    from ..warm import make_ready
-
-    timing = "timing" if request.memory_model != "hbm" and request.dram is None else "timing_dram"
-    modules = ("data", timing, "control", "tables")
-    make_ready(modules)
-    # With --dram, waits for the host and descriptions of one's own need the event loop, which allocates through numba.
-    if request.dram is None:
-        choose_prebuilt(modules)
+def request(args, isa, **more) -> RunRequest:
+    """`RunRequest` of parsed flags; `more` sets or replaces fields."""
+    return RunRequest(**(fields(args) | {"isa": isa, "started_at": time.perf_counter()} | more))

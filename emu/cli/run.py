@@ -15,39 +15,16 @@ import argparse
 import os
 import sys
 
-from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, EmuError, UsageError
+from ..build_dir import BUILD_FILES, fields_of
+from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
 from ..logs import RUNNER, Log
-from ..sizes import parse_count, read_hbm_size
+from ..sizes import parse_count
 from . import flags
 
 # Warnings only, in plain words; the topology line is for testbenches.
 QUIET_LEVELS = f"warn,{RUNNER}=error"
 
-FROM_BUILD = "build directory"  # origin of settings that were found there
 GEOMETRY_FLAGS = ("--mlen", "--vlen", "--blen", "--hlen", "--broadcast-amount")
-
-
-ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file
-
-
-class BuildFile:
-    """A file of a build directory (§5.6) and the flag it stands for."""
-
-    def __init__(self, flag, name, needed=NEVER):
-        self.flag = flag
-        self.name = name
-        self.needed = needed
-
-
-BUILD_FILES = (
-    BuildFile("opcode", "generated_machine_code.mem", ALWAYS),
-    BuildFile("hbm", "hbm_for_behave_sim.bin", WITH_DATA),
-    BuildFile("fpsram", "fp_sram.bin", WITH_DATA),
-    BuildFile("intsram", "int_sram.bin"),
-    BuildFile("vram", "vram_preload.bin"),
-    BuildFile("settings", "plena_settings.toml"),
-    BuildFile("weight_manifest", "weight_manifest.json"),
-)
 
 
 def configure(parser):
@@ -112,66 +89,24 @@ def run(args):
 
 def make_request(args):
     """`RunRequest` of the flags and, below them, the files of the build directory."""
-    settings_flag = args.settings
+    fields = {
+        "board": args.board,
+        "latency_profile": args.latency_profile,
+        "dram": args.dram,
+        "dump_dir": None if args.no_dumps or args.timing_only else args.dump_dir or args.build_dir or ".",
+        "dump_hbm": args.dump_hbm,
+        "max_instructions": args.max_instructions,
+        "timing_only": args.timing_only,
+        "threads": args.threads,
+        "memo": not args.no_memo,
+    }
     if args.build_dir is not None:
-        _take_build_files(args)
-    missing = [f"--{file.flag}" for file in BUILD_FILES if _needed(file, args) and getattr(args, file.flag) is None]
+        fields |= fields_of(args.build_dir, fields | flags.fields(args))
+    missing = [f"--{file.flag}" for file in BUILD_FILES
+               if file.is_needed(args.timing_only) and fields.get(file.field, getattr(args, file.flag)) is None]
     if missing:
         raise UsageError(f"expected BUILD_DIR or {', '.join(missing)}")
-    settings_origin = FROM_BUILD if settings_flag is None and args.settings is not None else "--settings"
-    dump_dir = args.dump_dir or args.build_dir or "."
-    return flags.request(
-        args,
-        flags.revision(args),
-        settings_origin=settings_origin,
-        tables_dir=_tables_dir(args),
-        board=args.board,
-        latency_profile=args.latency_profile,
-        dram=args.dram,
-        dump_dir=None if args.no_dumps or args.timing_only else dump_dir,
-        dump_hbm=args.dump_hbm,
-        max_instructions=args.max_instructions,
-        timing_only=args.timing_only,
-        threads=args.threads,
-        memo=not args.no_memo,
-    )
-
-
-def _take_build_files(args):
-    directory = args.build_dir
-    if not os.path.isdir(directory):
-        what = "not a directory" if os.path.exists(directory) else "not found"
-        raise EmuError(f"build directory {directory}: {what}")
-    for file in BUILD_FILES:
-        path = os.path.join(directory, file.name)
-        if getattr(args, file.flag) is not None:
-            continue
-        if os.path.lexists(path):
-            setattr(args, file.flag, path)
-        elif _needed(file, args):
-            raise EmuError(f"build directory {directory}: {file.name} not found, expected there or as --{file.flag}")
-    size_file = os.path.join(directory, "hbm_size.txt")
-    if args.hbm_size is None and os.path.lexists(size_file):
-        args.hbm_size = read_hbm_size(size_file)
-
-
-def _needed(file, args):
-    return file.needed == ALWAYS or (file.needed == WITH_DATA and not args.timing_only)
-
-
-def _tables_dir(args):
-    """The build directory, where its tables have to stand in for a weight manifest that is not there."""
-    directory = args.build_dir
-    if args.memory_model == "hbm" or args.weight_manifest is not None or directory is None:
-        return None
-    if not os.path.lexists(os.path.join(directory, "hbm_addrs.json")):
-        raise EmuError(f"build directory {directory}: weight_manifest.json not found, --memory-model"
-                       f" {args.memory_model} needs it there or as --weight-manifest")
-    if args.board is None:
-        raise EmuError(f"build directory {directory}: weight_manifest.json not found, --memory-model"
-                       f" {args.memory_model} needs one: name a --board, or write it with plena-emu manifest"
-                       f" {directory} --board NAME")
-    return directory
+    return flags.request(args, flags.revision(args), **fields)
 
 
 def make_log(args):
@@ -183,9 +118,11 @@ def make_log(args):
 
 
 def _execute(args, request, log):
-    flags.choose_kernels(request)
+    from ..warm import choose_kernels
+
+    choose_kernels(request)
     from ..records import final_records
-    from ..run import execute
+    from ..runner import execute
 
     request.trace = log.asked_for_debug
     if sys.stderr.isatty() and not args.quiet and not request.trace:

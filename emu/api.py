@@ -1,0 +1,40 @@
+"""The Python interface: one call, one typed result (docs/api.md)."""
+
+import os
+
+from .build_dir import fields_of
+from .errors import EmuError
+from .logs import Log
+from .request import RunRequest
+from .warm import choose_kernels
+
+
+def run(build, /, *, log_level: str = "off", **fields):
+    """Run a program and return a `plena_emu.result.RunResult`.
+
+    Parameters
+    ----------
+    build : str, os.PathLike or RunRequest
+        A testbench's build directory (§5.6), or a whole request.
+    log_level : str
+        Records of §5.2 from this level on go to standard error. Warnings are in the result in any case.
+    fields
+        Fields of `RunRequest`, which come before the files of the directory and before those of a request. Without
+        `dump_dir` a build directory's run writes no dumps.
+
+    Raises
+    ------
+    EmuError
+        Anything malformed or illegal, in one line, as on the command line; also a dump that cannot be written.
+    """
+    if isinstance(build, RunRequest):
+        request = RunRequest(**(vars(build) | fields))
+    else:
+        request = RunRequest(**({"dump_dir": None} | fields_of(os.fspath(build), fields)))
+    choose_kernels(request)
+    from .runner import execute
+
+    result = execute(request, Log(log_level))
+    if result.dump_errors:
+        raise EmuError("; ".join(result.dump_errors))
+    return result
