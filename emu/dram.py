@@ -1,8 +1,10 @@
 """Building a DRAM behind its controller from a description (spec chapter 4).
 
 `new_state` gives what the kernels of `kernels.dram_batch` work on. To drive a memory with arrays of accesses see
-`dram_trace`, for what it counted `dram_statistics`.
+`dram_trace`, for what it counted `dram_statistics`; `place` tells where an address lives.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,13 +13,36 @@ from .errors import EmuError
 from .isa import REVISIONS
 from .kernels import dram_state as at
 
-__all__ = ["load_dram", "new_state"]
+__all__ = ["Place", "load_dram", "new_state", "place"]
 
 ACCESS_BYTES = 64
 ADDRESS_BITS = 64
 # The front end needs no event loop where a full queue holds so many accesses that a turn of the gather task never
 # ends because all of them were polled (§4.10): it polls at most six.
 DIRECT_ACCESSES = 8
+
+
+class Place(NamedTuple):
+    """Where a transfer lives (spec §4.2); `rank` is a pseudo-channel of hbm2, `column` counts transfers."""
+
+    channel: int
+    rank: int
+    bankgroup: int
+    bank: int
+    row: int
+    column: int
+
+
+def place(description: DramDescription, address: int) -> Place:
+    """Place of the byte at `address` (0 <= address < 2^64)."""
+    fields = {field: 0 for field in ("column", *LEVELS)}
+    for field in fields:
+        for number, mask in enumerate(description.bit_masks(field)):
+            fields[field] |= ((address & mask).bit_count() & 1) << number
+    row = address >> description.mapping.row.first
+    for number, bit in enumerate(description.mapping.row.xor):
+        row ^= (address >> bit & 1) << number
+    return Place(row=row, **fields)
 
 
 def new_state(description: DramDescription, revision: str = "base") -> at.DramState:
@@ -34,7 +59,7 @@ def new_state(description: DramDescription, revision: str = "base") -> at.DramSt
     _fill_config(config[0], description)
     _fill_places(config[0], description)
     _fill_rules(config[0], description, revision)
-    channels = np.zeros(description.organisation.channel, at.STATE).view(np.recarray)
+    channels = np.zeros(config[0].channels, at.STATE).view(np.recarray)
     channels.key = at.EMPTY
     channels.slot_key = at.EMPTY
     channels.open_row = at.NONE
@@ -50,10 +75,11 @@ def _fill_config(cfg, description):
     cfg.period = description.period_ps
     cfg.latency = description.read_latency
     cfg.interval = description.refresh.interval if description.refresh else 0
-    cfg.channels = description.organisation.channel
+    cfg.twins = twins(description)
+    cfg.channels = description.organisation.channel // cfg.twins
     cfg.ranks = description.organisation.rank
-    cfg.part_bytes = description.transfer_bytes
-    cfg.parts = ACCESS_BYTES // description.transfer_bytes
+    cfg.part_bytes = description.transfer_bytes * cfg.twins
+    cfg.parts = ACCESS_BYTES // cfg.part_bytes
     cfg.limit[:] = (description.queues.read, description.queues.write)
     cfg.direct = description.queues.read >= DIRECT_ACCESSES * cfg.parts
     cfg.enter, cfg.leave = description.write_mode.enter, description.write_mode.leave
@@ -61,12 +87,30 @@ def _fill_config(cfg, description):
 
 def _fill_places(cfg, description):
     """Tables of the mapping (§4.2): it is linear, so an address's place is the exclusive or of its bytes' places."""
-    places = _bit_places(description)
+    places = [_on_records(place, int(cfg.twins)) for place in _bit_places(description)]
     for byte in range(ADDRESS_BITS // 8):
         for value in range(256):
             cfg.place[byte, value] = _sum_of(places[8 * byte : 8 * byte + 8], value)
     for part in range(int(cfg.parts)):
-        cfg.part_place[part] = _sum_of(places, part * description.transfer_bytes)
+        cfg.part_place[part] = _sum_of(places, part * int(cfg.part_bytes))
+
+
+def twins(description: DramDescription) -> int:
+    """Channels in the same state at all times, so that one record stands for them.
+
+    Those are the channels that an access's transfers reach, where they are an aligned range and the transfers' places
+    differ in nothing else; twins that are neighbours keep the order in which channels wake accesses (§4.10).
+    """
+    places = _bit_places(description)
+    parts = ACCESS_BYTES // description.transfer_bytes
+    reached = {_sum_of(places, part * description.transfer_bytes) for part in range(parts)}
+    return parts if reached == {channel << at.PLACE_BANK_BITS for channel in range(parts)} else 1
+
+
+def _on_records(place, twins):
+    """A place with the channel's record in the place of the channel."""
+    channel = place >> at.PLACE_BANK_BITS & at.CHANNEL_MASK
+    return place ^ (channel ^ channel // twins) << at.PLACE_BANK_BITS
 
 
 def _bit_places(description):

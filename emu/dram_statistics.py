@@ -40,10 +40,10 @@ class DramStatistics(msgspec.Struct, kw_only=True, frozen=True):
 
 def statistics(state: at.DramState, description: DramDescription, revision: str = "base") -> DramStatistics:
     """Statistics of a memory that `new_state(description, revision)` built; its channels must be settled."""
-    front, channels = state.front[0], state.channels
+    front, channels, twins = state.front[0], state.channels, int(state.config[0]["twins"])
     bins = channels["latency_bins"].sum(axis=0)
     returned, period, last = int(bins.sum()), description.period_ps, int(front["last_event"])
-    first = channels["first_commands"].sum(axis=0)
+    first = twins * channels["first_commands"].sum(axis=0)
     longest = int(channels["latency_max"].max())
     total = ACCESS_BYTES * int(front["reads"] + front["writes"])
     return DramStatistics(
@@ -54,13 +54,13 @@ def statistics(state: at.DramState, description: DramDescription, revision: str 
         row_hits=int(first[at.COLUMN]),
         row_misses=int(first[at.ACT]),
         row_conflicts=int(first[at.PRE]),
-        refreshes=int(channels["refreshes"].sum()),
-        forwarded_reads=int(channels["forwarded"].sum()),
+        refreshes=twins * int(channels["refreshes"].sum()),
+        forwarded_reads=twins * int(channels["forwarded"].sum()),
         rejected_attempts=int(channels["rejected"].sum()),
         read_latency_mean_ps=period * int(channels["latency_sum"].sum()) / returned if returned else 0.0,
         read_latency_p99_ps=period * min(_percentile(bins, PERCENT), longest),
         read_latency_max_ps=period * longest,
-        channel_busy_share=[int(busy) / max(int(front["ticks"]), 1) for busy in channels["busy"]],
+        channel_busy_share=[int(busy) / max(int(front["ticks"]), 1) for busy in np.repeat(channels["busy"], twins)],
         last_event_ps=last,
         bandwidth_bytes_per_s=total / (last / 1e12) if last else 0.0,
         peak_bandwidth_bytes_per_s=peak_bandwidth(description, revision),

@@ -104,6 +104,7 @@ def replay_batches(
 def _new_run(state, address, write, kinds, times, starts):
     """`dram_loop.Run` of a trace; its sizes are those of `dram_events.new_run` without waits for a host."""
     config = state.config[0]
+    channels = int(config["channels"] * config["twins"])
     run = lp.Run(
         loop=_records(1, lp.LOOP),
         address=address,
@@ -111,7 +112,7 @@ def _new_run(state, address, write, kinds, times, starts):
         part=_records(int(config["parts"]) * len(address), lp.PART),
         task=_records(len(kinds), lp.TASK),
         timer=np.zeros((8, 3), dtype=np.int64),
-        ready=np.zeros(max(64, 1 << (4 * len(kinds) + 256 * int(config["channels"]) - 1).bit_length()), np.int32),
+        ready=np.zeros(1 << max(6, (4 * len(kinds) + 256 * channels - 1).bit_length()), np.int32),
     )
     run.loop["first_attempt"] = NONE
     run.access["write"] = write

@@ -155,7 +155,7 @@ def renumber(ch, queue):
 
 
 @small
-def push(ch, queue, place, address, first, tag):
+def push(ch, queue, place, address, first, rest, tag):
     """Append a request to a queue that has room."""
     if ch.queued[queue] == 0:
         ch.age[queue] = 0
@@ -172,6 +172,7 @@ def push(ch, queue, place, address, first, tag):
     ch.row[queue, slot] = row
     ch.arrive[queue, slot] = ch.clk
     ch.first[queue, slot] = first
+    ch.rest[queue, slot] = rest
     ch.tag[queue, slot] = tag
     ch.address[queue, slot] = address
     if ch.head[queue, bank] == NO_SLOT:
@@ -229,30 +230,31 @@ def latency_bin(clocks):
 
 
 @small
-def insert_return(ch, departure, first):
+def insert_return(cfg, ch, departure, first, rest):
     """Put a read into the return queue: sets `last_return`, the tick in which its data leaves."""
     ch.last_return = max(departure, ch.last_return + 1)
-    latency = ch.last_return - 1 - first
-    ch.latency_sum += latency
+    latency, others = ch.last_return - 1 - first, ch.last_return - 1 - rest
+    ch.latency_sum += latency + (cfg.twins - 1) * others
     ch.latency_max = max(ch.latency_max, latency)
     ch.latency_bins[latency_bin(latency)] += 1
+    ch.latency_bins[latency_bin(others)] += cfg.twins - 1
 
 
 @kernel
-def send(cfg, ch, queue, place, address, first, tag):
+def send(cfg, ch, queue, place, address, first, rest, tag):
     """Offer a request between two ticks (§4.3): REJECTED, QUEUED, or FORWARDED with its return inserted.
 
-    `address` is the transfer's byte address, `first` the clock (instant / period) of its first attempt, `tag` what
-    `step` returns when its data is on the way.
+    `address` is the request's byte address, `first` the clock (instant / period) of its first attempt, `rest` that
+    of its twins', `tag` what `step` returns when its data is on the way.
     """
     if queue == READ and ch.queued[WRITE] > 0 and writes_to(ch, place & BANK_MASK, address):
-        insert_return(ch, ch.clk + 1, first)
+        insert_return(cfg, ch, ch.clk + 1, first, rest)
         ch.forwarded += 1
         return FORWARDED
     if ch.queued[queue] > cfg.limit[queue]:
         ch.rejected += 1
         return REJECTED
-    push(ch, queue, place, address, first, tag)
+    push(ch, queue, place, address, first, rest, tag)
     ch.reads_left += 1 - queue
     return QUEUED
 
@@ -361,6 +363,7 @@ def open_bank(ch, queue, slot, bank):
     ch.act_arrive[at] = ch.arrive[queue, slot]
     ch.act_since[at] = ch.clk
     ch.act_first[at] = ch.first[queue, slot]
+    ch.act_rest[at] = ch.rest[queue, slot]
     ch.act_tag[at] = ch.tag[queue, slot]
 
 
@@ -375,6 +378,7 @@ def end_active(ch, at):
     ch.act_arrive[at] = ch.act_arrive[last]
     ch.act_since[at] = ch.act_since[last]
     ch.act_first[at] = ch.act_first[last]
+    ch.act_rest[at] = ch.act_rest[last]
     ch.act_tag[at] = ch.act_tag[last]
 
 
@@ -459,15 +463,15 @@ def step(cfg, ch, limit):
     queue = ch.write_mode
     if source == FROM_ACTIVE:
         bank, command = np.int64(ch.act_bank[index]), ch.act_command[index]
-        first, tag = ch.act_first[index], ch.act_tag[index]
+        first, rest, tag = ch.act_first[index], ch.act_rest[index], ch.act_tag[index]
     elif source == FROM_QUEUE:
         bank, command = np.int64(ch.bank[queue, index]), kind if kind < COLUMN else RD + queue
-        first, tag = ch.first[queue, index], ch.tag[queue, index]
+        first, rest, tag = ch.first[queue, index], ch.rest[queue, index], ch.tag[queue, index]
         if kind == PRE and ch.active_bank[bank] == 1:
             return NONE  # §4.5 d: the tick is lost
     else:
         bank, command = ch.refresh_rank << LANE_BITS, index
-        first, tag = NONE, NONE
+        first, rest, tag = NONE, NONE, NONE
     record(cfg, ch, command, bank)
     if source == FROM_ACTIVE:
         end_active(ch, index)
@@ -478,5 +482,5 @@ def step(cfg, ch, limit):
     if command != RD:
         return NONE
     ch.reads_left -= 1
-    insert_return(ch, ch.clk + cfg.latency, first)
+    insert_return(cfg, ch, ch.clk + cfg.latency, first, rest)
     return tag

@@ -26,7 +26,7 @@ def new_run(cfg, address, m, waits):
     channels' queues take.
     """
     ready = 64
-    while ready < 4 * m + 256 * cfg.channels:
+    while ready < 4 * m + 256 * cfg.channels * cfg.twins:
         ready *= 2
     run = Run(
         np.zeros(1, LOOP),
@@ -93,7 +93,8 @@ def tick(state, run):
             loop.return_front[number] = run.part[index].after
             run.part[index].stage = DONE
             loop.pending -= 1
-            wake(run, index // cfg.parts)
+            for _ in range(cfg.twins):
+                wake(run, index // cfg.parts)
     if loop.pending > 0:
         schedule_tick(state, run)
 
@@ -158,13 +159,17 @@ def attempt(state, run, lock, index):
     number = channel_of(place)
     ch = state.channels[number]
     advance(cfg, run, number, ch, front.ticks)
-    sent = send(cfg, ch, lock, place, part_address(cfg, run.address[owner], part), loop.first_attempt[lock], index)
+    first, rest = loop.first_attempt[lock], loop.now // cfg.period
+    sent = send(cfg, ch, lock, place, part_address(cfg, run.address[owner], part), first, rest, index)
     if sent == REJECTED:
         run.part[index].stage = RETRYING
         loop.retry_due[lock] = loop.now + cfg.period
         start_timer(run, loop.retry_due[lock], owner)
         return
     run.access[owner].accept = loop.now
+    if run.part[index].stage != NEW:
+        for _ in range(cfg.twins - 1):  # they waited too, and hand the lock from one to the next
+            wake(run, owner)
     run.part[index].stage = SENT if lock == READ else DONE
     if sent == FORWARDED:
         add_return(run, number, ch, index)

@@ -26,13 +26,13 @@ def place_of(cfg, address):
 
 @small
 def part_address(cfg, address, part):
-    """Byte address of transfer `part` of the 64-byte block that holds `address`."""
+    """Byte address of request `part` of the 64-byte block that holds `address`."""
     return (address & BLOCK) + part * cfg.part_bytes
 
 
 @small
 def channel_of(place):
-    """Channel number of a place."""
+    """Channel record of a place."""
     return (place >> PLACE_BANK_BITS) & CHANNEL_MASK
 
 
@@ -85,8 +85,8 @@ def finish_reads(state, access):
 def read_alone(state, addr, start, stop, now, access):
     """A gather task of reads `addr[start:stop]` (start < stop) spawned at `now`: the instant of its last data.
 
-    A turn ends early when two reads were woken by their own polls: after the first rejection every accepted part
-    hands the lock to the next part of the same read.
+    A turn ends early when two reads were woken by their own polls: after the first rejection every accepted transfer
+    hands the lock to the next of the same read.
     """
     cfg, front = state.config[0], state.front[0]
     clk = ticks_before(cfg, front, now)
@@ -103,20 +103,20 @@ def read_alone(state, addr, start, stop, now, access):
             ch = state.channels[channel_of(place)]
             advance(cfg, ch, clk, access)
             first = clock
-            sent = send(cfg, ch, READ, place, part_address(cfg, addr[i], part), first, tag)
+            sent = send(cfg, ch, READ, place, part_address(cfg, addr[i], part), first, first, tag)
             if sent == REJECTED:
                 ticks = wait_for_room(cfg, ch, READ, access)
                 ch.rejected += ticks - 1
                 clk += ticks
                 clock += ticks
                 now += ticks * cfg.period
-                sent = send(cfg, ch, READ, place, part_address(cfg, addr[i], part), first, tag)
+                sent = send(cfg, ch, READ, place, part_address(cfg, addr[i], part), first, clock, tag)
                 refused = True
                 woken = False
                 yielded = 0
             if sent == FORWARDED:
                 note(cfg, ch, tag, access)
-            woken = woken or (refused and part < cfg.parts - 1)
+            woken = woken or (refused and (cfg.twins > 1 or part < cfg.parts - 1))
         if tag != NONE:
             access[tag].accept = now
         yielded += woken
@@ -141,13 +141,13 @@ def write_alone(state, address, now):
         place = block ^ cfg.part_place[part]
         ch = state.channels[channel_of(place)]
         advance(cfg, ch, clk, state.unasked)
-        if send(cfg, ch, WRITE, place, part_address(cfg, address, part), clk, NONE) == REJECTED:
+        if send(cfg, ch, WRITE, place, part_address(cfg, address, part), clk, clk, NONE) == REJECTED:
             wait_for_room(cfg, ch, WRITE, state.unasked)
             clk = ch.clk
             retries = clk - -(-now // cfg.period)
             ch.rejected += retries - 1
             now += retries * cfg.period
-            send(cfg, ch, WRITE, place, part_address(cfg, address, part), clk, NONE)
+            send(cfg, ch, WRITE, place, part_address(cfg, address, part), clk, clk, NONE)
     front.ticks = clk
     front.writes += 1
     front.last_event = max(front.last_event, now)

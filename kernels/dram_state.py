@@ -8,6 +8,10 @@ How a channel finds its next command: each bank has at most one *candidate* for 
 Candidates are int32 keys that order by age, in lanes of a rank's banks, beside lanes of the clock from which the bank
 allows the command: the next command is a minimum over lanes. Constraints of a channel or rank are kept apart in
 `rank_ready`, so a command touches few registers.
+
+Where the transfers of a 64-byte access differ in nothing but the channel, the channels they reach are always in the
+same state: each access brings a transfer to all of them, at the same tick as no later one is refused once the first
+is taken. A channel record then stands for `twins` channels, and an access is one request (hbm2: 2 records of 4).
 """
 
 from typing import NamedTuple
@@ -48,7 +52,7 @@ ACTIVE = 33
 RULES = 64
 WINDOWED = 2  # rules over a window of several commands
 WINDOW = 8
-PARTS = 8  # transfers of a 64-byte access
+PARTS = 8  # requests of a 64-byte access
 
 # A decoded place (`place_of`): channel, bank and row in one integer, so that a part's place is an exclusive or.
 PLACE_BANK_BITS = 7
@@ -82,15 +86,16 @@ CONFIG = np.dtype(
         ("period", _i8),  # ps
         ("latency", _i8),  # clocks from RD to data
         ("interval", _i8),  # clocks between refreshes, 0 without refresh
-        ("channels", _i8),
+        ("channels", _i8),  # records
+        ("twins", _i8),  # channels that a record stands for
         ("ranks", _i8),
-        ("parts", _i8),  # transfers of a 64-byte access
+        ("parts", _i8),  # requests of a 64-byte access; each is `twins` transfers
         ("part_bytes", _i8),
         ("direct", _i8),  # 1: a batch without waits needs no event loop (see dram_batch)
         ("limit", _i8, (2,)),  # a queue takes a request while it holds no more
         ("enter", _i8),  # queued writes at which write mode begins
         ("leave", _i8),  # queued writes at which it ends
-        ("part_place", _i8, (PARTS,)),  # place of part s, relative to the block's
+        ("part_place", _i8, (PARTS,)),  # place of request s, relative to the block's
         ("place", _i8, (8, 256)),  # place of byte k of an address having value v
         ("rule_at", _i8, (COMMANDS + 1,)),  # rules of command c are rule_at[c] .. rule_at[c + 1]
         ("rule", _i8, (RULES, RULE_WIDTH)),
@@ -138,6 +143,7 @@ STATE = np.dtype(
         ("row", _i8, (2, SLOTS)),
         ("arrive", _i8, (2, SLOTS)),
         ("first", _i8, (2, SLOTS)),  # clock of the first attempt
+        ("rest", _i8, (2, SLOTS)),  # that of the twins, which attempt when the first is taken
         ("tag", _i8, (2, SLOTS)),
         ("address", _i8, (2, SLOTS)),
         # active requests
@@ -146,11 +152,12 @@ STATE = np.dtype(
         ("act_arrive", _i8, (ACTIVE,)),
         ("act_since", _i8, (ACTIVE,)),  # clock of its ACT
         ("act_first", _i8, (ACTIVE,)),
+        ("act_rest", _i8, (ACTIVE,)),
         ("act_tag", _i8, (ACTIVE,)),
         # last commands of a node, for rules with a window
         ("recent", _i8, (WINDOWED, BANKS, WINDOW)),
         ("recent_count", _i8, (WINDOWED, BANKS)),
-        # statistics (§4.8)
+        # statistics (§4.8) of the first channel; of all where transfers are counted
         ("first_commands", _i8, (KINDS,)),  # first command of a request: ACT a miss, PRE a conflict, COLUMN a hit
         ("refreshes", _i8),
         ("rejected", _i8),

@@ -3,21 +3,31 @@
 import json
 import pathlib
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import dram as oracle
 
-from plena_emu.boards.dram_schema import load_dram
+from plena_emu.boards.dram_schema import Queues, WriteMode, load_dram
 from plena_emu.cli.main import main
-from plena_emu.dram import new_state
+from plena_emu.dram import new_state, place
 from plena_emu.dram_statistics import peak_bandwidth
 from plena_emu.dram_trace import replay, replay_batches
 from plena_emu.errors import EmuError
 from plena_emu.kernels import dram_state as at
+from plena_emu.kernels.dram_front import place_of
 
 CONFIGS = {"hbm2": oracle.hbm2, "ddr4": oracle.ddr4}
+# hbm2 with transfers of an access elsewhere: (changes of the description, of its mapping, channels of a record).
+SPREADS = {
+    "bank groups": ({}, {"channel": (6, 7, 8), "bankgroup": ("10^4", "11^5")}, 1),
+    "one bank": ({}, {"channel": (6, 7, 8)}, 1),
+    "channels apart": ({"transfer_bytes": 32}, {"column": (5, 14, 15, 16), "channel": (6, "7^5", 8)}, 1),
+    "two channels": ({"transfer_bytes": 32}, {"column": (5, 14, 15, 16), "channel": ("6^5", 7, 8)}, 2),
+    "short queues": ({"queues": Queues(read=6, write=6), "write_mode": WriteMode(enter=5, leave=1)}, {}, 4),
+}
 MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
 
 
@@ -100,37 +110,33 @@ def test_without_accesses():
 # --- mapping ------------------------------------------------------------------------------------
 
 
-def place_of(config, address):
-    """(channel, bank, row) by the tables of a memory."""
-    place = 0
-    for byte in range(8):
-        place ^= int(config["place"][byte, address >> (8 * byte) & 255])
-    return place >> at.PLACE_BANK_BITS & at.CHANNEL_MASK, place & at.BANK_MASK, place >> at.PLACE_ROW
-
-
 @pytest.mark.parametrize("name", CONFIGS)
 def test_mapping_is_that_of_the_specification(name):
-    """Bank numbers keep rank, bank group and bank in bits of their own."""
-    config, reference = new_state(load_dram(name)).config[0], CONFIGS[name]()
+    """Bank numbers of the kernels' tables keep rank, bank group and bank in bits of their own."""
+    description, reference = load_dram(name), CONFIGS[name]()
+    config = new_state(description).config[0]
     bank_bits = reference.counts[3].bit_length() - 1
     rng = np.random.default_rng(2)
     for address in [int(a) for a in rng.integers(0, 1 << 40, 2000) & ~(reference.transfer - 1)]:
-        channel, rank, group, bank, row, _ = oracle.decode(reference, address)
-        assert place_of(config, address) == (channel, rank << at.LANE_BITS | group << bank_bits | bank, row)
+        found = place(description, address)
+        assert found == oracle.decode(reference, address)
+        inside = address % 64 // config.part_bytes
+        packed = int(place_of(config, address & ~63) ^ config.part_place[inside])
+        record, bank = packed >> at.PLACE_BANK_BITS & at.CHANNEL_MASK, packed & at.BANK_MASK
+        assert (record, packed >> at.PLACE_ROW) == (found.channel // config.twins, found.row)
+        assert bank == found.rank << at.LANE_BITS | found.bankgroup << bank_bits | found.bank
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_mapping_is_a_bijection(name):
     """Address bits that address banks or channels, and some of the row: every transfer has a place of its own."""
     description = load_dram(name)
-    config, reference = new_state(description).config[0], CONFIGS[name]()
     span, step = 1 << 19, description.transfer_bytes
-    columns = 1 << reference.column_bits
-    places = {(*place_of(config, address), oracle.decode(reference, address)[-1]) for address in range(0, span, step)}
+    places = {place(description, address) for address in range(0, span, step)}
     assert len(places) == span // step
     org = description.organisation
-    assert len({place[:2] for place in places}) == org.channel * org.rank * org.bankgroup * org.bank
-    assert {place[3] for place in places} == set(range(columns))
+    assert len({found[:4] for found in places}) == org.channel * org.rank * org.bankgroup * org.bank
+    assert {found.column for found in places} == set(range(1 << CONFIGS[name]().column_bits))
 
 
 # --- against the plain model --------------------------------------------------------------------
@@ -174,6 +180,29 @@ def test_against_the_tick_by_tick_model(name, revision, trace):
         assert counted.read_latency_max_ps == latencies[-1]
         exact = latencies[-(-99 * len(latencies) // 100) - 1]
         assert exact <= counted.read_latency_p99_ps <= exact * (1 + 1 / 1024)
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(trace=batches())
+def test_transfers_of_an_access_anywhere(spread, trace):
+    changes, mapping, twins = SPREADS[spread]
+    description = load_dram("hbm2")
+    mapping = msgspec.structs.replace(description.mapping, **mapping)
+    description = msgspec.structs.replace(description, mapping=mapping, **changes)
+    assert new_state(description).config[0].twins == twins
+    config = oracle.hbm2()
+    config.transfer, config.place = description.transfer_bytes, lambda address: place(description, address)
+    config.queue = description.queues.read
+    kinds, times, batch, op, address = trace
+    found = replay_batches(description, kinds, times, batch, op, address)
+    front, *columns = oracle.replay(config, kinds, times, batch, op, address)
+    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps)):
+        assert instants.tolist() == wanted
+    counted = found.statistics
+    assert counted.row_hits == sum(channel.hits for channel in front.channels)
+    assert counted.row_conflicts == sum(channel.conflicts for channel in front.channels)
+    assert counted.rejected_attempts == sum(channel.rejected for channel in front.channels)
 
 
 # --- malformed input ----------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class Bench:
             self.ch.open_banks[rank] = 1
         queue = at.WRITE if name == "WR" else at.READ
         place = np.int64(ROW << at.PLACE_ROW | int(number))
-        assert send(self.cfg, self.ch, queue, place, np.int64(0), np.int64(0), np.int64(0)) == at.QUEUED
+        assert send(self.cfg, self.ch, queue, place, *np.zeros(4, np.int64)) == at.QUEUED
 
     def issued(self, name, bank):
         """Whether the wanted command was issued."""
