@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .boards.dram_schema import COMMANDS, LEVELS, DramDescription, TimingRow, load_dram
+from .boards.dram_schema import COMMANDS, LEVELS, RANK_COMMANDS, DramDescription, TimingRow, load_dram
 from .errors import EmuError
 from .isa import REVISIONS
 from .kernels import dram_state as at
@@ -20,6 +20,7 @@ ADDRESS_BITS = 64
 # The front end needs no event loop where a full queue holds so many accesses that a turn of the gather task never
 # ends because all of them were polled (§4.10): it polls at most six.
 DIRECT_ACCESSES = 8
+BANK_COMMANDS = tuple(int(command) for command in (at.ACT, at.PRE, at.RD, at.WR))
 
 
 class Place(NamedTuple):
@@ -77,7 +78,7 @@ def _fill_config(cfg, description):
     cfg.interval = description.refresh.interval if description.refresh else 0
     cfg.twins = twins(description)
     cfg.channels = description.organisation.channel // cfg.twins
-    cfg.ranks = description.organisation.rank
+    cfg.ranks, cfg.rank_bits = description.organisation.rank, _rank_bits(description)
     cfg.part_bytes = description.transfer_bytes * cfg.twins
     cfg.parts = ACCESS_BYTES // cfg.part_bytes
     cfg.limit[:] = (description.queues.read, description.queues.write)
@@ -113,13 +114,18 @@ def _on_records(place, twins):
     return place ^ (channel ^ channel // twins) << at.PLACE_BANK_BITS
 
 
+def _rank_bits(description):
+    """Bits of a bank's number below its rank."""
+    return (description.organisation.bankgroup * description.organisation.bank).bit_length() - 1
+
+
 def _bit_places(description):
     """Place of each address bit alone."""
     places = [0] * ADDRESS_BITS
     shifts = {
         "bank": 0,
         "bankgroup": description.organisation.bank.bit_length() - 1,
-        "rank": at.LANE_BITS,
+        "rank": _rank_bits(description),
         "channel": at.PLACE_BANK_BITS,
     }
     for field, shift in shifts.items():
@@ -144,25 +150,39 @@ def _sum_of(places, bits):
 
 
 def _fill_rules(cfg, description, revision):
-    """The timing table (§4.6), by the command that a row comes after."""
+    """The timing table (§4.6) by the command that a row comes after."""
+    org = description.organisation
+    # Banks of a node of each level; nodes are aligned ranges of bank numbers.
+    size = dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1)))
     rows = _not_covered(description.timing_rows(revision))
-    number = windowed = 0
+    _fill_windows(cfg, [row for row in rows if row.window > 1], size)
+    cfg.rank_by[:] = cfg.channel_by[:] = at.NO_RULE
+    cfg.raise_by[:] = at.NO_RULE
+    number, bank = 0, np.arange(at.BANKS)
     for command, name in enumerate(COMMANDS):
-        cfg.rule_at[command] = number
-        for row in rows:
-            if row.after != name:
-                continue
-            rule = cfg.rule[number]
-            rule[at.RULE_LEVEL] = LEVELS.index(row.level)
-            rule[at.RULE_BANKS] = description.organisation.bank if row.level == "bankgroup" else 1
-            rule[at.RULE_BEFORE] = COMMANDS.index(row.before)
-            rule[at.RULE_CLOCKS] = row.clocks
-            rule[at.RULE_WINDOW] = row.window
-            if row.window > 1:
-                rule[at.RULE_RECENT] = windowed
-                windowed += 1
-            number += 1
-    cfg.rule_at[len(COMMANDS)] = number
+        cfg.raise_at[command] = number
+        after = [row for row in rows if row.after == name and row.window == 1]
+        for before in BANK_COMMANDS:
+            some = [row for row in after if row.before == COMMANDS[before]]
+            for row in some:
+                together = bank[:, None] // size[row.level] == bank // size[row.level]
+                table = cfg.raise_by[number]
+                table[together] = np.maximum(table[together], row.clocks)
+            cfg.raised[number] = before
+            number += bool(some)
+        for row in after:
+            if row.before in RANK_COMMANDS:
+                by = cfg.rank_by if row.level == "rank" else cfg.channel_by
+                by[command, COMMANDS.index(row.before) - at.PREA] = row.clocks
+    cfg.raise_at[len(COMMANDS)] = number
+
+
+def _fill_windows(cfg, rows, size):
+    """Rules over a window of several commands."""
+    for rule, row in zip(cfg.window, rows):
+        rule[at.WIN_BANKS] = size[row.level]
+        rule[at.WIN_AFTER], rule[at.WIN_BEFORE] = COMMANDS.index(row.after), COMMANDS.index(row.before)
+        rule[at.WIN_CLOCKS], rule[at.WIN_LENGTH] = row.clocks, row.window
 
 
 def _not_covered(rows: tuple[TimingRow, ...]) -> list[TimingRow]:

@@ -6,18 +6,18 @@ no queue: one leaves a tick in the order of insertion, so the tick of a return i
 
 import numpy as np
 
+from .dram_lanes import earliest_lane, raise_lanes
 from .dram_state import (
-    ACT, AGES, BANK, BANK_MASK, BANKS, CHANNEL, COLUMN, EMPTY, EPOCH_LENGTH, FORWARDED, KEY_BITS, KINDS, LANE_BITS,
-    LANES, LINEAR, NEVER, NO_SLOT, NONE, OCTAVE, OCTAVES, PLACE_ROW, PRE, PREA, QUEUED, RANK, RANKS, RD, READ, REF,
-    REJECTED, RULE_BANKS, RULE_BEFORE, RULE_CLOCKS, RULE_LEVEL, RULE_RECENT, RULE_WINDOW, SLOT_BITS, SLOT_MASK, SLOTS,
-    WINDOW, WRITE,
+    ACT, AGES, BANK_MASK, BANKS, COLUMN, EMPTY, EPOCH_LENGTH, FORWARDED, KEY_BITS, LINEAR, NEVER, NO_SLOT, NONE, OCTAVE,
+    OCTAVES, PLACE_ROW, PRE, PREA, QUEUED, RANK_COMMANDS, RD, READ, REF, REJECTED, REQ_ADDRESS, REQ_ARRIVE, REQ_BANK,
+    REQ_COMMAND, REQ_FIRST, REQ_REST, REQ_ROW, REQ_TAG, REQ_WIDTH, SLOT_MASK, SLOT_BITS, SLOTS, WIN_AFTER, WIN_BANKS,
+    WIN_BEFORE, WIN_CLOCKS, WIN_LENGTH, WINDOW, WINDOWED, WRITE,
 )  # fmt: skip
 from .jit import kernel, small
 
-LANE_MASK = LANES - 1
-
 # Where the next command of a channel comes from.
 FROM_ACTIVE, FROM_QUEUE, FROM_REFRESH = range(3)
+POSITION_BITS = 8  # of a bank in the order of active requests
 
 
 # --- timing registers ---------------------------------------------------------------------------
@@ -34,46 +34,46 @@ def window_start(ch, row, node, window):
     return ch.recent[row, node, (count + 1 - window) & (WINDOW - 1)]
 
 
-@small
-def node_of(level, bank, size):
-    """Number of a bank's node; a bank group has that of its first bank."""
-    if level == CHANNEL:
-        return 0
-    if level == RANK:
-        return bank >> LANE_BITS
-    return bank & -size
+@kernel
+def record_window(cfg, ch, row, bank):
+    """Registers after a command that rule `row` over a window counts."""
+    rule = cfg.window[row]
+    first = bank & -rule[WIN_BANKS]
+    start = window_start(ch, row, first, rule[WIN_LENGTH])
+    since, before = start + rule[WIN_CLOCKS], rule[WIN_BEFORE]
+    if start == NONE or since <= ch.clk:
+        return
+    if before >= PREA:
+        for rank in range(first >> cfg.rank_bits, ((first + rule[WIN_BANKS] - 1) >> cfg.rank_bits) + 1):
+            ch.rank_ready[before - PREA, rank] = max(ch.rank_ready[before - PREA, rank], since)
+        return
+    now = np.int32(since - ch.epoch)
+    for lane in range(first, first + rule[WIN_BANKS]):
+        ch.ready[before, lane] = max(ch.ready[before, lane], now)
 
 
-@small
-def raise_ready(ch, command, bank, since):
-    """The bank allows `command` from clock `since` (relative to the epoch) at the earliest."""
-    rank, lane = bank >> LANE_BITS, bank & LANE_MASK
-    if ch.ready[command, rank, lane] < since:
-        ch.ready[command, rank, lane] = since
+@kernel
+def record_rank(cfg, ch, command, rank):
+    """Clocks from which PREA and REF are allowed, after `command` on a bank of a rank."""
+    for before in range(RANK_COMMANDS):
+        for other in range(cfg.ranks):
+            since = ch.clk + cfg.channel_by[command, before]
+            ch.rank_ready[before, other] = max(ch.rank_ready[before, other], since)
+        since = ch.clk + cfg.rank_by[command, before]
+        ch.rank_ready[before, rank] = max(ch.rank_ready[before, rank], since)
 
 
 @kernel
 def record(cfg, ch, command, bank):
-    """Registers after `command` at the channel's clock (§4.6); for a rank's command `bank` is any of its banks."""
-    for number in range(cfg.rule_at[command], cfg.rule_at[command + 1]):
-        rule = cfg.rule[number]
-        level, before, start = rule[RULE_LEVEL], rule[RULE_BEFORE], ch.clk
-        if rule[RULE_WINDOW] > 1:
-            node = node_of(level, bank, rule[RULE_BANKS])
-            start = window_start(ch, rule[RULE_RECENT], node, rule[RULE_WINDOW])
-            if start == NONE:
-                continue
-        since = start + rule[RULE_CLOCKS]
-        if level == BANK:
-            raise_ready(ch, before, bank, since - ch.epoch)
-        elif level == RANK:
-            ch.rank_ready[before, bank >> LANE_BITS] = max(ch.rank_ready[before, bank >> LANE_BITS], since)
-        elif level == CHANNEL:
-            ch.channel_ready[before] = max(ch.channel_ready[before], since)
-        else:
-            first = bank & -rule[RULE_BANKS]
-            for other in range(first, first + rule[RULE_BANKS]):
-                raise_ready(ch, before, other, since - ch.epoch)
+    """Registers after `command` at the channel's clock (§4.6); for a rank's command `bank` is its first."""
+    now = np.int32(ch.clk - ch.epoch)
+    for row in range(cfg.raise_at[command], cfg.raise_at[command + 1]):
+        raise_lanes(ch.ready, cfg.raised[row], now, cfg.raise_by, row, bank)
+    for row in range(WINDOWED):
+        if cfg.window[row, WIN_BANKS] > 0 and cfg.window[row, WIN_AFTER] == command:
+            record_window(cfg, ch, row, bank)
+    if cfg.interval > 0:
+        record_rank(cfg, ch, command, bank >> cfg.rank_bits)
 
 
 @kernel
@@ -81,9 +81,8 @@ def rebase(ch):
     """Count the int32 lanes from the present clock; what lies in the past stays in the past."""
     shift = ch.clk - ch.epoch
     for command in range(RD + 2):
-        for rank in range(RANKS):
-            for lane in range(LANES):
-                ch.ready[command, rank, lane] = max(ch.ready[command, rank, lane] - shift, 0)
+        for lane in range(BANKS):
+            ch.ready[command, lane] = max(ch.ready[command, lane] - shift, 0)
     ch.epoch = ch.clk
 
 
@@ -91,24 +90,17 @@ def rebase(ch):
 
 
 @small
-def set_candidate(ch, queue, kind, bank, slot):
-    """Make the request in `slot` (NO_SLOT for none) the bank's candidate for one thing."""
-    rank, lane = bank >> LANE_BITS, bank & LANE_MASK
-    old = ch.key[queue, kind, rank, lane]
-    new = ch.slot_key[queue, slot] if slot != NO_SLOT else EMPTY
-    if old == EMPTY:
-        ch.candidates[queue, kind, rank] += 1
-    if new == EMPTY:
-        ch.candidates[queue, kind, rank] -= 1
-    ch.key[queue, kind, rank, lane] = new
+def key_of(ch, queue, slot):
+    """Candidate key of the request in `slot`; EMPTY for NO_SLOT."""
+    return ch.slot_key[queue, slot] if slot != NO_SLOT else np.int32(EMPTY)
 
 
 @small
 def first_hit(ch, queue, start, row):
     """First request from slot `start` on that wants the row, or NO_SLOT."""
     slot = np.int64(start)
-    while slot != NO_SLOT and ch.row[queue, slot] != row:
-        slot = ch.next[queue, slot]
+    while slot != NO_SLOT and ch.request[queue, slot, REQ_ROW] != row:
+        slot = np.int64(ch.next[queue, slot])
     return slot
 
 
@@ -116,8 +108,8 @@ def first_hit(ch, queue, start, row):
 def first_miss(ch, queue, start, row):
     """First request from slot `start` on that wants another row, or NO_SLOT."""
     slot = np.int64(start)
-    while slot != NO_SLOT and ch.row[queue, slot] == row:
-        slot = ch.next[queue, slot]
+    while slot != NO_SLOT and ch.request[queue, slot, REQ_ROW] == row:
+        slot = np.int64(ch.next[queue, slot])
     return slot
 
 
@@ -126,15 +118,14 @@ def find_candidates(ch, bank):
     """Candidates of a bank that was just opened or closed."""
     row = ch.open_row[bank]
     for queue in range(2):
+        if ch.queued[queue] == 0:
+            ch.key[queue, ACT, bank] = ch.key[queue, PRE, bank] = ch.key[queue, COLUMN, bank] = EMPTY
+            continue
         head = np.int64(ch.head[queue, bank])
-        if row == NONE:
-            set_candidate(ch, queue, ACT, bank, head)
-            set_candidate(ch, queue, PRE, bank, NO_SLOT)
-            set_candidate(ch, queue, COLUMN, bank, NO_SLOT)
-        else:
-            set_candidate(ch, queue, ACT, bank, NO_SLOT)
-            set_candidate(ch, queue, PRE, bank, first_miss(ch, queue, head, row))
-            set_candidate(ch, queue, COLUMN, bank, first_hit(ch, queue, head, row))
+        is_open = row != NONE
+        ch.key[queue, ACT, bank] = key_of(ch, queue, NO_SLOT if is_open else head)
+        ch.key[queue, PRE, bank] = key_of(ch, queue, first_miss(ch, queue, head, row) if is_open else NO_SLOT)
+        ch.key[queue, COLUMN, bank] = key_of(ch, queue, first_hit(ch, queue, head, row) if is_open else NO_SLOT)
 
 
 @kernel
@@ -163,18 +154,20 @@ def push(ch, queue, place, address, first, rest, tag):
         renumber(ch, queue)
     bank, row = place & BANK_MASK, place >> PLACE_ROW
     slot = np.int64(ch.free[queue, ch.queued[queue]])
-    ch.slot_key[queue, slot] = ch.age[queue] << SLOT_BITS | slot
+    key = np.int32(ch.age[queue] << SLOT_BITS | slot)
+    ch.slot_key[queue, slot] = key
     ch.queued[queue] += 1
     ch.age[queue] += 1
+    ch.fresh[queue] |= np.int64(1) << slot
+    ch.request[queue, slot, REQ_ROW] = row
+    ch.request[queue, slot, REQ_BANK] = bank
+    ch.request[queue, slot, REQ_ARRIVE] = ch.clk
+    ch.request[queue, slot, REQ_FIRST] = first
+    ch.request[queue, slot, REQ_REST] = rest
+    ch.request[queue, slot, REQ_TAG] = tag
+    ch.request[queue, slot, REQ_ADDRESS] = address
+    ch.request[queue, slot, REQ_COMMAND] = RD + queue
     ch.next[queue, slot] = NO_SLOT
-    ch.bank[queue, slot] = bank
-    ch.fresh[queue, slot] = 1
-    ch.row[queue, slot] = row
-    ch.arrive[queue, slot] = ch.clk
-    ch.first[queue, slot] = first
-    ch.rest[queue, slot] = rest
-    ch.tag[queue, slot] = tag
-    ch.address[queue, slot] = address
     if ch.head[queue, bank] == NO_SLOT:
         ch.head[queue, bank] = slot
     else:
@@ -182,14 +175,13 @@ def push(ch, queue, place, address, first, rest, tag):
     ch.tail[queue, bank] = slot
     open_row = ch.open_row[bank]
     kind = ACT if open_row == NONE else (COLUMN if open_row == row else PRE)
-    if ch.key[queue, kind, bank >> LANE_BITS, bank & LANE_MASK] == EMPTY:
-        set_candidate(ch, queue, kind, bank, slot)
+    ch.key[queue, kind, bank] = min(ch.key[queue, kind, bank], key)
 
 
 @small
 def unlink(ch, queue, slot):
     """Remove a request from its queue."""
-    bank = ch.bank[queue, slot]
+    bank = ch.request[queue, slot, REQ_BANK]
     after = ch.next[queue, slot]
     at = ch.head[queue, bank]
     if at == slot:
@@ -210,7 +202,7 @@ def writes_to(ch, bank, address):
     """True when a write to exactly this transfer is in the write queue."""
     slot = ch.head[WRITE, bank]
     while slot != NO_SLOT:
-        if ch.address[WRITE, slot] == address:
+        if ch.request[WRITE, slot, REQ_ADDRESS] == address:
             return True
         slot = ch.next[WRITE, slot]
     return False
@@ -263,65 +255,17 @@ def send(cfg, ch, queue, place, address, first, rest, tag):
 
 
 @small
-def earliest_lane(ch, queue, kind, command, rank, since, now, best):
-    """Smaller of `best` and the rank's best candidate: clocks to wait above its key (all int32).
+def best_active(ch, now):
+    """Active request to serve next, at the first clock from `now` at which one is ready, then the oldest (§4.5 a).
 
-    `since` is the clock from which channel and rank allow the command, `now` the clock of the coming tick.
+    Returns clocks to wait << POSITION_BITS | position in their order.
     """
-    for lane in range(LANES):
-        ready = ch.ready[command, rank, lane]
-        ready = ready if ready > since else since
-        value = np.int32(np.int32(np.int32(ready - now) << np.int32(KEY_BITS)) | ch.key[queue, kind, rank, lane])
-        best = value if value < best else best
-    return best
-
-
-@small
-def rank_since(ch, command, rank, clk):
-    """First clock from `clk` at which channel and rank allow a command."""
-    return max(max(ch.channel_ready[command], ch.rank_ready[command, rank]), clk)
-
-
-@small
-def best_queued(cfg, ch, clk):
-    """First ready request of the queue in turn, at the first clock from `clk` at which there is one (§4.5).
-
-    Returns (clocks to wait << KEY_BITS | key, what the request wants); EMPTY for an empty queue.
-    """
-    queue = ch.write_mode
-    best, wanted_kind = np.int32(EMPTY), ACT
-    now = np.int32(clk - ch.epoch)
-    for kind in range(KINDS):
-        command = kind if kind < COLUMN else RD + queue
-        for rank in range(cfg.ranks):
-            if ch.candidates[queue, kind, rank] > 0:
-                since = rank_since(ch, command, rank, clk)
-                if since - clk <= best >> KEY_BITS:
-                    value = earliest_lane(ch, queue, kind, command, rank, np.int32(since - ch.epoch), now, best)
-                    if value < best:
-                        best, wanted_kind = value, kind
-    return np.int64(best), wanted_kind
-
-
-@small
-def is_older(ch, a, b):
-    """True when active request `a` arrived before `b`, or with it and had its ACT first."""
-    if ch.act_arrive[a] != ch.act_arrive[b]:
-        return ch.act_arrive[a] < ch.act_arrive[b]
-    return ch.act_since[a] < ch.act_since[b]
-
-
-@small
-def best_active(cfg, ch, clk):
-    """(clock, position) of the active request to serve next: ready first, then older (§4.5 a)."""
-    when, position = NEVER, NONE
+    best = NEVER
     for at in range(ch.active):
-        bank, command = ch.act_bank[at], ch.act_command[at]
-        ready = ch.epoch + ch.ready[command, bank >> LANE_BITS, bank & LANE_MASK]
-        ready = max(ready, rank_since(ch, command, bank >> LANE_BITS, clk))
-        if ready < when or (ready == when and is_older(ch, at, position)):
-            when, position = ready, at
-    return when, position
+        bank = np.int64(ch.active_order[at])
+        ready = np.int64(ch.ready[ch.active_request[bank, REQ_COMMAND], bank])
+        best = min(best, max(ready - now, 0) << POSITION_BITS | at)
+    return best
 
 
 @small
@@ -353,52 +297,55 @@ def run_to(ch, clk):
 @small
 def open_bank(ch, queue, slot, bank):
     """After ACT for a queued request: it has left its queue and is the bank's active request."""
-    at = ch.active
-    ch.open_row[bank] = ch.row[queue, slot]
-    ch.open_banks[bank >> LANE_BITS] += 1
-    ch.active_bank[bank] = 1
-    ch.active = at + 1
-    ch.act_bank[at] = bank
-    ch.act_command[at] = RD + queue
-    ch.act_arrive[at] = ch.arrive[queue, slot]
-    ch.act_since[at] = ch.clk
-    ch.act_first[at] = ch.first[queue, slot]
-    ch.act_rest[at] = ch.rest[queue, slot]
-    ch.act_tag[at] = ch.tag[queue, slot]
+    ch.open_row[bank] = ch.request[queue, slot, REQ_ROW]
+    ch.active_banks |= np.int64(1) << bank
+    for column in range(REQ_WIDTH):
+        ch.active_request[bank, column] = ch.request[queue, slot, column]
+    at, arrive = ch.active, ch.request[queue, slot, REQ_ARRIVE]
+    while at > 0 and ch.active_request[ch.active_order[at - 1], REQ_ARRIVE] > arrive:
+        ch.active_order[at] = ch.active_order[at - 1]
+        at -= 1
+    ch.active_order[at] = bank
+    ch.active += 1
 
 
 @small
-def end_active(ch, at):
-    """After RD or WR of an active request; the last one takes its position."""
-    last = ch.active - 1
-    ch.active = last
-    ch.active_bank[ch.act_bank[at]] = 0
-    ch.act_bank[at] = ch.act_bank[last]
-    ch.act_command[at] = ch.act_command[last]
-    ch.act_arrive[at] = ch.act_arrive[last]
-    ch.act_since[at] = ch.act_since[last]
-    ch.act_first[at] = ch.act_first[last]
-    ch.act_rest[at] = ch.act_rest[last]
-    ch.act_tag[at] = ch.act_tag[last]
+def end_active(ch, at, bank):
+    """After RD or WR of the active request at a position."""
+    ch.active_banks &= ~(np.int64(1) << bank)
+    ch.active -= 1
+    for later in range(at, ch.active):
+        ch.active_order[later] = ch.active_order[later + 1]
 
 
 @small
-def serve_queued(ch, queue, slot, kind, bank):
+def wanted(ch, queue, slot, bank):
+    """What a queued request wants: ACT, PRE or COLUMN."""
+    row = ch.open_row[bank]
+    if row == NONE:
+        return ACT
+    return COLUMN if row == ch.request[queue, slot, REQ_ROW] else PRE
+
+
+@small
+def serve_queued(cfg, ch, queue, slot, kind, bank):
     """After the command that a queued request wanted."""
-    if ch.fresh[queue, slot] == 1:
-        ch.fresh[queue, slot] = 0
+    bit = np.int64(1) << slot
+    if ch.fresh[queue] & bit != 0:
+        ch.fresh[queue] &= ~bit
         ch.first_commands[kind] += 1
-    after = ch.next[queue, slot]
-    if kind != PRE:
-        unlink(ch, queue, slot)
     if kind == COLUMN:
-        set_candidate(ch, queue, kind, bank, first_hit(ch, queue, after, ch.row[queue, slot]))
+        after, row = ch.next[queue, slot], ch.request[queue, slot, REQ_ROW]
+        unlink(ch, queue, slot)
+        ch.key[queue, COLUMN, bank] = key_of(ch, queue, first_hit(ch, queue, after, row))
         return
     if kind == ACT:
+        unlink(ch, queue, slot)
         open_bank(ch, queue, slot, bank)
+        ch.open_banks[bank >> cfg.rank_bits] += 1
     else:
         ch.open_row[bank] = NONE
-        ch.open_banks[bank >> LANE_BITS] -= 1
+        ch.open_banks[bank >> cfg.rank_bits] -= 1
     find_candidates(ch, bank)
 
 
@@ -412,7 +359,7 @@ def serve_refresh(cfg, ch, command):
         ch.refresh_rank = 0 if rank + 1 == cfg.ranks else rank + 1
         return
     ch.open_banks[rank] = 0
-    for bank in range(rank << LANE_BITS, (rank + 1) << LANE_BITS):
+    for bank in range(rank << cfg.rank_bits, (rank + 1) << cfg.rank_bits):
         ch.open_row[bank] = NONE
         find_candidates(ch, bank)
 
@@ -422,14 +369,50 @@ def next_refresh_command(cfg, ch, clk):
     """(clock, command) of the first refresh request (§4.7); the clock is NEVER while active requests hold it up."""
     rank = ch.refresh_rank
     if ch.open_banks[rank] == 0:
-        return rank_since(ch, REF, rank, clk), REF
-    for at in range(ch.active):
-        if ch.act_bank[at] >> LANE_BITS == rank:
-            return NEVER, PREA
-    return rank_since(ch, PREA, rank, clk), PREA
+        return max(ch.rank_ready[REF - PREA, rank], clk), REF
+    banks = (np.int64(1) << (np.int64(1) << cfg.rank_bits)) - 1
+    if ch.active_banks & banks << (rank << cfg.rank_bits) != 0:
+        return NEVER, PREA
+    return max(ch.rank_ready[PREA - PREA, rank], clk), PREA
 
 
 # --- ticks --------------------------------------------------------------------------------------
+
+
+@small
+def end_column(cfg, ch, command, first, rest, tag):
+    """After RD or WR of a request: a read's tag, its return inserted, or NONE."""
+    if command != RD:
+        return NONE
+    ch.reads_left -= 1
+    insert_return(cfg, ch, ch.clk + cfg.latency, first, rest)
+    return tag
+
+
+@small
+def step_active(cfg, ch, at):
+    """Issue RD or WR of the active request at a position; tag of a read, or NONE."""
+    bank = np.int64(ch.active_order[at])
+    command = ch.active_request[bank, REQ_COMMAND]
+    record(cfg, ch, command, bank)
+    end_active(ch, at, bank)
+    first, rest, tag = ch.active_request[bank, REQ_FIRST], ch.active_request[bank, REQ_REST], ch.active_request[bank, REQ_TAG]
+    return end_column(cfg, ch, command, first, rest, tag)
+
+
+@small
+def step_queued(cfg, ch, queue, slot):
+    """Issue what a queued request wants; tag of a read whose RD it was, or NONE."""
+    bank = ch.request[queue, slot, REQ_BANK]
+    kind = wanted(ch, queue, slot, bank)
+    if kind == PRE and ch.active_banks >> bank & 1 == 1:
+        return NONE  # §4.5 d: the tick is lost
+    record(cfg, ch, RD + queue if kind == COLUMN else kind, bank)
+    serve_queued(cfg, ch, queue, slot, kind, bank)
+    if kind != COLUMN:
+        return NONE
+    first, rest, tag = ch.request[queue, slot, REQ_FIRST], ch.request[queue, slot, REQ_REST], ch.request[queue, slot, REQ_TAG]
+    return end_column(cfg, ch, RD + queue, first, rest, tag)
 
 
 @kernel
@@ -445,42 +428,29 @@ def step(cfg, ch, limit):
             ch.refresh_due += cfg.ranks
             ch.next_refresh += cfg.interval
         limit = min(limit, ch.next_refresh - 1)
-    source, kind = FROM_ACTIVE, ACT
-    when, index = best_active(cfg, ch, clk)
+    source, index, when = FROM_ACTIVE, NONE, NEVER
+    now = np.int32(clk - ch.epoch)
+    if ch.active > 0:
+        best = best_active(ch, now)
+        when, index = clk + (best >> POSITION_BITS), best & ((1 << POSITION_BITS) - 1)
     if ch.refresh_due > 0:
         due, command = next_refresh_command(cfg, ch, clk)
         if due < when:
             when, source, index = due, FROM_REFRESH, command
     elif when > clk:
         update_mode(cfg, ch)
-        best, kind = best_queued(cfg, ch, clk)
-        if best != EMPTY and clk + (best >> KEY_BITS) < when:
-            when, source, index = clk + (best >> KEY_BITS), FROM_QUEUE, best & SLOT_MASK
+        if ch.queued[ch.write_mode] > 0:
+            best = np.int64(earliest_lane(ch.ready, ch.key, ch.write_mode, now))
+            if clk + (best >> KEY_BITS) < when:
+                when, source, index = clk + (best >> KEY_BITS), FROM_QUEUE, best & SLOT_MASK
     late = when > limit
     run_to(ch, limit if late else when)
     if late:
         return NONE
-    queue = ch.write_mode
-    if source == FROM_ACTIVE:
-        bank, command = np.int64(ch.act_bank[index]), ch.act_command[index]
-        first, rest, tag = ch.act_first[index], ch.act_rest[index], ch.act_tag[index]
-    elif source == FROM_QUEUE:
-        bank, command = np.int64(ch.bank[queue, index]), kind if kind < COLUMN else RD + queue
-        first, rest, tag = ch.first[queue, index], ch.rest[queue, index], ch.tag[queue, index]
-        if kind == PRE and ch.active_bank[bank] == 1:
-            return NONE  # §4.5 d: the tick is lost
-    else:
-        bank, command = ch.refresh_rank << LANE_BITS, index
-        first, rest, tag = NONE, NONE, NONE
-    record(cfg, ch, command, bank)
-    if source == FROM_ACTIVE:
-        end_active(ch, index)
-    elif source == FROM_QUEUE:
-        serve_queued(ch, queue, index, kind, bank)
-    else:
-        serve_refresh(cfg, ch, command)
-    if command != RD:
+    if source == FROM_QUEUE:
+        return step_queued(cfg, ch, ch.write_mode, index)
+    if source == FROM_REFRESH:
+        record(cfg, ch, index, ch.refresh_rank << cfg.rank_bits)
+        serve_refresh(cfg, ch, index)
         return NONE
-    ch.reads_left -= 1
-    insert_return(cfg, ch, ch.clk + cfg.latency, first, rest)
-    return tag
+    return step_active(cfg, ch, index)

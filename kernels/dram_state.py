@@ -5,9 +5,9 @@ in it grows with a run. Clocks count ticks (§4.1), instants are picoseconds.
 
 How a channel finds its next command: each bank has at most one *candidate* for each thing its oldest requests want
 (ACT of a closed bank, PRE of an open one, RD/WR of the open row), the oldest entry of the queue that wants it.
-Candidates are int32 keys that order by age, in lanes of a rank's banks, beside lanes of the clock from which the bank
-allows the command: the next command is a minimum over lanes. Constraints of a channel or rank are kept apart in
-`rank_ready`, so a command touches few registers.
+Candidates are int32 keys that order by age, one lane a bank, beside lanes of the clock from which everything allows
+the command there: the next command is a minimum over lanes. A command raises those clocks by a table of its own, all
+timing rules that begin with it taken together.
 
 Where the transfers of a 64-byte access differ in nothing but the channel, the channels they reach are always in the
 same state: each access brings a transfer to all of them, at the same tick as no later one is refused once the first
@@ -33,29 +33,27 @@ READ, WRITE = np.int64(0), np.int64(1)
 COLUMN = np.int64(2)
 KINDS = 3
 
-# Columns of a timing rule: its level, banks of the node (of a bank group), the command it holds back and for how
-# many clocks; a window above 1 has a row of `recent`.
-RULE_LEVEL, RULE_BANKS, RULE_BEFORE, RULE_CLOCKS, RULE_WINDOW, RULE_RECENT, RULE_WIDTH = range(7)
-
-# Levels of a timing rule.
-CHANNEL, RANK, GROUP, BANK = range(4)
-
 # Fixed sizes.
 RANKS = 4
-LANE_BITS = 5
-LANES = 1 << LANE_BITS  # banks of a rank
-BANKS = RANKS * LANES  # a bank's number is rank << LANE_BITS | bank group, bank
+BANKS = 32  # of a channel; a bank's number is rank, bank group, bank
 CHANNELS = 64
 SLOTS = 64  # entries of a queue
 NO_SLOT = 255
-ACTIVE = 33
-RULES = 64
+RAISES = 24  # pairs of a command and a bank command after it
+RANK_COMMANDS = 2  # PREA and REF
 WINDOWED = 2  # rules over a window of several commands
 WINDOW = 8
 PARTS = 8  # requests of a 64-byte access
 
+# Columns of a rule over a window: banks of the node, the commands before and after, clocks, commands.
+WIN_BANKS, WIN_AFTER, WIN_BEFORE, WIN_CLOCKS, WIN_LENGTH, WIN_WIDTH = range(6)
+NO_RULE = -(1 << 15)
+
+# Columns of a request, a cache line.
+REQ_ROW, REQ_BANK, REQ_ARRIVE, REQ_FIRST, REQ_REST, REQ_TAG, REQ_ADDRESS, REQ_COMMAND, REQ_WIDTH = range(9)
+
 # A decoded place (`place_of`): channel, bank and row in one integer, so that a part's place is an exclusive or.
-PLACE_BANK_BITS = 7
+PLACE_BANK_BITS = 5
 PLACE_CHANNEL_BITS = 6
 PLACE_ROW = PLACE_BANK_BITS + PLACE_CHANNEL_BITS
 BANK_MASK = (1 << PLACE_BANK_BITS) - 1
@@ -97,8 +95,16 @@ CONFIG = np.dtype(
         ("leave", _i8),  # queued writes at which it ends
         ("part_place", _i8, (PARTS,)),  # place of request s, relative to the block's
         ("place", _i8, (8, 256)),  # place of byte k of an address having value v
-        ("rule_at", _i8, (COMMANDS + 1,)),  # rules of command c are rule_at[c] .. rule_at[c + 1]
-        ("rule", _i8, (RULES, RULE_WIDTH)),
+        # Row r of `raise_by`, r from raise_at[c] to raise_at[c + 1]: after command c on a bank, the bank of each lane
+        # allows command `raised[r]` that many clocks later, NO_RULE for at once.
+        ("raise_at", _i8, (COMMANDS + 1,)),
+        ("raised", _i8, (RAISES,)),
+        ("raise_by", np.int16, (RAISES, BANKS, BANKS)),
+        ("window", _i8, (WINDOWED, WIN_WIDTH)),  # WIN_BANKS is 0 where there is none
+        # clocks after a command until a rank command on its rank, and on any rank of the channel
+        ("rank_by", _i8, (COMMANDS, RANK_COMMANDS)),
+        ("channel_by", _i8, (COMMANDS, RANK_COMMANDS)),
+        ("rank_bits", _i8),  # of a bank's number, below its rank
     ]
 )
 
@@ -124,37 +130,24 @@ STATE = np.dtype(
         ("age", _i8, (2,)),  # age of the next request
         ("active", _i8),  # requests whose ACT was issued
         ("reads_left", _i8),  # reads queued or active
-        ("channel_ready", _i8, (COMMANDS,)),  # clock from which the channel allows a command
-        ("rank_ready", _i8, (COMMANDS, RANKS)),
+        ("rank_ready", _i8, (RANK_COMMANDS, RANKS)),  # clock from which PREA and REF are allowed
         ("open_banks", _i8, (RANKS,)),
         ("open_row", _i8, (BANKS,)),
-        ("active_bank", _u1, (BANKS,)),  # 1: the bank has an active request
-        ("ready", _i4, (RD + 2, RANKS, LANES)),  # clock since `epoch` from which bank and group allow a command
-        ("key", _i4, (2, KINDS, RANKS, LANES)),
-        ("candidates", _i8, (2, KINDS, RANKS)),  # keys that are not EMPTY
+        ("ready", _i4, (RD + 2, BANKS)),  # clock since `epoch` from which the bank command is allowed
+        ("key", _i4, (2, KINDS, BANKS)),
         # requests of a bank in a queue, oldest first, linked by slot; NO_SLOT ends the list
         ("head", _u1, (2, BANKS)),
         ("tail", _u1, (2, BANKS)),
         ("next", _u1, (2, SLOTS)),
         ("free", _u1, (2, SLOTS)),  # free slots, a stack
-        ("bank", _u1, (2, SLOTS)),
-        ("fresh", _u1, (2, SLOTS)),  # 1: no command was issued for it yet
+        ("fresh", _i8, (2,)),  # bit of a slot: no command was issued for it yet
         ("slot_key", _i4, (2, SLOTS)),
-        ("row", _i8, (2, SLOTS)),
-        ("arrive", _i8, (2, SLOTS)),
-        ("first", _i8, (2, SLOTS)),  # clock of the first attempt
-        ("rest", _i8, (2, SLOTS)),  # that of the twins, which attempt when the first is taken
-        ("tag", _i8, (2, SLOTS)),
-        ("address", _i8, (2, SLOTS)),
-        # active requests
-        ("act_bank", _u1, (ACTIVE,)),
-        ("act_command", _i8, (ACTIVE,)),
-        ("act_arrive", _i8, (ACTIVE,)),
-        ("act_since", _i8, (ACTIVE,)),  # clock of its ACT
-        ("act_first", _i8, (ACTIVE,)),
-        ("act_rest", _i8, (ACTIVE,)),
-        ("act_tag", _i8, (ACTIVE,)),
-        # last commands of a node, for rules with a window
+        ("request", _i8, (2, SLOTS, REQ_WIDTH)),
+        # active requests by bank, at most one each; the banks by arrival, then ACT
+        ("active_banks", _i8),  # bit of a bank
+        ("active_order", _u1, (BANKS,)),
+        ("active_request", _i8, (BANKS, REQ_WIDTH)),
+        # clocks of the last commands of a node, for rules over a window
         ("recent", _i8, (WINDOWED, BANKS, WINDOW)),
         ("recent_count", _i8, (WINDOWED, BANKS)),
         # statistics (§4.8) of the first channel; of all where transfers are counted

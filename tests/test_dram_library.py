@@ -124,7 +124,7 @@ def test_mapping_is_that_of_the_specification(name):
         packed = int(place_of(config, address & ~63) ^ config.part_place[inside])
         record, bank = packed >> at.PLACE_BANK_BITS & at.CHANNEL_MASK, packed & at.BANK_MASK
         assert (record, packed >> at.PLACE_ROW) == (found.channel // config.twins, found.row)
-        assert bank == found.rank << at.LANE_BITS | found.bankgroup << bank_bits | found.bank
+        assert bank == found.rank << int(config.rank_bits) | found.bankgroup << bank_bits | found.bank
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -42,7 +42,7 @@ class Bench:
     def number(self, bank):
         """The kernel's number of a bank."""
         rank, group, inner = bank
-        return np.int64(rank << at.LANE_BITS | group * self.description.organisation.bank + inner)
+        return np.int64(rank << int(self.cfg.rank_bits) | group * self.description.organisation.bank + inner)
 
     def command(self, name, bank, clk):
         """Let the channel have issued a command at a clock."""
@@ -184,11 +184,10 @@ def test_hit_behind_a_blocked_precharge_waits(level):
     bench.want("PRE", (0, 0, 0))
     other = (0, 1, 0) if level == "rank" else (0, 0, 1)
     bench.want("RD", other)
-    ch.active, ch.active_bank[bank] = 1, 1
-    ch.act_bank[0], ch.act_command[0], ch.act_arrive[0], ch.act_since[0] = bank, at.RD, START, START
+    ch.active, ch.active_banks, ch.active_order[0] = 1, 1 << int(bank), bank
+    ch.active_request[bank, at.REQ_COMMAND], ch.active_request[bank, at.REQ_ARRIVE] = at.RD, START
     ch.reads_left += 1
-    lane = int(bank) & (at.LANES - 1)
-    ch.ready[int(at.RD), 0, lane] = START + 20 - ch.epoch  # the active request itself is not ready before
+    ch.ready[int(at.RD), bank] = START + 20 - ch.epoch  # the active request itself is not ready before
     bench.run_to(START + 19)
     assert not bench.issued("PRE", (0, 0, 0))
     assert ch.queued[int(at.READ)] == 2
