@@ -11,9 +11,10 @@ import numpy as np
 from .boards.dram_schema import COMMANDS, LEVELS, RANK_COMMANDS, DramDescription, TimingRow, load_dram
 from .errors import EmuError
 from .isa import REVISIONS
+from .kernels import dram_loop as lp
 from .kernels import dram_state as at
 
-__all__ = ["Place", "load_dram", "new_state", "place"]
+__all__ = ["Place", "load_dram", "new_run", "new_state", "place"]
 
 ACCESS_BYTES = 64
 ADDRESS_BITS = 64
@@ -56,19 +57,44 @@ def new_state(description: DramDescription, revision: str = "base") -> at.DramSt
     """
     if revision not in REVISIONS:
         raise EmuError(f"DRAM revision: found {revision!r}, expected {' or '.join(REVISIONS)}")
-    config = np.zeros(1, at.CONFIG).view(np.recarray)
+    config = _records(1, at.CONFIG)
     _fill_config(config[0], description)
     _fill_places(config[0], description)
     _fill_rules(config[0], description, revision)
-    channels = np.zeros(config[0].channels, at.STATE).view(np.recarray)
+    channels = _records(config[0].channels, at.STATE)
     channels.key = at.EMPTY
     channels.slot_key = at.EMPTY
     channels.open_row = at.NONE
     channels.head = at.NO_SLOT
     channels.free = np.arange(at.SLOTS)
     channels.next_refresh = config[0].interval
-    front = np.zeros(1, at.FRONT).view(np.recarray)
-    return at.DramState(config, front, channels, np.zeros(0, at.ACCESS).view(np.recarray))
+    return at.DramState(config, _records(1, at.FRONT), channels, _records(0, at.ACCESS))
+
+
+def new_run(state: at.DramState, address: np.ndarray, batches: int = 1, waits: int = 0) -> lp.Run:
+    """Room for the events of accesses to `address` (int64[n]) in so many batches, `waits` waiting for the host at most.
+
+    A task is in the run queue at most three times, but for turns that end early: one for each two reads that the
+    channels' queues take.
+    """
+    config, n = state.config[0], len(address)
+    ready = 4 * batches + 256 * int(config.channels * config.twins)
+    run = lp.Run(
+        loop=_records(1, lp.LOOP),
+        address=address,
+        access=_records(n, at.ACCESS),
+        part=_records(int(config.parts) * n, lp.PART),
+        task=_records(batches, lp.TASK),
+        timer=np.zeros((waits + 8, 3), dtype=np.int64),
+        ready=np.zeros(1 << max(6, (ready - 1).bit_length()), dtype=np.int32),
+    )
+    run.loop.first_attempt = run.task.front = at.NONE
+    return run
+
+
+def _records(count, kind):
+    """Zeroed records whose fields are attributes, as kernels that are not compiled need them."""
+    return np.zeros(count, kind).view(np.recarray)
 
 
 def _fill_config(cfg, description):

@@ -11,13 +11,12 @@ import os
 import numpy as np
 
 from .boards.dram_schema import DramDescription, load_dram
-from .dram import new_state
+from .dram import new_run, new_state
 from .dram_statistics import DramStatistics, statistics
 from .errors import EmuError
 from .isa import REVISIONS
 from .kernels import dram_loop as lp
 from .kernels.ddr import TIME_LIMIT
-from .kernels.dram_state import ACCESS, NONE
 from .kernels.trace import replay_trace
 from .warm import compiling
 
@@ -102,29 +101,12 @@ def replay_batches(
 
 
 def _new_run(state, address, write, kinds, times, starts):
-    """`dram_loop.Run` of a trace; its sizes are those of `dram_events.new_run` without waits for a host."""
-    config = state.config[0]
-    channels = int(config["channels"] * config["twins"])
-    run = lp.Run(
-        loop=_records(1, lp.LOOP),
-        address=address,
-        access=_records(len(address), ACCESS),
-        part=_records(int(config["parts"]) * len(address), lp.PART),
-        task=_records(len(kinds), lp.TASK),
-        timer=np.zeros((8, 3), dtype=np.int64),
-        ready=np.zeros(1 << max(6, (4 * len(kinds) + 256 * channels - 1).bit_length()), np.int32),
-    )
-    run.loop["first_attempt"] = NONE
+    """`dram_loop.Run` of a trace."""
+    run = new_run(state, address, len(kinds))
     run.access["write"] = write
     run.task["kind"], run.task["at"], run.task["start"] = kinds, times, starts
     run.task["stop"] = [*starts[1:], len(address)][: len(kinds)]
-    run.task["front"] = NONE
     return run
-
-
-def _records(count, kind):
-    """Zeroed records whose fields are attributes, as kernels that are not compiled need them."""
-    return np.zeros(count, kind).view(np.recarray)
 
 
 def _batches(kinds, times, batch):

@@ -81,13 +81,14 @@ class DramEngine:
     def __init__(self, port: Port, dram: str, revision: str):
         # Only here: a run on idealised banks loads none of it.
         from .boards.dram_schema import load_dram
-        from .dram import new_state
+        from .dram import new_run, new_state
         from .kernels import timing_dram
 
         self.dram = load_dram(dram)
         self._revision = revision
         self._kernel = timing_dram.timing_slice_dram
-        self._memory = timing_dram.DramMemory(port, new_state(self.dram, revision))
+        state = new_state(self.dram, revision)
+        self._memory = timing_dram.DramMemory(port, state, new_run(state, port.addr, waits=len(port.addr)))
 
     def run(self, events, count, shapes) -> int:
         """Run the first `count` events; a status."""

@@ -116,9 +116,7 @@ def choose_kernels(request) -> None:
     timing = "timing" if request.memory_model != "hbm" and request.dram is None else "timing_dram"
     modules = ("data", timing, "control", "tables")
     make_ready(modules)
-    # With --dram, waits for the host and descriptions of one's own need the event loop, which allocates through numba.
-    if request.dram is None:
-        choose_prebuilt(modules)
+    choose_prebuilt(modules)
 
 
 def _child(module):

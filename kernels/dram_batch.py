@@ -4,7 +4,8 @@ How to call it
 --------------
 `state = plena_emu.dram.new_state(load_dram("hbm2"), "base")`, then for every memory instruction in order
 
-- `dram_batch(state, addr, wait, link, n, now)`: one gather task of n 64-byte reads, spawned at `now`;
+- `dram_batch(state, run, addr, wait, link, n, now)`: one gather task of n 64-byte reads, spawned at `now`; `run` is
+  room for its events, `plena_emu.dram.new_run(state, addr, waits=n)` for the largest n;
 - `dram_store(state, addr, wait, link, n, now)`: for each address a read, then a write, by the core itself.
 
 `addr` int64[>= n] byte addresses (u64 bit patterns); `wait` int64[>= n] ps a read waits for the host, 0 for none;
@@ -15,7 +16,7 @@ the rest.
 """
 
 from .ddr import OVERFLOW, TIME_LIMIT
-from .dram_events import new_run, run_events
+from .dram_events import clear_run, run_events
 from .dram_front import read_alone, write_alone
 from .dram_loop import SERIAL, SPAWN
 from .jit import kernel
@@ -31,20 +32,19 @@ def waits_for_host(wait, link, n):
 
 
 @kernel
-def dram_batch(state, addr, wait, link, n, now):
+def dram_batch(state, run, addr, wait, link, n, now):
     """One gather task of reads `addr[:n]` spawned at `now`: the instant of its end (OVERFLOW past TIME_LIMIT)."""
     if n == 0:
         return now
     if state.config[0].direct == 0 or waits_for_host(wait, link, n):
-        return batch_events(state, addr, wait, link, n, now)
+        return batch_events(state, run, wait, link, n, now)
     return read_alone(state, addr, 0, n, now, state.unasked)
 
 
 @kernel
-def batch_events(state, addr, wait, link, n, now):
-    """`dram_batch` under the full event order."""
-    run = new_run(state.config[0], addr[:n], 1, n)
-    run.task[0].stop = n
+def batch_events(state, run, wait, link, n, now):
+    """`dram_batch` of `run.address[:n]` under the full event order."""
+    clear_run(state.config[0], run, n)
     for i in range(n):
         access = run.access[i]
         access.wait = wait[i]

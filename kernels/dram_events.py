@@ -11,35 +11,24 @@ from .dram_channel import send, step
 from .dram_front import channel_of, part_address, place_of, ticks_before
 from .dram_loop import (
     AT_BATCH, AT_END, AT_HOST, AT_JOIN, AT_LEAVE, AT_LINK, AT_PARTS, AT_SERIAL, AT_SLEEP, AT_START, AT_WAIT,
-    CORE, DONE, HOLDING, LOOP, NEW, PART, QUEUED, RETRYING, SENT, SERIAL, SPAWN, TASK, TICK, Run, fire_timers,
-    make_ready, next_ready, pop_woken, push_woken, reset_loop, start_timer, wake,
+    CORE, DONE, HOLDING, NEW, QUEUED, RETRYING, SENT, SERIAL, SPAWN, TICK, fire_timers, make_ready, next_ready,
+    pop_woken, push_woken, reset_loop, start_timer, wake,
 )  # fmt: skip
-from .dram_state import ACCESS, FORWARDED, NEVER, NONE, READ, REJECTED
+from .dram_state import FORWARDED, NEVER, NONE, READ, REJECTED
 from .jit import kernel
 
 
 @kernel
-def new_run(cfg, address, m, waits):
-    """Run for accesses to `address` in m batches, of which `waits` may wait for the host at a time.
-
-    A task is in the run queue at most three times, but for turns that end early: one for each two reads that the
-    channels' queues take.
-    """
-    ready = 64
-    while ready < 4 * m + 256 * cfg.channels * cfg.twins:
-        ready *= 2
-    run = Run(
-        np.zeros(1, LOOP),
-        address,
-        np.zeros(len(address), ACCESS),
-        np.zeros(cfg.parts * len(address), PART),
-        np.zeros(m, TASK),
-        np.zeros((waits + 8, 3), np.int64),
-        np.zeros(ready, np.int32),
-    )
-    for number in range(m):
-        run.task[number].front = NONE
-    return run
+def clear_run(cfg, run, n):
+    """Make one batch of the run's first n accesses, none of them begun."""
+    run.task[0].start, run.task[0].stop, run.task[0].front = 0, n, NONE
+    run.task[0].kind = run.task[0].armed = run.task[0].joined = 0
+    run.task[0].at = run.task[0].left = 0
+    for index in range(n):
+        access = run.access[index]
+        access.stage, access.write, access.in_queue, access.woken = AT_START, READ, 0, 0
+    for index in range(cfg.parts * n):
+        run.part[index].stage = NEW
 
 
 # --- ticks --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from .borrow import borrowed
 from .ddr import OVERFLOW, TIME_LIMIT
 from .dram_batch import dram_batch, dram_store
+from .dram_loop import Run
 from .dram_state import DramState
 from .jit import entry
 from .layout import MEV_SHAPE, SH_STORE
@@ -17,6 +18,7 @@ class DramMemory(NamedTuple):
 
     port: Port
     dram: DramState
+    run: Run
 
 
 @entry
@@ -37,7 +39,7 @@ def timing_slice_dram(events, count, shapes, mem):
         if shape[SH_STORE] == 1:
             done = dram_store(mem.dram, port.addr, port.wait, port.link, n, reg[PORT_NOW])
         else:
-            done = dram_batch(mem.dram, port.addr, port.wait, port.link, n, reg[PORT_NOW])
+            done = dram_batch(mem.dram, mem.run, port.addr, port.wait, port.link, n, reg[PORT_NOW])
         if done == OVERFLOW:
             return TIME_OVERFLOW
         reg[PORT_NOW] = done

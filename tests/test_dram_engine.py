@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from oracle import dram as oracle
 
 from plena_emu.boards.dram_schema import load_dram
-from plena_emu.dram import new_state
+from plena_emu.dram import new_run, new_state
 from plena_emu.kernels import dram_state as at
 from plena_emu.kernels.ddr import OVERFLOW, TIME_LIMIT
 from plena_emu.kernels.dram_batch import dram_batch, dram_store
@@ -17,12 +17,20 @@ MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
 READ_WRITE = (0, 1)
 
 
+def issue(state, is_store, address, wait, link, now):
+    """Instant at which the core goes on after one prefetch or store."""
+    count = np.int64(len(address))
+    if is_store:
+        return np.int64(dram_store(state, address, wait, link, count, np.int64(now)))
+    room = new_run(state, address, waits=len(address))
+    return np.int64(dram_batch(state, room, address, wait, link, count, np.int64(now)))
+
+
 def engine_run(name, revision, program):
     """Instants at which the core goes on after each (is_store, gap, addresses, wait, link), and the last event."""
     state, now, ends = new_state(load_dram(name), revision), np.int64(0), []
     for is_store, gap, address, wait, link in program:
-        run = dram_store if is_store else dram_batch
-        now = np.int64(run(state, address, wait, link, np.int64(len(address)), now + np.int64(gap)))
+        now = issue(state, is_store, address, wait, link, now + np.int64(gap))
         ends.append(int(now))
     return ends, int(state.front[0].last_event)
 
@@ -127,8 +135,7 @@ def test_one_read():
 @pytest.mark.parametrize("is_store", [False, True])
 def test_a_wait_past_the_time_limit(is_store):
     state, one = new_state(load_dram("hbm2")), np.zeros(1, dtype=np.int64)
-    run = dram_store if is_store else dram_batch
-    assert run(state, one, np.array([TIME_LIMIT]), one, np.int64(1), np.int64(1)) == OVERFLOW
+    assert issue(state, is_store, one, np.array([TIME_LIMIT]), one, 1) == OVERFLOW
 
 
 def test_addresses_of_the_upper_half():
@@ -149,6 +156,6 @@ def test_ddr4_refreshes_while_idle(gap, issued):
     for name, expected in (("ddr4", issued), ("hbm2", 0)):
         state, now = new_state(load_dram(name)), np.int64(0)
         for _, pause, *arrays in program:
-            now = np.int64(dram_batch(state, *arrays, np.int64(1), now + np.int64(pause)))
+            now = issue(state, False, *arrays, now + pause)
         assert state.channels["refreshes"].sum() == expected
     assert engine_run("ddr4", "base", program) == oracle_run("ddr4", "base", program)
