@@ -32,8 +32,6 @@ def events_of(starts: np.ndarray, shape: int) -> np.ndarray:
 @pytest.mark.parametrize("model", ["resident", "hbm"])
 @pytest.mark.parametrize("shape", [at.SHAPE_M_WEIGHT, at.SHAPE_STORE_ACT], ids=["tile prefetch", "store"])
 def test_engine(benchmark, model, pattern, shape, memo):
-    if model == "hbm" and memo:
-        pytest.skip("the DRAM controller has no memo")
     settings = bench_settings()
     shapes = new_shapes(settings, Formats(dma_types(settings)))
     events = events_of(PATTERNS[pattern], shape)

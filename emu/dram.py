@@ -12,9 +12,11 @@ from .boards.dram_schema import COMMANDS, LEVELS, RANK_COMMANDS, DramDescription
 from .errors import EmuError
 from .isa import REVISIONS
 from .kernels import dram_loop as lp
+from .kernels import dram_memo as dm
+from .kernels import dram_pattern as dp
 from .kernels import dram_state as at
 
-__all__ = ["Place", "load_dram", "new_run", "new_state", "place"]
+__all__ = ["Place", "load_dram", "new_memo", "new_run", "new_state", "place"]
 
 ACCESS_BYTES = 64
 ADDRESS_BITS = 64
@@ -92,6 +94,30 @@ def new_run(state: at.DramState, address: np.ndarray, batches: int = 1, waits: i
     return run
 
 
+def new_memo(state: at.DramState, enabled: bool = True) -> dm.DramMemo:
+    """Empty memo of a memory; off where there is refresh, or an access has several requests (see `dram_memo`)."""
+    config = state.config[0]
+    reg = np.zeros(dm.MEMO_WIDTH, dtype=np.int64)
+    reg[dm.MEMO_ON] = enabled and config.interval == 0 and config.parts == 1 and config.direct == 1
+    pattern = dp.Pattern(
+        key=np.zeros(2 * dp.WIDEST + dp.TOUCHED + 1, dtype=np.int64),
+        node=np.full((dp.LEVELS, int(config.channels) * at.BANKS), at.NONE),
+        bank=np.zeros(dp.TOUCHED, dtype=np.int64),
+        first=np.zeros(dp.TOUCHED, dtype=np.int64),
+        latest=np.zeros(dp.TOUCHED, dtype=np.int64),
+        row=np.zeros((dp.WIDEST + dp.TOUCHED, dp.ROW_WIDTH), dtype=np.int64),
+    )
+    return dm.DramMemo(
+        reg=reg,
+        table=np.zeros((dm.SLOTS, dm.ENTRY_WIDTH), dtype=np.int64),
+        pool=np.zeros(dm.POOL, dtype=np.int64),
+        pattern=pattern,
+        address=np.zeros(dp.WIDEST, dtype=np.int64),
+        nothing=np.zeros(dp.WIDEST, dtype=np.int64),
+        before=np.zeros((int(config.channels), at.COUNTS), dtype=np.int64),
+    )
+
+
 def _records(count, kind):
     """Zeroed records whose fields are attributes, as kernels that are not compiled need them."""
     return np.zeros(count, kind).view(np.recarray)
@@ -104,6 +130,7 @@ def _fill_config(cfg, description):
     cfg.interval = description.refresh.interval if description.refresh else 0
     cfg.twins = twins(description)
     cfg.channels = description.organisation.channel // cfg.twins
+    cfg.group_banks = description.organisation.bank
     cfg.ranks, cfg.rank_bits = description.organisation.rank, _rank_bits(description)
     cfg.part_bytes = description.transfer_bytes * cfg.twins
     cfg.parts = ACCESS_BYTES // cfg.part_bytes
@@ -186,6 +213,7 @@ def _fill_rules(cfg, description, revision):
     cfg.raise_by[:] = at.NO_RULE
     number, bank = 0, np.arange(at.BANKS)
     for command, name in enumerate(COMMANDS):
+        cfg.longest[command] = max((row.clocks for row in rows if row.after == name), default=0)
         cfg.raise_at[command] = number
         after = [row for row in rows if row.after == name and row.window == 1]
         for before in BANK_COMMANDS:

@@ -41,26 +41,26 @@ class DramStatistics(msgspec.Struct, kw_only=True, frozen=True):
 def statistics(state: at.DramState, description: DramDescription, revision: str = "base") -> DramStatistics:
     """Statistics of a memory that `new_state(description, revision)` built; its channels must be settled."""
     front, channels, twins = state.front[0], state.channels, int(state.config[0]["twins"])
-    bins = channels["latency_bins"].sum(axis=0)
+    bins = front["latency_bins"] + channels["latency_bins"].sum(axis=0)
     returned, period, last = int(bins.sum()), description.period_ps, int(front["last_event"])
-    first = twins * channels["first_commands"].sum(axis=0)
-    longest = int(channels["latency_max"].max())
+    count = channels["count"].sum(axis=0)
+    longest = int(max(front["latency_max"], channels["latency_max"].max()))
     total = ACCESS_BYTES * int(front["reads"] + front["writes"])
     return DramStatistics(
         dram=description.name,
         reads=int(front["reads"]),
         writes=int(front["writes"]),
         bytes=total,
-        row_hits=int(first[at.COLUMN]),
-        row_misses=int(first[at.ACT]),
-        row_conflicts=int(first[at.PRE]),
-        refreshes=twins * int(channels["refreshes"].sum()),
-        forwarded_reads=twins * int(channels["forwarded"].sum()),
-        rejected_attempts=int(channels["rejected"].sum()),
-        read_latency_mean_ps=period * int(channels["latency_sum"].sum()) / returned if returned else 0.0,
+        row_hits=twins * int(count[at.FIRST_COMMANDS + at.COLUMN]),
+        row_misses=twins * int(count[at.FIRST_COMMANDS + at.ACT]),
+        row_conflicts=twins * int(count[at.FIRST_COMMANDS + at.PRE]),
+        refreshes=twins * int(count[at.REFRESHES]),
+        forwarded_reads=twins * int(count[at.FORWARDED_READS]),
+        rejected_attempts=int(count[at.REJECTED_SENDS]),
+        read_latency_mean_ps=period * int(count[at.LATENCY_SUM]) / returned if returned else 0.0,
         read_latency_p99_ps=period * min(_percentile(bins, PERCENT), longest),
         read_latency_max_ps=period * longest,
-        channel_busy_share=[int(busy) / max(int(front["ticks"]), 1) for busy in np.repeat(channels["busy"], twins)],
+        channel_busy_share=[int(busy) / max(int(front["ticks"]), 1) for busy in np.repeat(channels["count"][:, at.BUSY], twins)],
         last_event_ps=last,
         bandwidth_bytes_per_s=total / (last / 1e12) if last else 0.0,
         peak_bandwidth_bytes_per_s=peak_bandwidth(description, revision),

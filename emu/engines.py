@@ -25,6 +25,12 @@ class MemoStatistics(msgspec.Struct, kw_only=True):
     cleared: int
 
 
+def _memo_statistics(reg) -> MemoStatistics:
+    """Of the registers of either memo: both begin with the same ones."""
+    return MemoStatistics(enabled=bool(reg[dm.MEMO_ON]), lookups=int(reg[dm.MEMO_LOOKUPS]), hits=int(reg[dm.MEMO_HITS]),
+                          patterns=int(reg[dm.MEMO_PATTERNS]), cleared=int(reg[dm.MEMO_CLEARED]))
+
+
 def _new_memo(enabled: bool) -> dm.Memo:
     """Empty memo of the emulator's 16 banks."""
     reg = np.zeros(dm.MEMO_WIDTH, dtype=np.int64)
@@ -67,10 +73,7 @@ class BankEngine:
     @property
     def memo(self) -> MemoStatistics:
         """What the memo did so far."""
-        reg = self._memory.memo.reg
-        return MemoStatistics(enabled=bool(reg[dm.MEMO_ON]), lookups=int(reg[dm.MEMO_LOOKUPS]),
-                              hits=int(reg[dm.MEMO_HITS]), patterns=int(reg[dm.MEMO_PATTERNS]),
-                              cleared=int(reg[dm.MEMO_CLEARED]))
+        return _memo_statistics(self._memory.memo.reg)
 
 
 class DramEngine:
@@ -78,17 +81,18 @@ class DramEngine:
 
     kernels = "timing_dram"
 
-    def __init__(self, port: Port, dram: str, revision: str):
+    def __init__(self, port: Port, dram: str, revision: str, memo: bool = True):
         # Only here: a run on idealised banks loads none of it.
         from .boards.dram_schema import load_dram
-        from .dram import new_run, new_state
+        from .dram import new_memo, new_run, new_state
         from .kernels import timing_dram
 
         self.dram = load_dram(dram)
         self._revision = revision
         self._kernel = timing_dram.timing_slice_dram
         state = new_state(self.dram, revision)
-        self._memory = timing_dram.DramMemory(port, state, new_run(state, port.addr, waits=len(port.addr)))
+        room = new_run(state, port.addr, waits=len(port.addr))
+        self._memory = timing_dram.DramMemory(port, state, room, new_memo(state, memo))
 
     def run(self, events, count, shapes) -> int:
         """Run the first `count` events; a status."""
@@ -99,7 +103,10 @@ class DramEngine:
         """Last event so far, the last tick included (§4.9)."""
         return int(self._memory.dram.front[0].last_event)
 
-    memo = None  # the controller's answers are not remembered
+    @property
+    def memo(self) -> MemoStatistics:
+        """What the memo did so far."""
+        return _memo_statistics(self._memory.memo.reg)
 
     @property
     def statistics(self):

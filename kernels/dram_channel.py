@@ -8,8 +8,8 @@ import numpy as np
 
 from .dram_lanes import earliest_lane, raise_lanes
 from .dram_state import (
-    ACT, AGES, BANK_MASK, BANKS, COLUMN, EMPTY, EPOCH_LENGTH, FORWARDED, KEY_BITS, LINEAR, NEVER, NO_SLOT, NONE, OCTAVE,
-    OCTAVES, PLACE_ROW, PRE, PREA, QUEUED, RANK_COMMANDS, RD, READ, REF, REJECTED, REQ_ADDRESS, REQ_ARRIVE, REQ_BANK,
+    ACT, AGES, BANK_MASK, BANKS, BUSY, COLUMN, EMPTY, EPOCH_LENGTH, FIRST_COMMANDS, FORWARDED, FORWARDED_READS, KEY_BITS, LATENCY_SUM, LINEAR, NEVER, NO_SLOT, NONE, OCTAVE,
+    OCTAVES, PLACE_ROW, PRE, PREA, QUEUED, RANK_COMMANDS, RD, READ, REF, REFRESHES, REJECTED, REJECTED_SENDS, REQ_ADDRESS, REQ_ARRIVE, REQ_BANK,
     REQ_COMMAND, REQ_FIRST, REQ_REST, REQ_ROW, REQ_TAG, REQ_WIDTH, SLOT_MASK, SLOT_BITS, SLOTS, WIN_AFTER, WIN_BANKS,
     WIN_BEFORE, WIN_CLOCKS, WIN_LENGTH, WINDOW, WINDOWED, WRITE,
 )  # fmt: skip
@@ -67,6 +67,7 @@ def record_rank(cfg, ch, command, rank):
 def record(cfg, ch, command, bank):
     """Registers after `command` at the channel's clock (§4.6); for a rank's command `bank` is its first."""
     now = np.int32(ch.clk - ch.epoch)
+    ch.settled = max(ch.settled, ch.clk + cfg.longest[command])
     for row in range(cfg.raise_at[command], cfg.raise_at[command + 1]):
         raise_lanes(ch.ready, cfg.raised[row], now, cfg.raise_by, row, bank)
     for row in range(WINDOWED):
@@ -226,7 +227,7 @@ def insert_return(cfg, ch, departure, first, rest):
     """Put a read into the return queue: sets `last_return`, the tick in which its data leaves."""
     ch.last_return = max(departure, ch.last_return + 1)
     latency, others = ch.last_return - 1 - first, ch.last_return - 1 - rest
-    ch.latency_sum += latency + (cfg.twins - 1) * others
+    ch.count[LATENCY_SUM] += latency + (cfg.twins - 1) * others
     ch.latency_max = max(ch.latency_max, latency)
     ch.latency_bins[latency_bin(latency)] += 1
     ch.latency_bins[latency_bin(others)] += cfg.twins - 1
@@ -241,10 +242,10 @@ def send(cfg, ch, queue, place, address, first, rest, tag):
     """
     if queue == READ and ch.queued[WRITE] > 0 and writes_to(ch, place & BANK_MASK, address):
         insert_return(cfg, ch, ch.clk + 1, first, rest)
-        ch.forwarded += 1
+        ch.count[FORWARDED_READS] += 1
         return FORWARDED
     if ch.queued[queue] > cfg.limit[queue]:
-        ch.rejected += 1
+        ch.count[REJECTED_SENDS] += 1
         return REJECTED
     push(ch, queue, place, address, first, rest, tag)
     ch.reads_left += 1 - queue
@@ -286,9 +287,9 @@ def update_mode(cfg, ch):
 def run_to(ch, clk):
     """Let ticks pass in which no command is issued but, possibly, in the last."""
     if ch.queued[READ] + ch.queued[WRITE] + ch.active > 0:
-        ch.busy += clk - ch.clk
+        ch.count[BUSY] += clk - ch.clk
     else:
-        ch.busy += max(min(ch.last_return, clk) - ch.clk, 0)
+        ch.count[BUSY] += max(min(ch.last_return, clk) - ch.clk, 0)
     ch.clk = clk
     if clk - ch.epoch > EPOCH_LENGTH:
         rebase(ch)
@@ -333,7 +334,7 @@ def serve_queued(cfg, ch, queue, slot, kind, bank):
     bit = np.int64(1) << slot
     if ch.fresh[queue] & bit != 0:
         ch.fresh[queue] &= ~bit
-        ch.first_commands[kind] += 1
+        ch.count[FIRST_COMMANDS + kind] += 1
     if kind == COLUMN:
         after, row = ch.next[queue, slot], ch.request[queue, slot, REQ_ROW]
         unlink(ch, queue, slot)
@@ -354,7 +355,7 @@ def serve_refresh(cfg, ch, command):
     """After PREA or REF of the rank whose turn it is."""
     rank = ch.refresh_rank
     if command == REF:
-        ch.refreshes += 1
+        ch.count[REFRESHES] += 1
         ch.refresh_due -= 1
         ch.refresh_rank = 0 if rank + 1 == cfg.ranks else rank + 1
         return

@@ -9,7 +9,7 @@ own until a request reaches it.
 """
 
 from .dram_channel import send, step
-from .dram_state import CHANNEL_MASK, FORWARDED, NEVER, NONE, PLACE_BANK_BITS, READ, REJECTED, WRITE
+from .dram_state import CHANNEL_MASK, FORWARDED, NEVER, NONE, PLACE_BANK_BITS, READ, REJECTED, REJECTED_SENDS, WRITE
 from .jit import kernel, small
 
 BLOCK = ~63  # mask of a 64-byte block's address
@@ -106,7 +106,7 @@ def read_alone(state, addr, start, stop, now, access):
             sent = send(cfg, ch, READ, place, part_address(cfg, addr[i], part), first, first, tag)
             if sent == REJECTED:
                 ticks = wait_for_room(cfg, ch, READ, access)
-                ch.rejected += ticks - 1
+                ch.count[REJECTED_SENDS] += ticks - 1
                 clk += ticks
                 clock += ticks
                 now += ticks * cfg.period
@@ -145,7 +145,7 @@ def write_alone(state, address, now):
             wait_for_room(cfg, ch, WRITE, state.unasked)
             clk = ch.clk
             retries = clk - -(-now // cfg.period)
-            ch.rejected += retries - 1
+            ch.count[REJECTED_SENDS] += retries - 1
             now += retries * cfg.period
             send(cfg, ch, WRITE, place, part_address(cfg, address, part), clk, clk, NONE)
     front.ticks = clk

@@ -74,6 +74,15 @@ LINEAR = 2 * OCTAVE
 OCTAVES = 12
 BINS = LINEAR + OCTAVES * OCTAVE
 
+# Statistics of a channel: of the first twin, of all where transfers are counted.
+FIRST_COMMANDS = 0  # first command of a request, by kind: ACT a miss, PRE a conflict, COLUMN a hit
+REFRESHES = 3
+REJECTED_SENDS = 4
+FORWARDED_READS = 5
+BUSY = 6  # clocks with a request queued or data under way
+LATENCY_SUM = 7  # clocks from the first attempt to the data, of all twins
+COUNTS = 8
+
 # What `send` did.
 REJECTED, QUEUED, FORWARDED = range(3)
 
@@ -104,6 +113,8 @@ CONFIG = np.dtype(
         # clocks after a command until a rank command on its rank, and on any rank of the channel
         ("rank_by", _i8, (COMMANDS, RANK_COMMANDS)),
         ("channel_by", _i8, (COMMANDS, RANK_COMMANDS)),
+        ("group_banks", _i8),  # banks of a bank group
+        ("longest", _i8, (COMMANDS,)),  # clocks until a command holds nothing back any more
         ("rank_bits", _i8),  # of a bank's number, below its rank
     ]
 )
@@ -112,6 +123,9 @@ FRONT = np.dtype(
     [
         ("ticks", _i8),  # ticks done; the next one is at ticks * period
         ("last_event", _i8),  # instant of the last event so far (§3.1)
+        # read latencies of all channels but those still in STATE: the longest, and how many of each bin
+        ("latency_max", _i8),
+        ("latency_bins", _i8, (BINS,)),
         ("reads", _i8),  # 64-byte accesses
         ("writes", _i8),
     ]
@@ -122,6 +136,7 @@ STATE = np.dtype(
         ("clk", _i8),  # ticks done by this channel; it may lag behind FRONT.ticks
         ("epoch", _i8),  # clock that the int32 lanes count from
         ("write_mode", _i8),
+        ("settled", _i8),  # clock from which no command so far holds anything back
         ("last_return", _i8),  # tick of the latest return
         ("next_refresh", _i8),
         ("refresh_due", _i8),  # refresh requests waiting
@@ -150,14 +165,8 @@ STATE = np.dtype(
         # clocks of the last commands of a node, for rules over a window
         ("recent", _i8, (WINDOWED, BANKS, WINDOW)),
         ("recent_count", _i8, (WINDOWED, BANKS)),
-        # statistics (§4.8) of the first channel; of all where transfers are counted
-        ("first_commands", _i8, (KINDS,)),  # first command of a request: ACT a miss, PRE a conflict, COLUMN a hit
-        ("refreshes", _i8),
-        ("rejected", _i8),
-        ("forwarded", _i8),
-        ("busy", _i8),  # clocks with a request queued or data under way
-        ("latency_sum", _i8),  # clocks from the first attempt to the data, of transfers
-        ("latency_max", _i8),
+        ("count", _i8, (COUNTS,)),  # statistics (§4.8)
+        ("latency_max", _i8),  # of reads since the last `flush_latencies`, in clocks
         ("latency_bins", _i8, (BINS,)),
     ],
     align=True,

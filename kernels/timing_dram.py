@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from .borrow import borrowed
 from .ddr import OVERFLOW, TIME_LIMIT
-from .dram_batch import dram_batch, dram_store
+from .dram_memo import DramMemo, finish_recalled, memo_list
 from .dram_loop import Run
 from .dram_state import DramState
 from .jit import entry
@@ -19,6 +19,7 @@ class DramMemory(NamedTuple):
     port: Port
     dram: DramState
     run: Run
+    memo: DramMemo
 
 
 @entry
@@ -36,12 +37,10 @@ def timing_slice_dram(events, count, shapes, mem):
         n = issue(port, events[i], shape)
         if reg[PORT_NOW] > TIME_LIMIT:
             return TIME_OVERFLOW
-        if shape[SH_STORE] == 1:
-            done = dram_store(mem.dram, port.addr, port.wait, port.link, n, reg[PORT_NOW])
-        else:
-            done = dram_batch(mem.dram, mem.run, port.addr, port.wait, port.link, n, reg[PORT_NOW])
+        done = memo_list(mem.memo, mem.dram, mem.run, port.addr, port.wait, port.link, n, reg[PORT_NOW], shape[SH_STORE] == 1)
         if done == OVERFLOW:
             return TIME_OVERFLOW
         reg[PORT_NOW] = done
+    finish_recalled(mem.memo, mem.dram, mem.run)
     settle(mem.dram)
     return TIMING_OK

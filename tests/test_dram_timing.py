@@ -73,7 +73,7 @@ class Bench:
         if name == "PREA":
             return self.ch.open_banks[bank[0]] == 0
         if name == "REF":
-            return self.ch.refreshes == 1
+            return self.ch.count[at.REFRESHES] == 1
         return self.ch.queued[READ_OR_WRITE[name]] == 0
 
     def run_to(self, clk):

@@ -1,0 +1,354 @@
+"""Exact memoisation of prefetches and stores that find the DRAM idle (spec §4.11).
+
+An idle channel is described by its open rows: nothing is queued and no command so far holds anything back. What a list
+of accesses then does depends on its pattern alone (`dram_pattern`), so the answer to a pattern is remembered, keys
+compared in full. The tables have a fixed size and are emptied when they are full.
+
+Whether a memory is idle again is known only when the next list arrives, so an answer is applied, and a new one kept,
+one list late: until then it is *pending*. A recalled list whose successor comes too soon is run after all.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .dram_batch import dram_batch, dram_store, waits_for_host
+from .dram_channel import latency_bin, rebase, step
+from .dram_front import ticks_before
+from .dram_pattern import NUMBER, ROW, WIDEST, Pattern, find_row, pattern_of
+from .dram_state import BANKS, COUNTS, EPOCH_LENGTH, NONE
+from .jit import kernel
+
+SLOTS = 1 << 12  # patterns, a power of two
+POOL = 1 << 20  # words of all keys and answers
+MOST_BINS = 256  # read latencies that an answer tells apart
+
+# Slots of `DramMemo.reg`.
+MEMO_ON = 0
+MEMO_LOOKUPS = 1
+MEMO_HITS = 2
+MEMO_USED = 3  # words of the pool
+MEMO_PATTERNS = 4
+MEMO_CLEARED = 5  # times the tables were full
+PENDING = 6  # state of the list before
+PEND_STORE = 7
+PEND_COUNT = 8  # its accesses
+PEND_NOW = 9  # instant and clock of its start
+PEND_CLOCK = 10
+PEND_TICKS = 11  # ticks of the front end before it
+PEND_BANKS = 12  # banks it touches
+PEND_ANSWER = 13  # RECALLED: its answer in the pool
+PEND_WORDS = 14  # LEARNING: words of its key, hash, end, ticks after it
+PEND_HASH = 15
+PEND_END = 16
+PEND_TICKS_AFTER = 17
+MEMO_WIDTH = 18
+
+NOTHING, RECALLED, LEARNING = range(3)
+
+# Columns of `DramMemo.table`.
+ENTRY_HASH, ENTRY_AT, ENTRY_WORDS, ENTRY_WIDTH = range(4)
+
+# An answer: ps from the clock of the start to the end; ticks from there to the front end's, and until everything is
+# settled; longest latency; numbers of records, banks and bins. Then its records: which, last return, counts; the row
+# number in which each bank is left; bins and how often.
+END, TICKS, SETTLED, LONGEST, RECORDS, LATENCIES, HEADER = range(7)
+
+
+class DramMemo(NamedTuple):
+    """Remembered patterns of one memory.
+
+    Attributes
+    ----------
+    reg : int64[MEMO_WIDTH]
+    table : int64[SLOTS, ENTRY_WIDTH]
+        Open hash table; ENTRY_WORDS is 0 where it is free.
+    pool : int64[POOL]
+        Keys, each followed by its answer.
+    pattern : Pattern
+        Of the pending list, then of the list in hand.
+    address : int64[WIDEST]
+        Accesses of a recalled list.
+    nothing : int64[WIDEST]
+        Zeros: none of them waits for the host.
+    before : int64[channel records, COUNTS]
+        Statistics when a list that is being learned began.
+    """
+
+    reg: np.ndarray
+    table: np.ndarray
+    pool: np.ndarray
+    pattern: Pattern
+    address: np.ndarray
+    nothing: np.ndarray
+    before: np.ndarray
+
+
+# --- table --------------------------------------------------------------------------------------
+
+
+@kernel
+def hash_of(key, words):
+    """63-bit hash of a key."""
+    h = words
+    for i in range(words):
+        h = ((h ^ key[i]) * 0x2545F4914F6CDD1D) & 0x7FFFFFFFFFFFFFFF
+        h ^= h >> 29
+    return h
+
+
+@kernel
+def find(memo, words, h):
+    """Slot of the key in hand, or the free slot where it belongs."""
+    table, pool, key = memo.table, memo.pool, memo.pattern.key
+    slot = h & (SLOTS - 1)
+    while table[slot, ENTRY_WORDS] != 0:
+        if table[slot, ENTRY_HASH] == h and table[slot, ENTRY_WORDS] == words:
+            at, same = table[slot, ENTRY_AT], True
+            for i in range(words):
+                same = same and pool[at + i] == key[i]
+            if same:
+                return slot
+        slot = (slot + 1) & (SLOTS - 1)
+    return slot
+
+
+@kernel
+def make_room(memo, words):
+    """Empty the tables when an answer might not fit."""
+    reg = memo.reg
+    if reg[MEMO_USED] + words > POOL or reg[MEMO_PATTERNS] == SLOTS // 2:
+        memo.table[:] = 0
+        reg[MEMO_USED] = reg[MEMO_PATTERNS] = 0
+        reg[MEMO_CLEARED] += 1
+
+
+# --- the memory ---------------------------------------------------------------------------------
+
+
+@kernel
+def run_list(state, run, addr, wait, link, n, now, is_store):
+    """Run a list of accesses: the instant at which the core goes on."""
+    if is_store:
+        return dram_store(state, addr, wait, link, n, now)
+    return dram_batch(state, run, addr, wait, link, n, now)
+
+
+@kernel
+def catch_up(state, clk):
+    """Run every channel's ticks up to `clk`; no read may be under way. Whether all are idle then."""
+    cfg, idle = state.config[0], True
+    for number in range(cfg.channels):
+        ch = state.channels[number]
+        while ch.clk < clk:
+            step(cfg, ch, clk)
+        waiting = ch.queued[0] + ch.queued[1] + ch.active + ch.refresh_due
+        idle = idle and waiting == 0 and ch.write_mode == 1 and ch.settled <= clk + 1
+    return idle
+
+
+@kernel
+def flush_latencies(state):
+    """Move the latencies counted by the channels to the front end, so that a list's own can be told apart."""
+    front = state.front[0]
+    for number in range(state.config[0].channels):
+        ch = state.channels[number]
+        front.latency_max = max(front.latency_max, ch.latency_max)
+        for at in range(latency_bin(ch.latency_max) + 1):
+            front.latency_bins[at] += ch.latency_bins[at]
+            ch.latency_bins[at] = 0
+        ch.latency_max = 0
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+@kernel
+def write_latencies(state, pool, at):
+    """Write the bins of the list just run to pool[at:]: how many, or NONE when there are too many."""
+    count, longest = 0, 0
+    for number in range(state.config[0].channels):
+        longest = max(longest, state.channels[number].latency_max)
+    for value in range(latency_bin(longest) + 1):
+        times = 0
+        for number in range(state.config[0].channels):
+            times += state.channels[number].latency_bins[value]
+        if times > 0:
+            if count == MOST_BINS:
+                return NONE
+            pool[at + 2 * count] = value
+            pool[at + 2 * count + 1] = times
+            count += 1
+    return count
+
+
+@kernel
+def write_answer(memo, state, at):
+    """Write the answer of the list just learned to pool[at:]: its words, or NONE when it is too long."""
+    reg, pool, pattern, clk = memo.reg, memo.pool, memo.pattern, memo.reg[PEND_CLOCK]
+    start = at
+    pool[start + END] = reg[PEND_END] - clk * state.config[0].period
+    pool[start + TICKS] = reg[PEND_TICKS_AFTER] - clk
+    pool[start + SETTLED] = pool[start + LONGEST] = pool[start + RECORDS] = 0
+    at += HEADER
+    for number in range(reg[PEND_BANKS]):
+        bank = pattern.bank[number]
+        row = state.channels[bank // BANKS].open_row[bank % BANKS]
+        found = find_row(pattern, number, ROW, row)
+        pool[at] = NONE if found == NONE else pattern.row[found, NUMBER]
+        at += 1
+    for number in range(reg[PEND_BANKS]):
+        if pattern.first[number] == number:
+            ch = state.channels[pattern.bank[number] // BANKS]
+            pool[start + SETTLED] = max(pool[start + SETTLED], ch.settled - clk)
+            pool[start + LONGEST] = max(pool[start + LONGEST], ch.latency_max)
+            pool[start + RECORDS] += 1
+            pool[at] = number
+            pool[at + 1] = ch.last_return - clk
+            for k in range(COUNTS):
+                pool[at + 2 + k] = ch.count[k] - memo.before[pattern.bank[number] // BANKS, k]
+            at += 2 + COUNTS
+    pool[start + LATENCIES] = write_latencies(state, pool, at)
+    if pool[start + LATENCIES] == NONE:
+        return NONE
+    return at + 2 * pool[start + LATENCIES] - start
+
+
+@kernel
+def keep(memo, state):
+    """Keep the answer to the pattern that is being learned; every channel is idle again."""
+    reg, words = memo.reg, memo.reg[PEND_WORDS]
+    longest = HEADER + reg[PEND_BANKS] * (3 + COUNTS) + 2 * MOST_BINS
+    make_room(memo, words + longest)
+    at = reg[MEMO_USED]
+    answer = write_answer(memo, state, at + words)
+    if answer == NONE:
+        return
+    for i in range(words):
+        memo.pool[at + i] = memo.pattern.key[i]
+    slot = find(memo, words, reg[PEND_HASH])
+    memo.table[slot, ENTRY_HASH] = reg[PEND_HASH]
+    memo.table[slot, ENTRY_AT] = at
+    memo.table[slot, ENTRY_WORDS] = words
+    reg[MEMO_USED] = at + words + answer
+    reg[MEMO_PATTERNS] += 1
+
+
+@kernel
+def apply_answer(memo, state, clk):
+    """Bring the memory to `clk`, everything being settled by then, as the recalled list leaves it."""
+    reg, pool, pattern, front = memo.reg, memo.pool, memo.pattern, state.front[0]
+    start = reg[PEND_ANSWER]
+    at = start + HEADER
+    for number in range(reg[PEND_BANKS]):
+        bank = pattern.bank[number]
+        row = NONE if pool[at] == NONE else pattern.row[find_row(pattern, number, NUMBER, pool[at]), ROW]
+        ch = state.channels[bank // BANKS]
+        rank = bank % BANKS >> state.config[0].rank_bits
+        ch.open_banks[rank] += np.int64(row != NONE) - np.int64(ch.open_row[bank % BANKS] != NONE)
+        ch.open_row[bank % BANKS] = row
+        at += 1
+    for _ in range(pool[start + RECORDS]):
+        ch = state.channels[pattern.bank[pool[at]] // BANKS]
+        ch.clk = clk
+        if clk - ch.epoch > EPOCH_LENGTH:
+            rebase(ch)
+        ch.last_return = reg[PEND_CLOCK] + pool[at + 1]
+        for k in range(COUNTS):
+            ch.count[k] += pool[at + 2 + k]
+        at += 2 + COUNTS
+    front.latency_max = max(front.latency_max, pool[start + LONGEST])
+    for _ in range(pool[start + LATENCIES]):
+        front.latency_bins[pool[at]] += pool[at + 1]
+        at += 2
+
+
+# --- lists --------------------------------------------------------------------------------------
+
+
+@kernel
+def run_recalled(memo, state, run):
+    """Run the recalled list after all; the front end already counts it."""
+    reg, front = memo.reg, state.front[0]
+    n, is_store = reg[PEND_COUNT], reg[PEND_STORE]
+    front.ticks = reg[PEND_TICKS]
+    front.reads -= n
+    front.writes -= n * is_store
+    run_list(state, run, memo.address, memo.nothing, memo.nothing, n, reg[PEND_NOW], is_store == 1)
+
+
+@kernel
+def settle_pending(memo, state, run, clk):
+    """Be done with the list before, at `clk`: whether every channel is idle then."""
+    reg = memo.reg
+    if reg[PENDING] == RECALLED:
+        if reg[PEND_CLOCK] + memo.pool[reg[PEND_ANSWER] + SETTLED] <= clk + 1:
+            apply_answer(memo, state, clk)
+        else:
+            run_recalled(memo, state, run)
+    idle = catch_up(state, clk)
+    if reg[PENDING] == LEARNING and idle:
+        keep(memo, state)
+    reg[PENDING] = NOTHING
+    return idle
+
+
+@kernel
+def recall(memo, state, addr, n, clk, answer):
+    """Answer the list in hand from the pool: the instant of its end."""
+    reg, front = memo.reg, state.front[0]
+    reg[MEMO_HITS] += 1
+    reg[PENDING], reg[PEND_ANSWER], reg[PEND_TICKS] = RECALLED, answer, front.ticks
+    for i in range(n):
+        memo.address[i] = addr[i]
+    end = clk * state.config[0].period + memo.pool[answer + END]
+    front.ticks = clk + memo.pool[answer + TICKS]
+    front.last_event = max(front.last_event, end)
+    front.reads += n
+    front.writes += n * reg[PEND_STORE]
+    return end
+
+
+@kernel
+def learn(memo, state, run, addr, wait, link, n, now, words, h):
+    """Run the list in hand and watch it: the instant of its end."""
+    reg = memo.reg
+    flush_latencies(state)
+    for number in range(state.config[0].channels):
+        for k in range(COUNTS):
+            memo.before[number, k] = state.channels[number].count[k]
+    end = run_list(state, run, addr, wait, link, n, now, reg[PEND_STORE] == 1)
+    reg[PENDING], reg[PEND_WORDS], reg[PEND_HASH] = LEARNING, words, h
+    reg[PEND_END], reg[PEND_TICKS_AFTER] = end, state.front[0].ticks
+    return end
+
+
+@kernel
+def memo_list(memo, state, run, addr, wait, link, n, now, is_store):
+    """Reads `addr[:n]` of a prefetch, or reads and writes of a store, through the memo: the instant of the end."""
+    reg, cfg = memo.reg, state.config[0]
+    if reg[MEMO_ON] == 0:
+        return run_list(state, run, addr, wait, link, n, now, is_store)
+    clk = ticks_before(cfg, state.front[0], now)
+    idle = settle_pending(memo, state, run, clk) and (clk - 1) * cfg.period <= now
+    if not idle or n == 0 or n > WIDEST or waits_for_host(wait, link, n):
+        return run_list(state, run, addr, wait, link, n, now, is_store)
+    words, banks = pattern_of(state, memo.pattern, addr, n, is_store, clk * cfg.period == now)
+    if words == 0:
+        return run_list(state, run, addr, wait, link, n, now, is_store)
+    reg[MEMO_LOOKUPS] += 1
+    reg[PEND_STORE], reg[PEND_COUNT], reg[PEND_NOW] = np.int64(is_store), n, now
+    reg[PEND_CLOCK], reg[PEND_BANKS] = clk, banks
+    h = hash_of(memo.pattern.key, words)
+    slot = find(memo, words, h)
+    if memo.table[slot, ENTRY_WORDS] != 0:
+        return recall(memo, state, addr, n, clk, memo.table[slot, ENTRY_AT] + words)
+    return learn(memo, state, run, addr, wait, link, n, now, words, h)
+
+
+@kernel
+def finish_recalled(memo, state, run):
+    """End of a slice: the channels and their statistics become those of this instant."""
+    if memo.reg[PENDING] == RECALLED:
+        run_recalled(memo, state, run)
+        memo.reg[PENDING] = NOTHING
