@@ -3,7 +3,8 @@
   plena-emu run BUILD_DIR --board custom_a7 --memory-model auto
 
 Give a build directory of a testbench, or --opcode, --hbm and --fpsram (timing alone needs no preloads); a flag
-beats the file of the directory. Dumps go to the build directory (else to the working directory) unless --dump-dir says otherwise.
+beats the file of the directory. Dumps go to the build directory (else to the working directory) unless --dump-dir
+says otherwise.
 A board replaces the latencies of the settings, never the geometry, and says how much DDR there is and how
 fast the host link is where the weight manifest and the flags leave it open.
 
