@@ -18,9 +18,11 @@ import sys
 
 from ..build_dir import BUILD_FILES, fields_of
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
+from ..files import check_directory
 from ..logs import RUNNER, Log
 from ..sizes import parse_count
 from . import flags
+from .entry import say
 
 # Warnings only, in plain words; the topology line is for testbenches.
 QUIET_LEVELS = f"warn,{RUNNER}=error"
@@ -29,7 +31,8 @@ GEOMETRY_FLAGS = ("--mlen", "--vlen", "--blen", "--hlen", "--broadcast-amount")
 
 
 def configure(parser):
-    parser.add_argument("build_dir", metavar="BUILD_DIR", nargs="?", help="build directory of a testbench")
+    parser.add_argument("build_dir", metavar="BUILD_DIR", nargs="?", type=flags.path,
+                        help="build directory of a testbench")
     flags.add_file_flags(parser, required=False)
     _add_board_flags(parser)
     flags.add_model_flags(parser, ("--ddr3-capacity", "--ddr-capacity"), " without a board")
@@ -80,6 +83,8 @@ def _positive(text):
 
 
 def run(args):
+    check_directory(None if args.json == "-" else args.json, "--json")
+    check_directory(args.dump_dir and os.path.join(args.dump_dir, ""), "--dump-dir")
     request = make_request(args)
     log = make_log(args)
     try:
@@ -134,7 +139,7 @@ def _execute(args, request, log):
     final_records(log, result)
     _report(args, result)
     for line in result.dump_errors:
-        print(f"plena-emu run: error: {line}", file=sys.stderr)
+        say("plena-emu run", line)
     if result.dump_errors:
         return EXIT_ERROR
     return EXIT_MAX_INSTRUCTIONS if result.stopped_by_max_instructions else EXIT_OK
