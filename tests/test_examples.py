@@ -2,13 +2,18 @@
 
 import importlib.util
 import json
+import re
 import subprocess
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import plena_emu
+from plena_emu.cli.main import COMMANDS
+from plena_emu.cli.main import main as plena_emu_main
+from plena_emu.request import MEMORY_MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 LINEAR = ROOT / "examples" / "linear"
@@ -62,6 +67,30 @@ def test_the_script_of_the_readme_runs_it():
     assert "plena-emu run examples/linear/build" in text and "bash tools/try.sh" in (ROOT / "README.md").read_text()
     for script in (ROOT / "tools").glob("*.sh"):
         assert subprocess.run(["bash", "-n", script]).returncode == 0
+
+
+def test_the_readme_shows_what_really_happens(monkeypatch, capsys):
+    """Every line below its `plena-emu run` command is printed by it, its Python lines print what it says."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "118")
+    monkeypatch.delenv("RUST_LOG", raising=False)
+    text = (ROOT / "README.md").read_text()
+    example = r"^    \$ plena-emu (run examples/linear/build .*)\n((?:    .*\n)+)"
+    command, shown = re.search(example, text, re.M).groups()
+    assert plena_emu_main(command.split()) == 0
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in shown.splitlines() if line.split() not in printed] == []
+    code, said = re.search(r"((?:    .*\n|\n)+)\nprints `(.*?)`", text[text.index("## From Python") :]).groups()
+    exec(textwrap.dedent(code), {})
+    assert capsys.readouterr().out == said + "\n"
+
+
+def test_the_readme_names_every_command_and_page():
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in COMMANDS if not re.search(rf"^\| .*`{name}[ `]", text, re.MULTILINE)] == []
+    assert [model for model in MEMORY_MODELS if f"| `{model}`" not in text] == []
+    pages = {str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md")}
+    assert pages <= set(re.findall(r"\]\(([^)]*)\)", text))
 
 
 def test_the_manifest_fits_the_machine():
