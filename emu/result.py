@@ -153,6 +153,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     dump_errors: list[str] = []
     wall: Wall
     instructions_per_s: float
+    timing_only: bool = False
     stopped_by_max_instructions: bool = False
     warnings: list[str] = []
     versions: dict[str, str]

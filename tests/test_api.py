@@ -44,6 +44,7 @@ def test_a_request_and_changes_to_it(tmp_path):
     timing = plena_emu.run(request, timing_only=True)
     whole = plena_emu.run(request)
     assert timing.latency_ps == whole.latency_ps > 0
+    assert timing.timing_only and not whole.timing_only
     assert plena_emu.run(request, max_instructions=10).stopped_by_max_instructions
     assert request.max_instructions is None
 

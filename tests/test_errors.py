@@ -294,6 +294,29 @@ def test_max_instructions_is_status_3_without_dumps(tmp_path, monkeypatch, capsy
     assert not DUMPS & set(os.listdir(tmp_path))
 
 
+@pytest.mark.parametrize("text, found", [
+    ("C_LOOP_START gp1, 4000000\nV_ADD_VV gp0, gp0, gp0\nC_LOOP_END gp1\n", True),
+    ("C_LOOP_START gp1, 1000000\nV_ADD_VV gp0, gp0, gp0\nC_LOOP_END gp1\n", False),
+    ("C_LOOP_START gp1, 600000\nV_TOPK gp0, gp0, gp0, 0\nC_LOOP_END gp1\n", True),
+])
+def test_simulated_time_is_refused_before_it_wraps(text, found, tmp_path, monkeypatch, capsys):
+    """2^32 - 1 cycles an operation, times the logits for V_TOPK; no memory event looks at the time here."""
+    argv = prepare(Case("time"), tmp_path, monkeypatch)
+    (tmp_path / "p.mem").write_text(mem_text(assemble(text, "moe")))
+    document = changed(f"{CONFIG}.MAX_LOOP_INSTRUCTIONS.value", 10**9)
+    for key in ("VECTOR_ADD_CYCLES", "VECTOR_MAX_CYCLES"):
+        document["TRANSACTIONAL"]["LATENCY"][key]["dc_lib_en"] = 2**32 - 1
+    document["TRANSACTIONAL"]["CONFIG"]["MLEN"]["value"] = document["TRANSACTIONAL"]["CONFIG"]["VLEN"]["value"] = 256
+    write_settings(tmp_path / "s.toml", document)
+    monkeypatch.setenv("PLENA_ISA", "moe")
+    assert dropin.main(argv) == (101 if found else 0)
+    last = capsys.readouterr().err.splitlines()[-1]
+    if found:
+        assert re.search(r"after \d+ instructions: simulated time passes 4611686018427387904 ps", last)
+    else:
+        assert float(re.search(r"Latency ([0-9.]+)ns", last)[1]) > 4294967295 * 10**6
+
+
 def test_plena_emu_names_its_errors_too(tmp_path, monkeypatch, capsys):
     argv = prepare(next(case for case in CASES if case.name == "row outside"), tmp_path, monkeypatch)
     assert plena_emu(["run", *argv]) == 101

@@ -83,6 +83,7 @@ def _simulated(result):
         *_dram(result.dram_statistics),
         ("vector rows dropped", f"{dropped.vector_rows:,}" if dropped.vector_rows else None),
         ("bytes read outside HBM", f"{dropped.hbm_bytes_read_outside:,}" if dropped.hbm_bytes_read_outside else None),
+        ("data", "left out (--timing-only): no values, no dumps" if result.timing_only else None),
         ("stopped", "by --max-instructions, before the program ended" if result.stopped_by_max_instructions else None),
     ))
 
