@@ -213,7 +213,8 @@ def _check_mapping(file, what):
     if len(mapping.row.xor) > 64 - first:
         raise EmuError(f"{what}.row.xor: found {len(mapping.row.xor)} bits, expected at most {64 - first}")
     if len(masks) != first - offset:
-        raise EmuError(f"{what}: found {len(masks)} bits in all fields, expected {first - offset} (row.from is {first})")
+        raise EmuError(f"{what}: found {len(masks)} bits in all fields, expected {first - offset} (row.from is"
+                       f" {first})")
     if _rank([mask for _, mask in masks]) != len(masks):
         raise EmuError(f"{what}: two addresses of one row share a place: the bit sums depend on each other")
 

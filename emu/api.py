@@ -3,8 +3,8 @@
 import os
 
 from .build_dir import fields_of
-from .errors import EmuError
-from .logs import Log
+from .errors import EmuError, UsageError
+from .logs import LEVELS, Log
 from .request import RunRequest
 from .warm import choose_kernels
 
@@ -14,7 +14,7 @@ def run(build, /, *, log_level: str = "off", **fields):
 
     Parameters
     ----------
-    build : str, os.PathLike or RunRequest
+    build : str, bytes, os.PathLike or RunRequest
         A testbench's build directory (§5.6), or a whole request.
     log_level : str
         Records of §5.2 from this level on go to standard error. Warnings are in the result in any case.
@@ -27,10 +27,12 @@ def run(build, /, *, log_level: str = "off", **fields):
     EmuError
         Anything malformed or illegal, in one line, as on the command line; also a dump that cannot be written.
     """
+    if log_level not in LEVELS:
+        raise UsageError(f"log_level: found {log_level!r}, expected one of {tuple(LEVELS)}")
     if isinstance(build, RunRequest):
         request = RunRequest(**(vars(build) | fields))
     else:
-        request = RunRequest(**({"dump_dir": None} | fields_of(os.fspath(build), fields)))
+        request = RunRequest(**({"dump_dir": None} | fields_of(os.fsdecode(build), fields)))
     choose_kernels(request)
     from .runner import execute
 

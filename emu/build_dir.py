@@ -2,7 +2,7 @@
 
 import os
 
-from .errors import EmuError
+from .errors import EmuError, UsageError
 from .sizes import read_hbm_size
 
 ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file
@@ -42,6 +42,8 @@ def fields_of(directory: str, given: dict) -> dict:
     EmuError
         There is no such directory, or it lacks a file the run needs.
     """
+    if not directory or "\0" in directory:
+        raise UsageError(f"build directory: found {directory!r}, expected a path")
     if not os.path.isdir(directory):
         what = "not a directory" if os.path.exists(directory) else "not found"
         raise EmuError(f"build directory {directory}: {what}")

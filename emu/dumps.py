@@ -1,15 +1,13 @@
 """Dump files (spec §2.7, §5.4): sparse, in proportion to what the program touched, never half-written.
 
-A dump is written under a temporary name in its directory and renamed when it is whole.
+A dump is written under a temporary name in its directory and renamed when it is whole (`files.replacing`).
 """
-
-import os
-import tempfile
 
 import numpy as np
 
 from .arrays import runs_of
 from .errors import EmuError
+from .files import replacing
 from .formats import pack_sram
 from .kernels.dma import HBM_PAGE
 from .kernels.tables import round_words
@@ -25,27 +23,14 @@ def write_sparse(path: str, size: int, pieces) -> None:
     EmuError
         The file cannot be written; nothing is left under its name or a temporary one.
     """
-    directory, name = os.path.split(path)
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory or ".")
-        with os.fdopen(handle, "wb") as file:
+        with replacing(path) as file:
             for offset, data in pieces:
                 file.seek(offset)
                 file.write(data)
             file.truncate(size)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise EmuError(f"dump {path}: {error.strerror or error}") from None
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise EmuError(f"dump {path}: cannot write: {error.strerror or error}") from None
 
 
 def _chunks(first, end, unit):

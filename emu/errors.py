@@ -9,9 +9,17 @@ EXIT_INTERRUPTED = 130
 
 
 class EmuError(Exception):
-    """Anything malformed in an input or illegal in a run: one clear line, exit code 101."""
+    """Anything malformed in an input or illegal in a run: one clear line, exit code 101.
+
+    What does not print, such as a line end in a file's name, is shown escaped.
+    """
 
     exit_code = EXIT_ERROR
+
+    def __init__(self, message: str):
+        if not message.isprintable():
+            message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        super().__init__(message)
 
 
 class UsageError(EmuError):

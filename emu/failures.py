@@ -30,7 +30,8 @@ _TEXTS = {
 def run_error(status: int, ctl, program, cfg) -> EmuError:
     """Error of a control status of 16 and above.
 
-    `ctl` are the control registers, `program` the Program, `cfg` the geometry (indices are shown as addresses too, §1.4).
+    `ctl` are the control registers, `program` the Program, `cfg` the geometry (indices are shown as addresses too,
+    §1.4).
     """
     pc = int(ctl[at.CTL_PC])
     found = int(ctl[at.CTL_ERR_A])

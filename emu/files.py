@@ -1,34 +1,54 @@
 """Output files that are whole or not there at all."""
 
+import contextlib
 import os
-import tempfile
 
 from .errors import EmuError
 
 
+@contextlib.contextmanager
+def replacing(path: str):
+    """Context of a temporary file beside `path`, open for bytes; without an error it takes that name at the end.
+
+    Whatever goes wrong, Ctrl-C included, nothing is left under either name. Raises `OSError`.
+    """
+    import tempfile  # not needed to look at a command line
+
+    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path) or ".")
+    try:
+        with open(handle, "wb") as file:
+            yield file
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
 def write_whole(path: str | os.PathLike, data: bytes, what: str = "output") -> None:
-    """Write `data` to `path` through a temporary file beside it, so that no part of it ever has the final name.
+    """Write `data` to `path`, so that no part of it ever has the final name.
 
     Raises `EmuError` naming `what` and the path when it cannot be written.
     """
     target = os.fspath(path)
-    temporary = None
     try:
         if os.path.exists(target) and not os.path.isfile(target):
             # A pipe or a device (`-o /dev/stdout`) is written to, never replaced.
             with open(target, "wb") as file:
                 file.write(data)
             return
-        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target) or ".")
-        with open(handle, "wb") as file:
+        with replacing(target) as file:
             file.write(data)
-            os.fchmod(file.fileno(), 0o666 & ~_umask())
-        os.replace(temporary, target)
     except OSError as error:
         raise EmuError(f"{what} {target}: cannot write: {error.strerror}") from None
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+
+
+def check_directory(path: str | None, what: str) -> None:
+    """Raise `EmuError` if the directory that an output file lies in is not there: before the work, not after it."""
+    directory = os.path.dirname(path or "") or "."
+    if not os.path.isdir(directory):
+        raise EmuError(f"{what} {path}: directory {directory} does not exist")
 
 
 def _umask():

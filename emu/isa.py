@@ -95,13 +95,15 @@ _MM = "rd:num rs1:gp rs2:gp"
 _op("M_MM", 0x01, 0x01, "rs1 rs2", _MM, "systolic_mlen", "matrix", "m_accum += BLEN rows x tile columns")
 _op("M_TMM", 0x02, 0x02, "rs1 rs2", _MM, "systolic_mlen", "matrix", "m_accum += BLEN rows x transposed tile columns")
 _op("M_BMM", 0x03, 0x03, "rs1 rs2", _MM, "systolic_mlen", "matrix", "hm_accum += broadcast heads x tile slice")
-_op("M_BTMM", 0x04, 0x04, "rs1 rs2", _MM, "systolic_mlen", "matrix", "hm_accum += broadcast heads x transposed tile slice")
+_op("M_BTMM", 0x04, 0x04, "rs1 rs2", _MM, "systolic_mlen", "matrix",
+    "hm_accum += broadcast heads x transposed tile slice")
 _op("M_BMM_WO", 0x05, 0x05, "rd imm18", "rd:gp [gp0] imm18:num", "one", "matrix", "write out and clear hm_accum")
 _op("M_MM_WO", 0x06, 0x06, "rd rs1 imm18", "rd:gp rs1:gp imm18:num", "one", "matrix", "write out and clear m_accum")
 _op("M_MV", 0x07, 0x07, "rs1 rs2", _MM, "mlen", "matrix", "v_accum += row x tile columns")
 _op("M_TMV", 0x08, 0x08, "rs1 rs2", _MM, "mlen", "matrix", "v_accum += row x transposed tile columns")
 _op("M_BMV", 0x09, 0x09, _RRR, _MM, "systolic_1", "matrix", "hv_accum += broadcast heads of a row x tile slice")
-_op("M_BTMV", 0x0A, 0x0A, _RRR, _MM, "systolic_1", "matrix", "hv_accum += broadcast heads of a row x transposed tile slice")
+_op("M_BTMV", 0x0A, 0x0A, _RRR, _MM, "systolic_1", "matrix",
+    "hv_accum += broadcast heads of a row x transposed tile slice")
 _op("M_MV_WO", 0x0B, 0x0B, "rd imm18", "rd:gp [gp0] imm18:num", "one", "matrix", "write out and clear v_accum")
 _op("M_BMV_WO", 0x0C, 0x0C, "rd imm18", "rd:gp [gp0] imm18:num", "one", "matrix", "write out and clear hv_accum")
 
@@ -110,7 +112,8 @@ _VF = "rd:gp rs1:gp rs2:f [rmask:num]"
 _op("V_ADD_VV", 0x0D, 0x0D, "rd rs1 rs2 rmask", _VV, "v_add", "vector", "row + row")
 _op("V_ADD_VF", 0x0E, 0x0E, "rd rs1 rs2 rmask", _VF, "v_add", "vector", "row + scalar")
 _op("V_SUB_VV", 0x0F, 0x0F, "rd rs1 rs2 rmask", _VV, "v_add", "vector", "row - row")
-_op("V_SUB_VF", 0x10, 0x10, "rd rs1 rs2 rmask order", "rd:gp rs1:gp rs2:f rmask:num order:num", "v_add", "vector", "row - scalar, or reversed")
+_op("V_SUB_VF", 0x10, 0x10, "rd rs1 rs2 rmask order", "rd:gp rs1:gp rs2:f rmask:num order:num", "v_add", "vector",
+    "row - scalar, or reversed")
 _op("V_MUL_VV", 0x11, 0x11, "rd rs1 rs2 rmask", _VV, "v_mul", "vector", "row * row")
 _op("V_MUL_VF", 0x12, 0x12, "rd rs1 rs2 rmask", _VF, "v_mul", "vector", "row * scalar")
 _V1 = "rd:gp rs1:gp [rmask:num] [0]"
@@ -132,7 +135,8 @@ _op("S_SQRT_FP", 0x1D, 0x1D, "rd rs1", _F2, "fp_sqrt", "scalar_fp", "square root
 _FMEM = "rd:f rs1:gp imm18:num"
 _op("S_LD_FP", 0x1E, 0x1E, "rd rs1 imm18", _FMEM, "one", "scalar_fp", "load fp from fp SRAM")
 _op("S_ST_FP", 0x1F, 0x1F, "rd rs1 imm18", _FMEM, "one", "scalar_fp", "store fp to fp SRAM")
-_op("S_MAP_V_FP", 0x20, 0x20, "rd rs1 imm18", "rd:gp rs1:gp imm18:num", "two_vlen", "scalar_fp", "fp SRAM segment to a vector row")
+_op("S_MAP_V_FP", 0x20, 0x20, "rd rs1 imm18", "rd:gp rs1:gp imm18:num", "two_vlen", "scalar_fp",
+    "fp SRAM segment to a vector row")
 
 _I3 = "rd:gp rs1:gp rs2:gp"
 _IMM = "rd:gp rs1:gp imm18:num"
@@ -160,7 +164,8 @@ _op("V_SHIFT_V", 0x31, 0x32, _RRR, "rd:gp rs1:gp rs2:gp", "v_mul", "vector", "sh
 _op("C_BREAK", 0x32, 0x34, "", "", "one", "control", "drop the innermost loop")
 _op("V_MAX_VF", None, 0x35, "rd rs1 rs2 rmask", _VF, "v_max", "vector", "clamp a row from below")
 _op("V_MIN_VF", None, 0x36, "rd rs1 rs2 rmask", _VF, "v_max", "vector", "clamp a row from above")
-_op("V_TOPK", None, 0x37, "rd rs1 rs2 policy", "rd:gp rs1:gp rs2:gp policy:num", "topk", "vector", "largest logits, softmax weights and indices")
+_op("V_TOPK", None, 0x37, "rd rs1 rs2 policy", "rd:gp rs1:gp rs2:gp policy:num", "topk", "vector",
+    "largest logits, softmax weights and indices")
 
 OPS = tuple(_ROWS)
 INVALID = 0  # op id of every word whose code the revision does not assign

@@ -12,6 +12,7 @@ from .errors import EmuError, LogFileError
 LEVELS = {"off": 0, "error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5}
 TARGET = "transactional_emulator"
 RUNNER = f"{TARGET}::runner"
+DEFAULT = "debug"  # the level in name, where none was asked for (§5.2)
 _COLOURS = {"error": "31", "warn": "33", "info": "32", "debug": "34", "trace": "35"}
 _TAGS = {name: name.upper().rjust(5) for name in LEVELS}
 
@@ -19,11 +20,12 @@ _TAGS = {name: name.upper().rjust(5) for name in LEVELS}
 class Filter:
     """Which records pass: one level, or directives `target=level`, the longest matching target deciding.
 
-    `problems` names each directive that was not understood (and is ignored).
+    `problems` names each directive that was not understood (and is ignored), `understood` says whether any was.
     """
 
     def __init__(self, text: str):
         self.default = 0
+        self.understood = False
         self.targets = []
         self.problems = []
         for directive in filter(None, (part.strip() for part in text.split(","))):
@@ -40,6 +42,8 @@ class Filter:
             self.targets.append((target, _level(level)))
         else:
             self.problems.append(directive)
+            return
+        self.understood = True
 
     def level(self, target: str) -> int:
         """Number of the most talkative level that passes for `target`."""
@@ -58,7 +62,7 @@ def _level(text):
 
 
 def _is_target(text):
-    return bool(text) and not set(text) & set(" []{}\"/")
+    return bool(text) and not text.isdigit() and not set(text) & set(" []{}\"/")
 
 
 class Log:
@@ -69,7 +73,7 @@ class Log:
     level : str or None
         `--log-level`; beats `rust_log`. With neither the level is debug in name, and `asked_for_debug` is False.
     rust_log : str or None
-        Value of `$RUST_LOG`.
+        Value of `$RUST_LOG`; one with nothing that is understood counts as none.
     file : str or None
         Path of `--log-file`, created or emptied here.
     plain : bool
@@ -87,7 +91,11 @@ class Log:
         self, level: str | None = None, rust_log: str | None = None, file: str | None = None, plain: bool = False
     ):
         given = level or rust_log
-        self.filter = Filter(given or "debug")
+        self.filter = Filter(given or DEFAULT)
+        problems = self.filter.problems
+        if not self.filter.understood:
+            given = None
+            self.filter = Filter(DEFAULT)
         self.asked_for_debug = bool(given) and self.filter.level(TARGET) >= LEVELS["debug"]
         self.plain = plain
         self._levels = {}
@@ -95,7 +103,7 @@ class Log:
         self._terminal = (None, False)
         self._file = _open(file) if file else None
         self._file_name = file
-        for directive in self.filter.problems:
+        for directive in problems:
             self.warn(f"RUST_LOG directive {directive!r} is not understood and ignored")
 
     def enabled(self, level: str, target: str = TARGET) -> bool:

@@ -48,7 +48,7 @@ class Span(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What decides about cycles: compute cycles by the table of §1.4-§1.8, memory cycles as the board charges them."""
+    """What decides about cycles: compute cycles of §1.4-§1.8, memory cycles as the board charges them."""
 
     latency: dict[str, int]
     latency_from: str

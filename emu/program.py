@@ -12,6 +12,7 @@ from .kernels.layout import OP_COST, OP_F1, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2
 from .settings import Settings
 
 _TOKEN_BYTES = b"0123456789abcdefABCDEFxX \t\n\r\x0b\x0c"
+_PART = 1 << 20  # bytes read at a time
 
 
 def read_words(path: str | os.PathLike) -> np.ndarray:
@@ -23,12 +24,8 @@ def read_words(path: str | os.PathLike) -> np.ndarray:
         The file cannot be read, or a token is no hexadecimal number of at most 32 bits (named with its line).
     """
     source = os.fspath(path)
-    try:
-        with open(source, "rb") as file:
-            text = file.read()
-    except OSError as error:
-        raise EmuError(f"program {source}: cannot read: {error.strerror}") from None
-    if not text.translate(None, _TOKEN_BYTES):
+    text, sound = _read_tokens(source)
+    if sound:
         try:
             words = np.array([int(token, 16) for token in text.split()], dtype=np.int64)
         except (ValueError, OverflowError):
@@ -36,6 +33,20 @@ def read_words(path: str | os.PathLike) -> np.ndarray:
         if words is not None and (words <= 0xFFFFFFFF).all():
             return words.astype(np.uint32)
     raise _bad_token(source, text)
+
+
+def _read_tokens(source):
+    """Bytes of a file, up to the first piece that holds what no word is made of, and whether there was none."""
+    parts = []
+    sound = True
+    try:
+        with open(source, "rb") as file:
+            while sound and (part := file.read(_PART)):
+                parts.append(part)
+                sound = not part.translate(None, _TOKEN_BYTES)
+    except OSError as error:
+        raise EmuError(f"program {source}: cannot read: {error.strerror}") from None
+    return b"".join(parts), sound
 
 
 def _bad_token(source, text):

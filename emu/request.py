@@ -1,13 +1,46 @@
 """What a run is asked to do. Light on purpose: command lines build it before anything heavy is imported."""
 
 import dataclasses
+import operator
+import os
 from collections.abc import Callable
 
 from .errors import UsageError
+from .isa import REVISIONS
 
 MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
 DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
+
+_PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
+          "board", "latency_profile", "dram")
+_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1}  # field: smallest value
+
+
+def _path(name, value):
+    """A path (or a name) as text."""
+    if value is None:
+        return None
+    try:
+        text = os.fsdecode(value)
+    except TypeError:
+        text = ""
+    if not text or "\0" in text:
+        raise UsageError(f"{name}: found {value!r}, expected a path")
+    return text
+
+
+def _count(name, value, smallest):
+    """An integer of at least `smallest`."""
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = -1
+    if number < smallest or isinstance(value, bool):
+        raise UsageError(f"{name}: found {value!r}, expected an integer from {smallest}")
+    return number
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -16,8 +49,9 @@ class RunRequest:
 
     Attributes
     ----------
-    opcode, hbm, fpsram, intsram, vram : str or None
-        Program and preload files (spec §2.7, §5.1); None where it is absent. Data need `hbm` and `fpsram`.
+    opcode, hbm, fpsram, intsram, vram : str, bytes, os.PathLike or None
+        Program and preload files (spec §2.7, §5.1); None where it is absent. Data need `hbm` and `fpsram`. These and
+        all paths below become `str`.
     settings_path : str or None
         Settings file that was named; None leaves the search order of §5.3 to the run.
     settings_origin : str
@@ -86,6 +120,18 @@ class RunRequest:
     started_at: float | None = None
 
     def __post_init__(self):
+        """Check every field: the Python interface and the command lines get the same answers. Raises `UsageError`."""
+        for name in _PATHS:
+            setattr(self, name, _path(name, getattr(self, name)))
+        for name, smallest in _COUNTS.items():
+            setattr(self, name, _count(name, getattr(self, name), smallest))
+        if self.opcode is None:
+            raise UsageError("opcode: found None, expected a path")
+        for name, choices in (("isa", REVISIONS), ("memory_model", MEMORY_MODELS), ("threads", (None, 1, 2))):
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name}: found {getattr(self, name)!r}, expected one of {choices}")
+        if self.progress is not None and not callable(self.progress):
+            raise UsageError(f"progress: found {self.progress!r}, expected something to call")
         if self.latency_profile is not None and self.board is None:
             raise UsageError("--latency-profile needs --board")
         if not self.timing_only and None in (self.hbm, self.fpsram):

@@ -1,5 +1,7 @@
 """What a run found out: one typed, JSON-ready tree. Every figure carries its unit in its name."""
 
+import json
+
 import msgspec
 
 
@@ -151,13 +153,17 @@ class RunResult(msgspec.Struct, kw_only=True):
     dump_errors: list[str] = []
     wall: Wall
     instructions_per_s: float
+    timing_only: bool = False
     stopped_by_max_instructions: bool = False
     warnings: list[str] = []
     versions: dict[str, str]
 
     def to_json(self) -> bytes:
-        """Indented JSON text of the whole record."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        """Indented JSON text of the whole record. Bytes of paths that are no UTF-8 are lone surrogates, escaped."""
+        try:
+            return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        except UnicodeEncodeError:
+            return json.dumps(msgspec.to_builtins(self), indent=2).encode() + b"\n"
 
 
 def utilization(bytes_read: int, bytes_written: int, end_ps: int) -> float:

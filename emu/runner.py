@@ -209,6 +209,7 @@ def _result(request, settings, program, simulation, board, stopped):
         ),
         wall=Wall(),
         instructions_per_s=0.0,
+        timing_only=request.timing_only,
         stopped_by_max_instructions=stopped,
         warnings=_warnings(request, program, simulation, board),
         versions=versions(),

@@ -412,5 +412,10 @@ def find_settings(
 
 
 def with_hbm_size(settings: Settings, hbm_size: int | None) -> Settings:
-    """The same settings with another HBM size in bytes (`--hbm-size`); None keeps it."""
-    return settings if hbm_size is None else msgspec.structs.replace(settings, hbm_size=hbm_size)
+    """The same settings with another HBM size in bytes (`--hbm-size`); None keeps it. Raises `EmuError`."""
+    if hbm_size is None:
+        return settings
+    low, high = next(row[2:] for row in _CONFIG if row[0] == "hbm_size")
+    if not low <= hbm_size <= high:
+        raise EmuError(f"HBM size {hbm_size}: expected {low} to {high} bytes")
+    return msgspec.structs.replace(settings, hbm_size=hbm_size)

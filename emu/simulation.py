@@ -11,11 +11,13 @@ import threading
 
 import numpy as np
 
+from .errors import EmuError
 from .failures import run_error
 from .kernels import layout as at
 from .kernels import status as st
 from .kernels.control import control_slice
 from .kernels.data import data_slice
+from .kernels.ddr import TIME_LIMIT
 from .machine import Machine
 from .program import Program
 from .warm import compiling
@@ -100,7 +102,9 @@ class Simulation:
         # Two, so that control can fill one while timing still reads the other.
         self._mem_events = [np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64) for _ in range(2)]
         self._worker = _Worker() if threads > 1 else _Inline()
-        self.slice = len(machine.control.trace) or SLICE
+        dearest = int(program.table[:, at.OP_COST].max(initial=1))
+        # Time is checked between slices, so that no slice may carry it from the limit past int64.
+        self.slice = min(len(machine.control.trace) or SLICE, (TIME_LIMIT - 1) // dearest)
 
     @property
     def ctl(self):
@@ -145,6 +149,7 @@ class Simulation:
         budget = self.slice if limit is None else min(self.slice, limit - self.executed)
         status = self._control(budget)
         self._worker.join()
+        self._check_time(int(self.ctl[at.CTL_COMPUTE]))
         if status >= st.FIRST_ERROR:
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
         events, count = self._mem_events[0], int(self.ctl[at.CTL_MEM_EVENTS])
@@ -164,6 +169,12 @@ class Simulation:
             self._worker.join()
         finally:
             self._worker.stop()
+        self._check_time(self.end_ps)
+
+    def _check_time(self, picoseconds):
+        """Compute time alone, and the end of the run; `memory` checks the times of its events."""
+        if picoseconds > TIME_LIMIT:
+            raise EmuError(f"after {self.executed} instructions: simulated time passes {TIME_LIMIT} ps (53 days)")
 
     @property
     def ended(self) -> bool:

@@ -70,7 +70,8 @@ if JIT:
                 for r in range(rows):
                     for v in range(vectors):
                         index = builder.add(o, builder.mul(ir.Constant(word, r), out_row))
-                        at = element_pointer(builder, array_out, builder.add(index, ir.Constant(word, v * lanes)), vector)
+                        first = builder.add(index, ir.Constant(word, v * lanes))
+                        at = element_pointer(builder, array_out, first, vector)
                         product = builder.fmul(builder.load(sums[r][v]), factor)
                         builder.store(builder.fadd(builder.load(at, align=4), product), at, align=4)
                 return context.get_dummy_value()

@@ -1,4 +1,4 @@
-"""Eight or sixteen f32 at once: rounding to the SRAM type (spec §2.3), copying, adding, as a few vector instructions."""
+"""Eight or sixteen f32 at once: rounding to the SRAM type (spec §2.3), copying, adding: a few vector instructions."""
 
 
 from .floats import bits_of

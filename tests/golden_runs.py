@@ -73,7 +73,8 @@ def figures(golden: goldens.Golden, run: dict, result: RunResult) -> list[str]:
     ]
     if golden.expected["dynamic_instructions"] is not None:
         checked.append(("instructions", result.instructions, golden.expected["dynamic_instructions"]))
-    return [f"{golden.name} {run['id']}: {what} {found!r}, expected {want!r}" for what, found, want in checked if found != want]
+    return [f"{golden.name} {run['id']}: {what} {found!r}, expected {want!r}"
+            for what, found, want in checked if found != want]
 
 
 def dump_differences(golden: goldens.Golden, run: dict, directory: Path) -> list[str]:

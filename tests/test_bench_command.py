@@ -279,7 +279,7 @@ def test_a_broken_archive_and_broken_walls(tmp_path, capsys):
     (["--plot", "p.pdf"], 2, ".png or .svg"),
     (["nothing"], 2, "'nothing'"),
     (["--golden", "absent"], 101, "absent"),
-    (["--json", "absent/r.json"], 101, "directory does not exist"),
+    (["--json", "absent/r.json"], 101, "directory absent does not exist"),
     (["--compare", "a", "b", "--all"], 2, "measures nothing"),
     (["--compare", "absent", "b"], 101, "absent: cannot read"),
 ])

@@ -1,4 +1,4 @@
-"""The DRAM as a memory engine, batch by batch and store by store, against the tick-by-tick model (spec §3.2, §4.9)."""
+"""The DRAM as a memory engine, batch by batch, store by store, against the tick-by-tick model (spec §3.2, §4.9)."""
 
 import numpy as np
 import pytest

@@ -149,7 +149,8 @@ def batches(draw):
     kinds = draw(st.lists(st.sampled_from("GSI"), min_size=1, max_size=6))
     at_ps, times = 0, []
     for kind in kinds:
-        gap = int(rng.choice([0, 0, 1, 833, 1000, 2500, 40_000, 9_000_000], p=[0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.15, 0.05]))
+        gap = int(rng.choice([0, 0, 1, 833, 1000, 2500, 40_000, 9_000_000],
+                             p=[0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.15, 0.05]))
         at_ps += gap
         times.append(at_ps if kind == "S" else gap)
     sizes = rng.integers(1, draw(st.sampled_from([4, 20, 120])) + 1, len(kinds))

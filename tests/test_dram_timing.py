@@ -147,7 +147,8 @@ def test_rows_are_those_of_the_specification(name, revision):
     def known(row):
         return (oracle.CHANNEL, oracle.RANK, oracle.GROUP, oracle.BANK)[LEVELS.index(row.level)]
 
-    rows = {(known(row), row.after, row.before, row.clocks, row.window) for row in load_dram(name).timing_rows(revision)}
+    rows = {(known(row), row.after, row.before, row.clocks, row.window)
+            for row in load_dram(name).timing_rows(revision)}
     assert rows == set(ORACLES[name](revision).rows)
 
 

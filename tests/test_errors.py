@@ -97,14 +97,20 @@ CASES = [
     Case("word is no number", "p.mem", "line 2", "'xyz'", files={"p.mem": b"0x22\nxyz\n"}),
     Case("word too wide", "p.mem", "line 1", "'0x1FFFFFFFF'", files={"p.mem": b"0x1FFFFFFFF"}),
     Case("word negative", "p.mem", "'-1'", files={"p.mem": b"-1"}),
+    Case("program without end", "/dev/zero", "line 1", only=("--opcode", "/dev/zero") + FILES[2:] + RESIDENT),
     Case("program is binary", "p.mem", "line 1", files={"p.mem": bytes(range(256))}),
     program("broadcast product with rd", "M_BMM 1, gp0, gp0", "M_BMM", "rd=1"),
     # Preloads.
-    Case("fp preload too long", "fp.bin", "1025", files={"fp.bin": bytes(2050)}),
-    Case("int preload too long", "i.bin", "1025", files={"i.bin": bytes(4100)}, flags=("--intsram", "i.bin")),
+    Case("fp preload too long", "fp.bin", "1024", files={"fp.bin": bytes(2050)}),
+    Case("int preload too long", "i.bin", "1024", files={"i.bin": bytes(4100)}, flags=("--intsram", "i.bin")),
+    Case("fp preload without end", "/dev/zero", "1024", only=FILES[:4] + ("--fpsram", "/dev/zero") + FILES[6:]),
+    Case("HBM preload without end", "/dev/zero", "4096", only=FILES[:2] + ("--hbm", "/dev/zero") + FILES[4:]),
+    Case("line end in a name", r"v\n.bin", flags=("--vram", "v\n.bin")),
     Case("vector preload too long", "v.bin", files={"v.bin": bytes(64 * 32 + 1)}, flags=("--vram", "v.bin")),
     Case("HBM preload too long", "hbm.bin", "4097", "4096", files={"hbm.bin": bytes(4097)}),
     Case("HBM preload beyond --hbm-size", "hbm.bin", "4096", "1024", flags=("--hbm-size", "1K")),
+    Case("HBM size beyond addresses", "9223372036854775808", flags=("--hbm-size", "9223372036854775808")),
+    Case("HBM size beyond the machine", "cannot map", flags=("--hbm-size", "8000000T")),
     # Settings.
     Case("settings no TOML", "s.toml", "TOML", files={"s.toml": b"[TRANSACTIONAL\n"}),
     Case("settings empty", "s.toml", "TRANSACTIONAL", files={"s.toml": b""}),
@@ -238,6 +244,38 @@ def test_the_sound_input_runs(tmp_path, monkeypatch, capsys):
     assert DUMPS & set(os.listdir(tmp_path)) == {"mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"}
 
 
+def plain(**data_type):
+    return {"format": "Plain", "DATA_TYPE": data_type}
+
+
+NARROW = plain(type="Fp", sign=True, exponent=4, mantissa=3)
+UNSIGNED = plain(type="Fp", sign=False, exponent=8, mantissa=8)
+STORE, STORE_KV = "H_STORE_V gp0, gp0, a0, 0, 0\n", "H_STORE_V gp0, gp0, a0, 0, 1\n"
+
+
+@pytest.mark.parametrize("key, kind, text, refused", [
+    ("HBM_V_ACT_TYPE", NARROW, STORE, True),
+    ("HBM_V_ACT_TYPE", UNSIGNED, STORE, True),
+    ("HBM_V_KV_TYPE", NARROW, STORE_KV, True),
+    ("HBM_V_KV_TYPE", NARROW, STORE, False),
+    ("HBM_V_ACT_TYPE", NARROW, STORE_KV, False),
+    ("HBM_V_ACT_TYPE", NARROW, "H_PREFETCH_V gp0, gp0, a0, 0, 0\n", False),
+    ("HBM_V_ACT_TYPE", plain(type="Fp", sign=True, exponent=8, mantissa=23), STORE, False),
+    ("HBM_V_ACT_TYPE", plain(type="Int", width=8), STORE, False),
+])
+def test_a_store_that_no_rule_can_encode_is_refused_before_the_run(key, kind, text, refused, tmp_path, monkeypatch,
+                                                                        capsys):
+    """§2.3 encodes floats of 8 exponent bits; other plain floats can be read, but not written."""
+    argv = prepare(Case("store", asm=text, settings=(f"{PRECISION}.{key}", kind)), tmp_path, monkeypatch)
+    assert dropin.main(argv) == (101 if refused else 0)
+    last = capsys.readouterr().err.splitlines()[-1]
+    if refused:
+        assert "s.toml" in last and key in last and "H_STORE_V" in last and "8 exponent bits" in last
+        assert not DUMPS & set(os.listdir(tmp_path))
+    else:
+        assert "Simulation completed" in last
+
+
 def test_an_unwritable_dump_is_named_after_the_latency(tmp_path, monkeypatch, capsys):
     argv = prepare(Case("sound"), tmp_path, monkeypatch)
     (tmp_path / "vram_dump.bin").mkdir()
@@ -254,6 +292,29 @@ def test_max_instructions_is_status_3_without_dumps(tmp_path, monkeypatch, capsy
     result = json.loads(record.read_text())
     assert result["stopped_by_max_instructions"] is True and result["instructions"] == 7
     assert not DUMPS & set(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("text, found", [
+    ("C_LOOP_START gp1, 4000000\nV_ADD_VV gp0, gp0, gp0\nC_LOOP_END gp1\n", True),
+    ("C_LOOP_START gp1, 1000000\nV_ADD_VV gp0, gp0, gp0\nC_LOOP_END gp1\n", False),
+    ("C_LOOP_START gp1, 600000\nV_TOPK gp0, gp0, gp0, 0\nC_LOOP_END gp1\n", True),
+])
+def test_simulated_time_is_refused_before_it_wraps(text, found, tmp_path, monkeypatch, capsys):
+    """2^32 - 1 cycles an operation, times the logits for V_TOPK; no memory event looks at the time here."""
+    argv = prepare(Case("time"), tmp_path, monkeypatch)
+    (tmp_path / "p.mem").write_text(mem_text(assemble(text, "moe")))
+    document = changed(f"{CONFIG}.MAX_LOOP_INSTRUCTIONS.value", 10**9)
+    for key in ("VECTOR_ADD_CYCLES", "VECTOR_MAX_CYCLES"):
+        document["TRANSACTIONAL"]["LATENCY"][key]["dc_lib_en"] = 2**32 - 1
+    document["TRANSACTIONAL"]["CONFIG"]["MLEN"]["value"] = document["TRANSACTIONAL"]["CONFIG"]["VLEN"]["value"] = 256
+    write_settings(tmp_path / "s.toml", document)
+    monkeypatch.setenv("PLENA_ISA", "moe")
+    assert dropin.main(argv) == (101 if found else 0)
+    last = capsys.readouterr().err.splitlines()[-1]
+    if found:
+        assert re.search(r"after \d+ instructions: simulated time passes 4611686018427387904 ps", last)
+    else:
+        assert float(re.search(r"Latency ([0-9.]+)ns", last)[1]) > 4294967295 * 10**6
 
 
 def test_plena_emu_names_its_errors_too(tmp_path, monkeypatch, capsys):

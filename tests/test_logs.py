@@ -46,6 +46,14 @@ def test_the_default_is_debug_in_name_only():
     assert not Log("info", "trace").asked_for_debug
 
 
+@pytest.mark.parametrize("text", ["=", ",,", "9", "transactional_emulator=loud", "[x]"])
+def test_a_variable_of_which_nothing_is_understood_counts_as_none(capsys, text):
+    """The records that testbenches wait for must not vanish because of it."""
+    log = Log(None, text)
+    assert text.count(",") or repr(text) in capsys.readouterr().err
+    assert log.enabled("debug") and not log.asked_for_debug
+
+
 def test_the_flag_beats_the_variable(capsys):
     assert written(capsys, Log("error", "trace")) == ["error"]
 

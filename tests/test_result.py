@@ -125,7 +125,9 @@ def test_summary_shows_the_run():
                   "6.14e8 bytes/s", "Capacity model [kv-swap] -", "vector rows dropped", "--max-instructions",
                   "Instructions: 30", "66.7", "simulate 0.300 s", "out/vram_dump.bin"):
         assert words in text
-    assert "C_BREAK" not in text and "bytes read outside" not in text and "\x1b" not in text
+    assert not any(words in text for words in ("C_BREAK", "bytes read outside", "\x1b", "--timing-only"))
+    print_summary(result(timing_only=True), stream := io.StringIO())
+    assert "left out (--timing-only): no values, no dumps" in stream.getvalue()
 
 
 def test_summary_of_an_empty_run():

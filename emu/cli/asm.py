@@ -10,7 +10,7 @@ from . import flags
 
 def configure(parser):
     parser.add_argument("source", metavar="FILE.asm", help="assembly text (spec §1.9)")
-    parser.add_argument("-o", "--output", metavar="FILE.mem", help="file for the words")
+    parser.add_argument("-o", "--output", type=flags.path, metavar="FILE.mem", help="file for the words")
     flags.add_isa_flag(parser)
 
 

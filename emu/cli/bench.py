@@ -12,11 +12,11 @@ exit status: 0 success, 1 --compare found something slower, 2 usage error, 101 a
 latency is not the expected one), 130 interrupted
 """
 
-import os
 import sys
 
 from ..bench_record import MODES
-from ..errors import EXIT_OK, EmuError, UsageError
+from ..errors import EXIT_OK, UsageError
+from ..files import check_directory
 from ..request import MEMORY_MODELS
 from ..sizes import parse_count
 from . import flags
@@ -88,8 +88,7 @@ def _check_outputs(args):
 
         check_plot(args.plot)
     for path in (args.json, args.plot):
-        if path and not os.path.isdir(os.path.dirname(path) or "."):
-            raise EmuError(f"result {path}: its directory does not exist")
+        check_directory(path, "result")
 
 
 def _show(text):

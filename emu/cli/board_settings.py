@@ -7,6 +7,8 @@ HBM_M_Prefetch_Amount and HBM_WIDTH follow MLEN, the vector amounts follow BLEN,
 written to BEHAVIOR.CONFIG as well.
 """
 
+from .flags import path
+
 GEOMETRY_FLAGS = ("mlen", "vlen", "blen", "hlen", "broadcast-amount")
 
 
@@ -16,7 +18,7 @@ def configure(parser):
     parser.add_argument("--board", required=True, metavar="NAME",
                         help="a board that ships, or the path of a board file")
     parser.add_argument("--latency-profile", metavar="NAME", help="lay a latency profile over the board")
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to write (default: standard output)")
+    parser.add_argument("-o", "--output", metavar="FILE", type=path, help="where to write (default: standard output)")
     for flag in GEOMETRY_FLAGS:
         key = flag.upper().replace("-", "_")
         parser.add_argument(f"--{flag}", type=int, metavar="N", dest=key, help=f"set {key}")

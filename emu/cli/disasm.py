@@ -10,7 +10,8 @@ from . import flags
 
 def configure(parser):
     parser.add_argument("program", metavar="FILE.mem", help="whitespace-separated hexadecimal words")
-    parser.add_argument("-o", "--output", metavar="FILE.asm", help="file for the text (default: standard output)")
+    parser.add_argument("-o", "--output", type=flags.path, metavar="FILE.asm",
+                        help="file for the text (default: standard output)")
     flags.add_isa_flag(parser)
 
 

@@ -3,7 +3,6 @@
 Nothing heavy is imported before the arguments are parsed.
 """
 
-import argparse
 import os
 import sys
 
@@ -11,25 +10,18 @@ from .. import __version__
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EmuError
 from ..logs import Log
 from . import flags
+from .entry import say
+from .parser import Parser
 
 PROGRAM = "transactional_emulator"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Usage errors are one line."""
-
-    def error(self, message):
-        line = " ".join(message.split())
-        self.exit(2, f"{self.prog}: error: {line} (see --help)\n")
-
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Parser of every flag of §5.1."""
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM,
         usage="%(prog)s --opcode FILE --hbm FILE --fpsram FILE [options]",
         description="Transaction-level emulator of the PLENA accelerator; dumps go to the working directory.",
-        allow_abbrev=False,
     )
     flags.add_file_flags(parser, required=True)
     flags.add_model_flags(parser)
@@ -39,14 +31,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of the executable; returns the exit status of §5.5 (usage errors raise SystemExit 2)."""
+    """Run with the arguments of the process; returns the exit status of §5.5 (usage errors raise SystemExit 2)."""
     parser = build_parser()
     args = parser.parse_args(argv)
     try:
         isa = flags.revision(args)
         log = Log(args.log_level, os.environ.get("RUST_LOG"), args.log_file)
     except EmuError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        say(PROGRAM, str(error))
         return error.exit_code
     try:
         return _run(flags.request(args, isa, dump_hbm=log.enabled("debug"), trace=log.asked_for_debug), log)
@@ -78,4 +70,6 @@ def _run(request, log):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from .entry import transactional_emulator
+
+    sys.exit(transactional_emulator())

@@ -8,7 +8,10 @@ import argparse
 import importlib
 import sys
 
+from .. import __version__
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EmuError
+from .entry import say
+from .parser import Parser
 
 COMMANDS = {
     "run": "run a build directory or explicit files",
@@ -27,9 +30,8 @@ COMMANDS = {
 
 def build_parser(argv):
     """Parser with every command named and the asked-for one configured."""
-    parser = argparse.ArgumentParser(
-        prog="plena-emu", description="Fast, exact emulator of the PLENA LLM-inference accelerator."
-    )
+    parser = Parser(prog="plena-emu", description="Fast, exact emulator of the PLENA LLM-inference accelerator.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
@@ -43,25 +45,23 @@ def build_parser(argv):
 
 
 def main(argv=None):
-    """Entry point of the `plena-emu` executable; returns the exit status."""
+    """Run the command that the arguments name; returns the exit status (usage errors raise SystemExit 2)."""
     argv = sys.argv[1:] if argv is None else list(argv)
     args = build_parser(argv).parse_args(argv)
     try:
         return args.run(args)
     except EmuError as error:
-        print(f"plena-emu {args.command}: error: {error}", file=sys.stderr)
+        say(f"plena-emu {args.command}", str(error))
         return error.exit_code
     except MemoryError:
-        print(f"plena-emu {args.command}: error: this machine has not enough memory for it", file=sys.stderr)
+        say(f"plena-emu {args.command}", "this machine has not enough memory for it")
         return EXIT_ERROR
     except KeyboardInterrupt:
-        print(f"plena-emu {args.command}: interrupted", file=sys.stderr)
+        say(f"plena-emu {args.command}", "interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nothing more to say.
-        sys.stderr.close()
-        return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from .entry import plena_emu
+
+    sys.exit(plena_emu())

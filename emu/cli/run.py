@@ -3,7 +3,8 @@
   plena-emu run BUILD_DIR --board custom_a7 --memory-model auto
 
 Give a build directory of a testbench, or --opcode, --hbm and --fpsram (timing alone needs no preloads); a flag
-beats the file of the directory. Dumps go to the build directory (else to the working directory) unless --dump-dir says otherwise.
+beats the file of the directory. Dumps go to the build directory (else to the working directory) unless --dump-dir
+says otherwise.
 A board replaces the latencies of the settings, never the geometry, and says how much DDR there is and how
 fast the host link is where the weight manifest and the flags leave it open.
 
@@ -17,9 +18,11 @@ import sys
 
 from ..build_dir import BUILD_FILES, fields_of
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
+from ..files import check_directory
 from ..logs import RUNNER, Log
 from ..sizes import parse_count
 from . import flags
+from .entry import say
 
 # Warnings only, in plain words; the topology line is for testbenches.
 QUIET_LEVELS = f"warn,{RUNNER}=error"
@@ -28,7 +31,8 @@ GEOMETRY_FLAGS = ("--mlen", "--vlen", "--blen", "--hlen", "--broadcast-amount")
 
 
 def configure(parser):
-    parser.add_argument("build_dir", metavar="BUILD_DIR", nargs="?", help="build directory of a testbench")
+    parser.add_argument("build_dir", metavar="BUILD_DIR", nargs="?", type=flags.path,
+                        help="build directory of a testbench")
     flags.add_file_flags(parser, required=False)
     _add_board_flags(parser)
     flags.add_model_flags(parser, ("--ddr3-capacity", "--ddr-capacity"), " without a board")
@@ -79,6 +83,8 @@ def _positive(text):
 
 
 def run(args):
+    check_directory(None if args.json == "-" else args.json, "--json")
+    check_directory(args.dump_dir and os.path.join(args.dump_dir, ""), "--dump-dir")
     request = make_request(args)
     log = make_log(args)
     try:
@@ -133,7 +139,7 @@ def _execute(args, request, log):
     final_records(log, result)
     _report(args, result)
     for line in result.dump_errors:
-        print(f"plena-emu run: error: {line}", file=sys.stderr)
+        say("plena-emu run", line)
     if result.dump_errors:
         return EXIT_ERROR
     return EXIT_MAX_INSTRUCTIONS if result.stopped_by_max_instructions else EXIT_OK

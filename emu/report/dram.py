@@ -1,10 +1,10 @@
 """Statistics of a DRAM controller (spec §4.8) as rows of a table."""
 
-from rich.console import Console
 from rich.table import Table
 
 from ..dram_statistics import DramStatistics
 from ..result import nanoseconds, scientific
+from .console import print_tables
 
 
 def dram_rows(found: DramStatistics):
@@ -35,7 +35,7 @@ def print_dram(found: DramStatistics, trace: str, isa: str, stream) -> None:
     for name, text in dram_rows(found):
         if text is not None:
             table.add_row(name.removeprefix("DRAM "), text)
-    Console(file=stream, highlight=False, markup=False).print(table)
+    print_tables([table], stream)
 
 
 def _of(part, whole):

@@ -1,20 +1,17 @@
 """The summary `plena-emu run` prints: one table a question (spec §5.6 names the inputs)."""
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from ..result import RunResult, nanoseconds, scientific
+from .console import print_tables
 
 _MOST_EXECUTED = 12
 
 
 def print_summary(result: RunResult, stream) -> None:
     """Write the tables for `result` to the text `stream`."""
-    # Paths and statistics hold brackets, which are no markup.
-    console = Console(file=stream, highlight=False, markup=False)
-    for table in (_inputs(result), _simulated(result), _instructions(result), _host(result)):
-        console.print(table)
+    print_tables((_inputs(result), _simulated(result), _instructions(result), _host(result)), stream)
 
 
 def _two_columns(title, rows):
@@ -86,6 +83,7 @@ def _simulated(result):
         *_dram(result.dram_statistics),
         ("vector rows dropped", f"{dropped.vector_rows:,}" if dropped.vector_rows else None),
         ("bytes read outside HBM", f"{dropped.hbm_bytes_read_outside:,}" if dropped.hbm_bytes_read_outside else None),
+        ("data", "left out (--timing-only): no values, no dumps" if result.timing_only else None),
         ("stopped", "by --max-instructions, before the program ended" if result.stopped_by_max_instructions else None),
     ))
 

@@ -35,7 +35,8 @@ def mx_matrix(name: str) -> tuple[bytes, np.ndarray]:
     elements = np.where(signs, -1.0, 1.0) * (1 + mantissas / 8) * np.exp2(exponents - 7.0)
     values = elements * np.repeat(np.exp2(scales - 127.0), BLOCK)
     codes = signs | exponents << 3 | mantissas
-    return codes.astype(np.uint8).tobytes() + scales.astype(np.uint8).tobytes(), values.reshape(SHAPE).astype(np.float32)
+    data = codes.astype(np.uint8).tobytes() + scales.astype(np.uint8).tobytes()
+    return data, values.reshape(SHAPE).astype(np.float32)
 
 
 def bias() -> np.ndarray:

@@ -519,7 +519,8 @@ def replay(config, kinds, times, batch, op, address, wait=None, link=None):
     """Run a trace in batch form; returns (front, issue, accept, done) with lists in access order."""
     front = FrontEnd(config)
     accesses = [
-        Access(front, int(a), bool(o), int(wait[i]) if wait is not None else 0, bool(link[i]) if link is not None else False)
+        Access(front, int(a), bool(o), int(wait[i]) if wait is not None else 0,
+               bool(link[i]) if link is not None else False)
         for i, (o, a) in enumerate(zip(op, address))
     ]
     members = [[] for _ in kinds]

@@ -1,0 +1,142 @@
+"""Is `plena_emu.run` the documented call: build directory or request in, typed result or one-line error out?"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import plena_emu
+from plena_emu.errors import UsageError
+from plena_emu.result import RunResult
+from plena_emu.warm import warm
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILD = ROOT / "examples" / "linear" / "build"
+
+
+def test_a_build_directory(tmp_path, capfd):
+    result = plena_emu.run(BUILD, memory_model="auto")
+    assert type(result) is RunResult and result.regime == "resident"
+    assert result.sources.settings_origin == "build directory"
+    assert result.geometry.hbm_size == 16384 and result.dumps == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_fields_come_before_files(tmp_path):
+    program = tmp_path / "nothing.mem"
+    program.write_text("")
+    result = plena_emu.run(BUILD, opcode=str(program), hbm_size=1 << 20, memory_model="resident",
+                           dump_dir=str(tmp_path))
+    assert (result.instructions, result.geometry.hbm_size) == (0, 1 << 20)
+    assert {dump.name for dump in result.dumps} == {path.name for path in tmp_path.glob("*.bin")}
+
+
+def test_a_request_and_changes_to_it(tmp_path):
+    request = plena_emu.RunRequest(
+        opcode=str(BUILD / "generated_machine_code.mem"), hbm=str(BUILD / "hbm_for_behave_sim.bin"),
+        fpsram=str(BUILD / "fp_sram.bin"), settings_path=str(BUILD / "plena_settings.toml"), dump_dir=None,
+    )
+    timing = plena_emu.run(request, timing_only=True)
+    whole = plena_emu.run(request)
+    assert timing.latency_ps == whole.latency_ps > 0
+    assert timing.timing_only and not whole.timing_only
+    assert plena_emu.run(request, max_instructions=10).stopped_by_max_instructions
+    assert request.max_instructions is None
+
+
+def test_records_on_request(capfd):
+    plena_emu.run(BUILD, memory_model="resident", log_level="info")
+    assert "Topology mlen=64" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"opcode": "none.mem"}, "none.mem"),
+    ({"memory_model": "resident", "weight_manifest": "none.json"}, "none.json"),
+    ({"dump_dir": "no/such/directory"}, "no/such/directory"),
+    ({"hbm_size": 64}, "HBM preload"),
+])
+def test_errors_are_one_line(change, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(plena_emu.EmuError, match=words) as caught:
+        plena_emu.run(BUILD, **change)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field, value", [
+    ("hbm_size", -1), ("hbm_size", "1G"), ("hbm_size", True), ("hbm_size", 2.0), ("memory_model", "ddr"), ("isa", "v2"),
+    ("threads", 0), ("max_instructions", 0), ("max_instructions", 1.5), ("ddr_capacity", -1), ("host_bandwidth", 0),
+    ("opcode", 5), ("opcode", ""), ("settings_path", "a\0b"), ("dump_dir", 1), ("progress", 1), ("log_level", "loud"),
+])
+def test_a_request_that_makes_no_sense(field, value):
+    with pytest.raises(UsageError, match=f"{field}: found .* expected"):
+        plena_emu.run(BUILD, **{field: value})
+
+
+def test_paths_of_every_kind_and_numpy_integers(tmp_path):
+    expected = plena_emu.run(BUILD, hbm_size=1 << 16).latency_ps
+    program = BUILD / "generated_machine_code.mem"
+    for place in (BUILD, str(BUILD), os.fsencode(BUILD)):
+        result = plena_emu.run(place, opcode=program, hbm_size=np.int64(1 << 16), dump_dir=tmp_path)
+        assert result.latency_ps == expected and result.program.path == str(program)
+    with pytest.raises(UsageError, match="build directory"):
+        plena_emu.run("")
+    with pytest.raises(TypeError):
+        plena_emu.run(None)
+
+
+def test_progress_and_what_it_raises():
+    seen = []
+    result = plena_emu.run(BUILD, progress=lambda *figures: seen.append(figures))
+    assert seen[-1] == (result.program.words, result.program.words, result.instructions, result.end_ps)
+
+    def stop(*figures):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        plena_emu.run(BUILD, progress=stop)
+
+
+def test_a_missing_file_of_a_build_directory_is_named(tmp_path):
+    build = shutil.copytree(BUILD, tmp_path / "build")
+    (build / "fp_sram.bin").unlink()
+    with pytest.raises(plena_emu.EmuError, match="fp_sram.bin not found"):
+        plena_emu.run(build)
+    with pytest.raises(plena_emu.EmuError, match="not found"):
+        plena_emu.run(tmp_path / "none")
+    with pytest.raises(TypeError, match="no_such_field"):
+        plena_emu.run(BUILD, no_such_field=1)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        plena_emu.no_such_name  # noqa: B018
+
+
+def test_the_package_is_light_and_says_what_it_offers():
+    code = ("import sys, plena_emu;"
+            " print(sorted(set(sys.modules) & {'numpy', 'numba', 'msgspec', 'importlib.metadata'}),"
+            " set(plena_emu.__all__) <= set(dir(plena_emu)), all(hasattr(plena_emu, n) for n in plena_emu.__all__))")
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.strip() == "[] True True", ran.stderr
+
+
+def test_the_first_run_of_a_process_needs_no_numba():
+    warm()
+    code = f"import sys, plena_emu; print(plena_emu.run({str(BUILD)!r}).instructions, 'numba' in sys.modules)"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600, env=environ)
+    assert ran.stdout == "1685 False\n", ran.stderr
+
+
+def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch, capsys):
+    """Every Python block of docs/api.md, one after the other, in a directory with the example's build."""
+    shutil.copytree(BUILD, tmp_path / "build")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    names = {}
+    for block in blocks:
+        exec(compile(block, "docs/api.md", "exec"), names)
+    assert "25689.878" in capsys.readouterr().out
