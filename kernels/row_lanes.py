@@ -1,4 +1,4 @@
-"""Eight or sixteen f32 at once: rounding to the SRAM type (spec §2.3), copying, adding, as a few vector instructions."""
+"""Eight or sixteen f32 at once: rounding to the SRAM type (spec §2.3), copying, as a few vector instructions."""
 
 
 from .floats import bits_of
@@ -62,23 +62,6 @@ if JIT:
 
         return signature, codegen
 
-    @intrinsic
-    def add_sixteen(typingctx, source, at, scale, target, o):
-        """target[o : o + 16] += source[at : at + 16] * scale, all f32."""
-        signature = types.void(source, at, scale, target, o)
-        lanes = ir.VectorType(F32, 2 * LANES)
-
-        def codegen(context, builder, sig, args):
-            origin = context.make_array(sig.args[0])(context, builder, args[0])
-            aim = context.make_array(sig.args[3])(context, builder, args[3])
-            factor = splat(builder, args[2], 2 * LANES)
-            value = builder.fmul(builder.load(element_pointer(builder, origin, args[1], lanes), align=4), factor)
-            pointer = element_pointer(builder, aim, args[4], lanes)
-            builder.store(builder.fadd(builder.load(pointer, align=4), value), pointer, align=4)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
 else:
 
     def round_eight(values, at, words, o, drop):
@@ -89,10 +72,6 @@ else:
     def copy_sixteen(source, at, target, o):
         """The same as a slice, for runs without the compiler."""
         target[o : o + 2 * LANES] = source[at : at + 2 * LANES]
-
-    def add_sixteen(source, at, scale, target, o):
-        """The same as slices, for runs without the compiler."""
-        target[o : o + 2 * LANES] += source[at : at + 2 * LANES] * scale
 
 
 @kernel
