@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from .arrays import use_huge_pages
 from .errors import EmuError
 from .formats import unpack_sram
 from .kernels.layout import FP_SRAM_SIZE, INT_SRAM_SIZE
@@ -60,6 +61,7 @@ def load_hbm(path: str, hbm: np.ndarray) -> int:
             size = os.fstat(file.fileno()).st_size
             if size > len(hbm):
                 raise EmuError(f"HBM preload {path}: {size} bytes, expected at most {len(hbm)} (the HBM size)")
+            use_huge_pages(hbm, size)
             done = 0
             view = memoryview(hbm)[:size]
             while done < size:

@@ -73,7 +73,7 @@ def data_slice(events, count, d):
             shape = d.shapes[b]
             kept = min(shape[SH_ROWS], cfg[CFG_ROWS] - a)
             prefetch(d.formats, d.tables, d.hbm, d.codes, shape, c, e, f, kept, rows, a)
-            finish_rows(row_words, row_touched, a, kept, cfg[CFG_VLEN], cfg[CFG_SRAM_MANTISSA])
+            finish_rows(rows, row_words, row_touched, a, kept, cfg[CFG_VLEN], cfg[CFG_SRAM_MANTISSA])
         elif op == isa.H_STORE_V:
             store_rows(cfg, d.formats, d.shapes[b], rows, d.hbm, d.hbm_touched, d.codes, a, c, e, f)
         elif op == isa.V_TOPK:
