@@ -110,6 +110,7 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
         work=np.zeros(max(16 * mlen, vlen, 128), dtype=np.float32),
         part=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
         codes=np.zeros((2, max(4 * mlen, 4 * vlen)), dtype=np.uint8),
+        exp_codes=np.zeros(1 << 16, dtype=np.uint16),
     )
 
 

@@ -5,7 +5,6 @@ It never sees an integer register and checks nothing: the control pass has check
 
 from plena_emu import isa
 
-from .borrow import borrowed
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from .jit import entry
 from .layout import (
@@ -26,7 +25,6 @@ def data_slice(events, count, d):
     events : int64[capacity, EV_WIDTH]
         `layout` tells what the columns mean for each operation.
     """
-    events, d = borrowed((events, d))
     cfg = d.cfg
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
@@ -81,4 +79,4 @@ def data_slice(events, count, d):
         elif isa.S_ADD_FP <= op <= isa.S_MAP_V_FP:
             scalar_fp(cfg, d.fp, d.fp_sram, row_words, row_touched, op, a, b, c)
         else:
-            elementwise(cfg, rows, row_words, row_touched, d.fp, work, op, a, b, c, e, f)
+            elementwise(cfg, rows, row_words, row_touched, d.fp, work, d.exp_codes, op, a, b, c, e, f)

@@ -18,7 +18,7 @@ from .ddr import OVERFLOW, TIME_LIMIT
 from .dram_events import new_run, run_events
 from .dram_front import read_alone, write_alone
 from .dram_loop import SERIAL, SPAWN
-from .jit import kernel
+from .jit import kernel, owner
 
 
 @kernel
@@ -40,7 +40,7 @@ def dram_batch(state, addr, wait, link, n, now):
     return read_alone(state, addr, 0, n, now, state.unasked)
 
 
-@kernel
+@owner
 def batch_events(state, addr, wait, link, n, now):
     """`dram_batch` under the full event order."""
     run = new_run(state.config[0], addr[:n], 1, n)

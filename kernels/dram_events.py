@@ -15,10 +15,10 @@ from .dram_loop import (
     make_ready, next_ready, pop_woken, push_woken, reset_loop, start_timer, wake,
 )  # fmt: skip
 from .dram_state import ACCESS, FORWARDED, NEVER, NONE, READ, REJECTED
-from .jit import kernel
+from .jit import kernel, owner
 
 
-@kernel
+@owner
 def new_run(cfg, address, m, waits):
     """Run for accesses to `address` in m batches, of which `waits` may wait for the host at a time.
 

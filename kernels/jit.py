@@ -21,7 +21,9 @@ else:
 
     JIT = not config.DISABLE_JIT
 
-OPTIONS = {"nogil": True, "error_model": "numpy"}  # GIL released, IEEE arithmetic: no exceptions for 1/0
+# GIL released, IEEE arithmetic: no exceptions for 1/0. No reference counts: they would be two calls for every array
+# that a kernel hands to another, and the caller of an entry holds the arrays anyway.
+OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 ENTRIES = {}  # dispatchers of the entry kernels, by module
 
 
@@ -33,6 +35,11 @@ def kernel(function):
 def small(function):
     """As `kernel`, for a few lines that are called for most instructions: LLVM inlines it wherever it is called."""
     return Part(function, forceinline=True, **OPTIONS) if JIT else function
+
+
+def owner(function):
+    """As `kernel`, for the few that allocate arrays, and those that call them and let go of the arrays."""
+    return Part(function, **OPTIONS | {"_nrt": True}) if JIT else function
 
 
 def entry(function):
@@ -49,4 +56,4 @@ def entry(function):
     return compiled
 
 
-__all__ = ["ENTRIES", "JIT", "PREBUILT", "entry", "kernel", "small"]
+__all__ = ["ENTRIES", "JIT", "PREBUILT", "entry", "kernel", "owner", "small"]
