@@ -112,6 +112,14 @@ def finish_rows(rows, row_words, row_touched, first, count, vlen, man_bits):
 
 
 @kernel
+def put(hbm, address, length, source):
+    """Copy bytes to the HBM."""
+    target = hbm[address : address + length]
+    for i in range(length):
+        target[i] = source[i]
+
+
+@kernel
 def mark_written(hbm_touched, address, length):
     """Remember the HBM pages a store wrote."""
     for page in range(address >> HBM_PAGE, ((address + length - 1) >> HBM_PAGE) + 1):
@@ -145,13 +153,11 @@ def store_rows(cfg, formats, shape, rows, hbm, hbm_touched, codes, first, index,
     for row in range(shape[SH_ROWS]):
         encode_row(formats, shape, cfg[CFG_MOE], rows, (first + row) * shape[SH_N], codes)
         address = element_address(index, row, step)
-        for i in range(length):
-            hbm[address + i] = codes[0, i]
+        put(hbm, address, length, codes[0])
         mark_written(hbm_touched, address, length)
         if slen > 0:
             address = scale_address(scale_index, row, step, shape[SH_RATIO])
-            for i in range(slen):
-                hbm[address + i] = codes[1, i]
+            put(hbm, address, slen, codes[1])
             mark_written(hbm_touched, address, slen)
 
 
