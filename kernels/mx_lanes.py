@@ -62,14 +62,24 @@ if JIT:
                 value = builder.fmul(builder.bitcast(bits, floats), scale)
                 builder.store(value, element_pointer(builder, target, to, floats), align=4)
 
-            with cgutils.for_range(builder, blocks) as block:
-                pointer = element_pointer(builder, source, builder.add(scale_at, block.index), ir.IntType(8))
+            def scale_of(block):
+                pointer = element_pointer(builder, source, builder.add(scale_at, block), ir.IntType(8))
                 code = builder.zext(builder.load(pointer), at.type)
-                scale = splat(builder, builder.load(element_pointer(builder, table, code, F32)), LANES)
-                before = builder.mul(block.index, vectors)
-                with cgutils.for_range(builder, vectors) as vector:
-                    ahead = builder.mul(builder.add(before, vector.index), ir.Constant(at.type, LANES))
-                    eight(builder.add(at, ahead), scale, builder.add(o, ahead))
+                return splat(builder, builder.load(element_pointer(builder, table, code, F32)), LANES)
+
+            def number(vector, scale):
+                ahead = builder.mul(vector, ir.Constant(at.type, LANES))
+                eight(builder.add(at, ahead), scale, builder.add(o, ahead))
+
+            # Blocks of eight are the usual ones, and a loop of one round would take as long as what it does.
+            with builder.if_else(builder.icmp_signed("==", vectors, ir.Constant(at.type, 1))) as (short, long):
+                with short, cgutils.for_range(builder, blocks) as block:
+                    number(block.index, scale_of(block.index))
+                with long, cgutils.for_range(builder, blocks) as block:
+                    scale = scale_of(block.index)
+                    before = builder.mul(block.index, vectors)
+                    with cgutils.for_range(builder, vectors) as vector:
+                        number(builder.add(before, vector.index), scale)
             return context.get_dummy_value()
 
         return signature, codegen
