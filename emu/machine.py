@@ -33,7 +33,14 @@ def new_geometry(settings: Settings, revision: str) -> np.ndarray:
     cfg[at.CFG_MOE] = int(revision == "moe")
     cfg[at.CFG_HBM_SIZE] = settings.hbm_size
     cfg[at.CFG_SRAM_MANTISSA] = settings.vector_sram_type.elem.mantissa
+    cfg[at.CFG_MLEN_SHIFT] = _log2(settings.mlen)
+    cfg[at.CFG_VLEN_SHIFT] = _log2(settings.vlen)
+    cfg[at.CFG_BLEN_SHIFT] = _log2(settings.blen)
     return cfg
+
+
+def _log2(value):
+    return value.bit_length() - 1 if value > 0 and value & (value - 1) == 0 else -1
 
 
 def dma_types(settings: Settings) -> tuple:
