@@ -66,7 +66,7 @@ def fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row,
 
 @kernel
 def touch_row(hbm, shape, index, scale_index, step, row):
-    """Have the bytes of a row that is decoded soon brought into the cache: rows are too far apart for the CPU to see."""
+    """Have a row that is decoded soon brought into the cache: rows are too far apart for the CPU to see it coming."""
     address = element_address(index, row, step)
     for line in range(0, shape[SH_LEN], LINE):
         touch(hbm, address + line)

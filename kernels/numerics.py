@@ -223,9 +223,11 @@ def encode_block(values, first, count, fmt, scale_fmt, moe, elements, element_bi
     width = fmt[FMT_BITS]
     if p != -1000 and fits_lanes(fmt, count) and element_bit & 7 == 0:
         # Times 2**-p is divided by 2**p: both are exact powers.
-        if encode_eights(
-            values, first, count // LANES, power_of_two(-p), fmt[FMT_MAN], fmt[FMT_EXP], moe, elements, element_bit >> 3,
-        ) == 0:
+        strange = encode_eights(
+            values, first, count // LANES, power_of_two(-p), fmt[FMT_MAN], fmt[FMT_EXP], moe, elements,
+            element_bit >> 3,
+        )
+        if strange == 0:
             return
     for i in range(count):
         code = 0

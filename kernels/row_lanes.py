@@ -104,8 +104,8 @@ else:
         target[o : o + 2 * LANES] = source[at : at + 2 * LANES]
 
 
-# words[o : o + n] = bits of the f32 results, rounded, for n = 8 * vectors. Arguments: row a and its first element, row b
-# and its first element (any row where there is none), scalar f, words, o, vectors, mantissa bits to drop (1 to 23).
+# words[o : o + n] = bits of the f32 results, rounded, for n = 8 * vectors. Arguments: row a and its first element, row
+# b and its first element (any row where there is none), scalar f, words, o, vectors, mantissa bits to drop (1 to 23).
 copied_row = _pass(lambda build, x, y, f: x, lambda a, b, f: a)
 row_plus_row = _pass(lambda build, x, y, f: build.fadd(x, y), lambda a, b, f: a + b)
 row_minus_row = _pass(lambda build, x, y, f: build.fsub(x, y), lambda a, b, f: a - b)

@@ -122,7 +122,7 @@ def shift_row(n, a, shift, out):
 
 @kernel
 def exp_row(row_words, target, a, n, codes):
-    """V_EXP_V of bf16 rows: `codes` keeps exp by the bf16 code of its argument, 0 until it was asked for (no exp is 0)."""
+    """V_EXP_V of bf16 rows: `codes` has exp by the bf16 code of its argument, 0 until it is asked for (no exp is 0)."""
     source = row_words[a * n : (a + 1) * n]
     out = row_words[target * n : (target + 1) * n]
     for j in range(n):
