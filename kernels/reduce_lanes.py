@@ -42,7 +42,7 @@ if JIT:
 
     @intrinsic
     def max_eights(typingctx, values, first, vectors, part):
-        """part[0 : 8] = maximum of `vectors` times 8 values, lane by lane; part[8 : 16] has a NaN where a lane held one."""
+        """part[0 : 8] = maximum of `vectors` times 8 values, lane by lane; part[8 : 16]: NaN where it held one."""
         signature = types.void(values, first, vectors, part)
 
         def codegen(context, builder, sig, args):
