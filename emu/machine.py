@@ -16,6 +16,7 @@ from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
 from .settings import Mx, Settings
 
 LOOP_CAPACITY = 64
+SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use the low rows and tiles
 
 
 def new_geometry(settings: Settings, revision: str) -> np.ndarray:
@@ -32,7 +33,14 @@ def new_geometry(settings: Settings, revision: str) -> np.ndarray:
     cfg[at.CFG_MOE] = int(revision == "moe")
     cfg[at.CFG_HBM_SIZE] = settings.hbm_size
     cfg[at.CFG_SRAM_MANTISSA] = settings.vector_sram_type.elem.mantissa
+    cfg[at.CFG_MLEN_SHIFT] = _log2(settings.mlen)
+    cfg[at.CFG_VLEN_SHIFT] = _log2(settings.vlen)
+    cfg[at.CFG_BLEN_SHIFT] = _log2(settings.blen)
     return cfg
+
+
+def _log2(value):
+    return value.bit_length() - 1 if value > 0 and value & (value - 1) == 0 else -1
 
 
 def dma_types(settings: Settings) -> tuple:
@@ -85,7 +93,7 @@ def new_control(trace_capacity: int) -> ControlState:
 def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> DataState:
     """SRAMs, accumulators and HBM at reset; memory is used only where it is touched."""
     mlen, vlen, blen, heads = settings.mlen, settings.vlen, settings.blen, settings.broadcast
-    rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM")
+    rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM", huge=SRAM_HUGE)
     pages = (settings.hbm_size + (1 << HBM_PAGE) - 1) >> HBM_PAGE
     return DataState(
         cfg=cfg,
@@ -95,13 +103,13 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
         rows=rows,
         row_words=rows.view(np.uint32),
         row_touched=lazy_zeros(settings.vector_sram_size, np.uint8, "vector SRAM"),
-        tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM"),
+        tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
         tile_touched=np.zeros(settings.matrix_tiles, dtype=np.uint8),
         fp=np.zeros(at.FP_REGISTERS, dtype=np.float32),
         fp_sram=np.zeros(at.FP_SRAM_SIZE, dtype=np.float32),
         int_sram=int_sram,
         m_accum=np.zeros(blen * blen, dtype=np.float32),
-        hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum"),
+        hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=SRAM_HUGE),
         hv_accum=np.zeros(heads * mlen, dtype=np.float32),
         v_accum=np.zeros(blen, dtype=np.float32),
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
@@ -109,6 +117,7 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
         work=np.zeros(max(16 * mlen, vlen, 128), dtype=np.float32),
         part=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
         codes=np.zeros((2, max(4 * mlen, 4 * vlen)), dtype=np.uint8),
+        exp_codes=np.zeros(1 << 16, dtype=np.uint16),
     )
 
 

@@ -5,6 +5,7 @@ import stat
 
 import numpy as np
 
+from .arrays import use_huge_pages
 from .errors import EmuError
 from .formats import unpack_sram
 from .kernels.layout import FP_SRAM_SIZE, INT_SRAM_SIZE
@@ -68,6 +69,7 @@ def load_hbm(path: str, hbm: np.ndarray) -> int:
             if stat.S_ISREG(status.st_mode) and status.st_size > len(hbm):
                 raise EmuError(f"HBM preload {path}: {status.st_size} bytes, expected at most {len(hbm)} (the HBM"
                                " size)")
+            use_huge_pages(hbm, status.st_size)
             while got := file.readinto(view[size:] if size < len(hbm) else bytearray(1)):
                 size += got
                 if size > len(hbm):

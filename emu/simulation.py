@@ -1,10 +1,11 @@
 """The drive loop of a run: control, data and timing over chunks of events.
 
-Control fills a chunk; then data consumes its events on this thread while timing consumes its memory
-events on another (both release the GIL). The two never meet, so bytes and latency are the same with
-one thread and with two.
+Control fills a chunk; then data consumes its events on this thread while timing consumes the memory events
+of this and earlier chunks on another (both release the GIL). The two never meet, so bytes and latency are the
+same with one thread and with two.
 """
 
+import collections
 import os
 import queue
 import threading
@@ -23,6 +24,7 @@ from .program import Program
 from .warm import compiling
 
 CHUNK = 4096  # events a chunk holds
+AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
 SLICE = 1 << 18  # most instructions a slice executes
 
 
@@ -32,7 +34,7 @@ def default_threads() -> int:
 
 
 class _Worker:
-    """Runs one job after the other on a thread of its own; `join` hands on what the last one raised."""
+    """Runs jobs in order on a thread of its own; `join` hands on what the first that failed raised."""
 
     def __init__(self):
         self._jobs = queue.SimpleQueue()
@@ -41,28 +43,31 @@ class _Worker:
         threading.Thread(target=self._loop, daemon=True).start()
 
     def _loop(self):
+        failed = False
         while (job := self._jobs.get()) is not None:
+            error = None
             try:
-                job()
-                self._done.put(None)
-            except BaseException as error:  # handed to the thread that waits
-                self._done.put(error)
+                if not failed:
+                    job()
+            except BaseException as raised:  # handed to the thread that waits
+                error, failed = raised, True
+            self._done.put(error)
 
     def start(self, job):
-        """Begin a job; the one before must have been joined."""
+        """Begin a job once those before are done; none begins after one that failed."""
         self._jobs.put(job)
         self._pending += 1
 
-    def join(self):
-        """Wait for the job that was started, if any."""
-        while self._pending:
+    def join(self, left=0):
+        """Wait until at most `left` of the jobs that were started are not done."""
+        while self._pending > left:
             error = self._done.get()
             self._pending -= 1
             if error is not None:
                 raise error
 
     def stop(self):
-        """End the thread once its job is done."""
+        """End the thread once its jobs are done."""
         self._jobs.put(None)
 
 
@@ -72,7 +77,7 @@ class _Inline:
     def start(self, job):
         job()
 
-    def join(self):
+    def join(self, left=0):
         pass
 
     def stop(self):
@@ -99,8 +104,8 @@ class Simulation:
         self.memory = memory
         self.data = data
         self.events = np.zeros((CHUNK, at.EV_WIDTH), dtype=np.int64)
-        # Two, so that control can fill one while timing still reads the other.
-        self._mem_events = [np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64) for _ in range(2)]
+        # Control fills the first; timing may still read the others.
+        self._mem_events = collections.deque(np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
         self._worker = _Worker() if threads > 1 else _Inline()
         dearest = int(program.table[:, at.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -147,15 +152,17 @@ class Simulation:
             program is what is raised.
         """
         budget = self.slice if limit is None else min(self.slice, limit - self.executed)
+        self._worker.join(AHEAD)
         status = self._control(budget)
-        self._worker.join()
-        self._check_time(int(self.ctl[at.CTL_COMPUTE]))
-        if status >= st.FIRST_ERROR:
+        compute = int(self.ctl[at.CTL_COMPUTE])
+        if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
+            self._worker.join()
+            self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
         events, count = self._mem_events[0], int(self.ctl[at.CTL_MEM_EVENTS])
         if count:
             self._worker.start(lambda: self.memory.advance(events, count))
-        self._mem_events.reverse()
+            self._mem_events.rotate(-1)
         if self.data:
             data_slice(self.events, int(self.ctl[at.CTL_EVENTS]), self.machine.data)
         self.ctl[at.CTL_EVENTS] = self.ctl[at.CTL_MEM_EVENTS] = self.ctl[at.CTL_TOPK] = 0
@@ -183,7 +190,7 @@ class Simulation:
 
     @property
     def end_ps(self) -> int:
-        """Completion of the last instruction; behind by a chunk while the run goes on."""
+        """Completion of the last instruction; behind by up to AHEAD chunks while the run goes on."""
         return self.memory.now_ps + int(self.ctl[at.CTL_DELTA])
 
     @property

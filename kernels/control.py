@@ -10,7 +10,6 @@ import numpy as np
 
 from plena_emu import isa
 
-from .borrow import borrowed
 from .jit import entry, kernel, small
 from .layout import (
     CFG_MAX_LOOP, CFG_WIDTH, CTL_ADDR, CTL_COMPUTE, CTL_DELTA, CTL_DEPTH, CTL_ERR_A, CTL_ERR_B, CTL_EVENTS,
@@ -183,7 +182,6 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
 
     On an error CTL_PC stays at the instruction and nothing of it is counted as done.
     """
-    table, shapes, s, events, mem_events = borrowed((table, shapes, s, events, mem_events))
     ctl = s.ctl
     loops = s.loops
     counts = s.counts

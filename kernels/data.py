@@ -5,7 +5,6 @@ It never sees an integer register and checks nothing: the control pass has check
 
 from plena_emu import isa
 
-from .borrow import borrowed
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from .jit import entry
 from .layout import (
@@ -26,7 +25,6 @@ def data_slice(events, count, d):
     events : int64[capacity, EV_WIDTH]
         `layout` tells what the columns mean for each operation.
     """
-    events, d = borrowed((events, d))
     cfg = d.cfg
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
@@ -73,7 +71,7 @@ def data_slice(events, count, d):
             shape = d.shapes[b]
             kept = min(shape[SH_ROWS], cfg[CFG_ROWS] - a)
             prefetch(d.formats, d.tables, d.hbm, d.codes, shape, c, e, f, kept, rows, a)
-            finish_rows(row_words, row_touched, a, kept, cfg[CFG_VLEN], cfg[CFG_SRAM_MANTISSA])
+            finish_rows(rows, row_words, row_touched, a, kept, cfg[CFG_VLEN], cfg[CFG_SRAM_MANTISSA])
         elif op == isa.H_STORE_V:
             store_rows(cfg, d.formats, d.shapes[b], rows, d.hbm, d.hbm_touched, d.codes, a, c, e, f)
         elif op == isa.V_TOPK:
@@ -81,4 +79,4 @@ def data_slice(events, count, d):
         elif isa.S_ADD_FP <= op <= isa.S_MAP_V_FP:
             scalar_fp(cfg, d.fp, d.fp_sram, row_words, row_touched, op, a, b, c)
         else:
-            elementwise(cfg, rows, row_words, row_touched, d.fp, work, op, a, b, c, e, f)
+            elementwise(cfg, rows, row_words, row_touched, d.fp, work, d.exp_codes, op, a, b, c, e, f)

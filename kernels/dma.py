@@ -11,10 +11,13 @@ from .jit import kernel
 from .layout import (
     CFG_MOE, FMT_BITS, SH_BLOCK, SH_ELEM, SH_LEN, SH_N, SH_RATIO, SH_ROWS, SH_SCALE_FMT, SH_SLEN,
 )
-from .mx_lanes import decode_lanes, fits_lanes
-from .numerics import decode, encode_block, encode_plain, read_code, round_row, write_code
+from .mx_lanes import decode_lanes, fits_lanes, touch
+from .numerics import decode, encode_block, encode_plain, read_code, write_code
+from .row_lanes import round_values
 
 HBM_PAGE = 16  # log2 of the bytes of a tracked HBM page
+LINE = 64  # bytes of a cache line
+AHEAD = 4  # rows
 
 
 @kernel
@@ -49,43 +52,71 @@ def decode_row(formats, tables, shape, codes, out, o):
 @kernel
 def fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row, out, o):
     """Read and decode one row of a prefetch into out[o : o + n]."""
-    address = element_address(index, row, step)
-    length = shape[SH_LEN]
     slen = shape[SH_SLEN]
-    size = hbm.shape[0]
-    inside = 0 <= address <= size - length
-    scale_at = 0
     got = 0
+    fetch(hbm, element_address(index, row, step), shape[SH_LEN], codes[0])
     if slen > 0:
         scale_at = scale_address(scale_index, row, step, shape[SH_RATIO])
         got = delivered_scales(scale_at, slen)
-        inside = inside and got == slen and 0 <= scale_at <= size - slen
-    fmt = formats[shape[SH_ELEM]]
-    if inside and fits_lanes(fmt, shape[SH_BLOCK]) and formats[shape[SH_SCALE_FMT], FMT_BITS] == 8:
-        scale_table = tables[shape[SH_SCALE_FMT]]
-        decode_lanes(hbm, address, scale_at, fmt, scale_table, shape[SH_N], shape[SH_BLOCK], out, o)
-        return
-    fetch(hbm, address, length, codes[0])
-    fetch(hbm, scale_at, got, codes[1])
+        fetch(hbm, scale_at, got, codes[1])
     for i in range(got, slen):
         codes[1, i] = 0
     decode_row(formats, tables, shape, codes, out, o)
 
 
 @kernel
+def touch_row(hbm, shape, index, scale_index, step, row):
+    """Have a row that is decoded soon brought into the cache: rows are too far apart for the CPU to see it coming."""
+    address = element_address(index, row, step)
+    for line in range(0, shape[SH_LEN], LINE):
+        touch(hbm, address + line)
+    touch(hbm, scale_address(scale_index, row, step, shape[SH_RATIO]))
+
+
+@kernel
+def prefetch_lanes(formats, tables, hbm, codes, shape, index, scale_index, step, count, out, first):
+    """`prefetch` for the formats of `mx_lanes`; a row that is not wholly inside the HBM goes the general way."""
+    n, length, slen, ratio, block = shape[SH_N], shape[SH_LEN], shape[SH_SLEN], shape[SH_RATIO], shape[SH_BLOCK]
+    fmt = formats[shape[SH_ELEM]]
+    scales = tables[shape[SH_SCALE_FMT]]
+    size = hbm.shape[0]
+    for row in range(count):
+        if row + AHEAD < count:
+            touch_row(hbm, shape, index, scale_index, step, row + AHEAD)
+        address = element_address(index, row, step)
+        scale_at = scale_address(scale_index, row, step, ratio)
+        inside = 0 <= address <= size - length and 0 <= scale_at <= size - slen
+        if inside and delivered_scales(scale_at, slen) == slen:
+            decode_lanes(hbm, address, scale_at, fmt, scales, n, block, out, (first + row) * n)
+        else:
+            fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row, out, (first + row) * n)
+
+
+@kernel
 def prefetch(formats, tables, hbm, codes, shape, index, scale_index, step, count, out, first):
     """Read and decode `count` rows into `out` from row `first` on (rows of n f32, row-major)."""
     n = shape[SH_N]
+    if fits_lanes(formats[shape[SH_ELEM]], shape[SH_BLOCK]) and formats[shape[SH_SCALE_FMT], FMT_BITS] == 8:
+        prefetch_lanes(formats, tables, hbm, codes, shape, index, scale_index, step, count, out, first)
+        return
     for row in range(count):
         fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row, out, (first + row) * n)
 
 
 @kernel
-def finish_rows(row_words, row_touched, first, count, vlen, man_bits):
+def finish_rows(rows, row_words, row_touched, first, count, vlen, man_bits):
     """Round prefetched vector rows to the SRAM type."""
-    round_row(row_words, first * vlen, count * vlen, man_bits)
+    round_values(rows, first * vlen, row_words, first * vlen, count * vlen, man_bits)
     for row in range(first, first + count):
         row_touched[row] = 1
+
+
+@kernel
+def put(hbm, address, length, source):
+    """Copy bytes to the HBM."""
+    target = hbm[address : address + length]
+    for i in range(length):
+        target[i] = source[i]
 
 
 @kernel
@@ -122,13 +153,11 @@ def store_rows(cfg, formats, shape, rows, hbm, hbm_touched, codes, first, index,
     for row in range(shape[SH_ROWS]):
         encode_row(formats, shape, cfg[CFG_MOE], rows, (first + row) * shape[SH_N], codes)
         address = element_address(index, row, step)
-        for i in range(length):
-            hbm[address + i] = codes[0, i]
+        put(hbm, address, length, codes[0])
         mark_written(hbm_touched, address, length)
         if slen > 0:
             address = scale_address(scale_index, row, step, shape[SH_RATIO])
-            for i in range(slen):
-                hbm[address + i] = codes[1, i]
+            put(hbm, address, slen, codes[1])
             mark_written(hbm_touched, address, slen)
 
 

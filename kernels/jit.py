@@ -21,7 +21,9 @@ else:
 
     JIT = not config.DISABLE_JIT
 
-OPTIONS = {"nogil": True, "error_model": "numpy"}  # GIL released, IEEE arithmetic: no exceptions for 1/0
+# GIL released, IEEE arithmetic: no exceptions for 1/0. No reference counts: they would be two calls for every array
+# that a kernel hands to another, and the caller of an entry holds the arrays anyway; no kernel can allocate one.
+OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
 ENTRIES = {}  # dispatchers of the entry kernels, by module
 
 

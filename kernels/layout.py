@@ -77,7 +77,10 @@ CFG_MAX_LOOP = 7  # MAX_LOOP_INSTRUCTIONS
 CFG_MOE = 8  # 1 in the moe revision
 CFG_HBM_SIZE = 9  # bytes
 CFG_SRAM_MANTISSA = 10  # mantissa bits of the vector SRAM type
-CFG_WIDTH = 11
+CFG_MLEN_SHIFT = 11  # log2 of MLEN, VLEN and BLEN, -1 where they are no powers of two
+CFG_VLEN_SHIFT = 12
+CFG_BLEN_SHIFT = 13
+CFG_WIDTH = 14
 
 # --- control registers: int64[CTL_WIDTH] ------------------------------------------------------
 # One array holds all of them, a copy of the geometry first: a kernel call passes an array as seven

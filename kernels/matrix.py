@@ -8,26 +8,47 @@ import numpy as np
 
 from plena_emu import isa
 
-from .jit import kernel
+from .blocks import fused_4x16, rounded_8x8
+from .jit import kernel, small
 from .layout import CFG_BLEN, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_SRAM_MANTISSA
-from .products import ONE, chunk_length, dot_four_lanes, dot_four_lanes_head, product
+from .products import (
+    NEAR, ONE, PANEL, chunk_length, dot_four_lanes, dot_four_lanes_head, pack_panel, product,
+)
 from .row_lanes import round_values
 
 BMM_SCALE = np.float32(0.25)
 SMALL_BLEN = 8  # up to here the reference takes other summation orders
 
 
-@kernel
+@small
 def m_mm(cfg, rows, tiles, m_accum, work, part, tile, column, row):
-    """M_MM: m_accum (BLEN x BLEN) += rows x tile columns."""
+    """M_MM: m_accum (BLEN x BLEN) += rows x tile columns.
+
+    Half of a run's work: the usual BLEN go straight to their blocks, without the calls of `product`.
+    """
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
-    fused = blen > SMALL_BLEN
-    chunk = chunk_length(mlen) if fused else mlen
-    product(
-        rows, row * mlen, mlen, 1, tiles, tile + column, mlen, 1, blen, mlen, blen, chunk, fused, m_accum, 0, ONE,
-        work, part,
-    )
+    a0 = row * mlen
+    b0 = tile + column
+    if blen % PANEL == 0:
+        chunk = chunk_length(mlen)
+        packed = mlen > NEAR and blen > PANEL
+        for j in range(0, blen, PANEL):
+            panel, panel0, panel_term = tiles, b0 + j, mlen
+            if packed:
+                pack_panel(tiles, panel0, mlen, mlen, work)
+                panel, panel0, panel_term = work, 0, PANEL
+            fused_4x16(
+                rows, a0, mlen, 1, panel, panel0, panel_term, mlen, chunk, m_accum, j, blen, ONE, part, blen // 4,
+            )
+    elif blen == SMALL_BLEN:
+        rounded_8x8(rows, a0, mlen, 1, tiles, b0, mlen, mlen, mlen, m_accum, 0, blen, ONE, part, 1)
+    else:
+        fused = blen > SMALL_BLEN
+        chunk = chunk_length(mlen) if fused else mlen
+        product(
+            rows, a0, mlen, 1, tiles, b0, mlen, 1, blen, mlen, blen, chunk, fused, m_accum, 0, ONE, work, part,
+        )
 
 
 @kernel

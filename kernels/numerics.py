@@ -7,6 +7,8 @@ import numpy as np
 from .floats import bits_of, float_of
 from .jit import kernel
 from .layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN
+from .mx_encode import LANES, encode_eights, largest_of
+from .mx_lanes import fits_lanes
 
 SIGN = 0x80000000
 MAGNITUDE = 0x7FFFFFFF
@@ -59,6 +61,9 @@ def read_code(data, first_bit, width):
 @kernel
 def write_code(data, first_bit, width, code):
     """Put `width` bits into a byte array at bit `first_bit`, low bits first (§2.1)."""
+    if width == 8 and first_bit & 7 == 0:
+        data[first_bit >> 3] = code
+        return
     put = 0
     while put < width:
         bit = first_bit + put
@@ -184,8 +189,9 @@ def encode_int(x, width):
 @kernel
 def block_scale(values, first, count, scale_exp_bits):
     """Exponent p of a block's scale 2**p (§2.4), or -1000 when every element is 0 (or NaN)."""
-    largest = np.float32(0.0)
-    for i in range(first, first + count):
+    vectors = count // LANES
+    largest = largest_of(values, first, vectors)
+    for i in range(first + vectors * LANES, first + count):
         magnitude = abs(values[i])
         if magnitude > largest:
             largest = magnitude
@@ -215,6 +221,14 @@ def encode_block(values, first, count, fmt, scale_fmt, moe, elements, element_bi
     code = 0 if p <= -bound else p + bound
     write_code(scales, scale_bit, scale_fmt[FMT_BITS], code << scale_fmt[FMT_MAN])
     width = fmt[FMT_BITS]
+    if p != -1000 and fits_lanes(fmt, count) and element_bit & 7 == 0:
+        # Times 2**-p is divided by 2**p: both are exact powers.
+        strange = encode_eights(
+            values, first, count // LANES, power_of_two(-p), fmt[FMT_MAN], fmt[FMT_EXP], moe, elements,
+            element_bit >> 3,
+        )
+        if strange == 0:
+            return
     for i in range(count):
         code = 0
         if p != -1000:

@@ -11,7 +11,7 @@ from .blocks import (
 )
 from .floats import fma
 from .jit import kernel
-from .row_lanes import add_sixteen, copy_sixteen
+from .row_lanes import copy_sixteen
 
 LANES = 4
 ROWS = 4  # rows of a register block
@@ -31,72 +31,57 @@ def chunk_length(k):
 
 
 @kernel
-def columns_taken(left, fused, rows):
-    """Columns of the next block of `rows` (4 or 1) rows when `left` columns remain."""
-    if left >= 16 and fused and rows == ROWS:
-        return 16
+def columns_taken(left, fused, height):
+    """Columns of the next stack of blocks of `height` rows (4 or 1) when `left` columns remain."""
+    if left >= PANEL and fused and height == ROWS:
+        return PANEL
     if left >= 8:
         return 8
-    if left >= 4 and rows == ROWS:
+    if left >= 4 and height == ROWS:
         return 4
     return 1
 
 
 @kernel
-def block(rows, columns, fused, a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale):
-    """One register block of 4 x 16, 4 x 8, 4 x 4, 4 x 1, 1 x 8 or 1 x 1: out += scale * (a x b) over `k` terms."""
-    if rows == ROWS and columns == 16:
-        fused_4x16(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
-    elif rows == ROWS and columns == 8:
-        if fused:
-            fused_4x8(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
-        else:
-            rounded_4x8(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
-    elif rows == ROWS and columns == 4:
-        if fused:
-            fused_4x4(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
-        else:
-            rounded_4x4(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
+def fused_stack(height, columns, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count):
+    """`count` blocks of `height` x `columns` with one rounding a term: 4 x 16, 4 x 8, 4 x 4, 4 x 1, 1 x 8 or 1 x 1."""
+    if columns == PANEL:
+        fused_4x16(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    elif columns == 8 and height == ROWS:
+        fused_4x8(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
     elif columns == 8:
-        if fused:
-            fused_1x8(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
-        else:
-            rounded_1x8(a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
+        fused_1x8(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    elif columns == 4:
+        fused_4x4(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
     else:
-        for r in range(rows):
-            if fused:
-                fused_1x1(a, a0 + r * a_row, a_row, a_term, b, b0, b_term, k, out, o + r * out_row, out_row, scale)
-            else:
-                rounded_1x1(a, a0 + r * a_row, a_row, a_term, b, b0, b_term, k, out, o + r * out_row, out_row, scale)
+        fused_1x1(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count * height)
 
 
 @kernel
-def chunked_block(rows, columns, fused, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part):
-    """A register block summed in chunks: each from 0, then added in order, then scaled and added to `out`."""
-    if k <= chunk:
-        block(rows, columns, fused, a, a0, a_row, a_term, b, b0, b_term, k, out, o, out_row, scale)
-        return
-    for i in range(rows * columns):
-        part[i] = np.float32(0.0)
-    for first in range(0, k, chunk):
-        block(
-            rows, columns, fused, a, a0 + first * a_term, a_row, a_term, b, b0 + first * b_term, b_term,
-            min(chunk, k - first), part, 0, columns, ONE,
-        )
-    for r in range(rows):
-        if columns == PANEL:
-            add_sixteen(part, r * PANEL, scale, out, o + r * out_row)
-        else:
-            for j in range(columns):
-                out[o + r * out_row + j] += part[r * columns + j] * scale
+def rounded_stack(height, columns, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count):
+    """The same with two roundings a term: 4 x 8, 4 x 4, 4 x 1, 1 x 8 or 1 x 1."""
+    if columns == 8 and height == ROWS:
+        rounded_4x8(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    elif columns == 8:
+        rounded_1x8(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    elif columns == 4:
+        rounded_4x4(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    else:
+        rounded_1x1(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count * height)
+
+
+@kernel
+def pack_panel(b, b0, b_term, k, panel):
+    """`pack` for a whole panel of adjacent columns."""
+    for t in range(k):
+        copy_sixteen(b, b0 + t * b_term, panel, t * PANEL)
 
 
 @kernel
 def pack(b, b0, b_term, b_column, k, columns, panel):
     """panel[t * columns + j] = b[b0 + t * b_term + j * b_column]: adjacent columns, adjacent terms."""
     if b_column == 1 and columns == PANEL:
-        for t in range(k):
-            copy_sixteen(b, b0 + t * b_term, panel, t * PANEL)
+        pack_panel(b, b0, b_term, k, panel)
     elif b_column == 1:
         for t in range(k):
             for j in range(columns):
@@ -119,10 +104,15 @@ def stripes(
         if b_column != 1 or (b_term > NEAR and rows > ROWS):
             pack(b, panel0, b_term, b_column, k, width, work)
             panel, panel0, panel_term = work, 0, width
-        for r in range(0, rows, height):
-            chunked_block(
-                height, width, fused, a, a0 + r * a_row, a_row, a_term, panel, panel0, panel_term, k, chunk,
-                out, o + r * columns + j, columns, scale, part,
+        if fused:
+            fused_stack(
+                height, width, a, a0, a_row, a_term, panel, panel0, panel_term, k, chunk, out, o + j, columns, scale,
+                part, rows // height,
+            )
+        else:
+            rounded_stack(
+                height, width, a, a0, a_row, a_term, panel, panel0, panel_term, k, chunk, out, o + j, columns, scale,
+                part, rows // height,
             )
         j += width
 

@@ -9,12 +9,30 @@ from plena_emu import isa
 from .jit import kernel
 from .layout import CFG_VLEN
 from .numerics import round_bf16
+from .reduce_lanes import LANES, PARTIALS, add_groups, max_eights
 
-WIDTH = 8  # lanes of a vector (AVX2 build of the reference)
-PARTIALS = 4
+WIDTH = LANES  # lanes of a vector (AVX2 build of the reference)
 FLUSH = 16  # groups after which the partials move to the second level
 TOPK_LOGITS_0, TOPK_PICKS_0 = isa.TOPK_POLICIES[0]
 TOPK_LOGITS_1, TOPK_PICKS_1 = isa.TOPK_POLICIES[1]
+
+
+@kernel
+def add_groups_in_levels(values, first, groups, part):
+    """`add_groups` for long rows: the partials are flushed to a second level every FLUSH groups."""
+    lanes = PARTIALS * WIDTH
+    for i in range(2 * lanes):
+        part[i] = np.float32(0.0)
+    for group in range(groups):
+        at = first + group * lanes
+        for i in range(lanes):
+            part[i] += values[at + i]
+        if (group + 1) % FLUSH == 0:
+            for i in range(lanes):
+                part[lanes + i] += part[i]
+                part[i] = np.float32(0.0)
+    for i in range(lanes):
+        part[i] += part[lanes + i]
 
 
 @kernel
@@ -24,20 +42,11 @@ def row_sum(values, first, n, part):
     `part` is scratch of at least 64 f32: four partial vectors and their second level.
     """
     lanes = PARTIALS * WIDTH
-    for i in range(2 * lanes):
-        part[i] = np.float32(0.0)
     groups = n // lanes
-    for group in range(groups):
-        at = first + group * lanes
-        for i in range(lanes):
-            part[i] += values[at + i]
-        if (group + 1) % FLUSH == 0:
-            for i in range(lanes):
-                part[lanes + i] += part[i]
-                part[i] = np.float32(0.0)
-    if groups >= FLUSH:
-        for i in range(lanes):
-            part[i] += part[lanes + i]
+    if groups < FLUSH:
+        add_groups(values, first, groups, part)
+    else:
+        add_groups_in_levels(values, first, groups, part)
     vectors = n // WIDTH
     for vector in range(groups * PARTIALS, vectors):
         for i in range(WIDTH):
@@ -60,6 +69,20 @@ def row_max(values, first, n):
             best = x
         if best != best:
             return best
+    return best
+
+
+@kernel
+def long_row_max(values, first, n, part):
+    """`row_max` of a row of a multiple of eight values: lane by lane, as long as neither NaN nor zeros decide."""
+    max_eights(values, first, n // WIDTH, part)
+    best = part[0]
+    odd = part[WIDTH]
+    for i in range(1, WIDTH):
+        best = part[i] if part[i] > best else best
+        odd += part[WIDTH + i]
+    if odd != odd or best == np.float32(0.0):
+        return row_max(values, first, n)
     return best
 
 

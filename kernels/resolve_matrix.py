@@ -4,8 +4,8 @@ from plena_emu import isa
 
 from .jit import kernel, small
 from .layout import (
-    CFG_BLEN, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_MOE, CFG_ROWS, CFG_TILES, CFG_VLEN, CTL_ERR_A,
-    CTL_ERR_B, CTL_EVENTS, CTL_GP,
+    CFG_BLEN, CFG_BLEN_SHIFT, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_MLEN_SHIFT, CFG_MOE, CFG_ROWS, CFG_TILES, CFG_VLEN,
+    CFG_VLEN_SHIFT, CTL_ERR_A, CTL_ERR_B, CTL_EVENTS, CTL_GP,
 )
 from .status import (
     BROADCAST, COLUMNS_OUTSIDE, NOT_SQUARE, OFFSET_MISALIGNED, OK, ROW_MISALIGNED, ROW_OUTSIDE,
@@ -24,11 +24,29 @@ def fail(ctl, status, found, bound):
 
 
 @small
+def quotient(value, unit, shift):
+    """`value` // `unit`; `shift` is the log2 of the unit, or negative. Divisions took most of the time of an event."""
+    return value >> shift if shift >= 0 else value // unit
+
+
+@small
+def remainder(value, unit, shift):
+    """`value` % `unit`; `shift` as for `quotient`."""
+    return value & (unit - 1) if shift >= 0 else value % unit
+
+
+@small
+def row_of(ctl, address):
+    """Vector row of an element address."""
+    return quotient(address, ctl[CFG_VLEN], ctl[CFG_VLEN_SHIFT])
+
+
+@small
 def check_rows(ctl, address, count, step):
     """Check `count` vector rows from element `address`, `step` rows apart."""
-    if address % ctl[CFG_VLEN] != 0:
+    if remainder(address, ctl[CFG_VLEN], ctl[CFG_VLEN_SHIFT]) != 0:
         return fail(ctl, ROW_MISALIGNED, address, ctl[CFG_VLEN])
-    last = address // ctl[CFG_VLEN] + (count - 1) * step
+    last = row_of(ctl, address) + (count - 1) * step
     if last >= ctl[CFG_ROWS]:
         return fail(ctl, ROW_OUTSIDE, last, ctl[CFG_ROWS])
     return OK
@@ -38,18 +56,19 @@ def check_rows(ctl, address, count, step):
 def check_tiles(ctl, address, count):
     """Check `count` consecutive tiles from element `address`."""
     size = ctl[CFG_MLEN] * ctl[CFG_MLEN]
-    if address % size != 0:
+    shift = 2 * ctl[CFG_MLEN_SHIFT]
+    if remainder(address, size, shift) != 0:
         return fail(ctl, TILE_MISALIGNED, address, size)
-    last = address // size + count - 1
+    last = quotient(address, size, shift) + count - 1
     if last >= ctl[CFG_TILES]:
         return fail(ctl, TILE_OUTSIDE, last, ctl[CFG_TILES])
     return OK
 
 
 @small
-def check_multiple(ctl, offset, unit):
-    """Check that `offset` is a multiple of `unit`."""
-    if offset % unit != 0:
+def check_multiple(ctl, offset, unit, shift):
+    """Check that `offset` is a multiple of `unit`; `shift` as for `quotient`."""
+    if remainder(offset, unit, shift) != 0:
         return fail(ctl, OFFSET_MISALIGNED, offset, unit)
     return OK
 
@@ -84,14 +103,14 @@ def resolve_product(op, ctl, events, m, v):
     column = 0
     base = m
     if op != isa.M_TMV:
-        column = m % (mlen * mlen)
+        column = remainder(m, mlen * mlen, 2 * ctl[CFG_MLEN_SHIFT])
         base = m - column
         if op == isa.M_TMM or (op == isa.M_MM and ctl[CFG_MOE] != 0):
-            status = check_multiple(ctl, column, mlen)
+            status = check_multiple(ctl, column, mlen, ctl[CFG_MLEN_SHIFT])
             if status != OK:
                 return status
-            column //= mlen
-        status = check_multiple(ctl, column, blen)
+            column = quotient(column, mlen, ctl[CFG_MLEN_SHIFT])
+        status = check_multiple(ctl, column, blen, ctl[CFG_BLEN_SHIFT])
         if status != OK:
             return status
     status = check_columns(ctl, column, blen)
@@ -104,7 +123,7 @@ def resolve_product(op, ctl, events, m, v):
     status = check_rows(ctl, v, rows, 1)
     if status != OK:
         return status
-    return append(ctl, events, op, base, column, v // ctl[CFG_VLEN], 0, 0)
+    return append(ctl, events, op, base, column, row_of(ctl, v), 0, 0)
 
 
 @kernel
@@ -120,9 +139,9 @@ def resolve_broadcast(op, ctl, events, m, v):
     h = o1 % mlen
     o2 = o1 - h
     # o2 counts tile rows in the transposed forms and columns in the plain ones, in units of MLEN.
-    status = check_multiple(ctl, o2, ctl[CFG_BLEN])
+    status = check_multiple(ctl, o2, ctl[CFG_BLEN], ctl[CFG_BLEN_SHIFT])
     if status == OK:
-        status = check_multiple(ctl, h, hlen)
+        status = check_multiple(ctl, h, hlen, -1)
     if status == OK:
         status = check_columns(ctl, o2, mlen)
     if status == OK:
@@ -135,7 +154,7 @@ def resolve_broadcast(op, ctl, events, m, v):
     status = check_rows(ctl, v, rows, 1)
     if status != OK:
         return status
-    return append(ctl, events, op, base, h, o2, v // ctl[CFG_VLEN], 0)
+    return append(ctl, events, op, base, h, o2, row_of(ctl, v), 0)
 
 
 @small
@@ -167,9 +186,9 @@ def resolve_write_out(op, rd, rs1, imm, ctl, events):
         status = check_rows(ctl, address, rows, 1)
         if status != OK:
             return status
-        return append(ctl, events, op, address // vlen, 0, 0, 0, 0)
-    offset = address % mlen
-    status = check_multiple(ctl, offset, ctl[CFG_BLEN])
+        return append(ctl, events, op, row_of(ctl, address), 0, 0, 0, 0)
+    offset = remainder(address, mlen, ctl[CFG_MLEN_SHIFT])
+    status = check_multiple(ctl, offset, ctl[CFG_BLEN], ctl[CFG_BLEN_SHIFT])
     if status == OK:
         status = check_columns(ctl, offset, ctl[CFG_BLEN])
     if status != OK:
@@ -183,4 +202,4 @@ def resolve_write_out(op, rd, rs1, imm, ctl, events):
     status = check_rows(ctl, address - offset, rows, step)
     if status != OK:
         return status
-    return append(ctl, events, op, (address - offset) // vlen, offset, step, 0, 0)
+    return append(ctl, events, op, row_of(ctl, address - offset), offset, step, 0, 0)

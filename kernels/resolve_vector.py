@@ -6,7 +6,7 @@ from .jit import kernel, small
 from .layout import (
     CFG_VLEN, CTL_GP, CTL_TOPK, CTL_VMASK, FP_REGISTERS, FP_SRAM_SIZE, INT_SRAM_SIZE,
 )
-from .resolve_matrix import append, check_rows, fail
+from .resolve_matrix import append, check_rows, fail, row_of
 from .status import FP_REGISTER, FP_SRAM, INT_SRAM, OK, TOPK_POLICY
 
 M32 = 0xFFFFFFFF
@@ -34,7 +34,7 @@ def resolve_reduction(op, rd, rs1, ctl, events, mask):
     status = check_rows(ctl, a, 1, 1)
     if status != OK:
         return status
-    return append(ctl, events, op, rd, a // ctl[CFG_VLEN], 0, mask, 0)
+    return append(ctl, events, op, rd, row_of(ctl, a), 0, mask, 0)
 
 
 @kernel
@@ -56,7 +56,7 @@ def resolve_topk(rd, rs1, rs2, policy, ctl, events):
     if indices + picks > INT_SRAM_SIZE:
         return fail(ctl, INT_SRAM, indices + picks - 1, INT_SRAM_SIZE)
     ctl[CTL_TOPK] = 1
-    return append(ctl, events, isa.V_TOPK, weights, a // vlen, indices, policy, 0)
+    return append(ctl, events, isa.V_TOPK, weights, row_of(ctl, a), indices, policy, 0)
 
 
 @small
@@ -77,7 +77,7 @@ def resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events):
     if op == isa.V_ADD_VV or op == isa.V_SUB_VV or op == isa.V_MUL_VV:
         b = ctl[CTL_GP + rs2]
         status = check_rows(ctl, b, 1, 1)
-        b //= vlen
+        b = row_of(ctl, b)
     elif op == isa.V_SHIFT_V:
         b = min(ctl[CTL_GP + rs2], vlen)
     elif op != isa.V_EXP_V and op != isa.V_RECI_V:
@@ -88,7 +88,7 @@ def resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events):
     if status != OK:
         return status
     order = f1 if op == isa.V_SUB_VF else 0
-    return append(ctl, events, op, d // vlen, a // vlen, b, mask, order)
+    return append(ctl, events, op, row_of(ctl, d), row_of(ctl, a), b, mask, order)
 
 
 @small
@@ -100,7 +100,7 @@ def resolve_fp_memory(op, rd, rs1, imm, ctl, events):
     if op == isa.S_MAP_V_FP:
         last = address + ctl[CFG_VLEN] - 1
         status = check_rows(ctl, ctl[CTL_GP + target], 1, 1)
-        target = ctl[CTL_GP + target] // ctl[CFG_VLEN]
+        target = row_of(ctl, ctl[CTL_GP + target])
     else:
         status = check_fp(ctl, target)
     if status != OK:

@@ -47,6 +47,8 @@ class DataState(NamedTuple):
         Room for the partial sums of one row.
     codes : uint8[2, n]
         Room for the packed elements and the packed scales of one row of a transfer.
+    exp_codes : uint16[65536]
+        bf16 code of exp by that of its argument, 0 until it is needed.
     """
 
     cfg: np.ndarray
@@ -70,3 +72,4 @@ class DataState(NamedTuple):
     work: np.ndarray
     part: np.ndarray
     codes: np.ndarray
+    exp_codes: np.ndarray

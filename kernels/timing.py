@@ -7,7 +7,6 @@ loads only its engine.
 
 from typing import NamedTuple
 
-from .borrow import borrowed
 from .ddr import OVERFLOW, TIME_LIMIT, Ddr, ddr_store
 from .ddr_memo import Memo, memo_batch
 from .jit import entry
@@ -29,7 +28,6 @@ def timing_slice(events, count, shapes, mem):
 
     Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
-    events, shapes, mem = borrowed((events, shapes, mem))
     port = mem.port
     reg = port.reg
     for i in range(count):

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-from .borrow import borrowed
 from .ddr import OVERFLOW, TIME_LIMIT
 from .dram_memo import DramMemo, finish_recalled, memo_list
 from .dram_loop import Run
@@ -28,7 +27,6 @@ def timing_slice_dram(events, count, shapes, mem):
 
     Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
-    events, shapes, mem = borrowed((events, shapes, mem))
     port = mem.port
     reg = port.reg
     for i in range(count):

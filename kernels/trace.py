@@ -1,6 +1,5 @@
 """Replaying a trace on a DRAM that is alone (spec §4.9, §4.10)."""
 
-from .borrow import borrowed
 from .dram_batch import dram_replay
 from .jit import entry
 from .settle import settle
@@ -12,7 +11,6 @@ def replay_trace(dram, run):
 
     The host allocates the run: kernels that are loaded without numba cannot.
     """
-    dram, run = borrowed((dram, run))
     end = dram_replay(dram, run)
     settle(dram)
     return end

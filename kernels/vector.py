@@ -1,21 +1,26 @@
 """Vector instructions, data side (spec §1.5, masking, §1.8).
 
-Every operation computes the whole row into `work`, puts back the elements of sections that are
-not selected, and rounds once into the target row.
+In general an operation computes the whole row into `work`, puts back the elements of sections that are
+not selected, and rounds once into the target row; the usual ones without a mask go over the row once.
 """
 
 import numpy as np
 
 from plena_emu import isa
 
-from .floats import exp_f32
+from .floats import bits_of, exp_f32, float_of
 from .jit import kernel
 from .layout import CFG_HLEN, CFG_SRAM_MANTISSA, CFG_VLEN
-from .numerics import round_bf16
-from .reduce import row_max, row_sum
-from .row_lanes import round_values
+from .numerics import round_bf16, round_bits
+from .reduce import long_row_max, row_max, row_sum
+from .row_lanes import (
+    LANES, ONE, minus_row, one_over_row, round_values, row_minus, row_minus_row, row_plus, row_plus_row, row_times,
+    row_times_row,
+)
 
 CLAMP = np.float32(88.0)
+BF16_MANTISSA = 7
+FIRST_WHOLE, LAST_WHOLE = isa.V_ADD_VV, isa.V_RECI_V  # the operations of `whole_row`, and V_EXP_V
 
 
 @kernel
@@ -116,8 +121,61 @@ def shift_row(n, a, shift, out):
 
 
 @kernel
-def elementwise(cfg, rows, row_words, row_touched, fp, work, op, target, a, b, mask, order):
+def exp_row(row_words, target, a, n, codes):
+    """V_EXP_V of bf16 rows: `codes` has exp by the bf16 code of its argument, 0 until it is asked for (no exp is 0)."""
+    source = row_words[a * n : (a + 1) * n]
+    out = row_words[target * n : (target + 1) * n]
+    for j in range(n):
+        argument = np.int64(source[j]) >> 16
+        code = np.int64(codes[argument])
+        if code == 0:
+            code = round_bits(bits_of(exp_f32(float_of(argument << 16))), BF16_MANTISSA) >> 16
+            codes[argument] = code
+        out[j] = code << 16
+
+
+@kernel
+def whole_row(rows, row_words, fp, op, target, a, b, order, n, drop):
+    """Vector instructions on a row of a multiple of eight elements without mask: computed and rounded in one pass."""
+    a0 = a * n
+    o = target * n
+    vectors = n // LANES
+    if op == isa.V_ADD_VV:
+        row_plus_row(rows, a0, rows, b * n, ONE, row_words, o, vectors, drop)
+    elif op == isa.V_MUL_VV:
+        row_times_row(rows, a0, rows, b * n, ONE, row_words, o, vectors, drop)
+    elif op == isa.V_SUB_VV:
+        row_minus_row(rows, a0, rows, b * n, ONE, row_words, o, vectors, drop)
+    elif op == isa.V_ADD_VF:
+        row_plus(rows, a0, rows, a0, fp[b], row_words, o, vectors, drop)
+    elif op == isa.V_MUL_VF:
+        row_times(rows, a0, rows, a0, fp[b], row_words, o, vectors, drop)
+    elif op == isa.V_RECI_V:
+        one_over_row(rows, a0, rows, a0, ONE, row_words, o, vectors, drop)
+    elif order == 0:
+        row_minus(rows, a0, rows, a0, fp[b], row_words, o, vectors, drop)
+    else:
+        minus_row(rows, a0, rows, a0, fp[b], row_words, o, vectors, drop)
+
+
+@kernel
+def elementwise(cfg, rows, row_words, row_touched, fp, work, exp_codes, op, target, a, b, mask, order):
     """Vector instructions that write a row."""
+    n = cfg[CFG_VLEN]
+    man_bits = cfg[CFG_SRAM_MANTISSA]
+    if mask == -1 and op == isa.V_EXP_V and man_bits == BF16_MANTISSA:
+        exp_row(row_words, target, a, n, exp_codes)
+        row_touched[target] = 1
+    elif mask == -1 and FIRST_WHOLE <= op <= LAST_WHOLE and op != isa.V_EXP_V and n % LANES == 0 and man_bits < 23:
+        whole_row(rows, row_words, fp, op, target, a, b, order, n, 23 - man_bits)
+        row_touched[target] = 1
+    else:
+        elementwise_in_steps(cfg, rows, row_words, row_touched, fp, work, op, target, a, b, mask, order)
+
+
+@kernel
+def elementwise_in_steps(cfg, rows, row_words, row_touched, fp, work, op, target, a, b, mask, order):
+    """The same for every row length, SRAM type and mask: operation, mask, rounding."""
     n = cfg[CFG_VLEN]
     # Slices, because indices that cannot be negative let the loops become vector instructions.
     row = rows[a * n : (a + 1) * n]
@@ -168,7 +226,10 @@ def reduction(cfg, rows, fp, work, part, op, register, a, mask):
     if op == isa.V_RED_SUM:
         fp[register] = round_bf16(old + row_sum(source, first, vlen, part))
         return
-    value = row_max(source, first, vlen)
+    if vlen % LANES == 0:
+        value = long_row_max(source, first, vlen, part)
+    else:
+        value = row_max(source, first, vlen)
     if value != value or old > value:
         return  # fp registers are bf16 already
     fp[register] = round_bf16(value)
