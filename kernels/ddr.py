@@ -10,10 +10,10 @@ from .ddr_plain import is_plain, simulate_plain
 from .ddr_state import (
     BANK_DUE, BURST, CAS, GEO_READ_SHIFT, GEO_WRITE_SHIFT, LAST, OVERFLOW, TCK, TIME_LIMIT, TRCD, TRP, bank_of,
 )
-from .jit import entry, kernel
+from .jit import entry, kernel, small
 
 
-@kernel
+@small
 def run_batch(d, addr, wait, link, n, held, now):
     """Run the reads `addr[:n]`, all issued at `now`; `held` of them wait for the host, or take its link."""
     if held == 0 and is_plain(d.geo):

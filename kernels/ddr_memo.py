@@ -21,7 +21,7 @@ import numpy as np
 
 from .ddr_state import BANK_DUE, BANK_TURN, LAST, OVERFLOW, TCK
 from .dma_address import M32, scale_address
-from .jit import kernel
+from .jit import kernel, small
 from .layout import MEV_INDEX, MEV_SCALE, MEV_SHAPE, MEV_STEP, SH_LEN, SH_RATIO, SH_ROWS, SH_SLEN
 from .reads import BLOCK, list_rows
 
@@ -85,7 +85,7 @@ class Memo(NamedTuple):
 # --- keys ------------------------------------------------------------------------------------------
 
 
-@kernel
+@small
 def elements_slide(shape, index, step):
     """(how far the blocks of a prefetch's elements may slide down within their rows, rows they reach up)."""
     slide, reach = IN_ROW, 0
@@ -98,7 +98,7 @@ def elements_slide(shape, index, step):
     return slide & -BLOCK, reach >> ROW_SHIFT
 
 
-@kernel
+@small
 def scales_slide(shape, scale_index, step):
     """The same for its scales, of which each row reads one block."""
     slide, reach = IN_ROW, 0
@@ -116,7 +116,7 @@ def place_of(index, slide):
     return (index & IN_ROW) - slide
 
 
-@kernel
+@small
 def write_place(key, shape, event):
     """Write what an event says of its reads into `key[:2]`."""
     index, step = event[MEV_INDEX], event[MEV_STEP]
@@ -183,7 +183,7 @@ def append_links(banks, key, length, first, link, n, now):
     return length
 
 
-@kernel
+@small
 def write_key(key, d, port, event, shape, n, held, now):
     """Write an event's key; returns its length. `n`: reads in `port.addr`, `held`: those behind the host link."""
     first = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
@@ -226,7 +226,7 @@ def find(table, pool, key, length, h):
     return slot
 
 
-@kernel
+@small
 def recall(pool, at, d, first, now):
     """Apply the remembered answer at `at` of a batch that starts at `now`: the instant at which it is done."""
     banks, q = d.banks, d.q
@@ -239,7 +239,7 @@ def recall(pool, at, d, first, now):
     return now + pool[at + ANSWER_TOOK]
 
 
-@kernel
+@small
 def remember(memo, banks, length, h, slot, first, n, now, done):
     """Keep the answer to the key in `memo.key` in a free slot."""
     reg, pool = memo.reg, memo.pool
@@ -274,7 +274,7 @@ def make_room(memo, words):
     return True
 
 
-@kernel
+@small
 def look_up(memo, length):
     """(hash, slot) of the key in `memo.key`; counts the look-up, and the hit where the slot is not free."""
     memo.reg[MEMO_LOOKUPS] += 1
@@ -285,7 +285,7 @@ def look_up(memo, length):
     return h, slot
 
 
-@kernel
+@small
 def keep(memo, d, length, h, slot, first, n, now, done):
     """Remember the answer to the key in `memo.key`, which `look_up` did not find."""
     if done == OVERFLOW:

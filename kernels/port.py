@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import kernel
+from .jit import kernel, small
 from .layout import MEV_DELTA, SH_STORE
 from .reads import BLOCK, list_accesses
 from .regimes import RG_PLAIN, Regime, decide
@@ -44,7 +44,7 @@ class Port(NamedTuple):
     regime: Regime
 
 
-@kernel
+@small
 def list_event(port, event, shape):
     """List an event's accesses, count them and decide about its reads: how many there are."""
     reg = port.reg
@@ -56,7 +56,7 @@ def list_event(port, event, shape):
     return n
 
 
-@kernel
+@small
 def count_resident(port, n):
     """Count `n` reads that need not be listed, because the regime has nothing to decide about them."""
     port.regime.reg[RG_PLAIN] += n

@@ -12,7 +12,7 @@ from .ddr_memo import (
     ANSWER_READS, BANK_SHIFT, BANKS, ENTRY_AT, ENTRY_LENGTH, MEMO_ON, WIDEST, Memo, keep, look_up, recall, write_key,
 )
 from .ddr_state import Ddr
-from .jit import entry, kernel
+from .jit import entry, kernel, small
 from .layout import MEV_DELTA, MEV_INDEX, MEV_SHAPE, SH_STORE
 from .port import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, count_resident, list_event
 from .regimes import RESIDENT, RG_CODE, STREAM
@@ -26,20 +26,20 @@ class Memory(NamedTuple):
     memo: Memo
 
 
-@kernel
+@small
 def can_remember(memo, code, n, held):
     """Whether a batch may be looked up: a swap's wait is not in the key, a streamed read always waits the same."""
     return memo.reg[MEMO_ON] == 1 and (held == 0 or (code == STREAM and n <= WIDEST))
 
 
-@kernel
+@small
 def prefetch_listed(mem, n, held):
     """Completion time of a prefetch that starts now, of the reads `port.addr[:n]`."""
     port = mem.port
     return run_batch(mem.ddr, port.addr, port.wait, port.link, n, held, port.reg[PORT_NOW])
 
 
-@kernel
+@small
 def prefetch(mem, event, shape):
     """Completion time of a prefetch that starts now, or `OVERFLOW`; its reads are listed only where need be."""
     port, d, memo = mem.port, mem.ddr, mem.memo
