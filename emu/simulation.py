@@ -101,6 +101,7 @@ class Simulation:
         self._mem_events = [np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64) for _ in range(2)]
         self._worker = _Worker() if threads > 1 else _Inline()
         self.slice = len(machine.control.trace) or SLICE
+        self.ctl[at.CTL_SKIPS] = int(not data)
 
     @property
     def ctl(self):

@@ -12,7 +12,7 @@ from .ddr_memo import (
     ANSWER_READS, BANK_SHIFT, BANKS, ENTRY_AT, ENTRY_LENGTH, MEMO_ON, WIDEST, Memo, keep, look_up, recall, write_key,
 )
 from .ddr_state import Ddr
-from .jit import entry, kernel, small
+from .jit import entry, small
 from .layout import MEV_DELTA, MEV_INDEX, MEV_SHAPE, SH_STORE
 from .port import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, count_resident, list_event
 from .regimes import RESIDENT, RG_CODE, STREAM
