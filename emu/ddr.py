@@ -6,7 +6,9 @@ The emulator itself uses one channel behind a memory model (`plena_emu.memory`).
 import numpy as np
 
 from .errors import EmuError
-from .kernels import ddr as at
+from .kernels import ddr, ddr_loop
+from .kernels import ddr_state as at
+from .kernels.ddr_plain import PLAIN_WIDTH
 
 BANKS = 16
 REVISIONS = ("base", "moe")
@@ -56,7 +58,7 @@ def _new_ddr(reads, geo):
     channels = int(geo[at.GEO_CHANNEL_MASK]) + 1
     banks = channels * int(geo[at.GEO_BANKS])
     flying = channels * int(geo[at.GEO_RD])
-    sems = channels * at.PORT + 1
+    sems = channels * ddr_loop.PORT + 1
     timers = 1 << (flying + banks).bit_length()
 
     def zeros(*shape):
@@ -69,9 +71,10 @@ def _new_ddr(reads, geo):
         # Bank actions that are due, and a few turns of the gather task.
         ready=zeros(2 * timers),
         banks=zeros(banks, at.BANK_QUEUE + int(geo[at.GEO_RD])),
-        sems=zeros(sems, at.SEM_QUEUE + reads),
-        rings=zeros(at.RINGS, at.RING_QUEUE + 2 * timers),
+        sems=zeros(sems, ddr_loop.SEM_QUEUE + reads),
+        rings=zeros(ddr_loop.RINGS, ddr_loop.RING_QUEUE + 2 * timers),
         waits=zeros(reads + 1, 2),
+        plain=zeros(PLAIN_WIDTH),
     )
 
 
@@ -105,11 +108,11 @@ class DdrTiming:
 
         `waits` (whole nanoseconds, in ps) delay single reads; reads with a link of 1 share the host link.
         """
-        return self._run(at.ddr_batch, addresses, waits, links)
+        return self._run(ddr.ddr_batch, addresses, waits, links)
 
     def store(self, addresses) -> int:
         """Read, then write, each address in turn; returns and moves on to the completion of the last, in ps."""
-        return self._run(at.ddr_store, addresses, None, None)
+        return self._run(ddr.ddr_store, addresses, None, None)
 
     def _run(self, operation, addresses, waits, links):
         addr, wait, link = (_column(values, len(addresses)) for values in (addresses, waits, links))

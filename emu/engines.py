@@ -6,11 +6,11 @@ Both take slices of memory events, return a status of `kernels.port`, and know t
 import msgspec
 import numpy as np
 
-from .ddr import BANKS, new_ddr
+from .ddr import new_ddr
 from .kernels import ddr_memo as dm
 from .kernels import layout as at
 from .kernels import timing as tm
-from .kernels.ddr import LAST
+from .kernels.ddr_state import LAST
 from .kernels.port import Port
 from .warm import compiling
 
@@ -32,18 +32,14 @@ def _memo_statistics(reg) -> MemoStatistics:
 
 
 def _new_memo(enabled: bool) -> dm.Memo:
-    """Empty memo of the emulator's 16 banks."""
+    """Empty memo."""
     reg = np.zeros(dm.MEMO_WIDTH, dtype=np.int64)
     reg[dm.MEMO_ON] = int(enabled)
     return dm.Memo(
         reg=reg,
         table=np.zeros((dm.SLOTS, dm.ENTRY_WIDTH), dtype=np.int64),
         pool=np.zeros(dm.POOL, dtype=np.int64),
-        key=np.zeros(dm.WIDEST + 2 * BANKS, dtype=np.int64),
-        label=np.zeros(BANKS, dtype=np.int64),
-        touched=np.zeros(BANKS, dtype=np.int64),
-        rows=np.zeros((BANKS, dm.WIDEST), dtype=np.int64),
-        row_count=np.zeros(BANKS, dtype=np.int64),
+        key=np.zeros(dm.KEY_WIDTH, dtype=np.int64),
     )
 
 

@@ -11,6 +11,7 @@ from .formats import Formats, pack_sram
 from .kernels import layout as at
 from .kernels.control import NO_LIMIT, ControlState
 from .kernels.dma import HBM_PAGE
+from .kernels.loop_skip import LINES, REGISTERS
 from .kernels.state import DataState
 from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
 from .settings import Mx, Settings
@@ -87,6 +88,7 @@ def new_control(trace_capacity: int) -> ControlState:
         loops=np.zeros((LOOP_CAPACITY, at.LOOP_WIDTH), dtype=np.int64),
         counts=np.zeros(isa.NUM_OPS, dtype=np.int64),
         trace=np.zeros(trace_capacity, dtype=np.int64),
+        lines=np.zeros((LINES, REGISTERS + 1), dtype=np.int64),
     )
 
 

@@ -110,6 +110,7 @@ class Simulation:
         dearest = int(program.table[:, at.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self.slice = min(len(machine.control.trace) or SLICE, (TIME_LIMIT - 1) // dearest)
+        self.ctl[at.CTL_SKIPS] = int(not data)
 
     @property
     def ctl(self):

@@ -13,9 +13,10 @@ from plena_emu import isa
 from .jit import entry, kernel, small
 from .layout import (
     CFG_MAX_LOOP, CFG_WIDTH, CTL_ADDR, CTL_COMPUTE, CTL_DELTA, CTL_DEPTH, CTL_ERR_A, CTL_ERR_B, CTL_EVENTS,
-    CTL_EXECUTED, CTL_GP, CTL_LIMIT_AT, CTL_MEM_EVENTS, CTL_PC, CTL_SCALE, CTL_STRIDE, CTL_TOPK, CTL_VMASK,
+    CTL_EXECUTED, CTL_GP, CTL_LIMIT_AT, CTL_MEM_EVENTS, CTL_PC, CTL_SCALE, CTL_SKIPS, CTL_STRIDE, CTL_TOPK, CTL_VMASK,
     INT_SRAM_SIZE, LOOP_BASE, LOOP_PC, LOOP_REG, OP_COST, OP_F1, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2, OP_RS3,
 )
+from .loop_skip import skip_loop
 from .resolve_matrix import resolve_matrix, resolve_write_out
 from .resolve_memory import resolve_memory
 from .resolve_vector import resolve_fp, resolve_vector
@@ -53,6 +54,8 @@ class ControlState(NamedTuple):
         Executed instructions by op id.
     trace : int64[capacity]
         Word index of every executed instruction of the slice; empty when nobody asked.
+    lines : int64[LINES, 17]
+        Room of `loop_skip`.
     """
 
     ctl: np.ndarray
@@ -62,6 +65,7 @@ class ControlState(NamedTuple):
     loops: np.ndarray
     counts: np.ndarray
     trace: np.ndarray
+    lines: np.ndarray
 
 
 @kernel
@@ -190,6 +194,7 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
         ctl[i] = cfg[i]
     words = table.shape[0]
     tracing = trace.shape[0] > 0
+    skips = ctl[CTL_SKIPS] == 1 and not tracing
     pc = ctl[CTL_PC]
     executed = ctl[CTL_EXECUTED]
     delta = ctl[CTL_DELTA]
@@ -248,7 +253,17 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
                 status = LOOPS_FULL
             else:
                 ctl[CTL_EXECUTED] = executed
-                status = loop_start(ctl, loops, pc, rd, table[pc, OP_IMM])
+                times = table[pc, OP_IMM]
+                skipped = body_cost = 0
+                if skips:
+                    left = budget - (executed - first)
+                    skipped, body_cost = skip_loop(table, ctl, s.lines, counts, pc, times, left)
+                if skipped == 0:
+                    status = loop_start(ctl, loops, pc, rd, times)
+                executed += skipped * times
+                delta += body_cost * times
+                compute += body_cost * times
+                next_pc += skipped
         elif op == isa.C_BREAK:
             if ctl[CTL_DEPTH] == 0:
                 status = BREAK_OUTSIDE

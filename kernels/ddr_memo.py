@@ -1,9 +1,17 @@
-"""Exact memoisation of DDR batches: the same pattern of banks and rows takes the same time (spec §3.5).
+"""Exact memoisation of DDR batches: a prefetch takes the same time wherever its banks and rows fall alike (spec §3.5).
 
 A batch's timing depends on which reads share a bank and a row, on which are behind the host link, and on the
-precharges its banks still wait for; not on the addresses. So banks are numbered in the order in which the
-batch first touches them, rows of a bank likewise, and the answer to the resulting pattern is remembered. Keys are
-compared in full: a hash collision costs time, never correctness. The tables have a fixed size; when they
+precharges it meets; not on the addresses. All that follows from a few numbers of the memory event, so an event whose
+key is remembered is answered without even listing its reads:
+
+- Reads are blocks at fixed offsets from two first blocks, that of the elements and that of the scales. Moving
+  both by the same number of blocks turns the banks round, and all banks are alike: only the difference counts.
+- Rows change where an offset passes the end of a row of the memory (16 KiB). A first block may slide down towards its
+  row's start as long as none of its blocks leaves its row: the key has the lowest place.
+- Rows of elements and of scales are the same or not by the distance of the two first blocks, and never where they are
+  farther apart than either reaches.
+
+Keys are compared in full: a hash collision costs time, never correctness. The tables have a fixed size; when they
 are full they are emptied.
 """
 
@@ -11,15 +19,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .ddr import (
-    BANK_DUE, BANK_TURN, GEO_BANKS, GEO_CHANNEL_MASK, GEO_READ_SHIFT, LAST, OVERFLOW, TIME_LIMIT, bank_of, ddr_batch,
-    row_of,
-)
-from .jit import kernel
+from .ddr_state import BANK_DUE, BANK_TURN, LAST, OVERFLOW, TCK
+from .dma_address import M32, scale_address
+from .jit import kernel, small
+from .layout import MEV_INDEX, MEV_SCALE, MEV_SHAPE, MEV_STEP, SH_LEN, SH_RATIO, SH_ROWS, SH_SLEN
+from .reads import BLOCK, list_rows
 
-SLOTS = 1 << 12  # patterns, a power of two
-POOL = 1 << 20  # words of all keys and answers
-WIDEST = 1 << 12  # longest batch that is remembered
+SLOTS = 1 << 13  # patterns, a power of two
+POOL = 1 << 17  # words of all keys and answers
+WIDEST = 1 << 12  # longest batch with reads behind the host link that is remembered
 
 # Slots of `Memo.reg`.
 MEMO_ON = 0
@@ -36,12 +44,24 @@ ENTRY_AT = 1  # first word in the pool
 ENTRY_LENGTH = 2  # words of the key
 ENTRY_WIDTH = 3
 
-LINK_BIT = 1 << 30
-ROW_SHIFT = 8
+# The emulator's memory (§3.5): where a block's bank and row are in its address.
+BANKS = 16
+BANK_SHIFT = 6
+BANK_BITS = 4
+ROW_SHIFT = 14
+IN_ROW = (1 << ROW_SHIFT) - 1
+ROW_MASK = 0xFFFF
+EARLY = 16  # reads that reach their banks before the first one is done, one each tCK
+
+LINK_WORD = 32  # reads whose links share a word of the key
+KEY_WIDTH = 2 + BANKS + WIDEST // LINK_WORD
+
+# Words of an answer, behind its key: duration in ps, reads, precharges pending at the end; then those precharges.
+ANSWER_TOOK, ANSWER_READS, ANSWER_PENDING, ANSWER_WIDTH = range(4)
 
 
 class Memo(NamedTuple):
-    """Remembered patterns of one memory.
+    """Remembered prefetches of one memory.
 
     Attributes
     ----------
@@ -49,68 +69,135 @@ class Memo(NamedTuple):
     table : int64[SLOTS, ENTRY_WIDTH]
         Open hash table; ENTRY_LENGTH is 0 where it is free.
     pool : int64[POOL]
-        Keys, each followed by its answer: duration, banks that precharge at the end, then for each of those its
-        number in the pattern, picoseconds from the start to the end of the precharge, its order.
-    key : int64[WIDEST + 2 * banks]
-        Pattern of the batch in hand.
-    label : int64[banks]
-        Number of a bank in the pattern, -1 before the batch touches it.
-    touched : int64[banks]
-        Banks by their number.
-    rows : int64[banks, WIDEST]
-        Rows of a bank by their number in the pattern.
-    row_count : int64[banks]
+        Keys, each followed by its answer (`ANSWER_*`). A precharge is the picoseconds from the batch's start to its
+        end, and its bank counted from that of the first element; those that end together in the order of their
+        creation.
+    key : int64[KEY_WIDTH]
+        Key of the batch in hand.
     """
 
     reg: np.ndarray
     table: np.ndarray
     pool: np.ndarray
     key: np.ndarray
-    label: np.ndarray
-    touched: np.ndarray
-    rows: np.ndarray
-    row_count: np.ndarray
+
+
+# --- keys ------------------------------------------------------------------------------------------
+
+
+@small
+def elements_slide(shape, index, step):
+    """(how far the blocks of a prefetch's elements may slide down within their rows, rows they reach up)."""
+    slide, reach = IN_ROW, 0
+    low = index & IN_ROW
+    for row in range(shape[SH_ROWS]):
+        first = low + ((row * step) & M32)
+        last = first + shape[SH_LEN] - 1
+        slide = min(slide, first & IN_ROW if first >> ROW_SHIFT == last >> ROW_SHIFT else 0)
+        reach = max(reach, last)
+    return slide & -BLOCK, reach >> ROW_SHIFT
+
+
+@small
+def scales_slide(shape, scale_index, step):
+    """The same for its scales, of which each row reads one block."""
+    slide, reach = IN_ROW, 0
+    low = scale_index & IN_ROW
+    for row in range(shape[SH_ROWS]):
+        first = scale_address(low, row, step, shape[SH_RATIO])
+        slide = min(slide, first & IN_ROW)
+        reach = max(reach, first)
+    return slide & -BLOCK, reach >> ROW_SHIFT
 
 
 @kernel
-def row_number(rows, row_count, bank, row):
-    """Number of a row among those the batch has touched in its bank; a new one gets the next number."""
-    count = row_count[bank]
-    for k in range(count):
-        if rows[bank, k] == row:
-            return k
-    rows[bank, count] = row
-    row_count[bank] = count + 1
-    return count
+def place_of(index, slide):
+    """Where in its row a stream of blocks begins once it has slid down, and where in its block: 14 bits."""
+    return (index & IN_ROW) - slide
+
+
+@small
+def write_place(key, shape, event):
+    """Write what an event says of its reads into `key[:2]`."""
+    index, step = event[MEV_INDEX], event[MEV_STEP]
+    slide, reach = elements_slide(shape, index, step)
+    word = event[MEV_SHAPE] << ROW_SHIFT | place_of(index, slide)
+    if shape[SH_SLEN] > 0:
+        scale_index = event[MEV_SCALE]
+        slide, scale_reach = scales_slide(shape, scale_index, step)
+        word = word << ROW_SHIFT | place_of(scale_index, slide)
+        word = word << BANK_BITS | (((scale_index >> BANK_SHIFT) - (index >> BANK_SHIFT)) & (BANKS - 1))
+        apart = ((scale_index >> ROW_SHIFT) - (index >> ROW_SHIFT)) & ROW_MASK
+        if apart <= reach or apart + scale_reach > ROW_MASK:
+            word = word << (ROW_SHIFT + 3) | (apart + 1)
+        else:
+            word = word << (ROW_SHIFT + 3)
+    key[0] = word
+    key[1] = step
 
 
 @kernel
-def pattern_of(geo, label, touched, rows, row_count, key, addr, link, n):
-    """Write the pattern of the reads into `key`; returns how many banks they touch."""
-    label[:] = -1
-    row_count[:] = 0
-    count = 0
-    for i in range(n):
-        bank = bank_of(geo, addr[i], geo[GEO_READ_SHIFT])
-        if label[bank] < 0:
-            label[bank] = count
-            touched[count] = bank
-            count += 1
-        row = row_number(rows, row_count, bank, row_of(geo, addr[i]))
-        key[i] = (row << ROW_SHIFT) | label[bank] | (LINK_BIT if link[i] != 0 else 0)
-    return count
+def insert_pending(banks, key, length, first, bank, start, now):
+    """Insert a bank's pending precharge among those from `key[start]` on, in the order in which they are acted on."""
+    at = length
+    due = banks[bank, BANK_DUE] - now
+    while at > start:
+        other = key[at - 1]
+        before = (other & (BANKS - 1)) + first & (BANKS - 1)
+        if other >> BANK_BITS < due or (
+            other >> BANK_BITS == due and banks[before, BANK_TURN] < banks[bank, BANK_TURN]
+        ):
+            break
+        key[at] = other
+        at -= 1
+    key[at] = due << BANK_BITS | ((bank - first) & (BANKS - 1))
+    return length + 1
 
 
 @kernel
-def pending_of(banks, touched, count, key, n, now):
-    """Append what each touched bank still has to precharge; -1 when two of them end at the same instant."""
-    for k in range(count):
-        due = max(0, banks[touched[k], BANK_DUE] - now)
-        key[n + k] = due
-        for j in range(k):
-            if due > 0 and key[n + j] == due:
-                return -1
-    return n + count
+def append_early(banks, key, length, first, addr, n, now):
+    """Append the precharges that reads of a batch meet: a bank that is idle when its first read comes is like any."""
+    seen = 0
+    start = length
+    for k in range(min(n, EARLY)):
+        bank = (addr[k] >> BANK_SHIFT) & (BANKS - 1)
+        if (seen >> bank) & 1 == 0 and banks[bank, BANK_DUE] - now > (k + 1) * TCK:
+            length = insert_pending(banks, key, length, first, bank, start, now)
+        seen |= 1 << bank
+    return length
+
+
+@kernel
+def append_links(banks, key, length, first, link, n, now):
+    """Append all pending precharges, and which reads are behind the host link."""
+    start = length
+    for bank in range(BANKS):
+        if banks[bank, BANK_DUE] > now:
+            length = insert_pending(banks, key, length, first, bank, start, now)
+    for k in range(0, n, LINK_WORD):
+        word = 0
+        for i in range(k, min(n, k + LINK_WORD)):
+            word |= link[i] << (i - k)
+        key[length] = word
+        length += 1
+    return length
+
+
+@small
+def write_key(key, d, port, event, shape, n, held, now):
+    """Write an event's key; returns its length. `n`: reads in `port.addr`, `held`: those behind the host link."""
+    first = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
+    write_place(key, shape, event)
+    if held > 0:
+        return append_links(d.banks, key, 2, first, port.link, n, now)
+    if d.q[LAST] <= now + TCK:
+        return 2
+    if n == 0:
+        n = list_rows(shape, event, port.addr, min(shape[SH_ROWS], EARLY))
+    return append_early(d.banks, key, 2, first, port.addr, n, now)
+
+
+# --- the tables ------------------------------------------------------------------------------------
 
 
 @kernel
@@ -139,20 +226,22 @@ def find(table, pool, key, length, h):
     return slot
 
 
-@kernel
-def recall(pool, at, q, banks, touched, now):
-    """Apply a remembered answer: the instant at which the batch is done."""
-    for k in range(pool[at + 1]):
-        bank = touched[pool[at + 2 + 3 * k]]
-        banks[bank, BANK_DUE] = now + pool[at + 3 + 3 * k]
-        banks[bank, BANK_TURN] = pool[at + 4 + 3 * k]
+@small
+def recall(pool, at, d, first, now):
+    """Apply the remembered answer at `at` of a batch that starts at `now`: the instant at which it is done."""
+    banks, q = d.banks, d.q
+    for k in range(pool[at + ANSWER_PENDING]):
+        word = pool[at + ANSWER_WIDTH + k]
+        bank = (word + first) & (BANKS - 1)
+        banks[bank, BANK_DUE] = now + (word >> BANK_BITS)
+        banks[bank, BANK_TURN] = k
         q[LAST] = max(q[LAST], banks[bank, BANK_DUE])
-    return now + pool[at]
+    return now + pool[at + ANSWER_TOOK]
 
 
-@kernel
-def remember(memo, banks, count, length, h, slot, now, done):
-    """Keep the answer to the pattern in `memo.key` in a free slot."""
+@small
+def remember(memo, banks, length, h, slot, first, n, now, done):
+    """Keep the answer to the key in `memo.key` in a free slot."""
     reg, pool = memo.reg, memo.pool
     at = reg[MEMO_USED]
     memo.table[slot, ENTRY_HASH] = h
@@ -161,17 +250,14 @@ def remember(memo, banks, count, length, h, slot, now, done):
     for i in range(length):
         pool[at + i] = memo.key[i]
     at += length
-    pool[at] = done - now
-    pending = 0
-    for k in range(count):
-        bank = memo.touched[k]
+    end = at + ANSWER_WIDTH
+    for bank in range(BANKS):
         if banks[bank, BANK_DUE] > done:
-            pool[at + 2 + 3 * pending] = k
-            pool[at + 3 + 3 * pending] = banks[bank, BANK_DUE] - now
-            pool[at + 4 + 3 * pending] = banks[bank, BANK_TURN]
-            pending += 1
-    pool[at + 1] = pending
-    reg[MEMO_USED] = at + 2 + 3 * pending
+            end = insert_pending(banks, pool, end, first, bank, at + ANSWER_WIDTH, now)
+    pool[at + ANSWER_TOOK] = done - now
+    pool[at + ANSWER_READS] = n
+    pool[at + ANSWER_PENDING] = end - at - ANSWER_WIDTH
+    reg[MEMO_USED] = end
     reg[MEMO_PATTERNS] += 1
 
 
@@ -188,37 +274,22 @@ def make_room(memo, words):
     return True
 
 
-@kernel
-def waits_alone(wait, link, n):
-    """Whether some read waits for the host without taking its link (a swap): such batches are not remembered."""
-    for i in range(n):
-        if wait[i] != 0 and link[i] == 0:
-            return True
-    return False
-
-
-@kernel
-def memo_batch(memo, d, addr, wait, link, n, now):
-    """`ddr_batch` through the memo; a read behind the host link always waits the same time in a run."""
-    reg, geo, banks = memo.reg, d.geo, d.banks
-    if reg[MEMO_ON] == 0 or n == 0 or n > WIDEST or geo[GEO_CHANNEL_MASK] != 0 or waits_alone(wait, link, n):
-        return ddr_batch(d, addr, wait, link, n, now)
-    reg[MEMO_LOOKUPS] += 1
-    count = pattern_of(geo, memo.label, memo.touched, memo.rows, memo.row_count, memo.key, addr, link, n)
-    length = pending_of(banks, memo.touched, count, memo.key, n, now)
-    if length < 0:
-        return ddr_batch(d, addr, wait, link, n, now)
+@small
+def look_up(memo, length):
+    """(hash, slot) of the key in `memo.key`; counts the look-up, and the hit where the slot is not free."""
+    memo.reg[MEMO_LOOKUPS] += 1
     h = hash_of(memo.key, length)
     slot = find(memo.table, memo.pool, memo.key, length, h)
     if memo.table[slot, ENTRY_LENGTH] != 0:
-        at = memo.table[slot, ENTRY_AT] + length
-        # Near the end of time the batch itself has to say that it overflows.
-        if memo.pool[at] <= TIME_LIMIT - now:
-            reg[MEMO_HITS] += 1
-            return recall(memo.pool, at, d.q, banks, memo.touched, now)
-    done = ddr_batch(d, addr, wait, link, n, now)
-    if done != OVERFLOW and memo.table[slot, ENTRY_LENGTH] == 0:
-        if make_room(memo, length + 2 + 3 * geo[GEO_BANKS]):
-            slot = h & (SLOTS - 1)
-        remember(memo, banks, count, length, h, slot, now, done)
-    return done
+        memo.reg[MEMO_HITS] += 1
+    return h, slot
+
+
+@small
+def keep(memo, d, length, h, slot, first, n, now, done):
+    """Remember the answer to the key in `memo.key`, which `look_up` did not find."""
+    if done == OVERFLOW:
+        return
+    if make_room(memo, length + ANSWER_WIDTH + BANKS):
+        slot = h & (SLOTS - 1)
+    remember(memo, d.banks, length, h, slot, first, n, now, done)

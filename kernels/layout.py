@@ -85,6 +85,7 @@ CFG_WIDTH = 14
 # --- control registers: int64[CTL_WIDTH] ------------------------------------------------------
 # One array holds all of them, a copy of the geometry first: a kernel call passes an array as seven
 # words, and control makes several calls an instruction.
+CTL_SKIPS = 15  # 1 where loops may be skipped (`loop_skip`), because nobody wants their data events
 CTL_PC = 16
 CTL_SCALE = 17
 CTL_STRIDE = 18

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import kernel
+from .jit import kernel, small
 from .layout import MEV_DELTA, SH_STORE
 from .reads import BLOCK, list_accesses
-from .regimes import Regime, decide
+from .regimes import RG_PLAIN, Regime, decide
 
 # Status of a slice.
 TIMING_OK = 0
@@ -18,7 +18,8 @@ PORT_NOW = 0  # completion of the last event, ps
 PORT_READ = 1  # bytes read
 PORT_WRITTEN = 2  # bytes written
 PORT_EVENT = 3  # event of the slice that is being worked on
-PORT_WIDTH = 4
+PORT_HELD = 4  # reads of the event that wait for the host or take its link
+PORT_WIDTH = 5
 
 
 class Port(NamedTuple):
@@ -43,14 +44,27 @@ class Port(NamedTuple):
     regime: Regime
 
 
-@kernel
-def issue(port, event, shape):
-    """Advance to the start of an event, list its accesses and decide about its reads: how many there are."""
+@small
+def list_event(port, event, shape):
+    """List an event's accesses, count them and decide about its reads: how many there are."""
     reg = port.reg
-    reg[PORT_NOW] += event[MEV_DELTA]
     n = list_accesses(shape, event, port.addr)
-    decide(port.regime, port.addr, n, port.wait, port.link)
+    reg[PORT_HELD] = decide(port.regime, port.addr, n, port.wait, port.link)
     reg[PORT_READ] += BLOCK * n
     if shape[SH_STORE] == 1:
         reg[PORT_WRITTEN] += BLOCK * n
     return n
+
+
+@small
+def count_resident(port, n):
+    """Count `n` reads that need not be listed, because the regime has nothing to decide about them."""
+    port.regime.reg[RG_PLAIN] += n
+    port.reg[PORT_READ] += BLOCK * n
+
+
+@kernel
+def issue(port, event, shape):
+    """Advance to the start of an event, list its accesses and decide about its reads: how many there are."""
+    port.reg[PORT_NOW] += event[MEV_DELTA]
+    return list_event(port, event, shape)

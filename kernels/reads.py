@@ -20,8 +20,8 @@ def append_blocks(addr, n, first, length):
 
 
 @kernel
-def list_accesses(shape, event, addr):
-    """Fill `addr` with the block addresses of one memory event; returns how many there are.
+def list_rows(shape, event, addr, rows):
+    """Fill `addr` with the block addresses of the first `rows` rows of a memory event; returns how many there are.
 
     A prefetch reads each of them, with one read for the scales of a row; a store reads and then writes each of
     them, with every block its scales touch.
@@ -29,9 +29,15 @@ def list_accesses(shape, event, addr):
     n = 0
     length, slen, ratio = shape[SH_LEN], shape[SH_SLEN], shape[SH_RATIO]
     index, scale_index, step = event[MEV_INDEX], event[MEV_SCALE], event[MEV_STEP]
-    for row in range(shape[SH_ROWS]):
+    for row in range(rows):
         n = append_blocks(addr, n, element_address(index, row, step), length)
         if slen > 0:
             first = scale_address(scale_index, row, step, ratio)
             n = append_blocks(addr, n, first, slen if shape[SH_STORE] == 1 else 1)
     return n
+
+
+@kernel
+def list_accesses(shape, event, addr):
+    """Fill `addr` with all block addresses of a memory event; returns how many there are."""
+    return list_rows(shape, event, addr, shape[SH_ROWS])

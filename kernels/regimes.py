@@ -123,7 +123,7 @@ def swap_in(reg, table, listed, resident, item):
 
 @kernel
 def decide_streamed(reg, starts, items, addr, n, wait, link):
-    """Reads of weights take the host link and wait there (§3.7, §3.9)."""
+    """Reads of weights take the host link and wait there (§3.7, §3.9); returns how many."""
     line_ps = reg[RG_LINE_PS]
     at = reg[RG_LAST]
     streamed = 0
@@ -136,13 +136,17 @@ def decide_streamed(reg, starts, items, addr, n, wait, link):
     reg[RG_LAST] = at
     reg[RG_STREAMED] += streamed
     reg[RG_PLAIN] += n - streamed
+    return streamed
 
 
 @kernel
 def decide_swapped(reg, starts, items, table, listed, resident, addr, n, wait):
-    """The read that misses waits for the whole transfer; reads that find it listed do not (§3.8, §3.9)."""
+    """The read that misses waits for the whole transfer; reads that find it listed do not (§3.8, §3.9).
+
+    Returns how many wait.
+    """
     at = reg[RG_LAST]
-    plain = 0
+    plain = missed = 0
     for i in range(n):
         at = find_segment(starts, at, addr[i])
         item = items[at]
@@ -152,20 +156,22 @@ def decide_swapped(reg, starts, items, table, listed, resident, addr, n, wait):
         elif resident[table[item, ITEM_KEY]] == 0:
             swap_in(reg, table, listed, resident, item)
             wait[i] = table[item, ITEM_WAIT]
+            missed += 1
     reg[RG_LAST] = at
     reg[RG_PLAIN] += plain
+    return missed
 
 
 @kernel
 def decide(rg, addr, n, wait, link):
     """Set `wait` (ps, 0 for none) and `link` (1: behind the host link) of the reads `addr[:n]`, in issue order.
 
-    Both arrays hold zeros where a regime never sets them.
+    Both arrays hold zeros where a regime never sets them. Returns how many reads wait or take the link.
     """
     code = rg.reg[RG_CODE]
     if code == RESIDENT:
         rg.reg[RG_PLAIN] += n
-    elif code == STREAM:
-        decide_streamed(rg.reg, rg.starts, rg.items, addr, n, wait, link)
-    else:
-        decide_swapped(rg.reg, rg.starts, rg.items, rg.table, rg.listed, rg.resident, addr, n, wait)
+        return 0
+    if code == STREAM:
+        return decide_streamed(rg.reg, rg.starts, rg.items, addr, n, wait, link)
+    return decide_swapped(rg.reg, rg.starts, rg.items, rg.table, rg.listed, rg.resident, addr, n, wait)

@@ -1,17 +1,20 @@
 """Timing pass: memory events in, simulated picoseconds out (spec §3.1-§3.10).
 
-Every memory engine has the same two operations, `NAME_batch(engine, addr, wait, link, n, now)` for a prefetch and
-`NAME_store(...)` for a store, and an entry kernel of its own (`timing`, `timing_dram`), so that a run compiles and
-loads only its engine.
+Every memory engine has an entry kernel of its own (`timing`, `timing_dram`), so that a run compiles and loads only
+its engine.
 """
 
 from typing import NamedTuple
 
-from .ddr import OVERFLOW, TIME_LIMIT, Ddr, ddr_store
-from .ddr_memo import Memo, memo_batch
-from .jit import entry
-from .layout import MEV_SHAPE, SH_STORE
-from .port import PORT_EVENT, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, issue
+from .ddr import OVERFLOW, TIME_LIMIT, ddr_store, run_batch
+from .ddr_memo import (
+    ANSWER_READS, BANK_SHIFT, BANKS, ENTRY_AT, ENTRY_LENGTH, MEMO_ON, WIDEST, Memo, keep, look_up, recall, write_key,
+)
+from .ddr_state import Ddr
+from .jit import entry, small
+from .layout import MEV_DELTA, MEV_INDEX, MEV_SHAPE, SH_STORE
+from .port import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, count_resident, list_event
+from .regimes import RESIDENT, RG_CODE, STREAM
 
 
 class Memory(NamedTuple):
@@ -20,6 +23,49 @@ class Memory(NamedTuple):
     port: Port
     ddr: Ddr
     memo: Memo
+
+
+@small
+def can_remember(memo, code, n, held):
+    """Whether a batch may be looked up: a swap's wait is not in the key, a streamed read always waits the same."""
+    return memo.reg[MEMO_ON] == 1 and (held == 0 or (code == STREAM and n <= WIDEST))
+
+
+@small
+def prefetch_listed(mem, n, held):
+    """Completion time of a prefetch that starts now, of the reads `port.addr[:n]`."""
+    port = mem.port
+    return run_batch(mem.ddr, port.addr, port.wait, port.link, n, held, port.reg[PORT_NOW])
+
+
+@small
+def prefetch(mem, event, shape):
+    """Completion time of a prefetch that starts now, or `OVERFLOW`; its reads are listed only where need be."""
+    port, d, memo = mem.port, mem.ddr, mem.memo
+    now = port.reg[PORT_NOW]
+    code = port.regime.reg[RG_CODE]
+    n = held = 0
+    if code != RESIDENT:
+        n = list_event(port, event, shape)
+        held = port.reg[PORT_HELD]
+    if not can_remember(memo, code, n, held):
+        if code == RESIDENT:
+            n = list_event(port, event, shape)
+        return prefetch_listed(mem, n, held)
+    first = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
+    length = write_key(memo.key, d, port, event, shape, n, held, now)
+    h, slot = look_up(memo, length)
+    if memo.table[slot, ENTRY_LENGTH] != 0:
+        at = memo.table[slot, ENTRY_AT] + length
+        if code == RESIDENT:
+            count_resident(port, memo.pool[at + ANSWER_READS])
+        done = recall(memo.pool, at, d, first, now)
+        return done if done <= TIME_LIMIT else OVERFLOW
+    if code == RESIDENT:
+        n = list_event(port, event, shape)
+    done = prefetch_listed(mem, n, held)
+    keep(memo, d, length, h, slot, first, n, now, done)
+    return done
 
 
 @entry
@@ -31,15 +77,17 @@ def timing_slice(events, count, shapes, mem):
     port = mem.port
     reg = port.reg
     for i in range(count):
+        event = events[i]
+        shape = shapes[event[MEV_SHAPE]]
         reg[PORT_EVENT] = i
-        shape = shapes[events[i, MEV_SHAPE]]
-        n = issue(port, events[i], shape)
+        reg[PORT_NOW] += event[MEV_DELTA]
         if reg[PORT_NOW] > TIME_LIMIT:
             return TIME_OVERFLOW
         if shape[SH_STORE] == 1:
+            n = list_event(port, event, shape)
             done = ddr_store(mem.ddr, port.addr, port.wait, port.link, n, reg[PORT_NOW])
         else:
-            done = memo_batch(mem.memo, mem.ddr, port.addr, port.wait, port.link, n, reg[PORT_NOW])
+            done = prefetch(mem, event, shape)
         if done == OVERFLOW:
             return TIME_OVERFLOW
         reg[PORT_NOW] = done
