@@ -50,6 +50,7 @@ def compiling(module: str):
                  " for about a minute (set PLENA_CACHE_DIR)")
         yield
     else:
+        cache_dir(module).mkdir(parents=True, exist_ok=True)  # it may be deleted at any time
         with open(cache_dir(module) / LOCK, "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if is_ready(module):
@@ -77,11 +78,19 @@ def _clear(directory):
 
 
 def _complete(module):
+    """Keep what was compiled; a disk that is full by now costs this run nothing but a line."""
     from .kernels.jit import ENTRIES
     from .kernels.native import save
 
-    save(module, ENTRIES.get(module, ()))
-    (cache_dir(module) / MARKER).touch()
+    entries = ENTRIES.get(module, ())
+    try:
+        for entry in entries:
+            entry._cache.check()
+        save(module, entries)
+        (cache_dir(module) / MARKER).touch()
+    except OSError as error:
+        print(f"plena-emu: the compile cache {cache_root()} cannot be written: {error.strerror}: the next run"
+              " compiles its kernels anew", file=sys.stderr, flush=True)
 
 
 def make_ready(modules) -> None:

@@ -42,3 +42,16 @@ class EntryCache(FunctionCache):
     """Cache of one entry kernel; its module's directory must be writable."""
 
     _impl_class = _EntryFiles
+    _problem = None
+
+    def save_overload(self, sig, data):
+        """Keep machine code; what prevents it is for `check` to tell, the code can run all the same."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            self._problem = error
+
+    def check(self):
+        """Raise the `OSError` because of which something was not kept."""
+        if self._problem is not None:
+            raise self._problem

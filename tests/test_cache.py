@@ -173,6 +173,23 @@ def test_a_cache_that_cannot_be_written_costs_one_line(package, cache):
         assert re.fullmatch(r"plena-emu: the compile cache \S+ cannot be written: .* \(set PLENA_CACHE_DIR\)\n", err)
 
 
+def test_a_disk_that_is_full_costs_one_line(package, cache):
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))\n"
+    for _ in range(2):
+        out, err = ended(start(package, full + CALL))
+        assert out == ["42", "1", "True"]
+        compiling, cost = err.splitlines(keepends=True)
+        assert re.fullmatch(COMPILING, compiling) and "cannot be written: File too large: the next run compiles" in cost
+    assert call(package)[0] == ["42", "1", "True"]
+    assert call(package, "prebuilt") == (["42", "0", "False"], "")
+
+
+def test_a_cache_that_is_deleted_meanwhile(package, cache):
+    delete = "import shutil\nfrom plena_emu.kernels.cache import cache_dir\nshutil.rmtree(cache_dir('tiny').parent)\n"
+    assert ended(start(package, delete + CALL))[0] == ["42", "1", "True"]
+    assert call(package, "prebuilt") == (["42", "0", "False"], "")
+
+
 def test_many_kernels_still_cost_one_line(package, cache):
     code = ("from plena_emu.warm import compiling\n"
             "for module in ('tiny', 'tables', 'control'):\n    with compiling(module): pass")
