@@ -4,7 +4,7 @@ Most instructions belong to innermost loops over matrix, vector and fp instructi
 constant each iteration. Without the data pass such a loop changes integer registers, counters and compute time only,
 all of them in proportion to its iterations. What is left is that no iteration may fail: an operand that moves by
 constant steps without passing 2^32 is aligned everywhere if its first value and the step are, and within its bounds if
-its first and last values are. A loop about which that is not certain is executed as usual, and then fails where it should.
+its first and last values are. A loop about which that is not certain is executed as usual, and fails where it should.
 """
 
 from plena_emu import isa

@@ -34,12 +34,13 @@ def run(events, table, memo, model="resident", regions=()):
 
 EVENT = st.tuples(
     st.sampled_from([0, 1000, 5000, 13000, 50000]), st.sampled_from([0, 1, 0, 1, 2]),
-    st.sampled_from([0, 64, 1024, 16384, 16448, 1 << 20, 1 << 30]), st.sampled_from([0, 4096, 1 << 19]),
-    st.sampled_from([64, 1024, 16384, 384]),
+    st.sampled_from([0, 64, 30, 1024, 16300, 16320, 16384, 16448, 1 << 20, 1 << 30]),
+    st.sampled_from([0, 4096, 16376, 1 << 19, (1 << 20) - 8, (1 << 30) + 64]),
+    st.sampled_from([64, 1024, 16384, 384, 100, 2**32 - 64]),
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(EVENT, min_size=1, max_size=40), st.sampled_from([1, 3, 16, 40]),
        st.sampled_from(["resident", "weight-stream"]))
 def test_figures_are_the_same(parts, rows, model):
