@@ -15,6 +15,7 @@ from .kernels import dram_loop as lp
 from .kernels import dram_memo as dm
 from .kernels import dram_pattern as dp
 from .kernels import dram_state as at
+from .kernels import memo_table as mt
 
 __all__ = ["Place", "load_dram", "new_memo", "new_run", "new_state", "place"]
 
@@ -97,8 +98,8 @@ def new_run(state: at.DramState, address: np.ndarray, batches: int = 1, waits: i
 def new_memo(state: at.DramState, enabled: bool = True) -> dm.DramMemo:
     """Empty memo of a memory; off where there is refresh, or an access has several requests (see `dram_memo`)."""
     config = state.config[0]
-    reg = np.zeros(dm.MEMO_WIDTH, dtype=np.int64)
-    reg[dm.MEMO_ON] = enabled and config.interval == 0 and config.parts == 1 and config.direct == 1
+    reg = np.zeros(dm.DRAM_MEMO_WIDTH, dtype=np.int64)
+    reg[mt.MEMO_ON] = enabled and config.interval == 0 and config.parts == 1 and config.direct == 1
     pattern = dp.Pattern(
         key=np.zeros(2 * dp.WIDEST + dp.TOUCHED + 1, dtype=np.int64),
         node=np.full((dp.LEVELS, int(config.channels) * at.BANKS), at.NONE),
@@ -109,7 +110,7 @@ def new_memo(state: at.DramState, enabled: bool = True) -> dm.DramMemo:
     )
     return dm.DramMemo(
         reg=reg,
-        table=np.zeros((dm.SLOTS, dm.ENTRY_WIDTH), dtype=np.int64),
+        table=np.zeros((dm.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
         pool=np.zeros(dm.POOL, dtype=np.int64),
         pattern=pattern,
         address=np.zeros(dp.WIDEST, dtype=np.int64),

@@ -9,6 +9,7 @@ import numpy as np
 from .ddr import new_ddr
 from .kernels import ddr_memo as dm
 from .kernels import layout as at
+from .kernels import memo_table as mt
 from .kernels import timing as tm
 from .kernels.ddr_state import LAST
 from .kernels.port import Port
@@ -27,17 +28,17 @@ class MemoStatistics(msgspec.Struct, kw_only=True):
 
 def _memo_statistics(reg) -> MemoStatistics:
     """Of the registers of either memo: both begin with the same ones."""
-    return MemoStatistics(enabled=bool(reg[dm.MEMO_ON]), lookups=int(reg[dm.MEMO_LOOKUPS]), hits=int(reg[dm.MEMO_HITS]),
-                          patterns=int(reg[dm.MEMO_PATTERNS]), cleared=int(reg[dm.MEMO_CLEARED]))
+    return MemoStatistics(enabled=bool(reg[mt.MEMO_ON]), lookups=int(reg[mt.MEMO_LOOKUPS]), hits=int(reg[mt.MEMO_HITS]),
+                          patterns=int(reg[mt.MEMO_PATTERNS]), cleared=int(reg[mt.MEMO_CLEARED]))
 
 
 def _new_memo(enabled: bool) -> dm.Memo:
     """Empty memo."""
-    reg = np.zeros(dm.MEMO_WIDTH, dtype=np.int64)
-    reg[dm.MEMO_ON] = int(enabled)
+    reg = np.zeros(mt.MEMO_WIDTH, dtype=np.int64)
+    reg[mt.MEMO_ON] = int(enabled)
     return dm.Memo(
         reg=reg,
-        table=np.zeros((dm.SLOTS, dm.ENTRY_WIDTH), dtype=np.int64),
+        table=np.zeros((dm.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
         pool=np.zeros(dm.POOL, dtype=np.int64),
         key=np.zeros(dm.KEY_WIDTH, dtype=np.int64),
     )

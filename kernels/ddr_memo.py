@@ -10,9 +10,6 @@ key is remembered is answered without even listing its reads:
   row's start as long as none of its blocks leaves its row: the key has the lowest place.
 - Rows of elements and of scales are the same or not by the distance of the two first blocks, and never where they are
   farther apart than either reaches.
-
-Keys are compared in full: a hash collision costs time, never correctness. The tables have a fixed size; when they
-are full they are emptied.
 """
 
 from typing import NamedTuple
@@ -23,26 +20,12 @@ from .ddr_state import BANK_DUE, BANK_TURN, LAST, OVERFLOW, TCK
 from .dma_address import M32, scale_address
 from .jit import kernel, small
 from .layout import MEV_INDEX, MEV_SCALE, MEV_SHAPE, MEV_STEP, SH_LEN, SH_RATIO, SH_ROWS, SH_SLEN
+from .memo_table import enter, make_room
 from .reads import BLOCK, list_rows
 
 SLOTS = 1 << 13  # patterns, a power of two
 POOL = 1 << 17  # words of all keys and answers
 WIDEST = 1 << 12  # longest batch with reads behind the host link that is remembered
-
-# Slots of `Memo.reg`.
-MEMO_ON = 0
-MEMO_LOOKUPS = 1
-MEMO_HITS = 2
-MEMO_USED = 3  # words of the pool
-MEMO_PATTERNS = 4
-MEMO_CLEARED = 5  # times the tables were full
-MEMO_WIDTH = 6
-
-# Columns of `Memo.table`.
-ENTRY_HASH = 0
-ENTRY_AT = 1  # first word in the pool
-ENTRY_LENGTH = 2  # words of the key
-ENTRY_WIDTH = 3
 
 # The emulator's memory (§3.5): where a block's bank and row are in its address.
 BANKS = 16
@@ -66,8 +49,7 @@ class Memo(NamedTuple):
     Attributes
     ----------
     reg : int64[MEMO_WIDTH]
-    table : int64[SLOTS, ENTRY_WIDTH]
-        Open hash table; ENTRY_LENGTH is 0 where it is free.
+    table : int64[SLOTS, ENTRY_WIDTH] (`memo_table`)
     pool : int64[POOL]
         Keys, each followed by its answer (`ANSWER_*`). A precharge is the picoseconds from the batch's start to its
         end, and its bank counted from that of the first element; those that end together in the order of their
@@ -197,33 +179,7 @@ def write_key(key, d, port, event, shape, n, held, now):
     return append_early(d.banks, key, 2, first, port.addr, n, now)
 
 
-# --- the tables ------------------------------------------------------------------------------------
-
-
-@kernel
-def hash_of(key, length):
-    """63-bit hash of a key."""
-    h = length
-    for i in range(length):
-        h = ((h ^ key[i]) * 0x2545F4914F6CDD1D) & 0x7FFFFFFFFFFFFFFF
-        h ^= h >> 29
-    return h
-
-
-@kernel
-def find(table, pool, key, length, h):
-    """Slot of a key, or the free slot where it belongs."""
-    slot = h & (SLOTS - 1)
-    while table[slot, ENTRY_LENGTH] != 0:
-        if table[slot, ENTRY_HASH] == h and table[slot, ENTRY_LENGTH] == length:
-            at = table[slot, ENTRY_AT]
-            same = True
-            for i in range(length):
-                same = same and pool[at + i] == key[i]
-            if same:
-                return slot
-        slot = (slot + 1) & (SLOTS - 1)
-    return slot
+# --- answers ---------------------------------------------------------------------------------------
 
 
 @small
@@ -240,16 +196,12 @@ def recall(pool, at, d, first, now):
 
 
 @small
-def remember(memo, banks, length, h, slot, first, n, now, done):
-    """Keep the answer to the key in `memo.key` in a free slot."""
-    reg, pool = memo.reg, memo.pool
-    at = reg[MEMO_USED]
-    memo.table[slot, ENTRY_HASH] = h
-    memo.table[slot, ENTRY_AT] = at
-    memo.table[slot, ENTRY_LENGTH] = length
-    for i in range(length):
-        pool[at + i] = memo.key[i]
-    at += length
+def keep(memo, d, length, h, first, n, now, done):
+    """Remember the answer to the key in `memo.key`, whose hash is `h`."""
+    if done == OVERFLOW:
+        return
+    reg, pool, banks = memo.reg, memo.pool, d.banks
+    at = make_room(reg, memo.table, pool, length + ANSWER_WIDTH + BANKS) + length
     end = at + ANSWER_WIDTH
     for bank in range(BANKS):
         if banks[bank, BANK_DUE] > done:
@@ -257,39 +209,4 @@ def remember(memo, banks, length, h, slot, first, n, now, done):
     pool[at + ANSWER_TOOK] = done - now
     pool[at + ANSWER_READS] = n
     pool[at + ANSWER_PENDING] = end - at - ANSWER_WIDTH
-    reg[MEMO_USED] = end
-    reg[MEMO_PATTERNS] += 1
-
-
-@kernel
-def make_room(memo, words):
-    """Empty the tables when the next answer might not fit; whether they were emptied."""
-    reg = memo.reg
-    if reg[MEMO_USED] + words <= POOL and reg[MEMO_PATTERNS] < SLOTS // 2:
-        return False
-    memo.table[:] = 0
-    reg[MEMO_USED] = 0
-    reg[MEMO_PATTERNS] = 0
-    reg[MEMO_CLEARED] += 1
-    return True
-
-
-@small
-def look_up(memo, length):
-    """(hash, slot) of the key in `memo.key`; counts the look-up, and the hit where the slot is not free."""
-    memo.reg[MEMO_LOOKUPS] += 1
-    h = hash_of(memo.key, length)
-    slot = find(memo.table, memo.pool, memo.key, length, h)
-    if memo.table[slot, ENTRY_LENGTH] != 0:
-        memo.reg[MEMO_HITS] += 1
-    return h, slot
-
-
-@small
-def keep(memo, d, length, h, slot, first, n, now, done):
-    """Remember the answer to the key in `memo.key`, which `look_up` did not find."""
-    if done == OVERFLOW:
-        return
-    if make_room(memo, length + ANSWER_WIDTH + BANKS):
-        slot = h & (SLOTS - 1)
-    remember(memo, d.banks, length, h, slot, first, n, now, done)
+    enter(reg, memo.table, pool, memo.key, length, h, end)

@@ -1,8 +1,7 @@
 """Exact memoisation of prefetches and stores that find the DRAM idle (spec §4.11).
 
 An idle channel is described by its open rows: nothing is queued and no command so far holds anything back. What a list
-of accesses then does depends on its pattern alone (`dram_pattern`), so the answer to a pattern is remembered, keys
-compared in full. The tables have a fixed size and are emptied when they are full.
+of accesses then does depends on its pattern alone (`dram_pattern`), so the answer to a pattern is remembered.
 
 Whether a memory is idle again is known only when the next list arrives, so an answer is applied, and a new one kept,
 one list late: until then it is *pending*. A recalled list whose successor comes too soon is run after all.
@@ -18,36 +17,28 @@ from .dram_front import ticks_before
 from .dram_pattern import NUMBER, ROW, WIDEST, Pattern, find_row, pattern_of
 from .dram_state import BANKS, COUNTS, EPOCH_LENGTH, NONE
 from .jit import kernel
+from .memo_table import MEMO_ON, MEMO_WIDTH, enter, look_up, make_room
 
 SLOTS = 1 << 12  # patterns, a power of two
 POOL = 1 << 20  # words of all keys and answers
 MOST_BINS = 256  # read latencies that an answer tells apart
 
-# Slots of `DramMemo.reg`.
-MEMO_ON = 0
-MEMO_LOOKUPS = 1
-MEMO_HITS = 2
-MEMO_USED = 3  # words of the pool
-MEMO_PATTERNS = 4
-MEMO_CLEARED = 5  # times the tables were full
-PENDING = 6  # state of the list before
-PEND_STORE = 7
-PEND_COUNT = 8  # its accesses
-PEND_NOW = 9  # instant and clock of its start
-PEND_CLOCK = 10
-PEND_TICKS = 11  # ticks of the front end before it
-PEND_BANKS = 12  # banks it touches
-PEND_ANSWER = 13  # RECALLED: its answer in the pool
-PEND_WORDS = 14  # LEARNING: words of its key, hash, end, ticks after it
-PEND_HASH = 15
-PEND_END = 16
-PEND_TICKS_AFTER = 17
-MEMO_WIDTH = 18
+# Slots of `DramMemo.reg`, behind those of `memo_table`.
+PENDING = MEMO_WIDTH  # state of the list before
+PEND_STORE = MEMO_WIDTH + 1
+PEND_COUNT = MEMO_WIDTH + 2  # its accesses
+PEND_NOW = MEMO_WIDTH + 3  # instant and clock of its start
+PEND_CLOCK = MEMO_WIDTH + 4
+PEND_TICKS = MEMO_WIDTH + 5  # ticks of the front end before it
+PEND_BANKS = MEMO_WIDTH + 6  # banks it touches
+PEND_ANSWER = MEMO_WIDTH + 7  # RECALLED: its answer in the pool
+PEND_WORDS = MEMO_WIDTH + 8  # LEARNING: words of its key, hash, end, ticks after it
+PEND_HASH = MEMO_WIDTH + 9
+PEND_END = MEMO_WIDTH + 10
+PEND_TICKS_AFTER = MEMO_WIDTH + 11
+DRAM_MEMO_WIDTH = MEMO_WIDTH + 12
 
 NOTHING, RECALLED, LEARNING = range(3)
-
-# Columns of `DramMemo.table`.
-ENTRY_HASH, ENTRY_AT, ENTRY_WORDS, ENTRY_WIDTH = range(4)
 
 # An answer: ps from the clock of the start to the end; ticks from there to the front end's, and until everything is
 # settled; longest latency; numbers of records, banks and bins. Then its records: which, last return, counts; the row
@@ -60,9 +51,8 @@ class DramMemo(NamedTuple):
 
     Attributes
     ----------
-    reg : int64[MEMO_WIDTH]
-    table : int64[SLOTS, ENTRY_WIDTH]
-        Open hash table; ENTRY_WORDS is 0 where it is free.
+    reg : int64[DRAM_MEMO_WIDTH]
+    table : int64[SLOTS, ENTRY_WIDTH] (`memo_table`)
     pool : int64[POOL]
         Keys, each followed by its answer.
     pattern : Pattern
@@ -82,45 +72,6 @@ class DramMemo(NamedTuple):
     address: np.ndarray
     nothing: np.ndarray
     before: np.ndarray
-
-
-# --- table --------------------------------------------------------------------------------------
-
-
-@kernel
-def hash_of(key, words):
-    """63-bit hash of a key."""
-    h = words
-    for i in range(words):
-        h = ((h ^ key[i]) * 0x2545F4914F6CDD1D) & 0x7FFFFFFFFFFFFFFF
-        h ^= h >> 29
-    return h
-
-
-@kernel
-def find(memo, words, h):
-    """Slot of the key in hand, or the free slot where it belongs."""
-    table, pool, key = memo.table, memo.pool, memo.pattern.key
-    slot = h & (SLOTS - 1)
-    while table[slot, ENTRY_WORDS] != 0:
-        if table[slot, ENTRY_HASH] == h and table[slot, ENTRY_WORDS] == words:
-            at, same = table[slot, ENTRY_AT], True
-            for i in range(words):
-                same = same and pool[at + i] == key[i]
-            if same:
-                return slot
-        slot = (slot + 1) & (SLOTS - 1)
-    return slot
-
-
-@kernel
-def make_room(memo, words):
-    """Empty the tables when an answer might not fit."""
-    reg = memo.reg
-    if reg[MEMO_USED] + words > POOL or reg[MEMO_PATTERNS] == SLOTS // 2:
-        memo.table[:] = 0
-        reg[MEMO_USED] = reg[MEMO_PATTERNS] = 0
-        reg[MEMO_CLEARED] += 1
 
 
 # --- the memory ---------------------------------------------------------------------------------
@@ -184,7 +135,7 @@ def write_latencies(state, pool, at):
 
 @kernel
 def write_answer(memo, state, at):
-    """Write the answer of the list just learned to pool[at:]: its words, or NONE when it is too long."""
+    """Write the answer of the list just learned to pool[at:]: its words, or NONE when it has too many latencies."""
     reg, pool, pattern, clk = memo.reg, memo.pool, memo.pattern, memo.reg[PEND_CLOCK]
     start = at
     pool[start + END] = reg[PEND_END] - clk * state.config[0].period
@@ -219,19 +170,10 @@ def keep(memo, state):
     """Keep the answer to the pattern that is being learned; every channel is idle again."""
     reg, words = memo.reg, memo.reg[PEND_WORDS]
     longest = HEADER + reg[PEND_BANKS] * (3 + COUNTS) + 2 * MOST_BINS
-    make_room(memo, words + longest)
-    at = reg[MEMO_USED]
-    answer = write_answer(memo, state, at + words)
-    if answer == NONE:
-        return
-    for i in range(words):
-        memo.pool[at + i] = memo.pattern.key[i]
-    slot = find(memo, words, reg[PEND_HASH])
-    memo.table[slot, ENTRY_HASH] = reg[PEND_HASH]
-    memo.table[slot, ENTRY_AT] = at
-    memo.table[slot, ENTRY_WORDS] = words
-    reg[MEMO_USED] = at + words + answer
-    reg[MEMO_PATTERNS] += 1
+    at = make_room(reg, memo.table, memo.pool, words + longest) + words
+    length = write_answer(memo, state, at)
+    if length != NONE:
+        enter(reg, memo.table, memo.pool, memo.pattern.key, words, reg[PEND_HASH], at + length)
 
 
 @kernel
@@ -297,7 +239,6 @@ def settle_pending(memo, state, run, clk):
 def recall(memo, state, addr, n, clk, answer):
     """Answer the list in hand from the pool: the instant of its end."""
     reg, front = memo.reg, state.front[0]
-    reg[MEMO_HITS] += 1
     reg[PENDING], reg[PEND_ANSWER], reg[PEND_TICKS] = RECALLED, answer, front.ticks
     for i in range(n):
         memo.address[i] = addr[i]
@@ -336,13 +277,11 @@ def memo_list(memo, state, run, addr, wait, link, n, now, is_store):
     words, banks = pattern_of(state, memo.pattern, addr, n, is_store, clk * cfg.period == now)
     if words == 0:
         return run_list(state, run, addr, wait, link, n, now, is_store)
-    reg[MEMO_LOOKUPS] += 1
     reg[PEND_STORE], reg[PEND_COUNT], reg[PEND_NOW] = np.int64(is_store), n, now
     reg[PEND_CLOCK], reg[PEND_BANKS] = clk, banks
-    h = hash_of(memo.pattern.key, words)
-    slot = find(memo, words, h)
-    if memo.table[slot, ENTRY_WORDS] != 0:
-        return recall(memo, state, addr, n, clk, memo.table[slot, ENTRY_AT] + words)
+    h, answer = look_up(memo, memo.pattern.key, words)
+    if answer > 0:
+        return recall(memo, state, addr, n, clk, answer)
     return learn(memo, state, run, addr, wait, link, n, now, words, h)
 
 

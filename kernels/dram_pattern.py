@@ -71,7 +71,7 @@ def add_row(pattern, number, row, at):
     pattern.latest[number] = at
 
 
-@kernel
+@small
 def touch(cfg, state, pattern, count, bank, rows):
     """Number `count` for a bank that is touched first: what it shares with those before, as a word of the key.
 

@@ -7,12 +7,11 @@ its engine.
 from typing import NamedTuple
 
 from .ddr import OVERFLOW, TIME_LIMIT, ddr_store, run_batch
-from .ddr_memo import (
-    ANSWER_READS, BANK_SHIFT, BANKS, ENTRY_AT, ENTRY_LENGTH, MEMO_ON, WIDEST, Memo, keep, look_up, recall, write_key,
-)
+from .ddr_memo import ANSWER_READS, BANK_SHIFT, BANKS, WIDEST, Memo, keep, recall, write_key
 from .ddr_state import Ddr
 from .jit import entry, small
 from .layout import MEV_DELTA, MEV_INDEX, MEV_SHAPE, SH_STORE
+from .memo_table import MEMO_ON, look_up
 from .port import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, count_resident, list_event
 from .regimes import RESIDENT, RG_CODE, STREAM
 
@@ -54,9 +53,8 @@ def prefetch(mem, event, shape):
         return prefetch_listed(mem, n, held)
     first = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
     length = write_key(memo.key, d, port, event, shape, n, held, now)
-    h, slot = look_up(memo, length)
-    if memo.table[slot, ENTRY_LENGTH] != 0:
-        at = memo.table[slot, ENTRY_AT] + length
+    h, at = look_up(memo, memo.key, length)
+    if at > 0:
         if code == RESIDENT:
             count_resident(port, memo.pool[at + ANSWER_READS])
         done = recall(memo.pool, at, d, first, now)
@@ -64,7 +62,7 @@ def prefetch(mem, event, shape):
     if code == RESIDENT:
         n = list_event(port, event, shape)
     done = prefetch_listed(mem, n, held)
-    keep(memo, d, length, h, slot, first, n, now, done)
+    keep(memo, d, length, h, first, n, now, done)
     return done
 
 

@@ -10,6 +10,7 @@ from plena_emu.boards.dram_schema import load_dram
 from plena_emu.dram import new_memo, new_state
 from plena_emu.kernels import dram_memo as dm
 from plena_emu.kernels import layout as at
+from plena_emu.kernels import memo_table as mt
 from plena_emu.manifests.schema import Manifest, Region
 from plena_emu.memory import BoardMemory
 
@@ -101,7 +102,7 @@ def test_full_tables_are_emptied():
     memory, times = new_memory(40, True), []
     for k, event in enumerate(events):
         if k % 10 == 9:  # as if thousands of patterns had come before
-            memory.engine._memory.memo.reg[dm.MEMO_USED] = dm.POOL - 8
+            memory.engine._memory.memo.reg[mt.MEMO_USED] = dm.POOL - 8
         memory.advance(event[None, :], 1)
         times.append((memory.now_ps, memory.last_event_ps))
     assert times == plain
@@ -116,5 +117,5 @@ def test_off_where_an_answer_depends_on_more():
     for description, expected in (
         (hbm2, 1), (load_dram("ddr4"), 0), (msgspec.structs.replace(hbm2, mapping=spread), 0)
     ):
-        assert new_memo(new_state(description)).reg[dm.MEMO_ON] == expected
-    assert new_memo(new_state(hbm2), False).reg[dm.MEMO_ON] == 0
+        assert new_memo(new_state(description)).reg[mt.MEMO_ON] == expected
+    assert new_memo(new_state(hbm2), False).reg[mt.MEMO_ON] == 0

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from plena_emu.engines import BankEngine
 from plena_emu.kernels import ddr_memo as dm
 from plena_emu.kernels import layout as at
+from plena_emu.kernels import memo_table as mt
 from plena_emu.manifests.schema import Manifest, Region
 from plena_emu.memory import BoardMemory
 
@@ -68,7 +69,7 @@ def test_full_tables_are_emptied(monkeypatch):
     times = []
     for k, event in enumerate(events):
         if k % 10 == 9:  # as if thousands of patterns had come before
-            engine._memory.memo.reg[dm.MEMO_USED] = dm.POOL - 8
+            engine._memory.memo.reg[mt.MEMO_USED] = dm.POOL - 8
         memory.advance(event[None, :], 1)
         times.append((memory.now_ps, memory.last_event_ps))
     assert times == plain
