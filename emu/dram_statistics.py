@@ -44,6 +44,7 @@ def statistics(state: at.DramState, description: DramDescription, revision: str 
     bins = front["latency_bins"] + channels["latency_bins"].sum(axis=0)
     returned, period, last = int(bins.sum()), description.period_ps, int(front["last_event"])
     count = channels["count"].sum(axis=0)
+    busy = np.repeat(channels["count"][:, at.BUSY], twins)
     longest = int(max(front["latency_max"], channels["latency_max"].max()))
     total = ACCESS_BYTES * int(front["reads"] + front["writes"])
     return DramStatistics(
@@ -60,7 +61,7 @@ def statistics(state: at.DramState, description: DramDescription, revision: str 
         read_latency_mean_ps=period * int(count[at.LATENCY_SUM]) / returned if returned else 0.0,
         read_latency_p99_ps=period * min(_percentile(bins, PERCENT), longest),
         read_latency_max_ps=period * longest,
-        channel_busy_share=[int(busy) / max(int(front["ticks"]), 1) for busy in np.repeat(channels["count"][:, at.BUSY], twins)],
+        channel_busy_share=[int(clocks) / max(int(front["ticks"]), 1) for clocks in busy],
         last_event_ps=last,
         bandwidth_bytes_per_s=total / (last / 1e12) if last else 0.0,
         peak_bandwidth_bytes_per_s=peak_bandwidth(description, revision),

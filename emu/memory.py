@@ -260,7 +260,9 @@ class BoardMemory:
         self._port = new_port(_regime(self._plan, bandwidth), accesses)
         if model == "hbm":
             dram = dram or "hbm2"
-        self.engine = BankEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision, memo)
+        self.engine = (
+            BankEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision, memo)
+        )
 
     def _new_plan(self):
         if self.regime == "host-stream":

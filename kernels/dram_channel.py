@@ -8,10 +8,11 @@ import numpy as np
 
 from .dram_lanes import earliest_lane, raise_lanes
 from .dram_state import (
-    ACT, AGES, BANK_MASK, BANKS, BUSY, COLUMN, EMPTY, EPOCH_LENGTH, FIRST_COMMANDS, FORWARDED, FORWARDED_READS, KEY_BITS, LATENCY_SUM, LINEAR, NEVER, NO_SLOT, NONE, OCTAVE,
-    OCTAVES, PLACE_ROW, PRE, PREA, QUEUED, RANK_COMMANDS, RD, READ, REF, REFRESHES, REJECTED, REJECTED_SENDS, REQ_ADDRESS, REQ_ARRIVE, REQ_BANK,
-    REQ_COMMAND, REQ_FIRST, REQ_REST, REQ_ROW, REQ_TAG, REQ_WIDTH, SLOT_MASK, SLOT_BITS, SLOTS, WIN_AFTER, WIN_BANKS,
-    WIN_BEFORE, WIN_CLOCKS, WIN_LENGTH, WINDOW, WINDOWED, WRITE,
+    ACT, AGES, BANKS, BANK_MASK, BUSY, COLUMN, EMPTY, EPOCH_LENGTH, FIRST_COMMANDS, FORWARDED, FORWARDED_READS,
+    KEY_BITS, LATENCY_SUM, LINEAR, NEVER, NONE, NO_SLOT, OCTAVE, OCTAVES, PLACE_ROW, PRE, PREA, QUEUED,
+    RANK_COMMANDS, RD, READ, REF, REFRESHES, REJECTED, REJECTED_SENDS, REQ_ADDRESS, REQ_ARRIVE, REQ_BANK,
+    REQ_COMMAND, REQ_FIRST, REQ_REST, REQ_ROW, REQ_TAG, REQ_WIDTH, SLOTS, SLOT_BITS, SLOT_MASK, WINDOW, WINDOWED,
+    WIN_AFTER, WIN_BANKS, WIN_BEFORE, WIN_CLOCKS, WIN_LENGTH, WRITE,
 )  # fmt: skip
 from .jit import kernel, small
 
@@ -397,8 +398,8 @@ def step_active(cfg, ch, at):
     command = ch.active_request[bank, REQ_COMMAND]
     record(cfg, ch, command, bank)
     end_active(ch, at, bank)
-    first, rest, tag = ch.active_request[bank, REQ_FIRST], ch.active_request[bank, REQ_REST], ch.active_request[bank, REQ_TAG]
-    return end_column(cfg, ch, command, first, rest, tag)
+    first, rest = ch.active_request[bank, REQ_FIRST], ch.active_request[bank, REQ_REST]
+    return end_column(cfg, ch, command, first, rest, ch.active_request[bank, REQ_TAG])
 
 
 @small
@@ -412,8 +413,8 @@ def step_queued(cfg, ch, queue, slot):
     serve_queued(cfg, ch, queue, slot, kind, bank)
     if kind != COLUMN:
         return NONE
-    first, rest, tag = ch.request[queue, slot, REQ_FIRST], ch.request[queue, slot, REQ_REST], ch.request[queue, slot, REQ_TAG]
-    return end_column(cfg, ch, RD + queue, first, rest, tag)
+    first, rest = ch.request[queue, slot, REQ_FIRST], ch.request[queue, slot, REQ_REST]
+    return end_column(cfg, ch, RD + queue, first, rest, ch.request[queue, slot, REQ_TAG])
 
 
 @kernel

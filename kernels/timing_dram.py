@@ -35,7 +35,8 @@ def timing_slice_dram(events, count, shapes, mem):
         n = issue(port, events[i], shape)
         if reg[PORT_NOW] > TIME_LIMIT:
             return TIME_OVERFLOW
-        done = memo_list(mem.memo, mem.dram, mem.run, port.addr, port.wait, port.link, n, reg[PORT_NOW], shape[SH_STORE] == 1)
+        is_store = shape[SH_STORE] == 1
+        done = memo_list(mem.memo, mem.dram, mem.run, port.addr, port.wait, port.link, n, reg[PORT_NOW], is_store)
         if done == OVERFLOW:
             return TIME_OVERFLOW
         reg[PORT_NOW] = done

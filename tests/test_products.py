@@ -10,7 +10,6 @@ from oracle import products as pr
 
 from plena_emu.kernels import products as kernel
 from plena_emu.kernels import reduce
-from plena_emu.kernels.floats import fma
 
 F32 = np.float32
 LENGTHS = (4, 8, 12, 16, 64, 128, 192, 194, 200, 256, 382, 384, 392, 512)
