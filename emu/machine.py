@@ -17,6 +17,7 @@ from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
 from .settings import Mx, Settings
 
 LOOP_CAPACITY = 64
+MOST_LOOP = 2**62  # instructions: no run gets there, and a sum with those executed stays in int64
 SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use the low rows and tiles
 
 
@@ -30,7 +31,7 @@ def new_geometry(settings: Settings, revision: str) -> np.ndarray:
     cfg[at.CFG_BROADCAST] = settings.broadcast
     cfg[at.CFG_TILES] = settings.matrix_tiles
     cfg[at.CFG_ROWS] = settings.vector_sram_size
-    cfg[at.CFG_MAX_LOOP] = settings.max_loop_instructions
+    cfg[at.CFG_MAX_LOOP] = min(settings.max_loop_instructions, MOST_LOOP)
     cfg[at.CFG_MOE] = int(revision == "moe")
     cfg[at.CFG_HBM_SIZE] = settings.hbm_size
     cfg[at.CFG_SRAM_MANTISSA] = settings.vector_sram_type.elem.mantissa

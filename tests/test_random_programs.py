@@ -85,6 +85,27 @@ def plain_copy(seed: int) -> programs.Program:
     )
 
 
+def with_text(geometry: int, text: str, **config: int) -> programs.Program:
+    """A program of one's own with random preloads; `config` replaces values of the settings."""
+    made = programs.generate(1, geometry, statements=0)
+    for key, value in config.items():
+        made.document["TRANSACTIONAL"]["CONFIG"][key]["value"] = value
+    return dataclasses.replace(made, words=assemble(text, "base"))
+
+
+@pytest.mark.parametrize("limit", [2**62, 2**63 - 2, 2**63 - 1])
+def test_a_loop_limit_that_stands_for_none(limit):
+    """The largest limits the settings take are not passed by adding to them what was executed."""
+    assert disagreements(with_text(0, """
+        C_LOOP_START gp1, 3
+        C_LOOP_START gp2, 5
+        S_ADDI_INT gp3, gp3, 7
+        C_LOOP_END gp2
+        C_LOOP_END gp1
+        S_ST_INT gp3, gp0, 0
+    """, MAX_LOOP_INSTRUCTIONS=limit)) == []
+
+
 @pytest.mark.parametrize("variable, seeds", [("NUMBA_DISABLE_JIT", range(5)), ("NUMBA_BOUNDSCHECK", range(100, 120))])
 def test_other_modes_of_numba(variable, seeds):
     """Pure Python gives the same results; nothing is read or written outside an array."""
