@@ -59,7 +59,8 @@ def fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row,
         scale_at = scale_address(scale_index, row, step, shape[SH_RATIO])
         got = delivered_scales(scale_at, slen)
         fetch(hbm, scale_at, got, codes[1])
-    for i in range(got, slen):
+    # And one more: scales of less than a byte may end within a byte that is not read.
+    for i in range(got, min(slen + 1, codes.shape[1])):
         codes[1, i] = 0
     decode_row(formats, tables, shape, codes, out, o)
 

@@ -106,6 +106,23 @@ def test_a_loop_limit_that_stands_for_none(limit):
     """, MAX_LOOP_INSTRUCTIONS=limit)) == []
 
 
+@pytest.mark.parametrize("geometry, block", [(0, 16), (2, 8), (7, 8)])
+def test_scales_that_end_within_a_byte(geometry, block):
+    """Of an odd number of 4-bit scales only whole bytes are read (§3.2): the last scale is 0, not what was before."""
+    program = with_text(geometry, """
+        H_STORE_V gp0, gp0, a0, 0, 0
+        H_PREFETCH_V gp0, gp0, a0, 0, 1
+        H_PREFETCH_M gp0, gp0, a0, 0, 1
+    """)
+    types = program.document["TRANSACTIONAL"]["PRECISION"]
+    element = {"type": "Fp", "sign": True, "exponent": 4, "mantissa": 3}
+    for keys, bits in ((("HBM_M_WEIGHT_TYPE", "HBM_V_ACT_TYPE"), 8), (("HBM_M_KV_TYPE", "HBM_V_KV_TYPE"), 4)):
+        scale = {"type": "Fp", "sign": False, "exponent": bits, "mantissa": 0}
+        for key in keys:
+            types[key] = {"format": "Mx", "block": block, "ELEM": element, "SCALE": scale}
+    assert disagreements(program) == []
+
+
 @pytest.mark.parametrize("variable, seeds", [("NUMBA_DISABLE_JIT", range(5)), ("NUMBA_BOUNDSCHECK", range(100, 120))])
 def test_other_modes_of_numba(variable, seeds):
     """Pure Python gives the same results; nothing is read or written outside an array."""
