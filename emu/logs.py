@@ -96,7 +96,7 @@ class Log:
         if not self.filter.understood:
             given = None
             self.filter = Filter(DEFAULT)
-        self.asked_for_debug = bool(given) and self.filter.level(TARGET) >= LEVELS["debug"]
+        self.asked_for_debug = bool(given) and self.filter.level(RUNNER) >= LEVELS["debug"]
         self.plain = plain
         self._levels = {}
         self._second = (None, "")

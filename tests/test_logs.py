@@ -74,6 +74,15 @@ def test_directives(text, own, runner, other):
         assert enabled == ORDER[: ["off", *ORDER].index(level)]
 
 
+@pytest.mark.parametrize("text, asked", [
+    ("transactional_emulator::runner=debug", True),
+    ("transactional_emulator=debug,transactional_emulator::runner=info", False),
+    ("transactional_emulator::settings=trace", False),
+])
+def test_records_of_instructions_follow_their_own_target(text, asked):
+    assert Log(None, text).asked_for_debug == asked
+
+
 def test_directives_not_understood_are_named(capsys):
     log = Log(None, "info,transactional_emulator=loud,a[span]=info")
     text = capsys.readouterr().err
