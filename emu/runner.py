@@ -40,10 +40,11 @@ def _simulate(simulation, request, log):
         finally:
             if request.trace:
                 before = _trace(simulation, log, before)
+        if not more:
+            simulation.finish()  # before the last progress: its time is the end of the run
         if request.progress:
             ctl = simulation.ctl
             request.progress(int(ctl[at.CTL_PC]), words, simulation.executed, simulation.end_ps)
-    simulation.finish()
     return not simulation.ended
 
 
@@ -157,9 +158,12 @@ def _execute(request, log):
     loaded = time.perf_counter()
 
     simulation = Simulation(program, machine, model, not request.timing_only, request.threads or default_threads())
-    simulation.prepare()
-    ready = time.perf_counter()
-    stopped = _simulate(simulation, request, log)
+    try:
+        simulation.prepare()
+        ready = time.perf_counter()
+        stopped = _simulate(simulation, request, log)
+    finally:
+        simulation.close()
     done = time.perf_counter()
 
     result = _result(request, settings, program, simulation, board, stopped)

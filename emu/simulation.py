@@ -173,11 +173,12 @@ class Simulation:
 
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
-        try:
-            self._worker.join()
-        finally:
-            self._worker.stop()
+        self._worker.join()
         self._check_time(self.end_ps)
+
+    def close(self) -> None:
+        """End the thread of timing; also of a run that stopped half way."""
+        self._worker.stop()
 
     def _check_time(self, picoseconds):
         """Compute time alone, and the end of the run; `memory` checks the times of its events."""

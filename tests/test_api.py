@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import plena_emu
+from plena_emu.assembler import assemble, mem_text
 from plena_emu.errors import UsageError
 from plena_emu.result import RunResult
 from plena_emu.warm import warm
@@ -91,7 +93,7 @@ def test_paths_of_every_kind_and_numpy_integers(tmp_path):
 
 def test_progress_and_what_it_raises():
     seen = []
-    result = plena_emu.run(BUILD, progress=lambda *figures: seen.append(figures))
+    result = plena_emu.run(BUILD, progress=lambda *figures: seen.append(figures), threads=2)
     assert seen[-1] == (result.program.words, result.program.words, result.instructions, result.end_ps)
 
     def stop(*figures):
@@ -99,6 +101,20 @@ def test_progress_and_what_it_raises():
 
     with pytest.raises(KeyError, match="mine"):
         plena_emu.run(BUILD, progress=stop)
+
+
+def test_no_run_leaves_a_thread_behind(tmp_path):
+    program = tmp_path / "broken.mem"
+    program.write_text(mem_text(assemble("C_BREAK")))
+    before = set(threading.enumerate())
+    plena_emu.run(BUILD, threads=2)
+    with pytest.raises(plena_emu.EmuError, match="no loop is active"):
+        plena_emu.run(BUILD, opcode=program, threads=2)
+    with pytest.raises(ZeroDivisionError):
+        plena_emu.run(BUILD, progress=lambda *figures: 1 // 0, threads=2)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=10)
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_missing_file_of_a_build_directory_is_named(tmp_path):
