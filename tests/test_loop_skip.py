@@ -1,5 +1,6 @@
 """Do loops that are skipped leave what executing them leaves, and fail where executing them fails?"""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from support import write_settings
 from plena_emu.assembler import assemble
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout as at
+from plena_emu.kernels.layout import FP_SRAM_SIZE
 from plena_emu.kernels.loop_skip import skip_loop
 from plena_emu.machine import Machine
 from plena_emu.profile_executed import _NoMemory
@@ -143,6 +145,63 @@ def test_the_limit_of_an_outer_loop(config):
         f"C_LOOP_START gp6, 2\nS_ADDI_INT gp1, gp0, 0\nC_LOOP_START gp5, {times}\nS_ADDI_INT gp1, gp1, 1\n"
         "C_LOOP_END gp5\nC_LOOP_END gp6", config)
     assert error is not None
+
+
+# An instruction whose operand gp1 walks towards the end of what it addresses.
+ROWS = ("V_EXP_V gp1, gp0, 0", "V_EXP_V gp0, gp1, 0", "V_ADD_VV gp0, gp0, gp1, 0", "V_RED_SUM f1, gp1, 0",
+        "S_MAP_V_FP gp1, gp0, 0", "M_MM 0, gp0, gp1", "M_TMM 0, gp1, gp0", "M_MV 0, gp0, gp1", "M_TMV 0, gp0, gp1",
+        "M_MM_WO gp1, gp0, 0", "M_MM_WO gp1, gp7, 0", "M_MV_WO gp1, gp0, 0")
+TILES = ("M_MM 0, gp1, gp0", "M_TMM 0, gp0, gp1", "M_MV 0, gp1, gp0", "M_TMV 0, gp1, gp0")
+FP_WORDS = ("S_LD_FP f1, gp1, 0", "S_ST_FP f1, gp1, 0", "S_MAP_V_FP gp0, gp1, 0")
+
+
+@pytest.mark.parametrize("revision", ["base", "moe"])
+@pytest.mark.parametrize("text", [*ROWS, *TILES, *FP_WORDS])
+def test_operands_near_an_end(config, revision, text):
+    """Whatever the step and however near the end: some loops end, in others a later iteration fails."""
+    size = config.mlen**2
+    end = (config.vector_sram_size * config.vlen if text in ROWS else
+           config.matrix_sram_size * config.mlen if text in TILES else FP_SRAM_SIZE)
+    units = {1, config.blen, config.vlen, config.vlen * config.blen, size}
+    errors = []
+    for unit in sorted(units):
+        for left in (0, 1, 2, 3, config.blen + 2, config.blen + 3):
+            for offset in (0, config.blen):
+                start = end - left * unit + offset
+                if start < 0:
+                    continue
+                loop = f"C_LOOP_START gp5, 3\n{text}\nS_ADDI_INT gp1, gp1, {unit}\nC_LOOP_END gp5"
+                setup = f"S_ADDI_INT gp1, gp0, {start}\nS_ADDI_INT gp7, gp0, 2\n"
+                errors.append(agree(setup + loop, config, revision)[0])
+    assert None in errors and any(errors)
+
+
+@pytest.mark.parametrize(
+    "text", ["V_EXP_V gp1, gp0, 0", "M_TMV 0, gp1, gp0", "M_MM 0, gp1, gp0", "M_MV_WO gp1, gp0, 0"]
+)
+def test_a_later_iteration_is_misaligned(config, text):
+    error, values, _ = agree(f"C_LOOP_START gp5, 4\n{text}\nS_ADDI_INT gp1, gp1, 1\nC_LOOP_END gp5", config)
+    assert "pc=1" in error and values[2] == 1 + 3 + 1
+
+
+@pytest.mark.parametrize("words", [2, 3])
+def test_a_body_as_long_as_the_limit(config, words):
+    """A loop whose body has just as many instructions as MAX_LOOP_INSTRUCTIONS allows, or one more."""
+    limited = msgspec.structs.replace(config, max_loop_instructions=2)
+    body = "S_ADDI_INT gp1, gp1, 1\n" * (words - 1)
+    error, _, _ = agree(f"C_LOOP_START gp5, 5\n{body}C_LOOP_END gp5", limited)
+    assert (error is None) == (words == 2)
+
+
+@pytest.mark.parametrize("slack", [-1, 0, 1])
+def test_an_inner_loop_up_to_the_limit_of_the_outer_one(config, slack):
+    """The outer loop's count is at its limit just before, at or just behind the last instruction of the inner one."""
+    times = 20
+    limited = msgspec.structs.replace(config, max_loop_instructions=1 + 2 * times + slack)
+    error, _, _ = agree(
+        f"C_LOOP_START gp6, 2\nC_LOOP_START gp5, {times}\nS_ADDI_INT gp1, gp1, 1\nC_LOOP_END gp5\nC_LOOP_END gp6",
+        limited)
+    assert (error is None) == (slack == 1)
 
 
 def test_a_register_that_does_not_exist(config):
