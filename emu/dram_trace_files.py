@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+import zlib
 
 import msgspec
 import numpy as np
@@ -34,7 +35,7 @@ def read_trace(path: str) -> Trace:
     try:
         if path.endswith(".npz"):
             return _read_npz(path)
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # spreadsheets begin CSV with a byte order mark
             return _read_csv(path, file)
     except UnicodeDecodeError:
         raise EmuError(f"trace {path}: found bytes that are no UTF-8 text, expected CSV or .npz") from None
@@ -86,7 +87,7 @@ def _read_npz(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name in (*ARRAYS, "preset", "variant")}
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError):
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError, zlib.error, RuntimeError):  # also of unknown methods
         raise EmuError(f"{what}: found no readable arrays, expected a .npz file") from None
     for name, kinds in ARRAYS.items():
         if name not in arrays:

@@ -15,6 +15,7 @@ from plena_emu.cli.main import main
 from plena_emu.dram import new_state, place
 from plena_emu.dram_statistics import peak_bandwidth
 from plena_emu.dram_trace import replay, replay_batches
+from plena_emu.dram_trace_files import read_trace
 from plena_emu.errors import EmuError
 from plena_emu.kernels import dram_state as at
 from plena_emu.kernels.dram_front import place_of
@@ -272,6 +273,25 @@ def test_malformed_npz(tmp_path, capsys):
     assert "array 'addr' is missing" in capsys.readouterr().err
 
 
+def test_damaged_npz(tmp_path):
+    """Whatever byte is damaged: arrays, or one line."""
+    batches = dict(batch_kind=["G", "S"] * 50, batch_t=np.arange(100), batch=np.arange(100), op=np.zeros(100, int),
+                   addr=np.arange(100) * 64)
+    path, refused = tmp_path / "trace.npz", 0
+    np.savez_compressed(path, **batches)
+    whole, rng = path.read_bytes(), np.random.default_rng(3)
+    for _ in range(400):
+        damaged = np.frombuffer(whole, dtype=np.uint8).copy()
+        damaged[rng.integers(0, len(whole), 3)] = rng.integers(0, 256, 3)
+        path.write_bytes(damaged.tobytes())
+        try:
+            read_trace(str(path))
+        except EmuError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 100
+
+
 # --- the command --------------------------------------------------------------------------------
 
 
@@ -282,6 +302,8 @@ def test_command_on_csv(tmp_path, capsys):
     assert main(["dram", str(path), "--dram", "ddr4", "-o", str(out)]) == 0
     assert "1 reads, 1 writes, 128 bytes" in capsys.readouterr().out
     found = replay("ddr4", [0, 50_000], [64, 128], [False, True])
+    path.write_text("\N{BOM}" + path.read_text())
+    assert read_trace(str(path)).addr.tolist() == [64, 128]
     rows = out.read_text().splitlines()
     assert rows[0] == "time_ps,op,address,accept_ps,done_ps"
     assert rows[1] == f"0,read,0x40,0,{found.done_ps[0]}"
