@@ -162,3 +162,13 @@ def test_runs_at_once_in_one_directory_and_in_several(tmp_path):
     for place in places:
         assert {name: (place / name).read_bytes() for name in DUMPS} == expected
         assert not list(place.glob(".*"))
+
+
+@pytest.mark.parametrize("variable, flag, is_dumped", [
+    ("", "", True), ("info", "", False), ("warn,transactional_emulator=debug", "", True),
+    ("debug", "--log-level info", False), ("off", "--log-level trace", True),
+])
+def test_the_level_decides_about_the_dump_of_the_hbm(variable, flag, is_dumped):
+    """§5.4: `hbm_dump.bin` at the debug level, which is the default in name."""
+    status, _, _ = shell(f"{DROPIN} {flag}", RUST_LOG=variable)
+    assert status == 0 and dumps() == (DUMPS if is_dumped else DUMPS - {"hbm_dump.bin"})
