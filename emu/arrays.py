@@ -15,6 +15,8 @@ from .errors import EmuError
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
 HUGE_PAGE = 1 << 21
+FEW_PAGES = 64
+PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap
 
 
 def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
@@ -49,9 +51,32 @@ def use_huge_pages(array: np.ndarray, size: int) -> None:
             area.madvise(mmap.MADV_HUGEPAGE, 0, size)
 
 
+def _occupied(array):
+    """(first, end) of the parts of a uint8 array that can hold anything but 0, in order.
+
+    Of a long map of `lazy_zeros` these are the pages that occupy memory, by the system's page table: time, too, goes by
+    what was touched. Elsewhere it is the whole array.
+    """
+    address, page = array.__array_interface__["data"][0], mmap.PAGESIZE
+    if len(array) < FEW_PAGES * page or address % page:
+        return [(0, len(array))]
+    try:
+        with open("/proc/self/pagemap", "rb", buffering=0) as file:
+            file.seek(address // page * PAGE_ENTRY)
+            entries = np.frombuffer(file.read(-(-len(array) // page) * PAGE_ENTRY), dtype=np.uint64)
+    except OSError:
+        return [(0, len(array))]
+    if len(entries) * page < len(array):
+        return [(0, len(array))]
+    used = np.flatnonzero(entries >> np.uint64(62))  # present or swapped out
+    runs = [run for run in np.split(used, np.flatnonzero(np.diff(used) > 1) + 1) if len(run)]
+    return [(int(run[0]) * page, min((int(run[-1]) + 1) * page, len(array))) for run in runs]
+
+
 def runs_of(touched: np.ndarray) -> list[tuple[int, int]]:
     """(first, end) of every run of non-zero entries of a uint8 map, in order."""
-    marked = np.flatnonzero(touched)
+    found = [np.flatnonzero(touched[first:end]) + first for first, end in _occupied(touched)]
+    marked = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
     if not len(marked):
         return []
     breaks = np.flatnonzero(np.diff(marked) > 1)

@@ -16,7 +16,8 @@ class DramStatistics(msgspec.Struct, kw_only=True, frozen=True):
     Hits, misses and conflicts are those of transfers, by the first command issued for each; writes still queued at
     the end have none. A read's latency, too, is that of a transfer, from its first attempt to its data: whole clocks,
     and from 2048 clocks on the percentile is rounded up by less than one part in 1024. A channel is busy in a clock
-    with a request queued or data under way. `peak_bandwidth_bytes_per_s` is that of reads of open rows.
+    with a request queued or data under way. Writes still queued at the end are no part of
+    `bandwidth_bytes_per_s`. `peak_bandwidth_bytes_per_s` is that of reads of open rows.
     """
 
     dram: str
@@ -47,6 +48,7 @@ def statistics(state: at.DramState, description: DramDescription, revision: str 
     busy = np.repeat(channels["count"][:, at.BUSY], twins)
     longest = int(max(front["latency_max"], channels["latency_max"].max()))
     total = ACCESS_BYTES * int(front["reads"] + front["writes"])
+    moved = total - int(channels["queued"].sum() + channels["active"].sum()) * int(state.config[0]["part_bytes"])
     return DramStatistics(
         dram=description.name,
         reads=int(front["reads"]),
@@ -63,7 +65,7 @@ def statistics(state: at.DramState, description: DramDescription, revision: str 
         read_latency_max_ps=period * longest,
         channel_busy_share=[int(clocks) / max(int(front["ticks"]), 1) for clocks in busy],
         last_event_ps=last,
-        bandwidth_bytes_per_s=total / (last / 1e12) if last else 0.0,
+        bandwidth_bytes_per_s=moved / (last / 1e12) if last else 0.0,
         peak_bandwidth_bytes_per_s=peak_bandwidth(description, revision),
     )
 

@@ -87,6 +87,8 @@ def replay_batches(
         As for `replay`, errors too.
     """
     if not isinstance(description, DramDescription):
+        if not isinstance(description, str | os.PathLike):
+            raise EmuError(f"description: found {type(description).__name__}, expected a name, path or description")
         description = load_dram(description)
     if revision not in REVISIONS:
         raise EmuError(f"revision: found {revision!r}, expected {' or '.join(REVISIONS)}")
@@ -111,7 +113,10 @@ def _new_run(state, address, write, kinds, times, starts):
 
 def _batches(kinds, times, batch):
     """Number of the kind, ps and first access of every batch, checked."""
-    kinds = [str(kind) for kind in kinds]
+    try:
+        kinds = [str(kind) for kind in kinds]
+    except TypeError:
+        raise EmuError(f"batch_kind: found {type(kinds).__name__}, expected a sequence of G, S and I") from None
     for index, kind in enumerate(kinds):
         if kind not in BATCH_KINDS:
             raise EmuError(f"batch_kind[{index}]: found {kind!r}, expected G, S or I")

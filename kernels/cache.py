@@ -120,8 +120,13 @@ def _writable(directory):
         return False
 
 
+def cache_path(module: str) -> pathlib.Path:
+    """Where a module's entry kernels are kept, be it there or not."""
+    return cache_root() / f"{module}-{fingerprint(module)}"
+
+
 @functools.cache
 def cache_dir(module: str) -> pathlib.Path | None:
     """Directory of a module's entry kernels, created; None when nothing is in it and it cannot be written."""
-    directory = cache_root() / f"{module}-{fingerprint(module)}"
+    directory = cache_path(module)
     return directory if (directory / MARKER).exists() or _writable(directory) else None

@@ -16,12 +16,14 @@ from .dram_channel import latency_bin, rebase, step
 from .dram_front import ticks_before
 from .dram_pattern import NUMBER, ROW, WIDEST, Pattern, find_row, pattern_of
 from .dram_state import BANKS, COUNTS, EPOCH_LENGTH, NONE
-from .jit import kernel
-from .memo_table import MEMO_ON, MEMO_WIDTH, enter, look_up, make_room
+from .jit import kernel, small
+from .memo_table import MEMO_HITS, MEMO_LOOKUPS, MEMO_ON, MEMO_WIDTH, enter, look_up, make_room
 
 SLOTS = 1 << 12  # patterns, a power of two
 POOL = 1 << 20  # words of all keys and answers
 MOST_BINS = 256  # read latencies that an answer tells apart
+TRIAL = 512  # look-ups
+FEW_BITS = 4  # one of 16
 
 # Slots of `DramMemo.reg`, behind those of `memo_table`.
 PENDING = MEMO_WIDTH  # state of the list before
@@ -264,6 +266,12 @@ def learn(memo, state, run, addr, wait, link, n, now, words, h):
     return end
 
 
+@small
+def is_hopeless(reg):
+    """Whether so little repeated in `TRIAL` look-ups that more would cost more than they save."""
+    return reg[MEMO_LOOKUPS] >= TRIAL and reg[MEMO_HITS] << FEW_BITS < reg[MEMO_LOOKUPS]
+
+
 @kernel
 def memo_list(memo, state, run, addr, wait, link, n, now, is_store):
     """Reads `addr[:n]` of a prefetch, or reads and writes of a store, through the memo: the instant of the end."""
@@ -272,7 +280,7 @@ def memo_list(memo, state, run, addr, wait, link, n, now, is_store):
         return run_list(state, run, addr, wait, link, n, now, is_store)
     clk = ticks_before(cfg, state.front[0], now)
     idle = settle_pending(memo, state, run, clk) and (clk - 1) * cfg.period <= now
-    if not idle or n == 0 or n > WIDEST or waits_for_host(wait, link, n):
+    if not idle or n == 0 or n > WIDEST or is_hopeless(reg) or waits_for_host(wait, link, n):
         return run_list(state, run, addr, wait, link, n, now, is_store)
     words, banks = pattern_of(state, memo.pattern, addr, n, is_store, clk * cfg.period == now)
     if words == 0:

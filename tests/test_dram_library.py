@@ -237,6 +237,29 @@ def test_malformed_batches(arguments, message):
     assert message in str(error.value)
 
 
+def test_bandwidth_is_that_of_what_moved():
+    """Writes that nobody drained are no traffic: one read after 25 of them does not pass the peak."""
+    found = replay("ddr4", [0] * 26, [64 * k for k in range(25)] + [1 << 20], [True] * 25 + [False]).statistics
+    assert (found.bytes, found.writes) == (64 * 26, 25)
+    assert 0 < found.bandwidth_bytes_per_s <= found.peak_bandwidth_bytes_per_s
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ((5, [0], [0], [0]), "description: found int, expected a name, path or description"),
+    (("hbm2", None, [0], [0]), "time_ps: found object of 0 dimensions"),
+    (("hbm2", [0], [0], None), "op: found object of 0 dimensions"),
+])
+def test_arguments_of_other_types(arguments, message):
+    with pytest.raises(EmuError) as error:
+        replay(*arguments)
+    assert message in str(error.value)
+
+
+def test_batch_kinds_of_another_type():
+    with pytest.raises(EmuError, match="batch_kind: found NoneType, expected a sequence"):
+        replay_batches("hbm2", None, [0], [0], [0], [0])
+
+
 def test_unknown_revision():
     with pytest.raises(EmuError, match="revision: found 'v2', expected base or moe"):
         replay("hbm2", [0], [0], [0], "v2")

@@ -96,6 +96,16 @@ def test_too_soon_after_a_recalled_list():
     assert 0 < memory.engine.memo.hits < len(events) - 2
 
 
+def test_a_memo_that_never_hits_gives_up():
+    rng = np.random.default_rng(6)
+    parts = [[10**6, PREFETCH, 64 * int(rng.integers(0, 1 << 24)), 0, 64 * int(rng.integers(1, 1 << 14)), 0]
+             for _ in range(dm.TRIAL + 100)]
+    events = np.array(parts)
+    memory = new_memory(16, True)
+    assert run(memory, events, [len(events)]) == run(new_memory(16, False), events, [len(events)])
+    assert memory.engine.memo.lookups < dm.TRIAL + 50
+
+
 def test_full_tables_are_emptied():
     events = np.array([[10**6, PREFETCH, 0, 0, 64 * k, 0] for k in range(1, 40)] * 2)
     plain, counted = run(new_memory(40, False), events, [1] * len(events))

@@ -22,7 +22,7 @@ def run(args):
     for package in ("numba", "llvmlite", "numpy", "msgspec"):
         print(f"{package:<10} {importlib.metadata.version(package)}")
     print(f"cache      {cache_root()}")
-    _show_cache()
+    _show_cache(looking=True)
     if args.no_warm:
         return 0
 
@@ -31,24 +31,29 @@ def run(args):
     begin = time.perf_counter()
     warm()
     print(f"warmed     in {time.perf_counter() - begin:.1f} s")
-    _show_cache()
+    _show_cache(looking=False)
     return 0
 
 
-def _show_cache():
-    """A line for each module of entry kernels, and what other versions left behind."""
-    from ..kernels.cache import HERE, cache_dir, cache_root
-    from ..warm import is_ready
+def _show_cache(looking):
+    """A line for each module of entry kernels that runs use, and what other versions left.
+
+    `looking` creates nothing.
+    """
+    from ..kernels.cache import cache_dir, cache_path, cache_root
+    from ..warm import MODULES, is_ready
 
     current = set()
-    for module in sorted(path.stem for path in HERE.glob("*.py") if "\n@entry\n" in path.read_text(encoding="utf-8")):
-        directory = cache_dir(module)
+    for module in sorted(MODULES):
+        directory = cache_path(module)
         current.add(directory)
-        if directory is None:
-            print(f"  {module:<10} cannot be written there: compiled anew by every run")
-        else:
+        if directory.exists() or not looking and cache_dir(module) is not None:
             state = "ready" if is_ready(module) else "when first used"
-            print(f"  {module:<10} {state:<15} {_mebibytes(directory):6.1f} MiB in {directory.name}")
+            print(f"  {module:<12} {state:<15} {_mebibytes(directory):6.1f} MiB in {directory.name}")
+        elif looking:
+            print(f"  {module:<12} not compiled")
+        else:
+            print(f"  {module:<12} cannot be written there: compiled anew by every run")
     try:
         others = [path for path in cache_root().iterdir() if path.is_dir() and path not in current]
     except OSError:

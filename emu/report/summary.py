@@ -120,7 +120,8 @@ def _instructions(result):
     rest = ranked[_MOST_EXECUTED:]
     if rest:
         count = sum(count for _, count in rest)
-        table.add_row(f"{len(rest)} others", f"{count:,}", f"{100 * count / result.instructions:.1f}")
+        name = rest[0][0] if len(rest) == 1 else f"{len(rest)} others"
+        table.add_row(name, f"{count:,}", f"{100 * count / result.instructions:.1f}")
     return table
 
 
