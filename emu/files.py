@@ -45,7 +45,7 @@ def write_whole(path: str | os.PathLike, data: bytes, what: str = "output") -> N
 
 
 def check_directory(path: str | None, what: str) -> None:
-    """Raise `EmuError` if an output file cannot be at `path`, for want of its directory: before the work, not after it."""
+    """Raise `EmuError` where no output file can be: before the work, not after it."""
     if path and os.path.basename(path) and os.path.isdir(path):
         raise EmuError(f"{what} {path}: found a directory, expected a file")
     directory = os.path.dirname(path or "") or "."
