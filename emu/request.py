@@ -77,7 +77,8 @@ class RunRequest:
     timing_only : bool
         Leave out the data pass (and the dumps).
     threads : int or None
-        1 or 2 (timing beside data); None takes 2 where two CPUs can be used.
+        1 or 2 (timing beside data); None takes 2 where two CPUs can be used, 1 for
+        `timing_only`.
     memo : bool
         Whether timing remembers its answers to repeated access patterns; the figures are the same.
     trace : bool

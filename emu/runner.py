@@ -157,7 +157,8 @@ def _execute(request, log):
         machine.load_integers(request.intsram)
     loaded = time.perf_counter()
 
-    simulation = Simulation(program, machine, model, not request.timing_only, request.threads or default_threads())
+    threads = request.threads or default_threads(request.timing_only)
+    simulation = Simulation(program, machine, model, not request.timing_only, threads)
     try:
         simulation.prepare()
         ready = time.perf_counter()

@@ -28,9 +28,9 @@ AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others 
 SLICE = 1 << 18  # most instructions a slice executes
 
 
-def default_threads() -> int:
-    """2 where this process may use two CPUs, else 1."""
-    return min(2, len(os.sched_getaffinity(0)))
+def default_threads(timing_only: bool = False) -> int:
+    """2 where this process may use two CPUs, else 1; without data control is too short to be worth a second thread."""
+    return 1 if timing_only else min(2, len(os.sched_getaffinity(0)))
 
 
 class _Worker:
