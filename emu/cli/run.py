@@ -41,8 +41,8 @@ def configure(parser):
                        help="stop after N executed instructions, with status 3 and without dumps")
     group.add_argument("--timing-only", action="store_true", help="leave out the data: latency and counts, no dumps")
     group.add_argument("--threads", metavar="N", type=int, choices=(1, 2), action=flags.Once,
-                       help="1, or 2 to run timing beside data; the results are the same (default: 2 on two CPUs; 1 with"
-                            " --timing-only)")
+                       help="1, or 2 to run timing beside data; the results are the same (default: 2 on two"
+                       " CPUs, 1 with --timing-only)")
     group.add_argument("--no-memo", action="store_true",
                        help="simulate every memory batch, also where one like it came before; the results are the same")
     where = group.add_mutually_exclusive_group()
