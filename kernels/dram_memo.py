@@ -22,7 +22,7 @@ from .memo_table import MEMO_HITS, MEMO_LOOKUPS, MEMO_ON, MEMO_WIDTH, enter, loo
 SLOTS = 1 << 12  # patterns, a power of two
 POOL = 1 << 20  # words of all keys and answers
 MOST_BINS = 256  # read latencies that an answer tells apart
-TRIAL = 512  # look-ups
+TRIAL = 256  # look-ups
 FEW_BITS = 4  # one of 16
 
 # Slots of `DramMemo.reg`, behind those of `memo_table`.
