@@ -69,17 +69,20 @@ def _occupied(array):
     if len(entries) * page < len(array):
         return [(0, len(array))]
     used = np.flatnonzero(entries >> np.uint64(62))  # present or swapped out
-    runs = [run for run in np.split(used, np.flatnonzero(np.diff(used) > 1) + 1) if len(run)]
-    return [(int(run[0]) * page, min((int(run[-1]) + 1) * page, len(array))) for run in runs]
+    return [(first * page, min(end * page, len(array))) for first, end in _runs(used)]
+
+
+def _runs(places):
+    """(first, end) of every run of adjacent numbers in an ascending array."""
+    if not len(places):
+        return []
+    breaks = np.flatnonzero(np.diff(places) > 1)
+    first = places[np.concatenate(([0], breaks + 1))]
+    last = places[np.concatenate((breaks, [len(places) - 1]))]
+    return [(int(a), int(b) + 1) for a, b in zip(first, last)]
 
 
 def runs_of(touched: np.ndarray) -> list[tuple[int, int]]:
     """(first, end) of every run of non-zero entries of a uint8 map, in order."""
     found = [np.flatnonzero(touched[first:end]) + first for first, end in _occupied(touched)]
-    marked = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
-    if not len(marked):
-        return []
-    breaks = np.flatnonzero(np.diff(marked) > 1)
-    first = marked[np.concatenate(([0], breaks + 1))]
-    last = marked[np.concatenate((breaks, [len(marked) - 1]))]
-    return [(int(a), int(b) + 1) for a, b in zip(first, last)]
+    return _runs(np.concatenate(found)) if found else []

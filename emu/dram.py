@@ -141,13 +141,18 @@ def _fill_config(cfg, description):
 
 
 def _fill_places(cfg, description):
-    """Tables of the mapping (§4.2): it is linear, so an address's place is the exclusive or of its bytes' places."""
-    places = [_on_records(place, int(cfg.twins)) for place in _bit_places(description)]
-    for byte in range(ADDRESS_BITS // 8):
-        for value in range(256):
-            cfg.place[byte, value] = _sum_of(places[8 * byte : 8 * byte + 8], value)
+    """Tables of the mapping (§4.2): it is linear, so an address's place is the exclusive or of its bits' places."""
+    for bit in range(ADDRESS_BITS):
+        table, half = cfg.place[bit // 8], 1 << bit % 8
+        table[half : 2 * half] = table[:half] ^ _packed(cfg, place(description, 1 << bit))
     for part in range(int(cfg.parts)):
-        cfg.part_place[part] = _sum_of(places, part * int(cfg.part_bytes))
+        cfg.part_place[part] = _packed(cfg, place(description, part * int(cfg.part_bytes)))
+
+
+def _packed(cfg, place):
+    """A place as the kernels know it: the channel's record, the bank's number and the row in one integer."""
+    bank = place.rank << int(cfg.rank_bits) | place.bankgroup * int(cfg.group_banks) | place.bank
+    return place.row << at.PLACE_ROW | place.channel // int(cfg.twins) << at.PLACE_BANK_BITS | bank
 
 
 def twins(description: DramDescription) -> int:
@@ -156,51 +161,16 @@ def twins(description: DramDescription) -> int:
     Those are the channels that an access's transfers reach, where they are an aligned range and the transfers' places
     differ in nothing else; twins that are neighbours keep the order in which channels wake accesses (§4.10).
     """
-    places = _bit_places(description)
-    parts = ACCESS_BYTES // description.transfer_bytes
-    reached = {_sum_of(places, part * description.transfer_bytes) for part in range(parts)}
-    return parts if reached == {channel << at.PLACE_BANK_BITS for channel in range(parts)} else 1
-
-
-def _on_records(place, twins):
-    """A place with the channel's record in the place of the channel."""
-    channel = place >> at.PLACE_BANK_BITS & at.CHANNEL_MASK
-    return place ^ (channel ^ channel // twins) << at.PLACE_BANK_BITS
+    size = description.transfer_bytes
+    parts = [place(description, first) for first in range(0, ACCESS_BYTES, size)]
+    alike = {part._replace(channel=0, column=0) for part in parts}
+    aligned = sorted(part.channel for part in parts) == list(range(len(parts)))
+    return len(parts) if aligned and len(alike) == 1 else 1
 
 
 def _rank_bits(description):
     """Bits of a bank's number below its rank."""
     return (description.organisation.bankgroup * description.organisation.bank).bit_length() - 1
-
-
-def _bit_places(description):
-    """Place of each address bit alone."""
-    places = [0] * ADDRESS_BITS
-    shifts = {
-        "bank": 0,
-        "bankgroup": description.organisation.bank.bit_length() - 1,
-        "rank": _rank_bits(description),
-        "channel": at.PLACE_BANK_BITS,
-    }
-    for field, shift in shifts.items():
-        for number, mask in enumerate(description.bit_masks(field)):
-            for bit in range(ADDRESS_BITS):
-                places[bit] ^= (mask >> bit & 1) << (shift + number)
-    row = description.mapping.row
-    for bit in range(row.first, ADDRESS_BITS):
-        places[bit] ^= 1 << (at.PLACE_ROW + bit - row.first)
-    for number, bit in enumerate(row.xor):
-        places[bit] ^= 1 << (at.PLACE_ROW + number)
-    return places
-
-
-def _sum_of(places, bits):
-    """Exclusive or of the places of the bits that are set."""
-    total = 0
-    for number, place in enumerate(places):
-        if bits >> number & 1:
-            total ^= place
-    return total
 
 
 def _fill_rules(cfg, description, revision):

@@ -4,8 +4,9 @@ How to call it
 --------------
 `state = plena_emu.dram.new_state(load_dram("hbm2"), "base")`, then for every memory instruction in order
 
-- `dram_batch(state, run, addr, wait, link, n, now)`: one gather task of n 64-byte reads, spawned at `now`; `run` is
-  room for its events, `plena_emu.dram.new_run(state, addr, waits=n)` for the largest n;
+- `dram_batch(state, run, addr, wait, link, n, held, now)`: one gather task of n 64-byte reads, spawned at `now`;
+  `held` of them wait for the host or take its link; `run` is room for its events,
+  `plena_emu.dram.new_run(state, addr, waits=n)` for the largest n;
 - `dram_store(state, addr, wait, link, n, now)`: for each address a read, then a write, by the core itself.
 
 `addr` int64[>= n] byte addresses (u64 bit patterns); `wait` int64[>= n] ps a read waits for the host, 0 for none;
@@ -23,20 +24,11 @@ from .jit import kernel
 
 
 @kernel
-def waits_for_host(wait, link, n):
-    """True when any of n reads waits or takes the host link."""
-    found = 0
-    for i in range(n):
-        found |= wait[i] | link[i]
-    return found != 0
-
-
-@kernel
-def dram_batch(state, run, addr, wait, link, n, now):
+def dram_batch(state, run, addr, wait, link, n, held, now):
     """One gather task of reads `addr[:n]` spawned at `now`: the instant of its end (OVERFLOW past TIME_LIMIT)."""
     if n == 0:
         return now
-    if state.config[0].direct == 0 or waits_for_host(wait, link, n):
+    if state.config[0].direct == 0 or held > 0:
         return batch_events(state, run, wait, link, n, now)
     return read_alone(state, addr, 0, n, now, state.unasked)
 

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .dram_batch import dram_batch, dram_store, waits_for_host
-from .dram_channel import latency_bin, rebase, step
+from .dram_batch import dram_batch, dram_store
+from .dram_channel import latency_bin, rebase
 from .dram_front import ticks_before
 from .dram_pattern import NUMBER, ROW, WIDEST, Pattern, find_row, pattern_of
 from .dram_state import BANKS, COUNTS, EPOCH_LENGTH, NONE
 from .jit import kernel, small
 from .memo_table import MEMO_HITS, MEMO_LOOKUPS, MEMO_ON, MEMO_WIDTH, enter, look_up, make_room
+from .settle import settle
 
 SLOTS = 1 << 12  # patterns, a power of two
 POOL = 1 << 20  # words of all keys and answers
@@ -80,21 +81,19 @@ class DramMemo(NamedTuple):
 
 
 @kernel
-def run_list(state, run, addr, wait, link, n, now, is_store):
+def run_list(state, run, addr, wait, link, n, held, now, is_store):
     """Run a list of accesses: the instant at which the core goes on."""
     if is_store:
         return dram_store(state, addr, wait, link, n, now)
-    return dram_batch(state, run, addr, wait, link, n, now)
+    return dram_batch(state, run, addr, wait, link, n, held, now)
 
 
 @kernel
-def catch_up(state, clk):
-    """Run every channel's ticks up to `clk`; no read may be under way. Whether all are idle then."""
-    cfg, idle = state.config[0], True
-    for number in range(cfg.channels):
+def is_idle(state, clk):
+    """Whether every channel, settled at `clk`, has nothing to do and holds nothing back."""
+    idle = True
+    for number in range(state.config[0].channels):
         ch = state.channels[number]
-        while ch.clk < clk:
-            step(cfg, ch, clk)
         waiting = ch.queued[0] + ch.queued[1] + ch.active + ch.refresh_due
         idle = idle and waiting == 0 and ch.write_mode == 1 and ch.settled <= clk + 1
     return idle
@@ -218,7 +217,7 @@ def run_recalled(memo, state, run):
     front.ticks = reg[PEND_TICKS]
     front.reads -= n
     front.writes -= n * is_store
-    run_list(state, run, memo.address, memo.nothing, memo.nothing, n, reg[PEND_NOW], is_store == 1)
+    run_list(state, run, memo.address, memo.nothing, memo.nothing, n, 0, reg[PEND_NOW], is_store == 1)
 
 
 @kernel
@@ -230,7 +229,8 @@ def settle_pending(memo, state, run, clk):
             apply_answer(memo, state, clk)
         else:
             run_recalled(memo, state, run)
-    idle = catch_up(state, clk)
+    settle(state, clk)
+    idle = is_idle(state, clk)
     if reg[PENDING] == LEARNING and idle:
         keep(memo, state)
     reg[PENDING] = NOTHING
@@ -260,7 +260,7 @@ def learn(memo, state, run, addr, wait, link, n, now, words, h):
     for number in range(state.config[0].channels):
         for k in range(COUNTS):
             memo.before[number, k] = state.channels[number].count[k]
-    end = run_list(state, run, addr, wait, link, n, now, reg[PEND_STORE] == 1)
+    end = run_list(state, run, addr, wait, link, n, 0, now, reg[PEND_STORE] == 1)
     reg[PENDING], reg[PEND_WORDS], reg[PEND_HASH] = LEARNING, words, h
     reg[PEND_END], reg[PEND_TICKS_AFTER] = end, state.front[0].ticks
     return end
@@ -273,18 +273,21 @@ def is_hopeless(reg):
 
 
 @kernel
-def memo_list(memo, state, run, addr, wait, link, n, now, is_store):
-    """Reads `addr[:n]` of a prefetch, or reads and writes of a store, through the memo: the instant of the end."""
+def memo_list(memo, state, run, addr, wait, link, n, held, now, is_store):
+    """Reads `addr[:n]` of a prefetch, or reads and writes of a store, through the memo: the instant of the end.
+
+    `held` of the reads wait for the host or take its link.
+    """
     reg, cfg = memo.reg, state.config[0]
     if reg[MEMO_ON] == 0:
-        return run_list(state, run, addr, wait, link, n, now, is_store)
+        return run_list(state, run, addr, wait, link, n, held, now, is_store)
     clk = ticks_before(cfg, state.front[0], now)
     idle = settle_pending(memo, state, run, clk) and (clk - 1) * cfg.period <= now
-    if not idle or n == 0 or n > WIDEST or is_hopeless(reg) or waits_for_host(wait, link, n):
-        return run_list(state, run, addr, wait, link, n, now, is_store)
+    if not idle or n == 0 or n > WIDEST or is_hopeless(reg) or held > 0:
+        return run_list(state, run, addr, wait, link, n, held, now, is_store)
     words, banks = pattern_of(state, memo.pattern, addr, n, is_store, clk * cfg.period == now)
     if words == 0:
-        return run_list(state, run, addr, wait, link, n, now, is_store)
+        return run_list(state, run, addr, wait, link, n, held, now, is_store)
     reg[PEND_STORE], reg[PEND_COUNT], reg[PEND_NOW] = np.int64(is_store), n, now
     reg[PEND_CLOCK], reg[PEND_BANKS] = clk, banks
     h, answer = look_up(memo, memo.pattern.key, words)

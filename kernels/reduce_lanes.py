@@ -17,6 +17,12 @@ if JIT:
 
     _FLOATS = ir.VectorType(F32, LANES)
 
+    def _store_vectors(builder, array, word, vectors):
+        """Store vectors that are held in variables at the start of an array, one behind the other."""
+        for i, lanes in enumerate(vectors):
+            pointer = element_pointer(builder, array, ir.Constant(word, i * LANES), _FLOATS)
+            builder.store(builder.load(lanes), pointer, align=4)
+
     @intrinsic
     def add_groups(typingctx, values, first, groups, part):
         """part[0 : 32] = sum of `groups` times 32 values, lane by lane, from 0 on."""
@@ -33,9 +39,7 @@ if JIT:
                 for i, total in enumerate(sums):
                     pointer = element_pointer(builder, source, builder.add(at, ir.Constant(word, i * LANES)), _FLOATS)
                     builder.store(builder.fadd(builder.load(total), builder.load(pointer, align=4)), total)
-            for i, total in enumerate(sums):
-                pointer = element_pointer(builder, target, ir.Constant(word, i * LANES), _FLOATS)
-                builder.store(builder.load(total), pointer, align=4)
+            _store_vectors(builder, target, word, sums)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -59,9 +63,7 @@ if JIT:
                 builder.store(builder.select(builder.fcmp_ordered(">", x, old), x, old), best)
                 strange = builder.fcmp_unordered("uno", x, x)
                 builder.store(builder.select(strange, x, builder.load(odd)), odd)
-            for i, lanes in enumerate((best, odd)):
-                pointer = element_pointer(builder, target, ir.Constant(word, i * LANES), _FLOATS)
-                builder.store(builder.load(lanes), pointer, align=4)
+            _store_vectors(builder, target, word, (best, odd))
             return context.get_dummy_value()
 
         return signature, codegen

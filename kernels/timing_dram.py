@@ -8,7 +8,7 @@ from .dram_loop import Run
 from .dram_state import DramState
 from .jit import entry
 from .layout import MEV_SHAPE, SH_STORE
-from .port import PORT_EVENT, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, issue
+from .port import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, issue
 from .settle import settle
 
 
@@ -35,11 +35,11 @@ def timing_slice_dram(events, count, shapes, mem):
         n = issue(port, events[i], shape)
         if reg[PORT_NOW] > TIME_LIMIT:
             return TIME_OVERFLOW
-        is_store = shape[SH_STORE] == 1
-        done = memo_list(mem.memo, mem.dram, mem.run, port.addr, port.wait, port.link, n, reg[PORT_NOW], is_store)
+        held, is_store = reg[PORT_HELD], shape[SH_STORE] == 1
+        done = memo_list(mem.memo, mem.dram, mem.run, port.addr, port.wait, port.link, n, held, reg[PORT_NOW], is_store)
         if done == OVERFLOW:
             return TIME_OVERFLOW
         reg[PORT_NOW] = done
     finish_recalled(mem.memo, mem.dram, mem.run)
-    settle(mem.dram)
+    settle(mem.dram, mem.dram.front[0].ticks)
     return TIMING_OK

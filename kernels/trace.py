@@ -12,5 +12,5 @@ def replay_trace(dram, run):
     The host allocates the run: kernels that are loaded without numba cannot.
     """
     end = dram_replay(dram, run)
-    settle(dram)
+    settle(dram, dram.front[0].ticks)
     return end

@@ -27,13 +27,7 @@ PROGRAM = "base_fz_00008"
 EXAMPLE = pathlib.Path(__file__).resolve().parents[1] / "examples" / "linear" / "build"
 REFERENCE = {"small": {"resident": 1.4, "hbm": 2.4}, "stock": {"resident": 3.0, "hbm": 5.0}}
 
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch, tmp_path):
-    for name in ("PLENA_ISA", "RUST_LOG", "PLENA_SETTINGS_TOML"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
+pytestmark = pytest.mark.usefixtures("empty_directory")
 
 
 def golden_directory(folder, walls=None, change=lambda expected: None):

@@ -18,8 +18,6 @@ HEAVY = ("numpy", "numba", "yaml", "rich", "msgspec", "tomlkit", "llvmlite")
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
-    for name in ("PLENA_ISA", "RUST_LOG", "PLENA_SETTINGS_TOML"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 

@@ -23,7 +23,8 @@ def issue(state, is_store, address, wait, link, now):
     if is_store:
         return np.int64(dram_store(state, address, wait, link, count, np.int64(now)))
     room = new_run(state, address, waits=len(address))
-    return np.int64(dram_batch(state, room, address, wait, link, count, np.int64(now)))
+    held = np.count_nonzero(wait | link)
+    return np.int64(dram_batch(state, room, address, wait, link, count, np.int64(held), np.int64(now)))
 
 
 def engine_run(name, revision, program):

@@ -27,10 +27,8 @@ def build(tmp_path_factory):
 
 
 @pytest.fixture
-def run(build, tmp_path, monkeypatch):
+def run(build, tmp_path):
     """Record of a run on a model with further flags."""
-    for name in ("PLENA_ISA", "RUST_LOG", "PLENA_SETTINGS_TOML"):
-        monkeypatch.delenv(name, raising=False)
 
     def call(model, *flags):
         out = tmp_path / "out.json"

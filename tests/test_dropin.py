@@ -27,8 +27,6 @@ def warmed():
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     """Working directory with a program that loops and reads the HBM; returns a function that replaces the program."""
-    for name in ("PLENA_ISA", "PLENA_SETTINGS_TOML", "RUST_LOG"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
     def program(text, **settings):

@@ -186,8 +186,6 @@ def prepare(case, directory, monkeypatch):
             (directory / name).unlink(missing_ok=True)
         else:
             (directory / name).write_bytes(content)
-    for name in ("PLENA_ISA", "PLENA_SETTINGS_TOML", "RUST_LOG"):
-        monkeypatch.delenv(name, raising=False)
     for name, value in case.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(directory)

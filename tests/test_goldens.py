@@ -34,8 +34,6 @@ BOUNDS = (
 @pytest.fixture(autouse=True)
 def working_directory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("PLENA_ISA", "RUST_LOG", "PLENA_SETTINGS_TOML"):
-        monkeypatch.delenv(name, raising=False)
 
 
 def test_the_whole_set_is_there():

@@ -29,8 +29,7 @@ def warmed():
 @pytest.fixture(autouse=True)
 def build(tmp_path, monkeypatch):
     """A program that copies a row of the HBM to another place there."""
-    for name in ("PLENA_ISA", "PLENA_SETTINGS_TOML", "RUST_LOG", "PYTHONUNBUFFERED"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     monkeypatch.chdir(tmp_path)
     make_build(tmp_path)
     return tmp_path

@@ -31,6 +31,8 @@ STOCK = "base_clm60m_dec_L4_m64b16"  # settings of another machine than any boar
 MiB = 2**20
 TOP = 2**64 - 1
 
+pytestmark = pytest.mark.usefixtures("empty_directory")
+
 
 def unpack(name, folder):
     """Build directory of a golden program without its preloads: runs are of timing alone."""
@@ -42,14 +44,6 @@ def unpack(name, folder):
                  "tensor_layouts.json", "expected.json"):
         shutil.copy(GOLDEN / name / file, build / file)
     return build
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch, tmp_path):
-    for name in ("PLENA_ISA", "RUST_LOG", "PLENA_SETTINGS_TOML"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
 
 
 @pytest.fixture(scope="module")

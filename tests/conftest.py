@@ -1,0 +1,17 @@
+"""What holds for every test."""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_choices_of_the_user(monkeypatch):
+    """No variable that decides about runs reaches a test from outside."""
+    for name in ("PLENA_ISA", "PLENA_SETTINGS_TOML", "RUST_LOG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def empty_directory(monkeypatch, tmp_path):
+    """The working directory is an empty one in `tmp_path`."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
