@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from workloads import bench_settings
 
-from plena_emu.formats import Formats
+from plena_emu.machine.formats import Formats
 from plena_emu.kernels import layout as at
-from plena_emu.machine import dma_types, new_shapes
+from plena_emu.machine.core import dma_types, new_shapes
 from plena_emu.manifests.schema import Manifest
-from plena_emu.memory import BoardMemory
+from plena_emu.memory.models import BoardMemory
 
 EVENTS = 400
 RNG = np.random.default_rng(1)

@@ -8,7 +8,7 @@ from workloads import GOLDEN
 
 from plena_emu.cli import dropin, flags
 from plena_emu.logs import Log
-from plena_emu.runner import execute
+from plena_emu.running.runner import execute
 
 PROGRAMS = ("base_clm60m_dec_L1_m64b16_a7", "base_clm60m_dec_L1_m256b64_a7", "base_smolvlm2_text_L1_m32x32x8")
 

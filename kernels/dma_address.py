@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .jit import kernel
+from .compiler.jit import kernel
 
 M32 = 0xFFFFFFFF
 
