@@ -5,8 +5,8 @@ import os
 from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
 from .logs import LEVELS, Log
-from .request import RunRequest
 from .precompile import choose_kernels
+from .request import RunRequest
 
 
 def run(build, /, *, log_level: str = "off", **fields):

@@ -17,12 +17,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .running.platform import resolve_bandwidth, resolve_capacity
 from .errors import EmuError
 from .manifests.footprint import (
-    LINE, Footprint, choose_regime, footprint, layer_ids, owned_lines, project, transfer_ns,
+    LINE,
+    Footprint,
+    choose_regime,
+    footprint,
+    layer_ids,
+    owned_lines,
+    project,
+    transfer_ns,
 )
 from .manifests.schema import Manifest, load_manifest
+from .running.platform import resolve_bandwidth, resolve_capacity
 
 if TYPE_CHECKING:
     from .boards.schema import Board

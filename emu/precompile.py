@@ -153,11 +153,11 @@ def _first_call(module):
 def _first_call_of_a_run(module):
     import numpy as np
 
+    from .config.settings import default_settings, with_hbm_size
     from .machine.core import Machine
     from .manifests.schema import Manifest
-    from .memory.models import open_memory
+    from .memory.models import RegimeModel
     from .program.decode import decode
-    from .config.settings import default_settings, with_hbm_size
     from .running.simulation import Simulation
 
     settings = with_hbm_size(default_settings(), 1 << 16)
@@ -166,7 +166,7 @@ def _first_call_of_a_run(module):
         return
     program = decode(np.zeros(0, dtype=np.uint32), "base", settings)
     model = "hbm" if module == "timing_dram" else "resident"
-    memory = open_memory(model, Manifest(activation_ceiling=0), machine.shapes, capacity=0, bandwidth=1)
+    memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.shapes, 0, 1)
     simulation = Simulation(program, machine, memory)
     if module == "control":
         simulation.prepare_control()

@@ -9,7 +9,6 @@ import re
 from typing import TYPE_CHECKING
 
 import msgspec
-
 from plena_emu.errors import EmuError
 
 from .footprint import choose_regime, footprint, layer_ids, project

@@ -7,18 +7,18 @@ import re
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
-
-from plena_emu.running.platform import resolve_bandwidth, resolve_capacity
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
-from plena_emu.kernels.simple import batch as ddr_kernels
 from plena_emu.kernels import layout as at
+from plena_emu.kernels.simple import batch as ddr_kernels
 from plena_emu.manifests.footprint import choose_regime, first_regions, footprint, owned_lines
 from plena_emu.manifests.schema import Manifest, Region, load_manifest
-from plena_emu.memory.models import open_memory
+from plena_emu.memory.models import RegimeModel
 from plena_emu.planning import BURST_PS, READ_PS, TCK_PS, find_manifest, make_plan
+from plena_emu.running.platform import resolve_bandwidth, resolve_capacity
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "manifests"
 A7, NEXYS, V80 = load_board("custom_a7"), load_board("nexys_video"), load_board("v80")
@@ -83,8 +83,8 @@ def read_shapes(rows):
 
 
 def emulate(manifest, capacity, bandwidth, addresses, rows, model="auto"):
-    """`BoardMemory` after one prefetch of `rows` consecutive blocks at each address, in this order."""
-    memory = open_memory(model, manifest, read_shapes(rows), capacity=capacity, bandwidth=bandwidth)
+    """`RegimeModel` after one prefetch of `rows` consecutive blocks at each address, in this order."""
+    memory = RegimeModel(model, manifest, read_shapes(rows), capacity, bandwidth)
     events = np.zeros((len(addresses), at.MEV_WIDTH), dtype=np.int64)
     events[:, at.MEV_SHAPE], events[:, at.MEV_STEP], events[:, at.MEV_INDEX] = at.SHAPE_M_WEIGHT, 64, addresses
     memory.advance(events, len(events))

@@ -12,9 +12,9 @@ from lzma import LZMAError
 import msgspec
 
 from ..config.build_dir import BUILD_FILES, NEVER
+from ..config.units import read_hbm_size
 from ..errors import EmuError, UsageError
 from ..request import MEMORY_MODELS
-from ..config.units import read_hbm_size
 
 DEFAULT_GOLDEN = os.path.join("..", "shared", "golden")
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"

@@ -15,9 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from ..errors import DataNeeded, EmuError
 from .programs import Expected, ExpectedRun, Workload
 from .record import BUSY, KERNEL_MODES, PHASES, PROCESS, BenchRecord, figure, means, now, this_machine
-from ..errors import DataNeeded, EmuError
 
 EXECUTABLE = "transactional_emulator"
 LATENCY = re.compile(r"Simulation completed\. Latency (\d+)\.(\d{3})ns")

@@ -15,9 +15,9 @@ def configure(parser):
 
 
 def run(args):
-    from ..program.assembler import assemble, mem_text
-    from ..errors import EmuError
     from ..atomic_files import write_whole
+    from ..errors import EmuError
+    from ..program.assembler import assemble, mem_text
 
     revision = flags.revision(args)
     try:

@@ -14,11 +14,11 @@ latency is not the expected one), 130 interrupted
 
 import sys
 
-from ..bench.record import MODES
-from ..errors import EXIT_OK, UsageError
 from ..atomic_files import check_directory
-from ..request import MEMORY_MODELS
+from ..bench.record import MODES
 from ..config.units import parse_count
+from ..errors import EXIT_OK, UsageError
+from ..request import MEMORY_MODELS
 from . import flags
 
 EXIT_SLOWER = 1

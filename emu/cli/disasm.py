@@ -16,8 +16,8 @@ def configure(parser):
 
 
 def run(args):
-    from ..program.assembler import disassemble
     from ..atomic_files import write_whole
+    from ..program.assembler import disassemble
     from ..program.decode import read_words
 
     revision = flags.revision(args)

@@ -31,9 +31,9 @@ def run(args):
 
     import msgspec
 
+    from ..atomic_files import write_whole
     from ..memory.dram_replay import replay_batches
     from ..memory.dram_trace_files import completions, read_trace
-    from ..atomic_files import write_whole
 
     trace = read_trace(args.trace)
     isa = flags.revision(args) if args.isa or trace.isa is None else trace.isa

@@ -38,8 +38,8 @@ def run(args):
     """Write the manifest and print the report; 0."""
     import msgspec
 
-    from ..boards import load_board
     from ..atomic_files import write_whole
+    from ..boards import load_board
     from ..manifests.generate import generate, manifest_json, report_text
 
     board = load_board(args.board)

@@ -16,11 +16,11 @@ import argparse
 import os
 import sys
 
-from ..config.build_dir import BUILD_FILES, fields_of
-from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
 from ..atomic_files import check_directory
-from ..logs import RUNNER, Log
+from ..config.build_dir import BUILD_FILES, fields_of
 from ..config.units import parse_count
+from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
+from ..logs import RUNNER, Log
 from . import flags
 from .entry import say
 

@@ -5,16 +5,16 @@ import os
 import numpy as np
 
 from .. import isa
-from .lazy_arrays import lazy_zeros
-from .dumps import hbm_pieces, matrix_pieces, vector_pieces, write_sparse
-from .formats import Formats, pack_sram
+from ..config.settings import Mx, Settings
 from ..kernels import layout as at
 from ..kernels.control.control import NO_LIMIT, ControlState
-from ..kernels.data.dma import HBM_PAGE
 from ..kernels.control.loop_skip import LINES, REGISTERS
+from ..kernels.data.dma import HBM_PAGE
 from ..kernels.data.state import DataState
+from .dumps import hbm_pieces, matrix_pieces, vector_pieces, write_sparse
+from .formats import Formats, pack_sram
+from .lazy_arrays import lazy_zeros
 from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
-from ..config.settings import Mx, Settings
 
 LOOP_CAPACITY = 64
 MOST_LOOP = 2**62  # instructions: no run gets there, and a sum with those executed stays in int64

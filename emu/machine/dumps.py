@@ -5,12 +5,12 @@ A dump is written under a temporary name in its directory and renamed when it is
 
 import numpy as np
 
-from .lazy_arrays import runs_of
-from ..errors import EmuError
 from ..atomic_files import replacing
-from .formats import pack_sram
+from ..errors import EmuError
 from ..kernels.data.dma import HBM_PAGE
 from ..kernels.data.tables import round_words
+from .formats import pack_sram
+from .lazy_arrays import runs_of
 
 CHUNK_VALUES = 1 << 20  # values encoded at a time
 

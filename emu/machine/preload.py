@@ -5,11 +5,11 @@ import stat
 
 import numpy as np
 
-from .lazy_arrays import use_huge_pages
 from ..errors import EmuError
-from .formats import unpack_sram
-from ..kernels.layout import FP_SRAM_SIZE, INT_SRAM_SIZE
 from ..kernels.data.tables import to_bf16
+from ..kernels.layout import FP_SRAM_SIZE, INT_SRAM_SIZE
+from .formats import unpack_sram
+from .lazy_arrays import use_huge_pages
 
 PART = 1 << 20  # bytes read at a time
 

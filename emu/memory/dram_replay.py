@@ -11,14 +11,14 @@ import os
 import numpy as np
 
 from ..boards.dram_schema import DramDescription, load_dram
-from .dram import new_run, new_state
-from .dram_statistics import DramStatistics, statistics
 from ..errors import EmuError
 from ..isa import REVISIONS
 from ..kernels.dram import event_queue as lp
-from ..kernels.simple.batch import TIME_LIMIT
 from ..kernels.dram.replay import replay_trace
+from ..kernels.limits import TIME_LIMIT
 from ..precompile import compiling
+from .dram import new_run, new_state
+from .dram_statistics import DramStatistics, statistics
 
 BATCH_KINDS = {"G": lp.GATHER, "S": lp.SPAWN, "I": lp.SERIAL}
 ALIGNMENT = 64

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import EmuError
 from ..isa import REVISIONS
-from ..kernels.simple.batch import TIME_LIMIT
+from ..kernels.limits import TIME_LIMIT
 
 HEADER = ["time_ps", "op", "address"]
 OPS = {"read": 0, "write": 1}

@@ -6,14 +6,14 @@ Both take slices of memory events, return a status of `kernels.port`, and know t
 import msgspec
 import numpy as np
 
-from .simple import new_ddr
-from ..kernels.simple import memo as dm
 from ..kernels import layout as at
 from ..kernels.memory import memo_table as mt
+from ..kernels.memory.transfer import Port
+from ..kernels.simple import memo as dm
 from ..kernels.simple import timing as tm
 from ..kernels.simple.state import LAST
-from ..kernels.memory.transfer import Port
 from ..precompile import compiling
+from .simple import new_ddr
 
 
 class MemoStatistics(msgspec.Struct, kw_only=True):
@@ -81,8 +81,8 @@ class DramEngine:
     def __init__(self, port: Port, dram: str, revision: str, memo: bool = True):
         # Only here: a run on idealised banks loads none of it.
         from ..boards.dram_schema import load_dram
-        from .dram import new_memo, new_run, new_state
         from ..kernels.dram import timing as timing_dram
+        from .dram import new_memo, new_run, new_state
 
         self.dram = load_dram(dram)
         self._revision = revision

@@ -6,16 +6,15 @@ Sizes and transfer times are exact integers here; the kernels get what they need
 import msgspec
 import numpy as np
 
-from .engines import BankEngine, DramEngine, warm_engine
 from ..errors import EmuError
 from ..kernels import layout as at
+from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
 from ..kernels.memory import transfer as pt
-from ..kernels.simple.batch import TIME_LIMIT
-from ..manifests.footprint import LINE, REGIMES, choose_regime, first_regions, footprint, transfer_ns
+from ..manifests.footprint import LINE, choose_regime, first_regions, footprint, transfer_ns
 from ..manifests.schema import Manifest
-
-MODELS = ("hbm", "host-stream", "layer-swap", "auto", *REGIMES)
+from ..request import MEMORY_MODELS, RunRequest
+from .engines import BankEngine, DramEngine, warm_engine
 
 
 class HostStreamStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="host-stream"):
@@ -209,13 +208,13 @@ def new_port(regime: rg.Regime, accesses: int) -> pt.Port:
     return pt.Port(np.zeros(pt.PORT_WIDTH, dtype=np.int64), addr, wait, link, regime)
 
 
-class BoardMemory:
+class RegimeModel:
     """One board-DDR memory model and its run so far.
 
     Parameters
     ----------
     model : str
-        One of `MODELS`.
+        One of `MEMORY_MODELS`.
     manifest : Manifest
         Its own `ddr_capacity_bytes` beats `capacity` in the capacity regimes, not in `layer-swap` (§3.8, §3.9).
     shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
@@ -244,8 +243,8 @@ class BoardMemory:
         self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
         dram: str | None = None, revision: str = "base", memo: bool = True,
     ):
-        if model not in MODELS:
-            raise EmuError(f"memory model {model!r}: expected one of {', '.join(MODELS)}")
+        if model not in MEMORY_MODELS:
+            raise EmuError(f"memory model {model!r}: expected one of {', '.join(MEMORY_MODELS)}")
         if bandwidth < 1:
             raise EmuError(f"host bandwidth: found {bandwidth}, expected at least 1 byte/s")
         own = manifest.ddr_capacity_bytes
@@ -347,9 +346,18 @@ class BoardMemory:
         ]
 
 
-def open_memory(
-    model: str, manifest: Manifest, shapes: np.ndarray, *, capacity: int, bandwidth: int, dram: str | None = None,
-    revision: str = "base",
-) -> BoardMemory:
-    """The memory model `--memory-model model` names; parameters as `BoardMemory`."""
-    return BoardMemory(model, manifest, shapes, capacity, bandwidth, dram, revision)
+def open_model(request: RunRequest, board, shapes):
+    """Memory model of a request: `board` supplies capacity and bandwidth, `shapes` are the run's DMA shapes.
+
+    Raises
+    ------
+    EmuError
+        A model without its weight manifest, or a malformed one.
+    """
+    model = request.memory_model
+    if model == "hbm":
+        no_manifest = Manifest(activation_ceiling=0)
+        return RegimeModel(model, no_manifest, shapes, 0, 1, request.dram, request.isa, request.memo)
+    manifest = board.open_manifest()
+    capacity, bandwidth = board.choose_limits(manifest)
+    return RegimeModel(model, manifest, shapes, capacity, bandwidth, request.dram, request.isa, request.memo)

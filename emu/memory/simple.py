@@ -6,12 +6,11 @@ The emulator itself uses one channel behind a memory model (`plena_emu.memory`).
 import numpy as np
 
 from ..errors import EmuError
-from ..kernels.simple import batch as ddr, event_loop as ddr_loop
+from ..isa import REVISIONS
+from ..kernels.simple import batch as ddr
+from ..kernels.simple import event_loop as ddr_loop
 from ..kernels.simple import state as at
 from ..kernels.simple.fast_path import PLAIN_WIDTH
-
-BANKS = 16
-REVISIONS = ("base", "moe")
 
 
 def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
@@ -34,7 +33,7 @@ def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
     extra = channels.bit_length() - 1
     separate = revision == "moe"
     geo[at.GEO_CHANNEL_MASK] = channels - 1 if separate else 0
-    geo[at.GEO_BANKS] = BANKS if separate else BANKS * channels
+    geo[at.GEO_BANKS] = at.BANKS if separate else at.BANKS * channels
     geo[at.GEO_BANK_MASK] = geo[at.GEO_BANKS] - 1
     geo[at.GEO_READ_SHIFT] = 6 + extra if separate else 6
     geo[at.GEO_WRITE_SHIFT] = 10 + extra if separate else 10

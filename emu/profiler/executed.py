@@ -3,13 +3,13 @@
 import numpy as np
 
 from .. import isa
+from ..config.settings import Settings
 from ..kernels.layout import OP_ID
 from ..machine.core import Machine
+from ..precompile import compiling
 from ..program.decode import Program
 from ..running.runner import TRACED_SLICE
 from ..running.simulation import Simulation
-from ..config.settings import Settings
-from ..precompile import compiling
 
 
 class _NoMemory:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from ..program import cycle_costs as costs
 from .. import isa
 from ..config.apply_board import latency_key
 from ..config.settings import LATENCY_KEYS, Settings
+from ..program import cycle_costs as costs
 
 if TYPE_CHECKING:
     from ..boards.schema import Board

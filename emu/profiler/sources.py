@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..program.assembler import assemble
-from ..errors import EmuError
-from .model import Listing, Profile, make_machine, profile
-from .static import read_assembly, read_program, static_counts
-from ..program.decode import decode, read_words
 from ..config.settings import Settings, defaults_warning, find_settings, load_settings, with_hbm_size
 from ..config.units import read_hbm_size
+from ..errors import EmuError
+from ..program.assembler import assemble
+from ..program.decode import decode, read_words
+from .model import Listing, Profile, make_machine, profile
+from .static import read_assembly, read_program, static_counts
 
 if TYPE_CHECKING:
     from ..boards.schema import Board

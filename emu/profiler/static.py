@@ -9,8 +9,8 @@ import re
 from .. import isa
 from ..errors import EmuError
 from ..kernels.layout import OP_ID, OP_IMM, OP_RD, OP_RS3
-from .model import Entry, Listing, match_loops
 from ..program.decode import Program
+from .model import Entry, Listing, match_loops
 
 _PREFIXES = ("S_", "C_", "H_", "V_", "M_")
 _DIGITS = re.compile(r"(?:gp|f|a)?(0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})")

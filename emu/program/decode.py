@@ -6,11 +6,11 @@ import os
 
 import numpy as np
 
-from . import cycle_costs as costs
 from .. import isa
+from ..config.settings import Settings
 from ..errors import EmuError
 from ..kernels.layout import OP_COST, OP_F1, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2, OP_RS3, OP_WIDTH
-from ..config.settings import Settings
+from . import cycle_costs as costs
 
 _TOKEN_BYTES = b"0123456789abcdefABCDEFxX \t\n\r\x0b\x0c"
 _PART = 1 << 20  # bytes read at a time

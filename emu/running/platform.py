@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..config.settings import Settings
 from ..errors import EmuError
 from ..manifests.footprint import REGIMES, choose_regime, footprint
 from ..manifests.schema import Manifest, load_manifest
 from ..request import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH, RunRequest
 from ..result import BoardRecord, MemoryLimits, SettingChange, TileStatus
-from ..config.settings import Settings
 
 if TYPE_CHECKING:
     from ..boards.schema import Board

@@ -3,13 +3,13 @@
 import platform
 
 from .. import __version__
+from ..config.settings import Settings
 from ..kernels.compiler.fingerprint import package_version
-from .platform import BoardUse
 from ..program.decode import Program
 from ..request import RunRequest
 from ..result import Geometry, Sources
 from ..result import Program as ProgramRecord
-from ..config.settings import Settings
+from .platform import BoardUse
 
 
 def program_of(request: RunRequest, program: Program) -> ProgramRecord:

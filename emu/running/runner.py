@@ -11,19 +11,26 @@ import msgspec
 import numpy as np
 
 from .. import isa
-from .platform import BoardUse
+from ..config.settings import Fp, Plain, find_settings, with_hbm_size
 from ..errors import DataNeeded, EmuError
 from ..kernels import layout as at
 from ..kernels.compiler.jit import JIT
 from ..logs import Log
 from ..machine.core import Machine
-from ..memory.open_model import open_model
+from ..memory.models import open_model
 from ..program.decode import decode, read_words
-from .log_records import board_record, dump_record, foreign_warning, instruction_record, program_records, settings_records
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall, utilization
+from .log_records import (
+    board_record,
+    dump_record,
+    foreign_warning,
+    instruction_record,
+    program_records,
+    settings_records,
+)
+from .platform import BoardUse
 from .provenance import geometry_of, program_of, sources_of, versions
-from ..config.settings import Fp, Plain, find_settings, with_hbm_size
 from .simulation import Simulation, default_threads
 
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded

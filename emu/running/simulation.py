@@ -13,15 +13,15 @@ import threading
 import numpy as np
 
 from ..errors import EmuError
-from .run_errors import run_error
 from ..kernels import layout as at
 from ..kernels import status as st
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import data_slice
-from ..kernels.simple.batch import TIME_LIMIT
+from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
-from ..program.decode import Program
 from ..precompile import compiling
+from ..program.decode import Program
+from .run_errors import run_error
 
 CHUNK = 4096  # events a chunk holds
 AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
@@ -91,7 +91,7 @@ class Simulation:
     ----------
     program : Program
     machine : Machine
-    memory : BoardMemory
+    memory : RegimeModel
     data : bool
         Whether the data pass runs.
     threads : int

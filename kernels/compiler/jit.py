@@ -16,8 +16,8 @@ else:
     from numba import njit
     from numba.core import config
 
-    from .numba_cache import EntryCache
     from .linked import Part
+    from .numba_cache import EntryCache
 
     JIT = not config.DISABLE_JIT
 

@@ -7,25 +7,61 @@ appends resolved events for the data and the timing pass. It never sees floating
 from typing import NamedTuple
 
 import numpy as np
-
 from plena_emu import isa
 
 from ..compiler.jit import entry, kernel, small
 from ..layout import (
-    CFG_MAX_LOOP, CFG_WIDTH, CTL_ADDR, CTL_COMPUTE, CTL_DELTA, CTL_DEPTH, CTL_ERR_A, CTL_ERR_B, CTL_EVENTS,
-    CTL_EXECUTED, CTL_GP, CTL_LIMIT_AT, CTL_MEM_EVENTS, CTL_PC, CTL_SCALE, CTL_SKIPS, CTL_STRIDE, CTL_TOPK, CTL_VMASK,
-    INT_SRAM_SIZE, LOOP_BASE, LOOP_PC, LOOP_REG, OP_COST, OP_F1, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2, OP_RS3,
+    CFG_MAX_LOOP,
+    CFG_WIDTH,
+    CTL_ADDR,
+    CTL_COMPUTE,
+    CTL_DELTA,
+    CTL_DEPTH,
+    CTL_ERR_A,
+    CTL_ERR_B,
+    CTL_EVENTS,
+    CTL_EXECUTED,
+    CTL_GP,
+    CTL_LIMIT_AT,
+    CTL_MEM_EVENTS,
+    CTL_PC,
+    CTL_SCALE,
+    CTL_SKIPS,
+    CTL_STRIDE,
+    CTL_TOPK,
+    CTL_VMASK,
+    INT_SRAM_SIZE,
+    LOOP_BASE,
+    LOOP_PC,
+    LOOP_REG,
+    OP_COST,
+    OP_F1,
+    OP_ID,
+    OP_IMM,
+    OP_RD,
+    OP_RS1,
+    OP_RS2,
+    OP_RS3,
+)
+from ..limits import U32_MASK
+from ..status import (
+    BREAK_OUTSIDE,
+    CHUNK_FULL,
+    DONE,
+    INT_SRAM,
+    INVALID_OPCODE,
+    LOOP_LIMIT,
+    LOOP_UNMATCHED,
+    LOOP_ZERO,
+    LOOPS_FULL,
+    OK,
+    SYNC,
 )
 from .loop_skip import skip_loop
 from .resolve_matrix import resolve_matrix, resolve_write_out
 from .resolve_memory import resolve_memory
 from .resolve_vector import resolve_fp, resolve_vector
-from ..status import (
-    BREAK_OUTSIDE, CHUNK_FULL, DONE, INT_SRAM, INVALID_OPCODE, LOOP_LIMIT, LOOP_UNMATCHED, LOOP_ZERO,
-    LOOPS_FULL, OK, SYNC,
-)
 
-M32 = 0xFFFFFFFF
 NO_LIMIT = np.iinfo(np.int64).max
 
 # The table of op ids is in the order of the codes, so groups of operations are ranges.
@@ -149,7 +185,7 @@ def int_sram_access(ctl, int_sram, op, rd, address):
 @small
 def product_u32(a, b):
     """Low 32 bits of the product of two u32, without leaving 63 bits (so that plain Python agrees)."""
-    return (a * (b & 0xFFFF) + (((a * (b >> 16)) & 0xFFFF) << 16)) & M32
+    return (a * (b & 0xFFFF) + (((a * (b >> 16)) & 0xFFFF) << 16)) & U32_MASK
 
 
 @small
@@ -221,7 +257,7 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
         cost = table[pc, OP_COST]
         next_pc = pc + 1
         if op == isa.S_ADDI_INT:
-            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & M32
+            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & U32_MASK
         elif op == isa.C_LOOP_END:
             ctl[CTL_EXECUTED] = executed
             next_pc = loop_end(ctl, loops, pc, rd)
@@ -230,15 +266,15 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
                 status = LOOP_UNMATCHED
                 break
         elif op == isa.S_ADD_INT:
-            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + ctl[CTL_GP + table[pc, OP_RS2]]) & M32
+            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + ctl[CTL_GP + table[pc, OP_RS2]]) & U32_MASK
         elif op == isa.S_SUB_INT:
-            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] - ctl[CTL_GP + table[pc, OP_RS2]]) & M32
+            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] - ctl[CTL_GP + table[pc, OP_RS2]]) & U32_MASK
         elif op == isa.S_MUL_INT:
             ctl[CTL_GP + rd] = product_u32(ctl[CTL_GP + rs1], ctl[CTL_GP + table[pc, OP_RS2]])
         elif op == isa.S_LUI_INT:
-            ctl[CTL_GP + rd] = (table[pc, OP_IMM] << 12) & M32
+            ctl[CTL_GP + rd] = (table[pc, OP_IMM] << 12) & U32_MASK
         elif op == isa.S_LD_INT or op == isa.S_ST_INT:
-            address = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & M32
+            address = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & U32_MASK
             status = int_sram_access(ctl, s.int_sram, op, rd, address)
         elif op == isa.C_SET_ADDR_REG:
             ctl[CTL_ADDR + rd] = (ctl[CTL_GP + rs1] << 32) | ctl[CTL_GP + table[pc, OP_RS2]]

@@ -11,11 +11,28 @@ from plena_emu import isa
 
 from ..compiler.jit import kernel, small
 from ..layout import (
-    CFG_BLEN, CFG_MAX_LOOP, CFG_MLEN, CFG_MOE, CFG_ROWS, CFG_TILES, CFG_VLEN, CTL_DEPTH, CTL_EXECUTED, CTL_GP,
-    CTL_LIMIT_AT, FP_REGISTERS, FP_SRAM_SIZE, OP_COST, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2,
+    CFG_BLEN,
+    CFG_MAX_LOOP,
+    CFG_MLEN,
+    CFG_MOE,
+    CFG_ROWS,
+    CFG_TILES,
+    CFG_VLEN,
+    CTL_DEPTH,
+    CTL_EXECUTED,
+    CTL_GP,
+    CTL_LIMIT_AT,
+    FP_REGISTERS,
+    FP_SRAM_SIZE,
+    OP_COST,
+    OP_ID,
+    OP_IMM,
+    OP_RD,
+    OP_RS1,
+    OP_RS2,
 )
+from ..limits import U32_MASK
 
-M32 = 0xFFFFFFFF
 FEWEST = 3  # iterations: fewer are executed sooner than looked at
 LONGEST = 64  # words of a body
 
@@ -44,11 +61,11 @@ def move(lines, table, pc):
     op, rd = table[pc, OP_ID], table[pc, OP_RD]
     if op == isa.S_ADDI_INT:
         rs1 = table[pc, OP_RS1]
-        lines[OFFSET, rd] = (lines[OFFSET, rs1] + table[pc, OP_IMM]) & M32
+        lines[OFFSET, rd] = (lines[OFFSET, rs1] + table[pc, OP_IMM]) & U32_MASK
         lines[ROOT, rd] = lines[ROOT, rs1]
         return True
     if op == isa.S_LUI_INT:
-        lines[OFFSET, rd] = (table[pc, OP_IMM] << 12) & M32
+        lines[OFFSET, rd] = (table[pc, OP_IMM] << 12) & U32_MASK
         lines[ROOT, rd] = CONSTANT
         return True
     return False
@@ -82,7 +99,7 @@ def find_steps(lines, counter):
     """Set the steps; False where the counter is written, or a register ends as what does not move by a constant."""
     if lines[ROOT, counter] != counter or lines[OFFSET, counter] != 0:
         return False
-    lines[OFFSET, counter] = M32
+    lines[OFFSET, counter] = U32_MASK
     for x in range(REGISTERS + 1):
         offset = lines[OFFSET, x]
         lines[STEP, x] = NOT_A_LINE if lines[ROOT, x] != x else offset - (offset >> 31 << 32)
@@ -106,14 +123,14 @@ def first_of(ctl, lines, x, more):
     """Value of register `x` plus `more` in the first iteration."""
     root = lines[ROOT, x]
     start = 0 if root == CONSTANT else ctl[CTL_GP + root]
-    return (start + lines[OFFSET, x] + more) & M32
+    return (start + lines[OFFSET, x] + more) & U32_MASK
 
 
 @small
 def last_of(first, step, times):
     """Value in the last iteration, `NOT_INSIDE` where it is not known or the way there passes 2^32."""
     last = first + (times - 1) * step
-    return last if step != NOT_A_LINE and 0 <= last <= M32 else NOT_INSIDE
+    return last if step != NOT_A_LINE and 0 <= last <= U32_MASK else NOT_INSIDE
 
 
 @small
@@ -236,10 +253,10 @@ def finish_registers(ctl, lines, times):
         if root == CONSTANT:
             ctl[CTL_GP + x] = lines[OFFSET, x]
         elif root != x:
-            ctl[CTL_GP + x] = (ctl[CTL_GP + root] + (times - 1) * lines[STEP, root] + lines[OFFSET, x]) & M32
+            ctl[CTL_GP + x] = (ctl[CTL_GP + root] + (times - 1) * lines[STEP, root] + lines[OFFSET, x]) & U32_MASK
     for x in range(REGISTERS):
         if lines[ROOT, x] == x:
-            ctl[CTL_GP + x] = (ctl[CTL_GP + x] + times * lines[STEP, x]) & M32
+            ctl[CTL_GP + x] = (ctl[CTL_GP + x] + times * lines[STEP, x]) & U32_MASK
 
 
 @small

@@ -4,95 +4,23 @@ from plena_emu import isa
 
 from ..compiler.jit import kernel, small
 from ..layout import (
-    CFG_BLEN, CFG_BLEN_SHIFT, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_MLEN_SHIFT, CFG_MOE, CFG_ROWS, CFG_TILES, CFG_VLEN,
-    CFG_VLEN_SHIFT, CTL_ERR_A, CTL_ERR_B, CTL_EVENTS, CTL_GP,
+    CFG_BLEN,
+    CFG_BLEN_SHIFT,
+    CFG_BROADCAST,
+    CFG_HLEN,
+    CFG_MLEN,
+    CFG_MLEN_SHIFT,
+    CFG_MOE,
+    CFG_VLEN,
+    CTL_GP,
 )
+from ..limits import U32_MASK
 from ..status import (
-    BROADCAST, COLUMNS_OUTSIDE, NOT_SQUARE, OFFSET_MISALIGNED, OK, ROW_MISALIGNED, ROW_OUTSIDE,
-    TILE_MISALIGNED, TILE_OUTSIDE,
+    BROADCAST,
+    NOT_SQUARE,
+    OK,
 )
-
-M32 = 0xFFFFFFFF
-
-
-@kernel
-def fail(ctl, status, found, bound):
-    """Note what was found and what bound it broke, and hand the status on."""
-    ctl[CTL_ERR_A] = found
-    ctl[CTL_ERR_B] = bound
-    return status
-
-
-@small
-def quotient(value, unit, shift):
-    """`value` // `unit`; `shift` is the log2 of the unit, or negative. Divisions took most of the time of an event."""
-    return value >> shift if shift >= 0 else value // unit
-
-
-@small
-def remainder(value, unit, shift):
-    """`value` % `unit`; `shift` as for `quotient`."""
-    return value & (unit - 1) if shift >= 0 else value % unit
-
-
-@small
-def row_of(ctl, address):
-    """Vector row of an element address."""
-    return quotient(address, ctl[CFG_VLEN], ctl[CFG_VLEN_SHIFT])
-
-
-@small
-def check_rows(ctl, address, count, step):
-    """Check `count` vector rows from element `address`, `step` rows apart."""
-    if remainder(address, ctl[CFG_VLEN], ctl[CFG_VLEN_SHIFT]) != 0:
-        return fail(ctl, ROW_MISALIGNED, address, ctl[CFG_VLEN])
-    last = row_of(ctl, address) + (count - 1) * step
-    if last >= ctl[CFG_ROWS]:
-        return fail(ctl, ROW_OUTSIDE, last, ctl[CFG_ROWS])
-    return OK
-
-
-@small
-def check_tiles(ctl, address, count):
-    """Check `count` consecutive tiles from element `address`."""
-    size = ctl[CFG_MLEN] * ctl[CFG_MLEN]
-    shift = 2 * ctl[CFG_MLEN_SHIFT]
-    if remainder(address, size, shift) != 0:
-        return fail(ctl, TILE_MISALIGNED, address, size)
-    last = quotient(address, size, shift) + count - 1
-    if last >= ctl[CFG_TILES]:
-        return fail(ctl, TILE_OUTSIDE, last, ctl[CFG_TILES])
-    return OK
-
-
-@small
-def check_multiple(ctl, offset, unit, shift):
-    """Check that `offset` is a multiple of `unit`; `shift` as for `quotient`."""
-    if remainder(offset, unit, shift) != 0:
-        return fail(ctl, OFFSET_MISALIGNED, offset, unit)
-    return OK
-
-
-@small
-def check_columns(ctl, first, count):
-    """Check that columns (or rows) [first, first + count) lie in a tile."""
-    if first + count > ctl[CFG_MLEN]:
-        return fail(ctl, COLUMNS_OUTSIDE, first + count, ctl[CFG_MLEN])
-    return OK
-
-
-@small
-def append(ctl, events, op, a, b, c, d, e):
-    """Append a data event."""
-    at = ctl[CTL_EVENTS]
-    events[at, 0] = op
-    events[at, 1] = a
-    events[at, 2] = b
-    events[at, 3] = c
-    events[at, 4] = d
-    events[at, 5] = e
-    ctl[CTL_EVENTS] = at + 1
-    return OK
+from .resolve import append, check_columns, check_multiple, check_rows, check_tiles, fail, quotient, remainder, row_of
 
 
 @small
@@ -169,7 +97,7 @@ def resolve_matrix(op, rd, rs1, rs2, ctl, events):
     if op == isa.M_MM or op == isa.M_MV or op == isa.M_TMV:
         return resolve_product(op, ctl, events, a, b)
     if op == isa.M_BMV or op == isa.M_BTMV:
-        a = (a + ctl[CTL_GP + rd]) & M32
+        a = (a + ctl[CTL_GP + rd]) & U32_MASK
     return resolve_broadcast(op, ctl, events, a, b)
 
 
@@ -180,7 +108,7 @@ def resolve_write_out(op, rd, rs1, imm, ctl, events):
     vlen = ctl[CFG_VLEN]
     if mlen != vlen:
         return fail(ctl, NOT_SQUARE, mlen, vlen)
-    address = (ctl[CTL_GP + rd] + imm) & M32
+    address = (ctl[CTL_GP + rd] + imm) & U32_MASK
     if op == isa.M_BMM_WO or op == isa.M_BMV_WO:
         rows = ctl[CFG_BROADCAST] * (mlen if op == isa.M_BMM_WO else 1)
         status = check_rows(ctl, address, rows, 1)

@@ -2,15 +2,40 @@
 
 from plena_emu import isa
 
-from ..dma_address import M32, delivered_scales, element_address, scale_address
 from ..compiler.jit import kernel
+from ..dma_address import delivered_scales, element_address, scale_address
 from ..layout import (
-    CFG_HBM_SIZE, CFG_MLEN, CFG_ROWS, CFG_VLEN, CTL_ADDR, CTL_DELTA, CTL_GP, CTL_MEM_EVENTS, CTL_OUTSIDE, CTL_PC,
-    CTL_ROWS_DROPPED, CTL_SCALE, CTL_STRIDE, MEV_DELTA, MEV_INDEX, MEV_PC, MEV_SCALE, MEV_SHAPE, MEV_STEP, SH_LEN,
-    SH_N, SH_RATIO, SH_ROWS, SH_SLEN, SHAPE_M_WEIGHT, SHAPE_STORE_ACT, SHAPE_V_ACT,
+    CFG_HBM_SIZE,
+    CFG_MLEN,
+    CFG_ROWS,
+    CFG_VLEN,
+    CTL_ADDR,
+    CTL_DELTA,
+    CTL_GP,
+    CTL_MEM_EVENTS,
+    CTL_OUTSIDE,
+    CTL_PC,
+    CTL_ROWS_DROPPED,
+    CTL_SCALE,
+    CTL_STRIDE,
+    MEV_DELTA,
+    MEV_INDEX,
+    MEV_PC,
+    MEV_SCALE,
+    MEV_SHAPE,
+    MEV_STEP,
+    SH_LEN,
+    SH_N,
+    SH_RATIO,
+    SH_ROWS,
+    SH_SLEN,
+    SHAPE_M_WEIGHT,
+    SHAPE_STORE_ACT,
+    SHAPE_V_ACT,
 )
-from .resolve_matrix import append, check_rows, check_tiles, fail
+from ..limits import U32_MASK
 from ..status import HBM_WRITE_OUTSIDE, OK
+from .resolve import append, check_rows, check_tiles, fail
 
 
 @kernel
@@ -26,7 +51,7 @@ def stays_inside(shape, index, scale_index, step, size):
     """Whether every row's bytes lie in the HBM, decided from the last row alone (False: not known)."""
     rows = shape[SH_ROWS]
     span = (rows - 1) * step
-    if rows == 0 or span > M32 or index < 0 or scale_index < 0:
+    if rows == 0 or span > U32_MASK or index < 0 or scale_index < 0:
         return False
     if index + span + shape[SH_LEN] > size:
         return False

@@ -4,12 +4,18 @@ from plena_emu import isa
 
 from ..compiler.jit import kernel, small
 from ..layout import (
-    CFG_VLEN, CTL_GP, CTL_TOPK, CTL_VMASK, FP_REGISTERS, FP_SRAM_SIZE, INT_SRAM_SIZE,
+    CFG_VLEN,
+    CTL_GP,
+    CTL_TOPK,
+    CTL_VMASK,
+    FP_REGISTERS,
+    FP_SRAM_SIZE,
+    INT_SRAM_SIZE,
 )
-from .resolve_matrix import append, check_rows, fail, row_of
+from ..limits import U32_MASK
 from ..status import FP_REGISTER, FP_SRAM, INT_SRAM, OK, TOPK_POLICY
+from .resolve import append, check_rows, fail, row_of
 
-M32 = 0xFFFFFFFF
 TOPK_LOGITS_0, TOPK_PICKS_0 = isa.TOPK_POLICIES[0]
 TOPK_LOGITS_1, TOPK_PICKS_1 = isa.TOPK_POLICIES[1]
 
@@ -94,7 +100,7 @@ def resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events):
 @small
 def resolve_fp_memory(op, rd, rs1, imm, ctl, events):
     """S_LD_FP, S_ST_FP, S_MAP_V_FP: an index or a segment of the fp SRAM."""
-    address = (ctl[CTL_GP + rs1] + imm) & M32
+    address = (ctl[CTL_GP + rs1] + imm) & U32_MASK
     last = address
     target = rd
     if op == isa.S_MAP_V_FP:

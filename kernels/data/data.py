@@ -5,11 +5,17 @@ It never sees an integer register and checks nothing: the control pass has check
 
 from plena_emu import isa
 
-from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from ..compiler.jit import entry
 from ..layout import (
-    CFG_BLEN, CFG_BROADCAST, CFG_MLEN, CFG_ROWS, CFG_SRAM_MANTISSA, CFG_VLEN, SH_ROWS,
+    CFG_BLEN,
+    CFG_BROADCAST,
+    CFG_MLEN,
+    CFG_ROWS,
+    CFG_SRAM_MANTISSA,
+    CFG_VLEN,
+    SH_ROWS,
 )
+from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from .matrix import m_bmm, m_bmv, m_mm, m_mv, m_tmm, write_out
 from .reduce import topk
 from .scalar import scalar_fp

@@ -6,17 +6,26 @@ Only what is in the HBM is delivered: bytes outside it, and scale bytes past the
 `codes` is scratch uint8[2, n]: the packed elements and the packed scales of one row.
 """
 
-from ..dma_address import delivered_scales, element_address, scale_address
 from ..compiler.jit import kernel
+from ..dma_address import delivered_scales, element_address, scale_address
 from ..layout import (
-    CFG_MOE, FMT_BITS, SH_BLOCK, SH_ELEM, SH_LEN, SH_N, SH_RATIO, SH_ROWS, SH_SCALE_FMT, SH_SLEN,
+    CFG_MOE,
+    FMT_BITS,
+    SH_BLOCK,
+    SH_ELEM,
+    SH_LEN,
+    SH_N,
+    SH_RATIO,
+    SH_ROWS,
+    SH_SCALE_FMT,
+    SH_SLEN,
 )
+from ..limits import ACCESS_BYTES
 from .mx_decode import decode_lanes, fits_lanes, touch
 from .numerics import decode, encode_block, encode_plain, read_code, write_code
 from .row_lanes import round_values
 
 HBM_PAGE = 16  # log2 of the bytes of a tracked HBM page
-LINE = 64  # bytes of a cache line
 AHEAD = 4  # rows
 
 
@@ -69,7 +78,7 @@ def fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row,
 def touch_row(hbm, shape, index, scale_index, step, row):
     """Have a row that is decoded soon brought into the cache: rows are too far apart for the CPU to see it coming."""
     address = element_address(index, row, step)
-    for line in range(0, shape[SH_LEN], LINE):
+    for line in range(0, shape[SH_LEN], ACCESS_BYTES):
         touch(hbm, address + line)
     touch(hbm, scale_address(scale_index, row, step, shape[SH_RATIO]))
 

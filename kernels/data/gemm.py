@@ -6,11 +6,19 @@ The four-lane orders are dot products. `fused` selects one rounding a term, else
 
 import numpy as np
 
-from .microkernel import (
-    fused_1x1, fused_1x8, fused_4x16, fused_4x4, fused_4x8, rounded_1x1, rounded_1x8, rounded_4x4, rounded_4x8,
-)
-from .floats import fma
 from ..compiler.jit import kernel
+from .floats import fma
+from .microkernel import (
+    fused_1x1,
+    fused_1x8,
+    fused_4x4,
+    fused_4x8,
+    fused_4x16,
+    rounded_1x1,
+    rounded_1x8,
+    rounded_4x4,
+    rounded_4x8,
+)
 from .row_lanes import copy_sixteen
 
 LANES = 4

@@ -5,15 +5,21 @@ Shapes: `rows` float32[ROWS * MLEN], `tiles` float32[TILES * MLEN * MLEN], `work
 """
 
 import numpy as np
-
 from plena_emu import isa
 
-from .microkernel import fused_4x16, rounded_8x8
 from ..compiler.jit import kernel, small
 from ..layout import CFG_BLEN, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_SRAM_MANTISSA
 from .gemm import (
-    NEAR, ONE, PANEL, chunk_length, dot_four_lanes, dot_four_lanes_head, pack_panel, product,
+    NEAR,
+    ONE,
+    PANEL,
+    chunk_length,
+    dot_four_lanes,
+    dot_four_lanes_head,
+    pack_panel,
+    product,
 )
+from .microkernel import fused_4x16, rounded_8x8
 from .row_lanes import round_values
 
 BMM_SCALE = np.float32(0.25)

@@ -8,27 +8,15 @@ below by itself, because a call with its arrays taken apart costs as much as a s
 
 import numpy as np
 
-from .floats import fma_lanes
 from ..compiler.jit import JIT
+from ..compiler.llvm_ir import F32, element_pointer, splat
+from .floats import fma_lanes
 
 if JIT:
     from llvmlite import ir
     from numba import types
     from numba.core import cgutils
     from numba.extending import intrinsic
-
-    F32 = ir.FloatType()
-
-    def element_pointer(builder, array, index, kind):
-        """Pointer to `array[index]`, as a pointer to `kind`."""
-        return builder.bitcast(builder.gep(array.data, [index]), kind.as_pointer())
-
-    def splat(builder, value, lanes):
-        """Vector with `value` in every lane."""
-        vector = ir.VectorType(value.type, lanes)
-        single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-        return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)
 
     def _vector_fma(builder, vector):
         """The LLVM intrinsic x * y + z with a single rounding, in every lane."""

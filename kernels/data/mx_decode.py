@@ -17,7 +17,7 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from .microkernel import F32, element_pointer, splat
+    from ..compiler.llvm_ir import F32, element_pointer, splat
 
     @intrinsic
     def decode_blocks(typingctx, codes, at, scale_at, mantissa, exponent, scales, blocks, vectors, out, o):

@@ -17,7 +17,7 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from .microkernel import F32, element_pointer, splat
+    from ..compiler.llvm_ir import F32, element_pointer, splat
 
     _I32 = ir.IntType(32)
     _WORDS = ir.VectorType(_I32, LANES)

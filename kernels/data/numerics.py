@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
-from .floats import bits_of, float_of
 from ..compiler.jit import kernel
 from ..layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN
-from .mx_encode import LANES, encode_eights, largest_of
+from .floats import bits_of, float_of
 from .mx_decode import fits_lanes
+from .mx_encode import LANES, encode_eights, largest_of
 
 SIGN = 0x80000000
 MAGNITUDE = 0x7FFFFFFF

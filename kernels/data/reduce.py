@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-
 from plena_emu import isa
 
 from ..compiler.jit import kernel

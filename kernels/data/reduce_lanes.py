@@ -13,7 +13,7 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from .microkernel import F32, element_pointer
+    from ..compiler.llvm_ir import F32, element_pointer
 
     _FLOATS = ir.VectorType(F32, LANES)
 

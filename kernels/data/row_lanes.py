@@ -5,8 +5,8 @@ The loop over a row is inside: a call for every eight values would cost more tha
 
 import numpy as np
 
-from .floats import bits_of
 from ..compiler.jit import JIT, kernel
+from .floats import bits_of
 from .numerics import round_bits
 
 LANES = 8
@@ -21,7 +21,7 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from .microkernel import F32, element_pointer, splat
+    from ..compiler.llvm_ir import F32, element_pointer, splat
 
     _WORDS = ir.VectorType(ir.IntType(32), LANES)
     _FLOATS = ir.VectorType(F32, LANES)

@@ -3,12 +3,11 @@
 import math
 
 import numpy as np
-
 from plena_emu import isa
 
-from .floats import bits_of, exp_f32
 from ..compiler.jit import kernel
 from ..layout import CFG_SRAM_MANTISSA, CFG_VLEN
+from .floats import bits_of, exp_f32
 from .numerics import round_bf16, round_bits
 
 

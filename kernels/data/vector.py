@@ -5,16 +5,24 @@ not selected, and rounds once into the target row; the usual ones without a mask
 """
 
 import numpy as np
-
 from plena_emu import isa
 
-from .floats import bits_of, exp_f32, float_of
 from ..compiler.jit import kernel
 from ..layout import CFG_HLEN, CFG_SRAM_MANTISSA, CFG_VLEN
+from .floats import bits_of, exp_f32, float_of
 from .numerics import round_bf16, round_bits
 from .reduce import long_row_max, row_max, row_sum
 from .row_lanes import (
-    LANES, ONE, minus_row, one_over_row, round_values, row_minus, row_minus_row, row_plus, row_plus_row, row_times,
+    LANES,
+    ONE,
+    minus_row,
+    one_over_row,
+    round_values,
+    row_minus,
+    row_minus_row,
+    row_plus,
+    row_plus_row,
+    row_times,
     row_times_row,
 )
 

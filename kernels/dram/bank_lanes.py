@@ -5,8 +5,8 @@ They are LLVM IR on whole vectors: as loops, LLVM unrolls them into single lanes
 
 import numpy as np
 
-from .state import ACT, BANKS, COLUMN, KEY_BITS, KINDS, PRE, RD
 from ..compiler.jit import JIT
+from .state import ACT, BANKS, COLUMN, KEY_BITS, KINDS, PRE, RD
 
 if JIT:
     from llvmlite import ir
@@ -14,7 +14,7 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from ..data.microkernel import element_pointer, splat
+    from ..compiler.llvm_ir import element_pointer, splat
 
     I16, I32 = ir.IntType(16), ir.IntType(32)
     LANES = ir.VectorType(I32, BANKS)

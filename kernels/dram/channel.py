@@ -6,20 +6,66 @@ no queue: one leaves a tick in the order of insertion, so the tick of a return i
 
 import numpy as np
 
+from ..compiler.jit import kernel, small
 from .bank_lanes import earliest_lane, raise_lanes
 from .state import (
-    ACT, AGES, BANKS, BANK_MASK, BUSY, COLUMN, EMPTY, EPOCH_LENGTH, FIRST_COMMANDS, FORWARDED, FORWARDED_READS,
-    KEY_BITS, LATENCY_SUM, LINEAR, NEVER, NONE, NO_SLOT, OCTAVE, OCTAVES, PLACE_ROW, PRE, PREA, QUEUED,
-    RANK_COMMANDS, RD, READ, REF, REFRESHES, REJECTED, REJECTED_SENDS, REQ_ADDRESS, REQ_ARRIVE, REQ_BANK,
-    REQ_COMMAND, REQ_FIRST, REQ_REST, REQ_ROW, REQ_TAG, REQ_WIDTH, SLOTS, SLOT_BITS, SLOT_MASK, WINDOW, WINDOWED,
-    WIN_AFTER, WIN_BANKS, WIN_BEFORE, WIN_CLOCKS, WIN_LENGTH, WRITE,
-)  # fmt: skip
-from ..compiler.jit import kernel, small
+    ACT,
+    AGES,
+    BANK_MASK,
+    BANKS,
+    BUSY,
+    COLUMN,
+    EMPTY,
+    EPOCH_LENGTH,
+    FIRST_COMMANDS,
+    FORWARDED,
+    FORWARDED_READS,
+    KEY_BITS,
+    LATENCY_SUM,
+    LINEAR,
+    NO_SLOT,
+    NONE,
+    OCTAVE,
+    OCTAVES,
+    PLACE_ROW,
+    PRE,
+    PREA,
+    QUEUED,
+    RANK_COMMANDS,
+    RD,
+    READ,
+    REF,
+    REFRESHES,
+    REJECTED,
+    REJECTED_SENDS,
+    REQ_ADDRESS,
+    REQ_ARRIVE,
+    REQ_BANK,
+    REQ_COMMAND,
+    REQ_FIRST,
+    REQ_REST,
+    REQ_ROW,
+    REQ_TAG,
+    REQ_WIDTH,
+    SLOT_BITS,
+    SLOT_MASK,
+    SLOTS,
+    WIN_AFTER,
+    WIN_BANKS,
+    WIN_BEFORE,
+    WIN_CLOCKS,
+    WIN_LENGTH,
+    WINDOW,
+    WINDOWED,
+    WRITE,
+)
 
 # Where the next command of a channel comes from.
 FROM_ACTIVE, FROM_QUEUE, FROM_REFRESH = range(3)
 POSITION_BITS = 8  # of a bank in the order of active requests
 
+
+from ..limits import NEVER
 
 # --- timing registers ---------------------------------------------------------------------------
 
@@ -456,3 +502,19 @@ def step(cfg, ch, limit):
         serve_refresh(cfg, ch, index)
         return NONE
     return step_active(cfg, ch, index)
+
+
+# --- bringing channels up to a clock ------------------------------------------------------------
+
+
+@kernel
+def catch_up(state, clk):
+    """Run the ticks up to `clk` that channels still owe (spec §4.9); no read may be under way.
+
+    Channels lag until a request reaches them, so this only does earlier what would be done anyway.
+    """
+    cfg = state.config[0]
+    for number in range(cfg.channels):
+        ch = state.channels[number]
+        while ch.clk < clk:
+            step(cfg, ch, clk)

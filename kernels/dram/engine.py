@@ -16,11 +16,11 @@ runs backwards. `state.front[0].last_event` is the instant of the last event so 
 the rest.
 """
 
-from ..simple.batch import OVERFLOW, TIME_LIMIT
-from .event_order import clear_run, run_events
-from .front_end import read_alone, write_alone
-from .event_queue import SERIAL, SPAWN
 from ..compiler.jit import kernel
+from ..limits import OVERFLOW, TIME_LIMIT
+from .event_order import clear_run, run_events
+from .event_queue import SERIAL, SPAWN
+from .front_end import read_alone, write_alone
 
 
 @kernel

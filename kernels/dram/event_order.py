@@ -6,16 +6,42 @@ request reaches it or one of its reads may return.
 
 import numpy as np
 
-from ..simple.batch import TIME_LIMIT
-from .channel import send, step
-from .front_end import channel_of, part_address, place_of, ticks_before
-from .event_queue import (
-    AT_BATCH, AT_END, AT_HOST, AT_JOIN, AT_LEAVE, AT_LINK, AT_PARTS, AT_SERIAL, AT_SLEEP, AT_START, AT_WAIT,
-    CORE, DONE, HOLDING, NEW, QUEUED, RETRYING, SENT, SERIAL, SPAWN, TICK, fire_timers, make_ready, next_ready,
-    pop_woken, push_woken, reset_loop, start_timer, wake,
-)  # fmt: skip
-from .state import FORWARDED, NEVER, NONE, READ, REJECTED
 from ..compiler.jit import kernel
+from ..limits import NEVER, TIME_LIMIT
+from .channel import send, step
+from .event_queue import (
+    AT_BATCH,
+    AT_END,
+    AT_HOST,
+    AT_JOIN,
+    AT_LEAVE,
+    AT_LINK,
+    AT_PARTS,
+    AT_SERIAL,
+    AT_SLEEP,
+    AT_START,
+    AT_WAIT,
+    CORE,
+    DONE,
+    HOLDING,
+    NEW,
+    QUEUED,
+    RETRYING,
+    SENT,
+    SERIAL,
+    SPAWN,
+    TICK,
+    fire_timers,
+    make_ready,
+    next_ready,
+    pop_woken,
+    push_woken,
+    reset_loop,
+    start_timer,
+    wake,
+)  # fmt: skip
+from .front_end import channel_of, part_address, place_of, ticks_before
+from .state import FORWARDED, NONE, READ, REJECTED
 
 
 @kernel

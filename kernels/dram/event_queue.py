@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .state import CHANNELS, NEVER, NONE
 from ..compiler.jit import kernel
+from ..limits import NEVER
+from .state import CHANNELS, NONE
 
 # Kinds of batches.
 # GATHER: a gather task, spawned `at` ps after all earlier batches are complete.

@@ -8,11 +8,12 @@ own until a request reaches it.
 `access` takes the instants of accesses that are asked about; it has length 0 when nobody asks.
 """
 
-from .channel import send, step
-from .state import CHANNEL_MASK, FORWARDED, NEVER, NONE, PLACE_BANK_BITS, READ, REJECTED, REJECTED_SENDS, WRITE
 from ..compiler.jit import kernel, small
+from ..limits import ACCESS_BYTES, NEVER
+from .channel import send, step
+from .state import CHANNEL_MASK, FORWARDED, NONE, PLACE_BANK_BITS, READ, REJECTED, REJECTED_SENDS, WRITE
 
-BLOCK = ~63  # mask of a 64-byte block's address
+BLOCK_MASK = ~(ACCESS_BYTES - 1)  # of the address of an access' block
 
 
 @small
@@ -27,7 +28,7 @@ def place_of(cfg, address):
 @small
 def part_address(cfg, address, part):
     """Byte address of request `part` of the 64-byte block that holds `address`."""
-    return (address & BLOCK) + part * cfg.part_bytes
+    return (address & BLOCK_MASK) + part * cfg.part_bytes
 
 
 @small

@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..compiler.jit import kernel, small
+from ..memory.memo_table import MEMO_HITS, MEMO_LOOKUPS, MEMO_ON, MEMO_WIDTH, enter, look_up, make_room
+from .channel import catch_up, latency_bin, rebase
 from .engine import dram_batch, dram_store
-from .channel import latency_bin, rebase
 from .front_end import ticks_before
 from .pattern import NUMBER, ROW, WIDEST, Pattern, find_row, pattern_of
 from .state import BANKS, COUNTS, EPOCH_LENGTH, NONE
-from ..compiler.jit import kernel, small
-from ..memory.memo_table import MEMO_HITS, MEMO_LOOKUPS, MEMO_ON, MEMO_WIDTH, enter, look_up, make_room
-from .settle import settle
 
 SLOTS = 1 << 12  # patterns, a power of two
 POOL = 1 << 20  # words of all keys and answers
@@ -221,7 +220,7 @@ def run_recalled(memo, state, run):
 
 
 @kernel
-def settle_pending(memo, state, run, clk):
+def finish_pending(memo, state, run, clk):
     """Be done with the list before, at `clk`: whether every channel is idle then."""
     reg = memo.reg
     if reg[PENDING] == RECALLED:
@@ -229,7 +228,7 @@ def settle_pending(memo, state, run, clk):
             apply_answer(memo, state, clk)
         else:
             run_recalled(memo, state, run)
-    settle(state, clk)
+    catch_up(state, clk)
     idle = is_idle(state, clk)
     if reg[PENDING] == LEARNING and idle:
         keep(memo, state)
@@ -282,7 +281,7 @@ def memo_list(memo, state, run, addr, wait, link, n, held, now, is_store):
     if reg[MEMO_ON] == 0:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)
     clk = ticks_before(cfg, state.front[0], now)
-    idle = settle_pending(memo, state, run, clk) and (clk - 1) * cfg.period <= now
+    idle = finish_pending(memo, state, run, clk) and (clk - 1) * cfg.period <= now
     if not idle or n == 0 or n > WIDEST or is_hopeless(reg) or held > 0:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)
     words, banks = pattern_of(state, memo.pattern, addr, n, is_store, clk * cfg.period == now)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .front_end import BLOCK, channel_of, place_of
-from .state import BANK_MASK, BANKS, NONE, PLACE_ROW
 from ..compiler.jit import kernel, small
+from .front_end import BLOCK_MASK, channel_of, place_of
+from .state import BANK_MASK, BANKS, NONE, PLACE_ROW
 
 WIDEST = 2048  # longest list of accesses that is remembered
 TOUCHED = 256  # most banks in one list
@@ -105,9 +105,9 @@ def find_row(pattern, number, column, value):
 @small
 def first_equal(addr, i):
     """Index of the first access to the block of access i."""
-    block = addr[i] & BLOCK
+    block = addr[i] & BLOCK_MASK
     for k in range(i):
-        if addr[k] & BLOCK == block:
+        if addr[k] & BLOCK_MASK == block:
             return k
     return i
 

@@ -1,8 +1,8 @@
 """Replaying a trace on a DRAM that is alone (spec §4.9, §4.10)."""
 
-from .engine import dram_replay
 from ..compiler.jit import entry
-from .settle import settle
+from .channel import catch_up
+from .engine import dram_replay
 
 
 @entry
@@ -12,5 +12,5 @@ def replay_trace(dram, run):
     The host allocates the run: kernels that are loaded without numba cannot.
     """
     end = dram_replay(dram, run)
-    settle(dram, dram.front[0].ticks)
+    catch_up(dram, dram.front[0].ticks)
     return end

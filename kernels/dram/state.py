@@ -20,7 +20,6 @@ import numpy as np
 
 # Scalars are np.int64 where they are passed on, so that numba does not compile a function for each constant.
 NONE = np.int64(-1)  # no slot, no tag, no row (a closed bank)
-NEVER = np.int64(np.iinfo(np.int64).max)
 
 # Commands. The first four index the lanes.
 ACT, PRE, RD, WR, PREA, REF = (np.int64(command) for command in range(6))

@@ -2,14 +2,14 @@
 
 from typing import NamedTuple
 
-from ..simple.batch import OVERFLOW, TIME_LIMIT
-from .memo import DramMemo, finish_recalled, memo_list
-from .event_queue import Run
-from .state import DramState
 from ..compiler.jit import entry
 from ..layout import MEV_SHAPE, SH_STORE
+from ..limits import OVERFLOW, TIME_LIMIT
 from ..memory.transfer import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, issue
-from .settle import settle
+from .channel import catch_up
+from .event_queue import Run
+from .memo import DramMemo, finish_recalled, memo_list
+from .state import DramState
 
 
 class DramMemory(NamedTuple):
@@ -41,5 +41,5 @@ def timing_slice_dram(events, count, shapes, mem):
             return TIME_OVERFLOW
         reg[PORT_NOW] = done
     finish_recalled(mem.memo, mem.dram, mem.run)
-    settle(mem.dram, mem.dram.front[0].ticks)
+    catch_up(mem.dram, mem.dram.front[0].ticks)
     return TIMING_OK

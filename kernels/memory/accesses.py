@@ -3,20 +3,19 @@
 Addresses are u64 bit patterns held in int64.
 """
 
-from ..dma_address import element_address, scale_address
 from ..compiler.jit import kernel
+from ..dma_address import element_address, scale_address
 from ..layout import MEV_INDEX, MEV_SCALE, MEV_STEP, SH_LEN, SH_RATIO, SH_ROWS, SH_SLEN, SH_STORE
-
-BLOCK = 64
+from ..limits import ACCESS_BYTES
 
 
 @kernel
 def append_blocks(addr, n, first, length):
     """Append every block that [first, first + length) touches, ascending; returns the new count."""
-    block = first & -BLOCK
-    for k in range(((first & (BLOCK - 1)) + length + BLOCK - 1) >> 6):
-        addr[n + k] = block + BLOCK * k
-    return n + (((first & (BLOCK - 1)) + length + BLOCK - 1) >> 6)
+    block = first & -ACCESS_BYTES
+    for k in range(((first & (ACCESS_BYTES - 1)) + length + ACCESS_BYTES - 1) >> 6):
+        addr[n + k] = block + ACCESS_BYTES * k
+    return n + (((first & (ACCESS_BYTES - 1)) + length + ACCESS_BYTES - 1) >> 6)
 
 
 @kernel

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..compiler.jit import kernel, small
 from ..layout import MEV_DELTA, SH_STORE
-from .accesses import BLOCK, list_accesses
+from ..limits import ACCESS_BYTES
+from .accesses import list_accesses
 from .regimes import RG_PLAIN, Regime, decide
 
 # Status of a slice.
@@ -50,9 +51,9 @@ def list_event(port, event, shape):
     reg = port.reg
     n = list_accesses(shape, event, port.addr)
     reg[PORT_HELD] = decide(port.regime, port.addr, n, port.wait, port.link)
-    reg[PORT_READ] += BLOCK * n
+    reg[PORT_READ] += ACCESS_BYTES * n
     if shape[SH_STORE] == 1:
-        reg[PORT_WRITTEN] += BLOCK * n
+        reg[PORT_WRITTEN] += ACCESS_BYTES * n
     return n
 
 
@@ -60,7 +61,7 @@ def list_event(port, event, shape):
 def count_resident(port, n):
     """Count `n` reads that need not be listed, because the regime has nothing to decide about them."""
     port.regime.reg[RG_PLAIN] += n
-    port.reg[PORT_READ] += BLOCK * n
+    port.reg[PORT_READ] += ACCESS_BYTES * n
 
 
 @kernel

@@ -5,12 +5,11 @@ precharge ends. A batch is simulated in time relative to its start and depends o
 channels, banks and rows, the waits, the links and those precharge times.
 """
 
+from ..compiler.jit import entry, kernel, small
+from ..limits import OVERFLOW, TIME_LIMIT
 from .event_loop import simulate_loop
 from .fast_path import is_plain, simulate_plain
-from .state import (
-    BANK_DUE, BURST, CAS, GEO_READ_SHIFT, GEO_WRITE_SHIFT, LAST, OVERFLOW, TCK, TIME_LIMIT, TRCD, TRP, bank_of,
-)
-from ..compiler.jit import entry, kernel, small
+from .state import BANK_DUE, BURST, CAS, GEO_READ_SHIFT, GEO_WRITE_SHIFT, LAST, TCK, TRCD, TRP, bank_of
 
 
 @small

@@ -5,14 +5,36 @@ each delay replaces the heap of an event loop. Of two timers that expire togethe
 created first.
 """
 
-from .state import (
-    ARMED, BANK_DUE, BANK_IDLE, BANK_QUEUE, BANK_TURN, BANK_WAITING, BURST, GEO_CMD, GEO_RD, GEO_READ_SHIFT, LAST,
-    NEVER, OVERFLOW, READY_HEAD, READY_TAIL, TCK, TRCD, TRP, WAIT_HEAD, WAIT_TAIL, WOKEN_HEAD, WOKEN_TAIL, bank_of,
-    channel_of, row_of,
-)
 from ..compiler.jit import kernel
+from .state import (
+    ARMED,
+    BANK_DUE,
+    BANK_IDLE,
+    BANK_QUEUE,
+    BANK_TURN,
+    BANK_WAITING,
+    BURST,
+    GEO_CMD,
+    GEO_RD,
+    GEO_READ_SHIFT,
+    LAST,
+    READY_HEAD,
+    READY_TAIL,
+    TCK,
+    TRCD,
+    TRP,
+    WAIT_HEAD,
+    WAIT_TAIL,
+    WOKEN_HEAD,
+    WOKEN_TAIL,
+    bank_of,
+    channel_of,
+    row_of,
+)
 
 NOBODY = -1  # in place of a read
+
+from ..limits import NEVER, OVERFLOW
 
 # Rings of timers, by falling delay: the order in which timers that expire together were created.
 RING_SWITCH, RING_ROW, RING_BURST, RING_TICK = range(4)

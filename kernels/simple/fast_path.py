@@ -18,14 +18,28 @@ after row hits. Within each of these classes releases are created in the order o
 grant by a precharge may be known before that of a precharge that ends earlier.
 """
 
-from .state import (
-    BANK_DUE, BANK_TURN, BURST, CAS, GEO_BANKS, GEO_CHANNEL_MASK, GEO_RD, GEO_READ_SHIFT, GEO_ROW_MASK, GEO_ROW_SHIFT,
-    LAST, NEVER, TCK, TRCD, TRP,
-)
 from ..compiler.jit import kernel, small
+from .state import (
+    BANK_DUE,
+    BANK_TURN,
+    BANKS,
+    BURST,
+    CAS,
+    GEO_BANKS,
+    GEO_CHANNEL_MASK,
+    GEO_RD,
+    GEO_READ_SHIFT,
+    GEO_ROW_MASK,
+    GEO_ROW_SHIFT,
+    LAST,
+    TCK,
+    TRCD,
+    TRP,
+)
 
-BANKS = 16
 PERMITS = 16
+
+from ..limits import NEVER
 
 # An event is one word: instant, class (those of releases are rings), bank.
 BANK_BITS = 4

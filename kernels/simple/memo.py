@@ -16,19 +16,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .state import BANK_DUE, BANK_TURN, LAST, OVERFLOW, TCK
-from ..dma_address import M32, scale_address
 from ..compiler.jit import kernel, small
+from ..dma_address import scale_address
 from ..layout import MEV_INDEX, MEV_SCALE, MEV_SHAPE, MEV_STEP, SH_LEN, SH_RATIO, SH_ROWS, SH_SLEN
+from ..limits import ACCESS_BYTES, OVERFLOW, U32_MASK
+from ..memory.accesses import list_rows
 from ..memory.memo_table import enter, make_room
-from ..memory.accesses import BLOCK, list_rows
+from .state import BANK_DUE, BANK_TURN, BANKS, LAST, TCK
 
 SLOTS = 1 << 13  # patterns, a power of two
 POOL = 1 << 17  # words of all keys and answers
 WIDEST = 1 << 12  # longest batch with reads behind the host link that is remembered
 
 # The emulator's memory (§3.5): where a block's bank and row are in its address.
-BANKS = 16
 BANK_SHIFT = 6
 BANK_BITS = 4
 ROW_SHIFT = 14
@@ -73,11 +73,11 @@ def elements_slide(shape, index, step):
     slide, reach = IN_ROW, 0
     low = index & IN_ROW
     for row in range(shape[SH_ROWS]):
-        first = low + ((row * step) & M32)
+        first = low + ((row * step) & U32_MASK)
         last = first + shape[SH_LEN] - 1
         slide = min(slide, first & IN_ROW if first >> ROW_SHIFT == last >> ROW_SHIFT else 0)
         reach = max(reach, last)
-    return slide & -BLOCK, reach >> ROW_SHIFT
+    return slide & -ACCESS_BYTES, reach >> ROW_SHIFT
 
 
 @small
@@ -89,7 +89,7 @@ def scales_slide(shape, scale_index, step):
         first = scale_address(low, row, step, shape[SH_RATIO])
         slide = min(slide, first & IN_ROW)
         reach = max(reach, first)
-    return slide & -BLOCK, reach >> ROW_SHIFT
+    return slide & -ACCESS_BYTES, reach >> ROW_SHIFT
 
 
 @kernel

@@ -9,10 +9,7 @@ from ..compiler.jit import kernel
 TCK = 833  # ps
 CAS = TRCD = TRP = 16 * TCK
 BURST = 4 * TCK
-
-TIME_LIMIT = 2**62  # simulated picoseconds (53 days); beyond it a run is refused
-NEVER = np.iinfo(np.int64).max
-OVERFLOW = -1  # in place of a completion time
+BANKS = 16  # of a channel
 
 # Slots of `Ddr.geo`: geometry, constant for a run.
 GEO_CHANNEL_MASK = 0

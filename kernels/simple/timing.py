@@ -6,14 +6,24 @@ its engine.
 
 from typing import NamedTuple
 
-from .batch import OVERFLOW, TIME_LIMIT, ddr_store, run_batch
-from .memo import ANSWER_READS, BANK_SHIFT, BANKS, WIDEST, Memo, keep, recall, write_key
-from .state import Ddr
 from ..compiler.jit import entry, small
 from ..layout import MEV_DELTA, MEV_INDEX, MEV_SHAPE, SH_STORE
+from ..limits import OVERFLOW, TIME_LIMIT
 from ..memory.memo_table import MEMO_ON, look_up
-from ..memory.transfer import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, count_resident, list_event
 from ..memory.regimes import RESIDENT, RG_CODE, STREAM
+from ..memory.transfer import (
+    PORT_EVENT,
+    PORT_HELD,
+    PORT_NOW,
+    TIME_OVERFLOW,
+    TIMING_OK,
+    Port,
+    count_resident,
+    list_event,
+)
+from .batch import ddr_store, run_batch
+from .memo import ANSWER_READS, BANK_SHIFT, BANKS, WIDEST, Memo, keep, recall, write_key
+from .state import Ddr
 
 
 class Memory(NamedTuple):

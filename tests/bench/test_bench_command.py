@@ -10,15 +10,14 @@ import sys
 import tarfile
 
 import pytest
-
 from plena_emu.bench import suite as bench_suite
-from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.bench.compare import compare
 from plena_emu.bench.programs import WALLS, find_workloads
 from plena_emu.bench.record import BenchRecord, Machine, figure, means, read_record, timing
 from plena_emu.bench.suite import run_process
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError, UsageError
+from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.report import bench_plot
 from plena_emu.report.bench import bench_text
 

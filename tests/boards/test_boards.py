@@ -7,11 +7,10 @@ import re
 
 import pytest
 import yaml
-
 from plena_emu.boards import DEFAULT_BOARD, board_names, load_board, loader, profile_names, schema
 from plena_emu.cli.main import main
-from plena_emu.errors import EmuError, UsageError
 from plena_emu.config.settings import load_settings
+from plena_emu.errors import EmuError, UsageError
 
 FOLDER = pathlib.Path(loader.__file__).parent
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests"  # settings of golden programs

@@ -6,13 +6,13 @@ import tomllib
 
 import msgspec
 import pytest
-from hypothesis import given, settings, strategies as st
-
-from plena_emu.config.apply_board import Change, apply_board, apply_board_with_changes, settings_for_board
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
-from plena_emu.errors import EmuError
+from plena_emu.config.apply_board import Change, apply_board, apply_board_with_changes, settings_for_board
 from plena_emu.config.settings import default_settings, load_settings
+from plena_emu.errors import EmuError
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests"  # settings of golden programs
 BOARDS = {name: load_board(name) for name in ("nexys_video", "custom_a7", "v80")}

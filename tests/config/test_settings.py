@@ -3,10 +3,19 @@
 import tarfile
 
 import pytest
-from support import LATENCY, MISSING, SHARED, changed, settings_document, write_settings
-
+from plena_emu.config.settings import (
+    BF16,
+    Fp,
+    Int,
+    Mx,
+    Plain,
+    default_settings,
+    find_settings,
+    load_settings,
+    with_hbm_size,
+)
 from plena_emu.errors import EmuError
-from plena_emu.config.settings import BF16, Fp, Int, Mx, Plain, default_settings, find_settings, load_settings, with_hbm_size
+from support import LATENCY, MISSING, SHARED, changed, settings_document, write_settings
 
 CONFIG = "TRANSACTIONAL.CONFIG"
 PRECISION = "TRANSACTIONAL.PRECISION"

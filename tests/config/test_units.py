@@ -3,9 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from plena_emu.errors import EXIT_USAGE, UsageError
 from plena_emu.config.units import parse_bandwidth, parse_positive_size, parse_size
+from plena_emu.errors import EXIT_USAGE, UsageError
 
 POWERS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 

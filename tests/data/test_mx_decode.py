@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from plena_emu.kernels.data.mx_decode import decode_lanes, fits_lanes
 from plena_emu.kernels.data.tables import fill_table
 

@@ -5,11 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from oracle import numerics as nm
-
 from plena_emu.kernels.data import numerics as kernel
 from plena_emu.kernels.data.floats import bits_of, exp_f32, float_of
-from plena_emu.kernels.layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN, FMT_WIDTH
 from plena_emu.kernels.data.tables import fill_table
+from plena_emu.kernels.layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN, FMT_WIDTH
 
 F32 = np.float32
 NARROW = [

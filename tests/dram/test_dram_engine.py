@@ -5,12 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import dram as oracle
-
 from plena_emu.boards.dram_schema import load_dram
-from plena_emu.memory.dram import new_run, new_state
 from plena_emu.kernels.dram import state as at
-from plena_emu.kernels.simple.batch import OVERFLOW, TIME_LIMIT
 from plena_emu.kernels.dram.engine import dram_batch, dram_store
+from plena_emu.kernels.limits import OVERFLOW, TIME_LIMIT
+from plena_emu.memory.dram import new_run, new_state
 
 CONFIGS = {"hbm2": oracle.hbm2, "ddr4": oracle.ddr4}
 MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]

@@ -9,16 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import dram as oracle
-
 from plena_emu.boards.dram_schema import Queues, WriteMode, load_dram
 from plena_emu.cli.main import main
-from plena_emu.memory.dram import new_state, place
-from plena_emu.memory.dram_statistics import peak_bandwidth
-from plena_emu.memory.dram_replay import replay, replay_batches
-from plena_emu.memory.dram_trace_files import read_trace
 from plena_emu.errors import EmuError
 from plena_emu.kernels.dram import state as at
 from plena_emu.kernels.dram.front_end import place_of
+from plena_emu.memory.dram import new_state, place
+from plena_emu.memory.dram_replay import replay, replay_batches
+from plena_emu.memory.dram_statistics import peak_bandwidth
+from plena_emu.memory.dram_trace_files import read_trace
 
 CONFIGS = {"hbm2": oracle.hbm2, "ddr4": oracle.ddr4}
 # hbm2 with transfers of an access elsewhere: (changes of the description, of its mapping, channels of a record).

@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from plena_emu.boards.dram_schema import load_dram
-from plena_emu.memory.dram import new_memo, new_state
-from plena_emu.kernels.dram import memo as dm
 from plena_emu.kernels import layout as at
+from plena_emu.kernels.dram import memo as dm
 from plena_emu.kernels.memory import memo_table as mt
 from plena_emu.manifests.schema import Manifest, Region
-from plena_emu.memory.models import BoardMemory
+from plena_emu.memory.dram import new_memo, new_state
+from plena_emu.memory.models import RegimeModel
 
 PREFETCH, WITH_SCALES, STORE = range(3)
 REGIONS = (Region(layer_id=0, offset=1024, size=1 << 20, kind="weight"),)
@@ -31,7 +30,7 @@ def shapes(rows: int) -> np.ndarray:
 
 def new_memory(rows, memo, model="hbm", dram=None, revision="base"):
     manifest = Manifest(activation_ceiling=0, regions=REGIONS)
-    return BoardMemory(model, manifest, shapes(rows), 0, 60_000_000, dram=dram, revision=revision, memo=memo)
+    return RegimeModel(model, manifest, shapes(rows), 0, 60_000_000, dram=dram, revision=revision, memo=memo)
 
 
 def run(memory, events, slices):

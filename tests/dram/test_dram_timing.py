@@ -6,11 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 from oracle import dram as oracle
-
 from plena_emu.boards.dram_schema import COMMANDS, LEVELS, load_dram
-from plena_emu.memory.dram import new_state
 from plena_emu.kernels.dram import state as at
 from plena_emu.kernels.dram.channel import record, send, step
+from plena_emu.memory.dram import new_state
 
 MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
 ORACLES = {"hbm2": oracle.hbm2, "ddr4": oracle.ddr4}

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from plena_emu.memory.engines import BankEngine
-from plena_emu.kernels.simple import memo as dm
 from plena_emu.kernels import layout as at
 from plena_emu.kernels.memory import memo_table as mt
+from plena_emu.kernels.simple import memo as dm
 from plena_emu.manifests.schema import Manifest, Region
-from plena_emu.memory.models import BoardMemory
+from plena_emu.memory.engines import BankEngine
+from plena_emu.memory.models import RegimeModel
 
 
 def shapes(rows: int) -> np.ndarray:
@@ -25,7 +24,7 @@ def shapes(rows: int) -> np.ndarray:
 
 
 def run(events, table, memo, model="resident", regions=()):
-    memory = BoardMemory(model, Manifest(activation_ceiling=0, regions=regions), table, 0, 60_000_000, memo=memo)
+    memory = RegimeModel(model, Manifest(activation_ceiling=0, regions=regions), table, 0, 60_000_000, memo=memo)
     times = []
     for event in events:
         memory.advance(event[None, :], 1)
@@ -63,7 +62,7 @@ def test_a_shifted_batch_is_answered_from_memory():
 def test_full_tables_are_emptied(monkeypatch):
     events = np.array([[10**6, 0, 0, 0, 64 * k, 0] for k in range(1, 40)] * 2)
     plain, _ = run(events, shapes(40), False)
-    memory = BoardMemory("resident", Manifest(activation_ceiling=0), shapes(40), 0, 1)
+    memory = RegimeModel("resident", Manifest(activation_ceiling=0), shapes(40), 0, 1)
     engine = memory.engine
     assert isinstance(engine, BankEngine)
     times = []

@@ -7,17 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import control, goldens, memory
-
+from plena_emu.config.units import parse_size
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout as at
 from plena_emu.kernels.memory.accesses import list_accesses
 from plena_emu.manifests.schema import Manifest, load_manifest, parse_manifest
-from plena_emu.memory.models import MODELS, BoardMemory, first_regions, most_accesses, transfer_ns
+from plena_emu.memory.models import MEMORY_MODELS, RegimeModel, first_regions, most_accesses, transfer_ns
 from plena_emu.result import scientific, utilization
-from plena_emu.config.units import parse_size
 
 U64 = 2**64
-DDR_MODELS = [model for model in MODELS if model != "hbm"]
+DDR_MODELS = [model for model in MEMORY_MODELS if model != "hbm"]
 
 
 def signed(value):
@@ -52,7 +51,7 @@ def oracle_run(model, manifest, transfers, tail_ps, capacity, bandwidth):
 
 def product_run(model, manifest, transfers, tail_ps, capacity, bandwidth, slices=1):
     shapes, events = events_of(transfers)
-    board = BoardMemory(model, manifest, shapes, capacity, bandwidth)
+    board = RegimeModel(model, manifest, shapes, capacity, bandwidth)
     for part in np.array_split(events[: len(transfers)], slices):
         board.advance(part, len(part))
     end = board.now_ps + tail_ps
@@ -210,7 +209,7 @@ def one_read_a_row(*addresses):
 
 def board(model, document, moved, capacity=1 << 29, bandwidth=60_000_000):
     shapes, events = events_of(moved)
-    memory_model = BoardMemory(model, checked(document), shapes, capacity, bandwidth)
+    memory_model = RegimeModel(model, checked(document), shapes, capacity, bandwidth)
     memory_model.advance(events, len(moved))
     return memory_model
 
@@ -281,9 +280,9 @@ def test_a_transfer_longer_than_time_itself_is_refused():
 
 def test_bad_arguments():
     with pytest.raises(EmuError, match="memory model 'ssd': expected one of hbm"):
-        BoardMemory("ssd", Manifest(0), np.zeros((1, at.SHAPE_WIDTH), np.int64), 0, 1)
+        RegimeModel("ssd", Manifest(0), np.zeros((1, at.SHAPE_WIDTH), np.int64), 0, 1)
     with pytest.raises(EmuError, match="host bandwidth: found 0"):
-        BoardMemory("resident", Manifest(0), np.zeros((1, at.SHAPE_WIDTH), np.int64), 0, 0)
+        RegimeModel("resident", Manifest(0), np.zeros((1, at.SHAPE_WIDTH), np.int64), 0, 0)
 
 
 # --- goldens ---------------------------------------------------------------------------------------

@@ -3,22 +3,22 @@
 import json
 
 import pytest
-from hypothesis import assume, given, settings, strategies as st
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from oracle import control, goldens
-from support import changed, write_settings
-
-from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
+from plena_emu.config.settings import load_settings
 from plena_emu.errors import EmuError
 from plena_emu.logs import Log
 from plena_emu.profiler.model import make_machine, match_loops, profile
 from plena_emu.profiler.sources import profile_source
 from plena_emu.profiler.static import read_assembly, read_program, static_counts
+from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.program.decode import decode
 from plena_emu.request import RunRequest
 from plena_emu.running.runner import execute
-from plena_emu.config.settings import load_settings
+from support import changed, write_settings
 
 A7, NEXYS, V80 = load_board("custom_a7"), load_board("nexys_video"), load_board("v80")
 

@@ -6,9 +6,8 @@ import pathlib
 
 import msgspec
 import pytest
-
-from plena_emu.config.apply_board import apply_board
 from plena_emu.boards import load_board
+from plena_emu.config.apply_board import apply_board
 from plena_emu.logs import Log
 from plena_emu.manifests.footprint import footprint
 from plena_emu.manifests.generate import generate, manifest_json

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from oracle import programs
 from oracle.state import OracleError
 from oracle.writer import ILLEGAL, ILLEGAL_MOE
-from product import disagreements
-
 from plena_emu.program.assembler import assemble
+from product import disagreements
 
 TESTS = Path(__file__).resolve().parents[1]
 PROGRAMS = st.builds(

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import memory
-
-from plena_emu.memory.simple import DdrTiming, NaiveTiming, preset
 from plena_emu.errors import EmuError
+from plena_emu.memory.simple import DdrTiming, NaiveTiming, preset
 
 TCK = 833
 ROW = 1 << 14
