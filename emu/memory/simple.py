@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import EmuError
 from ..isa import REVISIONS
+from ..kernels.limits import OVERFLOW, TIME_LIMIT
 from ..kernels.simple import batch as ddr
 from ..kernels.simple import event_loop as ddr_loop
 from ..kernels.simple import state as at
@@ -120,8 +121,8 @@ class DdrTiming:
         if len(addr) > self._reads:
             self._grow(len(addr))
         done = operation(self._ddr, addr, wait, link, len(addr), self.now_ps)
-        if done == at.OVERFLOW:
-            raise EmuError(f"DDR: simulated time passes {at.TIME_LIMIT} ps")
+        if done == OVERFLOW:
+            raise EmuError(f"DDR: simulated time passes {TIME_LIMIT} ps")
         self.now_ps = int(done)
         return self.now_ps
 
