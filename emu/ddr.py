@@ -9,6 +9,7 @@ from .errors import EmuError
 from .kernels import ddr, ddr_loop
 from .kernels import ddr_state as at
 from .kernels.ddr_plain import PLAIN_WIDTH
+from .warm import compiling
 
 BANKS = 16
 REVISIONS = ("base", "moe")
@@ -120,7 +121,8 @@ class DdrTiming:
             raise EmuError(f"DDR: found a wait of {odd} ps, expected whole nanoseconds")
         if len(addr) > self._reads:
             self._grow(len(addr))
-        done = operation(self._ddr, addr, wait, link, len(addr), self.now_ps)
+        with compiling("ddr"):
+            done = operation(self._ddr, addr, wait, link, len(addr), self.now_ps)
         if done == at.OVERFLOW:
             raise EmuError(f"DDR: simulated time passes {at.TIME_LIMIT} ps")
         self.now_ps = int(done)

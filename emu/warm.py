@@ -18,7 +18,7 @@ import time
 from .kernels.cache import MARKER, cache_dir, cache_root, jit_disabled
 
 # Every module with entry kernels that are kept, those that take longest to compile first.
-MODULES = ("data", "trace", "timing_dram", "timing", "control", "tables")
+MODULES = ("data", "trace", "timing_dram", "timing", "control", "ddr", "tables")
 LOCK = "lock"
 _said = threading.Event()
 _held = set()  # modules whose lock this process holds
@@ -146,6 +146,12 @@ def _first_call(module):
         from .dram_trace import replay
 
         replay("hbm2", time_ps=[0], is_write=[0], address=[0])
+    elif module == "ddr":
+        from .ddr import DdrTiming
+
+        memory = DdrTiming()
+        memory.read([0])
+        memory.store([0])
     else:
         _first_call_of_a_run(module)
 

@@ -6,7 +6,7 @@ its engine.
 
 from typing import NamedTuple
 
-from .ddr import OVERFLOW, TIME_LIMIT, ddr_store, run_batch
+from .ddr import OVERFLOW, TIME_LIMIT, run_batch, store_blocks
 from .ddr_memo import ANSWER_READS, BANK_SHIFT, BANKS, WIDEST, Memo, keep, recall, write_key
 from .ddr_state import Ddr
 from .jit import entry, small
@@ -83,7 +83,7 @@ def timing_slice(events, count, shapes, mem):
             return TIME_OVERFLOW
         if shape[SH_STORE] == 1:
             n = list_event(port, event, shape)
-            done = ddr_store(mem.ddr, port.addr, port.wait, port.link, n, reg[PORT_NOW])
+            done = store_blocks(mem.ddr, port.addr, port.wait, n, reg[PORT_NOW])
         else:
             done = prefetch(mem, event, shape)
         if done == OVERFLOW:
