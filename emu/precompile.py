@@ -18,7 +18,9 @@ import time
 from .kernels.compiler.fingerprint import MARKER, cache_dir, cache_root, jit_disabled
 
 # Every module with entry kernels that are kept, those that take longest to compile first.
-MODULES = ("data", "trace", "timing_dram", "timing", "control", "tables")
+MODULES = (
+    "data.data", "dram.replay", "dram.timing", "simple.timing", "control.control", "simple.batch", "data.tables",
+)
 LOCK = "lock"
 _said = threading.Event()
 _held = set()  # modules whose lock this process holds
@@ -122,14 +124,14 @@ def choose_kernels(request) -> None:
     """
     from .kernels.compiler.object_code import choose_prebuilt
 
-    timing = "timing" if request.memory_model != "hbm" and request.dram is None else "timing_dram"
-    modules = ("data", timing, "control", "tables")
+    timing = "simple.timing" if request.memory_model != "hbm" and request.dram is None else "dram.timing"
+    modules = ("data.data", timing, "control.control", "data.tables")
     make_ready(modules)
     choose_prebuilt(modules)
 
 
 def _child(module):
-    script = f"from plena_emu.warm import compile_module; compile_module({module!r})"
+    script = f"from plena_emu.precompile import compile_module; compile_module({module!r})"
     quiet = subprocess.DEVNULL
     return subprocess.Popen([sys.executable, "-c", script], stdin=quiet, stdout=quiet, stderr=quiet)
 
@@ -142,10 +144,16 @@ def compile_module(module: str) -> None:
 
 
 def _first_call(module):
-    if module == "trace":
+    if module == "dram.replay":
         from .memory.dram_replay import replay
 
         replay("hbm2", time_ps=[0], is_write=[0], address=[0])
+    elif module == "simple.batch":
+        from .memory.simple import DdrTiming
+
+        memory = DdrTiming()
+        memory.read([0])
+        memory.store([0])
     else:
         _first_call_of_a_run(module)
 
@@ -162,15 +170,15 @@ def _first_call_of_a_run(module):
 
     settings = with_hbm_size(default_settings(), 1 << 16)
     machine = Machine(settings, "base")  # uses `tables`
-    if module == "tables":
+    if module == "data.tables":
         return
     program = decode(np.zeros(0, dtype=np.uint32), "base", settings)
-    model = "hbm" if module == "timing_dram" else "resident"
+    model = "hbm" if module == "dram.timing" else "resident"
     memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.shapes, 0, 1)
     simulation = Simulation(program, machine, memory)
-    if module == "control":
+    if module == "control.control":
         simulation.prepare_control()
-    elif module == "data":
+    elif module == "data.data":
         simulation.prepare_data()
     else:
         memory.warm()

@@ -11,7 +11,7 @@ PACKAGES = ("emu", "kernels", "boards", "manifests")
 SOURCES = [path for folder in (*PACKAGES, "tests", "bench", "examples", "tools")
            for path in sorted((ROOT / folder).rglob("*.py"))]
 # Host-side modules of kernels/: they find, keep and load machine code.
-HOST_SIDE = {"__init__", "cache", "jit", "kept", "native", "parts"}
+HOST_SIDE = {"__init__", "cache", "imports", "jit", "kept", "native", "parts"}
 KERNELS = [path for path in SOURCES if path.parent.name == "kernels" and path.stem not in HOST_SIDE]
 JITTED = {"kernel", "small", "entry"}
 

@@ -26,7 +26,7 @@ def run(args):
     """Replay and report; 0."""
     from ..kernels.compiler.object_code import choose_prebuilt
 
-    choose_prebuilt(("trace",))
+    choose_prebuilt(("dram.replay",))
     import sys
 
     import msgspec

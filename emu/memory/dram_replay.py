@@ -96,7 +96,7 @@ def replay_batches(
     address, write = _accesses(addr, op, len(batch))
     state = new_state(description, revision)
     run = _new_run(state, address, write, kinds, times, starts)
-    with compiling("trace"):
+    with compiling("dram.replay"):
         replay_trace(state, run)
     instants = (run.access[name].copy() for name in ("issue", "accept", "done"))
     return Replay(*instants, statistics(state, description, revision))

@@ -47,7 +47,7 @@ def _new_memo(enabled: bool) -> dm.Memo:
 class BankEngine:
     """DDR timing of §3.5 (`SimpleTiming`); `accesses` is the longest list of accesses of an event."""
 
-    kernels = "timing"
+    kernels = "simple.timing"
     dram = None
 
     def __init__(self, port: Port, accesses: int, memo: bool = True):
@@ -76,7 +76,7 @@ class BankEngine:
 class DramEngine:
     """DRAM of a description (`hbm2`, `ddr4` or a file) behind its FR-FCFS controller, in an ISA revision."""
 
-    kernels = "timing_dram"
+    kernels = "dram.timing"
 
     def __init__(self, port: Port, dram: str, revision: str, memo: bool = True):
         # Only here: a run on idealised banks loads none of it.

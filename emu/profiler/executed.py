@@ -36,7 +36,7 @@ def executed_counts(program: Program, settings: Settings, int_sram: str | None, 
     simulation = Simulation(program, machine, _NoMemory(), data=False)
     counts = np.zeros(len(program) + 1, dtype=np.int64)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
-        with compiling("control"):
+        with compiling("control.control"):
             more = simulation.step(0) or len(program) > 0
         while more:
             before = simulation.executed

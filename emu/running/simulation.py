@@ -131,12 +131,12 @@ class Simulation:
 
     def prepare_control(self) -> None:
         """Load (or compile) the control kernel."""
-        with compiling("control"):
+        with compiling("control.control"):
             self._control(0)
 
     def prepare_data(self) -> None:
         """Load (or compile) the data kernel."""
-        with compiling("data"):
+        with compiling("data.data"):
             data_slice(self.events, 0, self.machine.data)
 
     def _control(self, budget):

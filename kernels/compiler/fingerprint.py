@@ -1,10 +1,12 @@
 """Where compiled kernels live and what names that place (no numba here: it is imported later).
 
 Every module with entry kernels has a directory of its own. Its name is a hash of the module's
-source and of every kernel source it imports, the instruction table, the versions of Python, numba
+source and of every source it imports, directly or not, the versions of Python, numba
 and llvmlite, the CPU and every `NUMBA_*` variable that changes code. A changed kernel therefore
 never finds stale code (numba itself does not notice a changed helper in another file), and a
 change in one pass does not recompile the others.
+
+The key of a module is its dotted name below `plena_emu.kernels`.
 """
 
 import functools
@@ -12,18 +14,30 @@ import hashlib
 import os
 import pathlib
 import platform
-import re
 import sys
 import tempfile
 
-from plena_emu import isa
+from .imports import imported_names
 
 MARKER = "complete"  # in the directory of a module whose entry kernels are all compiled
-HERE = pathlib.Path(__file__).resolve().parent
+KERNELS = "plena_emu.kernels"
 
 # Variables that name places or threads, not code.
 _NEUTRAL = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_JIT"}
-_IMPORT = re.compile(r"^ *from (?:\.|plena_emu\.kernels\.)(\w+) import", re.MULTILINE)
+
+
+def module_key(function) -> str:
+    """Name the module of a kernel by the key under which its machine code is kept.
+
+    Raises
+    ------
+    ValueError
+        The function's module is not below `plena_emu.kernels`.
+    """
+    module = function.__module__
+    if not module.startswith(f"{KERNELS}."):
+        raise ValueError(f"{module}.{function.__qualname__}: an entry kernel belongs below {KERNELS}")
+    return module.removeprefix(f"{KERNELS}.")
 
 
 def _cpu():
@@ -40,7 +54,7 @@ def _cpu():
 @functools.cache
 def package_version(name: str) -> str:
     """Version of an installed package by the name of its metadata directory: `importlib.metadata` takes longer
-    to import than all else that is needed to start a run."""
+    to be imported than all else that is needed to start a run."""
     prefix = f"{name}-"
     for place in sys.path:
         try:
@@ -70,19 +84,74 @@ def _environment():
 
 
 @functools.cache
-def _source(module):
-    return (HERE / f"{module}.py").read_bytes()
+def _file(name):
+    """(Path of the source of a module of the package by its dotted name, whether it is a package); None without."""
+    package = KERNELS if f"{name}.".startswith(f"{KERNELS}.") else "plena_emu"  # they need not lie beside each other
+    path = os.path.join(sys.modules[package].__path__[0], *name.removeprefix(package).split("."))
+    if os.path.isfile(f"{path}.py"):
+        return f"{path}.py", False
+    package = os.path.join(path, "__init__.py")
+    return (package, True) if os.path.isfile(package) else None
 
 
+@functools.cache
+def _source(name):
+    path, _ = _file(name)
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@functools.cache
+def _digest(name):
+    return hashlib.sha256(_source(name)).digest()
+
+
+@functools.cache
+def _imports(name):
+    """Dotted names of the modules of the package that a module's own text imports, their packages included."""
+    _, is_package = _file(name)
+    try:
+        return _modules_of(imported_names(_source(name).decode(), name, is_package))
+    except ModuleNotFoundError:  # perhaps of a line that only looks like one
+        return _modules_of(imported_names(_source(name).decode(), name, is_package, exact=True))
+
+
+def _modules_of(imported):
+    found = set()
+    for base, names in imported:
+        if base.partition(".")[0] != "plena_emu":
+            continue
+        place = _file(base)
+        if place is None:
+            raise ModuleNotFoundError(f"a kernel module imports {base}: found no such module in {KERNELS} or emu")
+        inner = {f"{base}.{name}" for name in names} if place[1] else set()
+        modules = {name for name in inner if _file(name)}
+        # The face of the package is imported before everything else; it counts where a name is taken from it.
+        if base != "plena_emu" or inner != modules:
+            modules.add(base)
+        for module in modules:
+            found |= {module, *_packages(module)}
+    return found
+
+
+def _packages(name):
+    parts = name.split(".")
+    return {".".join(parts[:count]) for count in range(2, len(parts))}
+
+
+@functools.cache
 def sources(module: str) -> list[str]:
-    """Names of the kernel modules `module` is made of: itself and all it imports, sorted."""
-    found = {module}
-    todo = [module]
+    """List the dotted names of the modules that a kernel module is made of: itself and all it imports, sorted.
+
+    Their packages are among them, all but `plena_emu` itself. `module` is a key.
+    """
+    name = f"{KERNELS}.{module}"
+    found = {name, *_packages(name)}
+    todo = list(found)
     while todo:
-        for name in _IMPORT.findall(_source(todo.pop()).decode()):
-            if name not in found:
-                found.add(name)
-                todo.append(name)
+        new = _imports(todo.pop()) - found
+        found |= new
+        todo += new
     return sorted(found)
 
 
@@ -90,10 +159,9 @@ def sources(module: str) -> list[str]:
 def fingerprint(module: str) -> str:
     """Hex digest of everything that decides about the machine code of a module's entry kernels."""
     digest = _environment().copy()
-    digest.update(pathlib.Path(isa.__file__).read_bytes())
     for name in sources(module):
         digest.update(name.encode())
-        digest.update(_source(name))
+        digest.update(_digest(name))
     return digest.hexdigest()[:20]
 
 
@@ -122,7 +190,7 @@ def _writable(directory):
 
 def cache_path(module: str) -> pathlib.Path:
     """Where a module's entry kernels are kept, be it there or not."""
-    return cache_root() / f"{module}-{fingerprint(module)}"
+    return cache_root() / f"{module.replace('.', '-')}-{fingerprint(module)}"
 
 
 @functools.cache

@@ -6,7 +6,7 @@ helpers included. `kernel` is for everything those call; it is compiled as part 
 the entries are loaded as object code, so that numba is not even imported.
 """
 
-from .fingerprint import cache_dir
+from .fingerprint import cache_dir, module_key
 from .object_code import NativeEntry, is_prebuilt
 
 PREBUILT = is_prebuilt()
@@ -24,7 +24,7 @@ else:
 # GIL released, IEEE arithmetic: no exceptions for 1/0. No reference counts: they would be two calls for every array
 # that a kernel hands to another, and the caller of an entry holds the arrays anyway; no kernel can allocate one.
 OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
-ENTRIES = {}  # dispatchers of the entry kernels, by module
+ENTRIES = {}  # dispatchers of the entry kernels, by the key of their module
 
 
 def kernel(function):
@@ -40,10 +40,10 @@ def small(function):
 def entry(function):
     """Compile for the host, and keep the machine code in the cache directory of the function's sources."""
     if PREBUILT:
-        return NativeEntry(function)
+        return NativeEntry(function, module_key(function))
     if not JIT:
         return function
-    module = function.__module__.rpartition(".")[2]
+    module = module_key(function)
     compiled = njit(**OPTIONS)(function)
     if cache_dir(module) is not None:
         compiled._cache = EntryCache(function)

@@ -4,7 +4,7 @@ import os
 
 from numba.core.caching import FunctionCache
 
-from .fingerprint import cache_dir
+from .fingerprint import cache_dir, module_key
 
 
 class _Place:
@@ -19,7 +19,7 @@ class _Place:
 
     @classmethod
     def from_function(cls, function, file):
-        return cls(os.path.join(cache_dir(function.__module__.rpartition(".")[2]), "numba"))
+        return cls(os.path.join(cache_dir(module_key(function)), "numba"))
 
     def ensure_cache_path(self):
         os.makedirs(self._directory, exist_ok=True)

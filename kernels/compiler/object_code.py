@@ -89,9 +89,9 @@ def load(path: pathlib.Path, symbol: str, stand_ins) -> int:
 class NativeEntry:
     """An entry kernel as native code, loaded at its first call."""
 
-    def __init__(self, function):
+    def __init__(self, function, module):
         functools.update_wrapper(self, function)
-        self._module = function.__module__.rpartition(".")[2]
+        self._module = module
         self._call = None
 
     def _load(self):
@@ -166,8 +166,8 @@ def save(module: str, dispatchers) -> None:
     trial = directory / "objects.trial.json"
     _replace(trial, json.dumps(record).encode())
     # An object with a symbol that nothing defines ends the process that loads it: a child tries first.
-    script = "import sys; from plena_emu.kernels.native import try_load; try_load(sys.argv[1])"
-    if subprocess.run([sys.executable, "-c", script, str(trial)], capture_output=True).returncode == 0:
+    program = [sys.executable, "-m", __name__, str(trial)]
+    if subprocess.run(program, capture_output=True).returncode == 0:
         os.replace(trial, directory / "objects.json")
 
 
@@ -183,3 +183,7 @@ def try_load(path: str) -> None:
     for item in record["entries"].values():
         if not load(pathlib.Path(path).parent / item["file"], item["symbol"], record["stand_ins"]):
             raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    try_load(sys.argv[1])

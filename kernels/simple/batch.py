@@ -57,12 +57,9 @@ def access_alone(geo, banks, address, shift, sense, now):
     return granted + sense + BURST
 
 
-@entry
-def ddr_store(d, addr, wait, link, n, now):
-    """Read and write each block of a store in turn (§3.3): completion time in ps, or `OVERFLOW`.
-
-    The host link is always free here, so `link` changes nothing; it is taken for the sake of one signature.
-    """
+@kernel
+def store_blocks(d, addr, wait, n, now):
+    """Read and write each of the blocks `addr[:n]` of a store in turn (§3.3): completion time in ps, or `OVERFLOW`."""
     geo, banks = d.geo, d.banks
     for i in range(n):
         if wait[i] > TIME_LIMIT - now:
@@ -72,3 +69,12 @@ def ddr_store(d, addr, wait, link, n, now):
         # The precharge after a write ends later than any before it.
         d.q[LAST] = max(d.q[LAST], now - BURST + TRP)
     return now if now <= TIME_LIMIT else OVERFLOW
+
+
+@entry
+def ddr_store(d, addr, wait, link, n, now):
+    """Run `store_blocks` alone.
+
+    The host link is always free here, so `link` changes nothing; it is taken for the sake of one signature.
+    """
+    return store_blocks(d, addr, wait, n, now)

@@ -21,7 +21,7 @@ from ..memory.transfer import (
     count_resident,
     list_event,
 )
-from .batch import ddr_store, run_batch
+from .batch import run_batch, store_blocks
 from .memo import ANSWER_READS, BANK_SHIFT, BANKS, WIDEST, Memo, keep, recall, write_key
 from .state import Ddr
 
@@ -93,7 +93,7 @@ def timing_slice(events, count, shapes, mem):
             return TIME_OVERFLOW
         if shape[SH_STORE] == 1:
             n = list_event(port, event, shape)
-            done = ddr_store(mem.ddr, port.addr, port.wait, port.link, n, reg[PORT_NOW])
+            done = store_blocks(mem.ddr, port.addr, port.wait, n, reg[PORT_NOW])
         else:
             done = prefetch(mem, event, shape)
         if done == OVERFLOW:
