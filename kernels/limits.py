@@ -1,7 +1,6 @@
 """Sizes and bounds that every pass and engine shares: plain numbers, nothing that is compiled.
 
-This is the one place of each of them. The packages that may not import kernels (`boards`, `manifests`) restate a
-few; `tests/test_one_place.py` compares those.
+This is the one place of each of them. `boards` and `manifests`, which know nothing of kernels, restate a few; `tests/test_one_place.py` compares those.
 """
 
 import numpy as np

@@ -57,7 +57,7 @@ def test_lines_are_short(path):
 
 @per_file(KERNELS)
 def test_kernels_use_the_decorators_of_the_project(path):
-    """Options of the compiler stand in one place, `kernels.jit`."""
+    """Options of the compiler stand in one place, `kernels.compiler.jit`."""
     allowed = JITTED | {"intrinsic", "property", "functools.cache"}
     assert {name for function in functions(path) for name in decorators(function)} <= allowed
     assert not re.search(r"\b(njit|fastmath|parallel|prange|inline)\s*[=(]", path.read_text())

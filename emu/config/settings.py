@@ -100,7 +100,7 @@ class Latency(msgspec.Struct, frozen=True):
     int_basic: int
 
     def by_name(self) -> dict[str, int]:
-        """Mapping of name to cycles, as `plena_emu.costs` takes it."""
+        """Mapping of name to cycles, as `plena_emu.program.cycle_costs` takes it."""
         return msgspec.structs.asdict(self)
 
 

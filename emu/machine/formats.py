@@ -39,7 +39,7 @@ class Formats:
 
 @functools.cache
 def _prepare_tables():
-    """Load (or compile) the small kernels of `kernels.tables`."""
+    """Load (or compile) the small kernels of `kernels.data.tables`."""
     with compiling("data.tables"):
         fill_table(np.array([0, 1, 0, 1, 0], dtype=np.int64), np.zeros(2, dtype=np.float32))
         to_bf16(np.zeros(1, dtype=np.float32))

@@ -1,6 +1,6 @@
 """Building a DRAM behind its controller from a description (spec chapter 4).
 
-`new_state` gives what the kernels of `kernels.dram_batch` work on. To drive a memory with arrays of accesses see
+`new_state` gives what the kernels of `kernels.dram.engine` work on. To drive a memory with arrays of accesses see
 `dram_trace`, for what it counted `dram_statistics`; `place` tells where an address lives.
 """
 

@@ -1,6 +1,6 @@
 """A DRAM behind its controller driven alone, by arrays of accesses (spec chapter 4).
 
-    >>> from plena_emu.dram_trace import replay
+    >>> from plena_emu.memory.dram_replay import replay
     >>> found = replay("hbm2", time_ps=[0, 0, 50_000], address=[0, 64, 0], is_write=[False, False, True])
     >>> found.done_ps.tolist(), found.statistics.row_hits
 """

@@ -1,6 +1,6 @@
 """The two memory engines behind a memory model: idealised DDR banks (§3.5), or a DRAM controller (chapter 4).
 
-Both take slices of memory events, return a status of `kernels.port`, and know their last event.
+Both take slices of memory events, return a status of `kernels.memory.transfer`, and know their last event.
 """
 
 import msgspec

@@ -1,6 +1,6 @@
 """Board-DDR timing as a library: the memory of §3.5 on its own, its channel presets, and `NaiveTiming`.
 
-The emulator itself uses one channel behind a memory model (`plena_emu.memory`).
+The emulator itself uses one channel behind a memory model (`plena_emu.memory.models`).
 """
 
 import numpy as np

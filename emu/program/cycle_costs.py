@@ -1,6 +1,6 @@
 """Compute cycles of every operation (spec §1.4 - §1.8), in one place for decoder and profiler.
 
-A cost depends on the operation, a latency mapping (the names of `plena_emu.settings.Latency`), MLEN and
+A cost depends on the operation, a latency mapping (the names of `plena_emu.config.settings.Latency`), MLEN and
 VLEN, and for few operations on fields of the word. Memory operations take the time of their transfers:
 their cost here is 0. No numpy is needed: columns and plain integers both work.
 """

@@ -16,7 +16,7 @@ SHOWN_INVALID = 20
 def settings_records(log: Log, settings) -> None:
     """Topology (the testbenches scan it), corrections, and what the machine is made of.
 
-    `settings` is a `plena_emu.settings.Settings` that already has the HBM size of the run.
+    `settings` is a `plena_emu.config.settings.Settings` that already has the HBM size of the run.
     """
     s = settings
     log.warn("Topology", RUNNER, mlen=s.mlen, vlen=s.vlen, hlen=s.hlen, blen=s.blen, broadcast_amount=s.broadcast)
@@ -32,7 +32,7 @@ def settings_records(log: Log, settings) -> None:
 def board_record(log: Log, use) -> None:
     """The board of a run and how much of the settings it replaced; nothing without a board.
 
-    `use` is a `plena_emu.board_use.BoardUse` that was applied.
+    `use` is a `plena_emu.running.platform.BoardUse` that was applied.
     """
     if use.board is not None:
         log.info(f"Board {use.board.name}", CONFIG, file=use.board.source, clock_mhz=use.board.clock_mhz,
@@ -40,7 +40,7 @@ def board_record(log: Log, use) -> None:
 
 
 def program_records(log: Log, program) -> None:
-    """Words no revision, or only the other one, gives a meaning: a `plena_emu.program.Program`.
+    """Words no revision, or only the other one, gives a meaning: a `plena_emu.program.decode.Program`.
 
     An error record for each word the revision does not assign (the rest as one count when there are many), one
     warning for all those that the other revision does assign.
@@ -65,7 +65,7 @@ def foreign_warning(program) -> str | None:
 
 
 def instruction_record(log: Log, pc: int, text: str) -> None:
-    """One executed instruction, `text` as `plena_emu.program.describe` writes it."""
+    """One executed instruction, `text` as `plena_emu.program.decode.describe` writes it."""
     log.debug("execute op", RUNNER, pc=pc, op=text)
 
 

@@ -25,7 +25,7 @@ def choose_prebuilt(modules) -> bool:
 
     To be called before any kernel module is imported; without effect afterwards, and with NUMBA_DISABLE_JIT.
     """
-    loaded = "plena_emu.kernels.jit" in sys.modules
+    loaded = "plena_emu.kernels.compiler.jit" in sys.modules
     if not loaded and not jit_disabled():
         _state["prebuilt"] = all(_is_complete(module) for module in modules)
     return _state["prebuilt"]

@@ -2,17 +2,17 @@
 
 How to call it
 --------------
-`state = plena_emu.dram.new_state(load_dram("hbm2"), "base")`, then for every memory instruction in order
+`state = plena_emu.memory.dram.new_state(load_dram("hbm2"), "base")`, then for every memory instruction in order
 
 - `dram_batch(state, run, addr, wait, link, n, held, now)`: one gather task of n 64-byte reads, spawned at `now`;
   `held` of them wait for the host or take its link; `run` is room for its events,
-  `plena_emu.dram.new_run(state, addr, waits=n)` for the largest n;
+  `plena_emu.memory.dram.new_run(state, addr, waits=n)` for the largest n;
 - `dram_store(state, addr, wait, link, n, now)`: for each address a read, then a write, by the core itself.
 
 `addr` int64[>= n] byte addresses (u64 bit patterns); `wait` int64[>= n] ps a read waits for the host, 0 for none;
 `link` int64[>= n] 1 for a read behind the host link, which it holds from before its wait to its end. Both return the
 instant at which the core goes on, or OVERFLOW when that would pass TIME_LIMIT. `now` (ps, at most TIME_LIMIT) never
-runs backwards. `state.front[0].last_event` is the instant of the last event so far; `plena_emu.dram.statistics` tells
+runs backwards. `state.front[0].last_event` is the instant of the last event so far; `plena_emu.memory.dram.statistics` tells
 the rest.
 """
 

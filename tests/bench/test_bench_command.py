@@ -182,7 +182,7 @@ def test_a_process_that_fails(tmp_path, capsys, monkeypatch, more, message):
 
 def test_peak_memory_is_that_of_the_process_or_not_known(tmp_path):
     hungry = "import sys; b = bytearray(250 << 20); b[::4096] = b'x' * len(b[::4096])"
-    small = f"import sys; sys.path[:] = {sys.path!r}; from plena_emu.bench_suite import run_process;"
+    small = f"import sys; sys.path[:] = {sys.path!r}; from plena_emu.bench.suite import run_process;"
     for script, holds in (("pass", lambda peak: peak is None or peak < 100 << 20),
                           (hungry, lambda peak: 250 << 20 < peak < 350 << 20)):
         code = f"{small} print(run_process([sys.executable, '-c', {script!r}], 'base')[1])"

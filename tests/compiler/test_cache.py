@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from plena_emu.kernels.compiler import imports
 from plena_emu.kernels.compiler.fingerprint import module_key, sources
 from plena_emu.kernels.compiler.imports import imported_names
@@ -288,7 +287,8 @@ def test_a_disk_that_is_full_costs_one_line(package, cache):
 
 
 def test_a_cache_that_is_deleted_meanwhile(package, cache):
-    delete = "import shutil\nfrom plena_emu.kernels.compiler.fingerprint import cache_dir\nshutil.rmtree(cache_dir('tiny').parent)\n"
+    delete = ("import shutil\nfrom plena_emu.kernels.compiler.fingerprint import cache_dir\n"
+              "shutil.rmtree(cache_dir('tiny').parent)\n")
     assert ended(start(package, delete + CALL))[0] == ["42", "1", "True"]
     assert call(package, "prebuilt") == (["42", "0", "False"], "")
 
@@ -305,7 +305,8 @@ def test_many_kernels_still_cost_one_line(package, cache):
 def test_a_cache_that_is_complete_need_not_be_writable(package, cache, monkeypatch):
     """As on a machine whose cache an administrator has warmed; permissions do not stop root, so the check is told."""
     call(package)
-    code = "from plena_emu.kernels.compiler import fingerprint as cache; cache._writable = lambda directory: False\n" + CALL
+    code = ("from plena_emu.kernels.compiler import fingerprint\nfingerprint._writable = lambda directory: False\n"
+            + CALL)
     assert ended(start(package, code, "prebuilt")) == (["42", "0", "False"], "")
 
 
@@ -338,7 +339,7 @@ def test_doctor_shows_versions_and_the_cache(cache):
     run = subprocess.run([sys.executable, "-m", "plena_emu.cli.main", "doctor", "--no-warm"], capture_output=True,
                          text=True, timeout=60)
     assert run.returncode == 0, run.stderr
-    for words in ("plena-emu ", "python ", "numba ", "llvmlite ", "numpy ", str(cache), "control", "data", "data.tables",
-                  "not compiled"):
+    for words in ("plena-emu ", "python ", "numba ", "llvmlite ", "numpy ", str(cache), "control.control", "data.data",
+                  "data.tables", "not compiled"):
         assert words in run.stdout
     assert not list(cache.glob("*"))
