@@ -1,6 +1,7 @@
 """Sizes and bounds that every pass and engine shares: plain numbers, nothing that is compiled.
 
-This is the one place of each of them. `boards` and `manifests`, which know nothing of kernels, restate a few; `tests/test_one_place.py` compares those.
+This is the one place of each of them. `boards` and `manifests`, which know nothing of kernels, restate a few;
+`tests/test_one_place.py` compares those.
 """
 
 import numpy as np

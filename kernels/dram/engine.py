@@ -12,8 +12,8 @@ How to call it
 `addr` int64[>= n] byte addresses (u64 bit patterns); `wait` int64[>= n] ps a read waits for the host, 0 for none;
 `link` int64[>= n] 1 for a read behind the host link, which it holds from before its wait to its end. Both return the
 instant at which the core goes on, or OVERFLOW when that would pass TIME_LIMIT. `now` (ps, at most TIME_LIMIT) never
-runs backwards. `state.front[0].last_event` is the instant of the last event so far; `plena_emu.memory.dram.statistics` tells
-the rest.
+runs backwards. `state.front[0].last_event` is the instant of the last event so far;
+`plena_emu.memory.dram_statistics.statistics` tells the rest.
 """
 
 from ..compiler.jit import kernel

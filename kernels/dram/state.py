@@ -1,7 +1,7 @@
 """Records of the DRAM controller: what is constant, what the front end holds, what a channel holds (spec §4).
 
-A memory is a `DramState`: three arrays of records, built by `plena_emu.memory.dram.new_state`. Its size is fixed; nothing
-in it grows with a run. Clocks count ticks (§4.1), instants are picoseconds.
+A memory is a `DramState`: three arrays of records, built by `plena_emu.memory.dram.new_state`. Its size is fixed;
+nothing in it grows with a run. Clocks count ticks (§4.1), instants are picoseconds.
 
 How a channel finds its next command: each bank has at most one *candidate* for each thing its oldest requests want
 (ACT of a closed bank, PRE of an open one, RD/WR of the open row), the oldest entry of the queue that wants it.
