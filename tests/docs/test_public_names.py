@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"emu": "plena_emu", "boards": "plena_emu.boards", "manifests": "plena_emu.manifests", "models": "plena_emu.models"}
+FOLDERS = {
+    "emu": "plena_emu", "boards": "plena_emu.boards", "manifests": "plena_emu.manifests", "models": "plena_emu.models",
+}
 USER_PAGES = ("README.md", "docs/api.md", "docs/boards.md", "docs/dram.md", "docs/bench.md")
 ROW = re.compile(r"^\| `(plena_emu[\w.]*)` \| (`[^|]*`) \|", re.MULTILINE)
 PUBLIC = {

@@ -10,8 +10,8 @@ SPEC = ROOT / "docs" / "spec"
 KINDS = {".py", ".md", ".yaml", ".toml", ".sh"}
 BUILT = {"build", "dist"}  # folders of the packager, beside those whose name begins with a dot
 
-# "§3.5", "§3", "§4.5 d", "§4.5 a, b", "§4.9, step 1". Words of prose after a number do not belong to it: "a" is an item
-# only where punctuation follows.
+# "§3.5", "§3", "§4.5 d", "§4.5 a, b", "§4.9, step 1". Words of prose after a number do not belong to it: "a" is an
+# item only where punctuation follows.
 REFERENCE = re.compile(r"§(\d+(?:\.\d+)?)(,? step \d+| (?:a(?=[,;:.)]|$)|[b-z]\b)(?:, [a-z]\b)*)?")
 CHAPTERS = re.compile(r"\bchapters? (\d+)(?:(?: and |-| to )(\d+))?")
 
@@ -55,7 +55,8 @@ def test_every_reference_leads_somewhere():
     places = read_places(SPEC)
     found = [(path, number, place) for path in texts() for number, place in references(path.read_text())]
     assert len(found) > 400
-    assert [f"{path.relative_to(ROOT)}:{number}: §{place}" for path, number, place in found if place not in places] == []
+    dangling = [(path, number, place) for path, number, place in found if place not in places]
+    assert [f"{path.relative_to(ROOT)}:{number}: §{place}" for path, number, place in dangling] == []
 
 
 @pytest.mark.parametrize("text, places", [
@@ -75,7 +76,8 @@ def test_references_are_seen(text, places):
 
 
 def test_places_are_read(tmp_path):
-    (tmp_path / "04-some.md").write_text("# 4. Title\n\n## 4.1 First\n\na. this\n1. that\n## Not numbered\ntext 4.2 more\n")
+    lines = ("# 4. Title", "", "## 4.1 First", "", "a. this", "1. that", "## Not numbered", "text 4.2 more")
+    (tmp_path / "04-some.md").write_text("\n".join(lines))
     assert read_places(tmp_path) == {"4", "4.1", "4.1 a", "4.1 1"}
 
 
