@@ -17,6 +17,8 @@ from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
 if TYPE_CHECKING:
     from plena_emu.boards.schema import Board
 
+__all__ = ["Report", "generate", "make_manifest", "manifest_json", "report_text"]
+
 MANIFEST_NAME = "weight_manifest.json"
 ADDRESSES_NAME = "hbm_addrs.json"
 SIZE_SOURCES = ("hbm_sizes", "tensor_layouts", "address-delta")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..boards.dram_schema import COMMANDS, LEVELS, RANK_COMMANDS, DramDescription, TimingRow, load_dram
+from ..boards.dram_schema import COMMANDS, LEVELS, RANK_COMMANDS, DramDescription, TimingRow
 from ..errors import EmuError
 from ..isa import REVISIONS
 from ..kernels.dram import event_queue as lp
@@ -16,8 +16,6 @@ from ..kernels.dram import memo as dm
 from ..kernels.dram import pattern as dp
 from ..kernels.dram import state as at
 from ..kernels.memory import memo_table as mt
-
-__all__ = ["Place", "load_dram", "new_memo", "new_run", "new_state", "place"]
 
 ACCESS_BYTES = 64
 ADDRESS_BITS = 64
