@@ -33,7 +33,7 @@ if JIT:
         return builder.select(builder.icmp_signed("<", a, b), a, b)
 
     @intrinsic
-    def raise_lanes(typingctx, ready, before, now, raise_by, row, bank):
+    def raise_lanes(typingctx, ready, following, now, raise_by, row, bank):
         """ready[before] = max(ready[before], now + raise_by[row, bank]), lane by lane."""
         signature = types.void(ready, types.int64, types.int32, raise_by, types.int64, types.int64)
 
@@ -74,9 +74,9 @@ if JIT:
 
 else:
 
-    def raise_lanes(ready, before, now, raise_by, row, bank):
+    def raise_lanes(ready, following, now, raise_by, row, bank):
         """The same in numpy, for runs without the compiler."""
-        ready[before] = np.maximum(ready[before], now + raise_by[row, bank].astype(np.int32))
+        ready[following] = np.maximum(ready[following], now + raise_by[row, bank].astype(np.int32))
 
     def earliest_lane(ready, key, queue, now):
         """The same in numpy, for runs without the compiler."""

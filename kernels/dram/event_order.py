@@ -16,10 +16,10 @@ from .event_queue import (
     AT_JOIN,
     AT_LEAVE,
     AT_LINK,
-    AT_PARTS,
     AT_SERIAL,
     AT_SLEEP,
     AT_START,
+    AT_SUB_REQUESTS,
     AT_WAIT,
     CORE,
     DONE,
@@ -40,7 +40,7 @@ from .event_queue import (
     start_timer,
     wake,
 )  # fmt: skip
-from .front_end import channel_of, part_address, place_of, ticks_before
+from .front_end import channel_of, place_of, sub_request_address, ticks_before
 from .state import FORWARDED, NONE, READ, REJECTED
 
 
@@ -53,40 +53,40 @@ def clear_run(cfg, run, n):
     for index in range(n):
         access = run.access[index]
         access.stage, access.write, access.in_queue, access.woken = AT_START, READ, 0, 0
-    for index in range(cfg.parts * n):
-        run.part[index].stage = NEW
+    for index in range(cfg.sub_requests * n):
+        run.sub_request[index].stage = NEW
 
 
 # --- ticks --------------------------------------------------------------------------------------
 
 
 @kernel
-def add_return(run, number, ch, index):
+def add_return(run, number, channel, index):
     """Append the return just inserted in channel `number`, that of part `index`, to the channel's list."""
-    loop, part = run.loop[0], run.part[index]
-    part.return_tick = ch.last_return
-    part.after = NONE
+    loop, sub_request = run.loop[0], run.sub_request[index]
+    sub_request.return_tick = channel.last_return
+    sub_request.after = NONE
     if loop.return_front[number] == NONE:
         loop.return_front[number] = index
     else:
-        run.part[loop.return_back[number]].after = index
+        run.sub_request[loop.return_back[number]].after = index
     loop.return_back[number] = index
 
 
 @kernel
-def advance(cfg, run, number, ch, clk):
+def advance(cfg, run, number, channel, clk):
     """Run the channel's ticks up to `clk`."""
-    while ch.clk < clk:
-        index = step(cfg, ch, clk)
+    while channel.clk < clk:
+        index = step(cfg, channel, clk)
         if index != NONE:
-            add_return(run, number, ch, index)
+            add_return(run, number, channel, index)
 
 
 @kernel
 def schedule_tick(state, run):
     """Create the tick's timer; a tick of this very instant is ready at once."""
     loop = run.loop[0]
-    loop.tick_due = state.front[0].ticks * state.config[0].period
+    loop.tick_due = state.front[0].ticks * state.config[0].tck_ps
     loop.tick_number = loop.created
     loop.created += 1
     if loop.tick_due == loop.now:
@@ -100,16 +100,16 @@ def tick(state, run):
     front.ticks += 1
     loop.tick_due = NEVER
     for number in range(cfg.channels):
-        ch = state.channels[number]
-        if ch.reads_left > 0 and ch.clk + cfg.latency < front.ticks:
-            advance(cfg, run, number, ch, front.ticks)
+        channel = state.channels[number]
+        if channel.reads_left > 0 and channel.clk + cfg.read_latency < front.ticks:
+            advance(cfg, run, number, channel, front.ticks)
         index = loop.return_front[number]
-        if index != NONE and run.part[index].return_tick == front.ticks:
-            loop.return_front[number] = run.part[index].after
-            run.part[index].stage = DONE
+        if index != NONE and run.sub_request[index].return_tick == front.ticks:
+            loop.return_front[number] = run.sub_request[index].after
+            run.sub_request[index].stage = DONE
             loop.pending -= 1
-            for _ in range(cfg.twins):
-                wake(run, index // cfg.parts)
+            for _ in range(cfg.lockstep_channels):
+                wake(run, index // cfg.sub_requests)
     if loop.pending > 0:
         schedule_tick(state, run)
 
@@ -118,14 +118,14 @@ def tick(state, run):
 def pass_quiet_ticks(state, run, until):
     """Pass over ticks before instant `until` in which no read can return."""
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
-    clk = -(-until // cfg.period)
+    clk = -(-until // cfg.tck_ps)
     for number in range(cfg.channels):
-        ch = state.channels[number]
-        if ch.reads_left > 0:
-            clk = min(clk, ch.clk + cfg.latency)
+        channel = state.channels[number]
+        if channel.reads_left > 0:
+            clk = min(clk, channel.clk + cfg.read_latency)
         index = loop.return_front[number]
         if index != NONE:
-            clk = min(clk, run.part[index].return_tick - 1)
+            clk = min(clk, run.sub_request[index].return_tick - 1)
     if clk > front.ticks:
         front.ticks = clk
         schedule_tick(state, run)
@@ -138,12 +138,12 @@ def pass_quiet_ticks(state, run, until):
 def queue_for_lock(run, lock, index):
     """Append a part to the waiters of a lock."""
     loop = run.loop[0]
-    run.part[index].stage = QUEUED
-    run.part[index].after = NONE
+    run.sub_request[index].stage = QUEUED
+    run.sub_request[index].after = NONE
     if loop.lock_front[lock] == NONE:
         loop.lock_front[lock] = index
     else:
-        run.part[loop.lock_back[lock]].after = index
+        run.sub_request[loop.lock_back[lock]].after = index
     loop.lock_back[lock] = index
 
 
@@ -155,39 +155,40 @@ def release_lock(cfg, run, lock):
     loop.holder[lock] = index
     loop.first_attempt[lock] = NONE
     if index != NONE:
-        loop.lock_front[lock] = run.part[index].after
-        run.part[index].stage = HOLDING
-        wake(run, index // cfg.parts)
+        loop.lock_front[lock] = run.sub_request[index].after
+        run.sub_request[index].stage = HOLDING
+        wake(run, index // cfg.sub_requests)
 
 
 @kernel
 def attempt(state, run, lock, index):
     """The lock's holder sends its part (§4.9)."""
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
-    owner = index // cfg.parts
-    part = index % cfg.parts
+    owner = index // cfg.sub_requests
+    sub_request = index % cfg.sub_requests
     if loop.first_attempt[lock] == NONE:
-        loop.first_attempt[lock] = loop.now // cfg.period
+        loop.first_attempt[lock] = loop.now // cfg.tck_ps
     if loop.pending == 0:
         front.ticks = ticks_before(cfg, front, loop.now)
-    place = place_of(cfg, run.address[owner]) ^ cfg.part_place[part]
+    place = place_of(cfg, run.address[owner]) ^ cfg.sub_request_place[sub_request]
     number = channel_of(place)
-    ch = state.channels[number]
-    advance(cfg, run, number, ch, front.ticks)
-    first, rest = loop.first_attempt[lock], loop.now // cfg.period
-    sent = send(cfg, ch, lock, place, part_address(cfg, run.address[owner], part), first, rest, index)
+    channel = state.channels[number]
+    advance(cfg, run, number, channel, front.ticks)
+    first, rest = loop.first_attempt[lock], loop.now // cfg.tck_ps
+    address = sub_request_address(cfg, run.address[owner], sub_request)
+    sent = send(cfg, channel, lock, place, address, first, rest, index)
     if sent == REJECTED:
-        run.part[index].stage = RETRYING
-        loop.retry_due[lock] = loop.now + cfg.period
+        run.sub_request[index].stage = RETRYING
+        loop.retry_due[lock] = loop.now + cfg.tck_ps
         start_timer(run, loop.retry_due[lock], owner)
         return
     run.access[owner].accept = loop.now
-    if run.part[index].stage != NEW:
-        for _ in range(cfg.twins - 1):  # they waited too, and hand the lock from one to the next
+    if run.sub_request[index].stage != NEW:
+        for _ in range(cfg.lockstep_channels - 1):  # they waited too, and hand the lock from one to the next
             wake(run, owner)
-    run.part[index].stage = SENT if lock == READ else DONE
+    run.sub_request[index].stage = SENT if lock == READ else DONE
     if sent == FORWARDED:
-        add_return(run, number, ch, index)
+        add_return(run, number, channel, index)
     if lock == READ:
         if loop.pending == 0:
             schedule_tick(state, run)
@@ -196,13 +197,13 @@ def attempt(state, run, lock, index):
 
 
 @kernel
-def poll_parts(state, run, owner):
+def poll_sub_requests(state, run, owner):
     """Carry on every part of access `owner`; True once all are done."""
     cfg, loop = state.config[0], run.loop[0]
     lock = np.int64(run.access[owner].write)
-    first = owner * cfg.parts
-    for index in range(first, first + cfg.parts):
-        stage = run.part[index].stage
+    first = owner * cfg.sub_requests
+    for index in range(first, first + cfg.sub_requests):
+        stage = run.sub_request[index].stage
         if stage == NEW and loop.holder[lock] != NONE:
             queue_for_lock(run, lock, index)
         elif stage == NEW:
@@ -210,8 +211,8 @@ def poll_parts(state, run, owner):
             attempt(state, run, lock, index)
         elif stage == HOLDING or (stage == RETRYING and loop.now >= loop.retry_due[lock]):
             attempt(state, run, lock, index)
-    for index in range(first, first + cfg.parts):
-        if run.part[index].stage != DONE:
+    for index in range(first, first + cfg.sub_requests):
+        if run.sub_request[index].stage != DONE:
             return False
     return True
 
@@ -259,8 +260,8 @@ def wait_for_host(run, index):
             access.due += access.wait
             start_timer(run, access.due, index)
     if access.stage == AT_WAIT and loop.now >= access.due:
-        access.stage = AT_PARTS
-    return access.stage == AT_PARTS
+        access.stage = AT_SUB_REQUESTS
+    return access.stage == AT_SUB_REQUESTS
 
 
 @kernel
@@ -271,7 +272,7 @@ def poll(state, run, index):
         access.issue = loop.now
         front.reads += 1 - np.int64(access.write)
         front.writes += np.int64(access.write)
-    if not (wait_for_host(run, index) and poll_parts(state, run, index)):
+    if not (wait_for_host(run, index) and poll_sub_requests(state, run, index)):
         return False
     access.stage = AT_END
     access.done = loop.now

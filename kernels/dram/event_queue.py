@@ -23,7 +23,7 @@ GATHER, SPAWN, SERIAL = range(3)
 TICK, CORE = -1, -2
 
 # Stages of an access.
-AT_START, AT_LINK, AT_HOST, AT_WAIT, AT_PARTS, AT_END = range(6)
+AT_START, AT_LINK, AT_HOST, AT_WAIT, AT_SUB_REQUESTS, AT_END = range(6)
 
 # Stages of a part.
 NEW, QUEUED, HOLDING, RETRYING, SENT, DONE = range(6)
@@ -33,7 +33,7 @@ AT_BATCH, AT_JOIN, AT_SLEEP, AT_SERIAL, AT_LEAVE = range(5)
 
 _u1, _i4, _i8 = np.uint8, np.int32, np.int64
 
-PART = np.dtype([("return_tick", _i8), ("after", _i4), ("stage", _u1)], align=True)
+SUB_REQUEST = np.dtype([("return_tick", _i8), ("after", _i4), ("stage", _u1)], align=True)
 
 TASK = np.dtype(
     [
@@ -104,7 +104,7 @@ class Run(NamedTuple):
     loop: np.ndarray
     address: np.ndarray
     access: np.ndarray
-    part: np.ndarray
+    sub_request: np.ndarray
     task: np.ndarray
     timer: np.ndarray
     ready: np.ndarray

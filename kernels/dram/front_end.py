@@ -26,9 +26,9 @@ def place_of(cfg, address):
 
 
 @small
-def part_address(cfg, address, part):
+def sub_request_address(cfg, address, sub_request):
     """Byte address of request `part` of the 64-byte block that holds `address`."""
-    return (address & BLOCK_MASK) + part * cfg.part_bytes
+    return (address & BLOCK_MASK) + sub_request * cfg.sub_request_bytes
 
 
 @small
@@ -40,30 +40,30 @@ def channel_of(place):
 @small
 def ticks_before(cfg, front, now):
     """Ticks done when a request is sent at `now` and no read is under way (§4.9, step 1)."""
-    return max(front.ticks, -(-now // cfg.period))
+    return max(front.ticks, -(-now // cfg.tck_ps))
 
 
 @small
-def note(cfg, ch, tag, access):
+def note(cfg, channel, tag, access):
     """Enter the return just inserted for read `tag`, unless nobody asks (NONE)."""
     if tag != NONE:
-        access[tag].done = max(access[tag].done, (ch.last_return - 1) * cfg.period)
+        access[tag].done = max(access[tag].done, (channel.last_return - 1) * cfg.tck_ps)
 
 
 @kernel
-def advance(cfg, ch, clk, access):
+def advance(cfg, channel, clk, access):
     """Run the channel's ticks up to `clk`."""
-    while ch.clk < clk:
-        note(cfg, ch, step(cfg, ch, clk), access)
+    while channel.clk < clk:
+        note(cfg, channel, step(cfg, channel, clk), access)
 
 
 @kernel
-def wait_for_room(cfg, ch, queue, access):
+def wait_for_room(cfg, channel, queue, access):
     """Run the channel until its full queue takes a request again: the number of ticks."""
-    start = ch.clk
-    while ch.queued[queue] > cfg.limit[queue]:
-        note(cfg, ch, step(cfg, ch, NEVER), access)
-    return ch.clk - start
+    start = channel.clk
+    while channel.queued[queue] > cfg.queue_capacity[queue]:
+        note(cfg, channel, step(cfg, channel, NEVER), access)
+    return channel.clk - start
 
 
 @kernel
@@ -72,12 +72,12 @@ def finish_reads(state, access):
     cfg, front = state.config[0], state.front[0]
     last = 0
     for number in range(cfg.channels):
-        ch = state.channels[number]
-        while ch.reads_left > 0:
-            note(cfg, ch, step(cfg, ch, NEVER), access)
-        last = max(last, ch.last_return)
+        channel = state.channels[number]
+        while channel.reads_left > 0:
+            note(cfg, channel, step(cfg, channel, NEVER), access)
+        last = max(last, channel.last_return)
     front.ticks = last
-    end = (last - 1) * cfg.period
+    end = (last - 1) * cfg.tck_ps
     front.last_event = max(front.last_event, end)
     return end
 
@@ -91,33 +91,34 @@ def read_alone(state, addr, start, stop, now, access):
     """
     cfg, front = state.config[0], state.front[0]
     clk = ticks_before(cfg, front, now)
-    tick_follows = clk * cfg.period == now
-    clock = now // cfg.period
+    tick_follows = clk * cfg.tck_ps == now
+    clock = now // cfg.tck_ps
     refused = False
     yielded = 0
     for i in range(start, stop):
         block = place_of(cfg, addr[i])
         tag = i if len(access) > 0 else NONE
         woken = False
-        for part in range(cfg.parts):
-            place = block ^ cfg.part_place[part]
-            ch = state.channels[channel_of(place)]
-            advance(cfg, ch, clk, access)
+        for sub_request in range(cfg.sub_requests):
+            place = block ^ cfg.sub_request_place[sub_request]
+            channel = state.channels[channel_of(place)]
+            advance(cfg, channel, clk, access)
             first = clock
-            sent = send(cfg, ch, READ, place, part_address(cfg, addr[i], part), first, first, tag)
+            address = sub_request_address(cfg, addr[i], sub_request)
+            sent = send(cfg, channel, READ, place, address, first, first, tag)
             if sent == REJECTED:
-                ticks = wait_for_room(cfg, ch, READ, access)
-                ch.count[REJECTED_SENDS] += ticks - 1
+                ticks = wait_for_room(cfg, channel, READ, access)
+                channel.count[REJECTED_SENDS] += ticks - 1
                 clk += ticks
                 clock += ticks
-                now += ticks * cfg.period
-                sent = send(cfg, ch, READ, place, part_address(cfg, addr[i], part), first, clock, tag)
+                now += ticks * cfg.tck_ps
+                sent = send(cfg, channel, READ, place, address, first, clock, tag)
                 refused = True
                 woken = False
                 yielded = 0
             if sent == FORWARDED:
-                note(cfg, ch, tag, access)
-            woken = woken or (refused and (cfg.twins > 1 or part < cfg.parts - 1))
+                note(cfg, channel, tag, access)
+            woken = woken or (refused and (cfg.lockstep_channels > 1 or sub_request < cfg.sub_requests - 1))
         if tag != NONE:
             access[tag].accept = now
         yielded += woken
@@ -138,17 +139,17 @@ def write_alone(state, address, now):
     cfg, front = state.config[0], state.front[0]
     clk = ticks_before(cfg, front, now)
     block = place_of(cfg, address)
-    for part in range(cfg.parts):
-        place = block ^ cfg.part_place[part]
-        ch = state.channels[channel_of(place)]
-        advance(cfg, ch, clk, state.unasked)
-        if send(cfg, ch, WRITE, place, part_address(cfg, address, part), clk, clk, NONE) == REJECTED:
-            wait_for_room(cfg, ch, WRITE, state.unasked)
-            clk = ch.clk
-            retries = clk - -(-now // cfg.period)
-            ch.count[REJECTED_SENDS] += retries - 1
-            now += retries * cfg.period
-            send(cfg, ch, WRITE, place, part_address(cfg, address, part), clk, clk, NONE)
+    for sub_request in range(cfg.sub_requests):
+        place = block ^ cfg.sub_request_place[sub_request]
+        channel = state.channels[channel_of(place)]
+        advance(cfg, channel, clk, state.unasked)
+        if send(cfg, channel, WRITE, place, sub_request_address(cfg, address, sub_request), clk, clk, NONE) == REJECTED:
+            wait_for_room(cfg, channel, WRITE, state.unasked)
+            clk = channel.clk
+            retries = clk - -(-now // cfg.tck_ps)
+            channel.count[REJECTED_SENDS] += retries - 1
+            now += retries * cfg.tck_ps
+            send(cfg, channel, WRITE, place, sub_request_address(cfg, address, sub_request), clk, clk, NONE)
     front.ticks = clk
     front.writes += 1
     front.last_event = max(front.last_event, now)

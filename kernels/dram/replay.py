@@ -7,7 +7,7 @@ from .engine import dram_replay
 
 @entry
 def replay_trace(dram, run):
-    """Run all batches of a `dram_loop.Run` from instant 0 of an unused memory: the instant of the last event.
+    """Run all batches of a `event_queue.Run` from instant 0 of an unused memory: the instant of the last event.
 
     The host allocates the run: kernels that are loaded without numba cannot.
     """

@@ -42,10 +42,10 @@ RAISES = 24  # pairs of a command and a bank command after it
 RANK_COMMANDS = 2  # PREA and REF
 WINDOWED = 2  # rules over a window of several commands
 WINDOW = 8
-PARTS = 8  # requests of a 64-byte access
+SUB_REQUESTS = 8  # requests of a 64-byte access
 
 # Columns of a rule over a window: banks of the node, the commands before and after, clocks, commands.
-WIN_BANKS, WIN_AFTER, WIN_BEFORE, WIN_CLOCKS, WIN_LENGTH, WIN_WIDTH = range(6)
+WIN_BANKS, WIN_PRECEDING, WIN_FOLLOWING, WIN_CLOCKS, WIN_LENGTH, WIN_WIDTH = range(6)
 NO_RULE = -(1 << 15)
 
 # Columns of a request, a cache line.
@@ -89,19 +89,19 @@ _u1, _i4, _i8 = np.uint8, np.int32, np.int64
 
 CONFIG = np.dtype(
     [
-        ("period", _i8),  # ps
-        ("latency", _i8),  # clocks from RD to data
-        ("interval", _i8),  # clocks between refreshes, 0 without refresh
+        ("tck_ps", _i8),  # ps
+        ("read_latency", _i8),  # clocks from RD to data
+        ("t_refi", _i8),  # clocks between refreshes, 0 without refresh
         ("channels", _i8),  # records
-        ("twins", _i8),  # channels that a record stands for
+        ("lockstep_channels", _i8),  # channels that a record stands for
         ("ranks", _i8),
-        ("parts", _i8),  # requests of a 64-byte access; each is `twins` transfers
-        ("part_bytes", _i8),
+        ("sub_requests", _i8),  # requests of a 64-byte access; each is `twins` transfers
+        ("sub_request_bytes", _i8),
         ("direct", _i8),  # 1: a batch without waits needs no event loop (see dram_batch)
-        ("limit", _i8, (2,)),  # a queue takes a request while it holds no more
-        ("enter", _i8),  # queued writes at which write mode begins
-        ("leave", _i8),  # queued writes at which it ends
-        ("part_place", _i8, (PARTS,)),  # place of request s, relative to the block's
+        ("queue_capacity", _i8, (2,)),  # a queue takes a request while it holds no more
+        ("high_watermark", _i8),  # queued writes at which write mode begins
+        ("low_watermark", _i8),  # queued writes at which it ends
+        ("sub_request_place", _i8, (SUB_REQUESTS,)),  # place of request s, relative to the block's
         ("place", _i8, (8, 256)),  # place of byte k of an address having value v
         # Row r of `raise_by`, r from raise_at[c] to raise_at[c + 1]: after command c on a bank, the bank of each lane
         # allows command `raised[r]` that many clocks later, NO_RULE for at once.
@@ -135,7 +135,7 @@ STATE = np.dtype(
         ("clk", _i8),  # ticks done by this channel; it may lag behind FRONT.ticks
         ("epoch", _i8),  # clock that the int32 lanes count from
         ("write_mode", _i8),
-        ("settled", _i8),  # clock from which no command so far holds anything back
+        ("quiescent_at", _i8),  # clock from which no command so far holds anything back
         ("last_return", _i8),  # tick of the latest return
         ("next_refresh", _i8),
         ("refresh_due", _i8),  # refresh requests waiting

@@ -163,15 +163,17 @@ def decide_swapped(reg, starts, items, table, listed, resident, addr, n, wait):
 
 
 @kernel
-def decide(rg, addr, n, wait, link):
+def decide(regime, addr, n, wait, link):
     """Set `wait` (ps, 0 for none) and `link` (1: behind the host link) of the reads `addr[:n]`, in issue order.
 
     Both arrays hold zeros where a regime never sets them. Returns how many reads wait or take the link.
     """
-    code = rg.reg[RG_CODE]
+    code = regime.reg[RG_CODE]
     if code == RESIDENT:
-        rg.reg[RG_PLAIN] += n
+        regime.reg[RG_PLAIN] += n
         return 0
     if code == STREAM:
-        return decide_streamed(rg.reg, rg.starts, rg.items, addr, n, wait, link)
-    return decide_swapped(rg.reg, rg.starts, rg.items, rg.table, rg.listed, rg.resident, addr, n, wait)
+        return decide_streamed(regime.reg, regime.starts, regime.items, addr, n, wait, link)
+    return decide_swapped(
+        regime.reg, regime.starts, regime.items, regime.table, regime.listed, regime.resident, addr, n, wait
+    )
