@@ -1,12 +1,13 @@
-"""One DRAM channel: queues, choice of the next command, timing registers (spec §4.3-§4.7).
+"""Run one DRAM channel: queues, choice of the next command, timing registers (spec §4.3-§4.7).
 
-`step` carries a channel to its next command and skips the ticks in which nothing can change (§4.11). Returns need
-no queue: one leaves a tick in the order of insertion, so the tick of a return is known when it is inserted.
+`step` carries a channel to its next command and skips the ticks in which nothing can change (§4.11). Reads return
+without a queue: one leaves a tick in the order of insertion, so the tick of a return is known when it is inserted.
 """
 
 import numpy as np
 
 from ..compiler.jit import kernel, small
+from ..limits import NEVER
 from .bank_lanes import earliest_lane, raise_lanes
 from .state import (
     ACT,
@@ -64,15 +65,15 @@ from .state import (
 FROM_ACTIVE, FROM_QUEUE, FROM_REFRESH = range(3)
 POSITION_BITS = 8  # of a bank in the order of active requests
 
-
-from ..limits import NEVER
-
 # --- timing registers ---------------------------------------------------------------------------
 
 
 @small
 def window_start(channel, row, node, window):
-    """Clock of the node's `window`-th last command, the present one included; NONE if there were fewer."""
+    """Note a command of a node, and find the start of the window that ends with it.
+
+    Returns the clock of the node's `window`-th last command, the present one included, NONE if there were fewer.
+    """
     count = channel.recent_count[row, node]
     channel.recent[row, node, count & (WINDOW - 1)] = channel.clk
     channel.recent_count[row, node] = count + 1
@@ -83,7 +84,7 @@ def window_start(channel, row, node, window):
 
 @kernel
 def record_window(cfg, channel, row, bank):
-    """Registers after a command that rule `row` over a window counts."""
+    """Update the registers after a command that rule `row` over a window counts."""
     rule = cfg.window[row]
     first = bank & -rule[WIN_BANKS]
     start = window_start(channel, row, first, rule[WIN_LENGTH])
@@ -101,7 +102,7 @@ def record_window(cfg, channel, row, bank):
 
 @kernel
 def record_rank(cfg, channel, command, rank):
-    """Clocks from which PREA and REF are allowed, after `command` on a bank of a rank."""
+    """Raise the clocks from which PREA and REF are allowed, after `command` on a bank of a rank."""
     for following in range(RANK_COMMANDS):
         for other in range(cfg.ranks):
             since = channel.clk + cfg.channel_by[command, following]
@@ -112,7 +113,10 @@ def record_rank(cfg, channel, command, rank):
 
 @kernel
 def record(cfg, channel, command, bank):
-    """Registers after `command` at the channel's clock (§4.6); for a rank's command `bank` is its first."""
+    """Update the timing registers after `command` at the channel's clock (§4.6).
+
+    `bank` is the command's bank, or the first one of its rank where it addresses a rank.
+    """
     now = np.int32(channel.clk - channel.epoch)
     channel.quiescent_at = max(channel.quiescent_at, channel.clk + cfg.longest[command])
     for row in range(cfg.raise_at[command], cfg.raise_at[command + 1]):
@@ -139,13 +143,13 @@ def rebase(channel):
 
 @small
 def key_of(channel, queue, slot):
-    """Candidate key of the request in `slot`; EMPTY for NO_SLOT."""
+    """Look up the candidate key of the request in `slot`; EMPTY for NO_SLOT."""
     return channel.slot_key[queue, slot] if slot != NO_SLOT else np.int32(EMPTY)
 
 
 @small
 def first_hit(channel, queue, start, row):
-    """First request from slot `start` on that wants the row, or NO_SLOT."""
+    """Find the first request from slot `start` on that wants the row, or NO_SLOT."""
     slot = np.int64(start)
     while slot != NO_SLOT and channel.request[queue, slot, REQ_ROW] != row:
         slot = np.int64(channel.next[queue, slot])
@@ -154,7 +158,7 @@ def first_hit(channel, queue, start, row):
 
 @small
 def first_miss(channel, queue, start, row):
-    """First request from slot `start` on that wants another row, or NO_SLOT."""
+    """Find the first request from slot `start` on that wants another row, or NO_SLOT."""
     slot = np.int64(start)
     while slot != NO_SLOT and channel.request[queue, slot, REQ_ROW] == row:
         slot = np.int64(channel.next[queue, slot])
@@ -163,7 +167,7 @@ def first_miss(channel, queue, start, row):
 
 @kernel
 def find_candidates(channel, bank):
-    """Candidates of a bank that was just opened or closed."""
+    """Find the candidates of a bank that was just opened or closed."""
     row = channel.open_row[bank]
     for queue in range(2):
         if channel.queued[queue] == 0:
@@ -249,7 +253,7 @@ def unlink(channel, queue, slot):
 
 @small
 def writes_to(channel, bank, address):
-    """True when a write to exactly this transfer is in the write queue."""
+    """Tell whether the write queue holds a write to exactly this address."""
     slot = channel.head[WRITE, bank]
     while slot != NO_SLOT:
         if channel.request[WRITE, slot, REQ_ADDRESS] == address:
@@ -263,7 +267,7 @@ def writes_to(channel, bank, address):
 
 @small
 def latency_bin(clocks):
-    """Bin of a read latency: one clock wide up to LINEAR, then OCTAVE bins for each doubling."""
+    """Find the bin of a read latency: one clock wide up to LINEAR, then OCTAVE bins for each doubling."""
     octave = 0
     while clocks >= LINEAR and octave < OCTAVES:
         clocks >>= 1
@@ -284,10 +288,12 @@ def insert_return(cfg, channel, departure, first, rest):
 
 @kernel
 def send(cfg, channel, queue, place, address, first, rest, tag):
-    """Offer a request between two ticks (§4.3): REJECTED, QUEUED, or FORWARDED with its return inserted.
+    """Offer a request between two ticks (§4.3).
 
-    `address` is the request's byte address, `first` the clock (instant / period) of its first attempt, `rest` that
-    of its twins', `tag` what `step` returns when its data is on the way.
+    `address` is the request's byte address; `first` the clock (instant / tCK) of its first attempt, `rest` that of the
+    other lockstep channels' requests; `tag` is what `step` returns when its data is on the way.
+
+    Returns REJECTED, QUEUED, or FORWARDED with its return inserted.
     """
     if queue == READ and channel.queued[WRITE] > 0 and writes_to(channel, place & BANK_MASK, address):
         insert_return(cfg, channel, channel.clk + 1, first, rest)
@@ -306,7 +312,7 @@ def send(cfg, channel, queue, place, address, first, rest, tag):
 
 @small
 def best_active(channel, now):
-    """Active request to serve next, at the first clock from `now` at which one is ready, then the oldest (§4.5 a).
+    """Choose the active request to serve next: the one ready first from clock `now` on, then the oldest (§4.5 a).
 
     Returns clocks to wait << POSITION_BITS | position in their order.
     """
@@ -320,7 +326,7 @@ def best_active(channel, now):
 
 @small
 def update_mode(cfg, channel):
-    """Write mode with its hysteresis (§4.5 c)."""
+    """Begin or end write mode, with its hysteresis (§4.5 c)."""
     reads, writes = channel.queued[READ], channel.queued[WRITE]
     if channel.write_mode == 0:
         if writes >= cfg.high_watermark or reads == 0:
@@ -346,7 +352,7 @@ def run_to(channel, clk):
 
 @small
 def open_bank(channel, queue, slot, bank):
-    """After ACT for a queued request: it has left its queue and is the bank's active request."""
+    """Open a bank after ACT for a queued request, which has left its queue and becomes the bank's active request."""
     channel.open_row[bank] = channel.request[queue, slot, REQ_ROW]
     channel.active_banks |= np.int64(1) << bank
     for column in range(REQ_WIDTH):
@@ -361,7 +367,7 @@ def open_bank(channel, queue, slot, bank):
 
 @small
 def end_active(channel, at, bank):
-    """After RD or WR of the active request at a position."""
+    """Remove the active request at a position, after its RD or WR."""
     channel.active_banks &= ~(np.int64(1) << bank)
     channel.active -= 1
     for later in range(at, channel.active):
@@ -370,7 +376,7 @@ def end_active(channel, at, bank):
 
 @small
 def wanted(channel, queue, slot, bank):
-    """What a queued request wants: ACT, PRE or COLUMN."""
+    """Find what a queued request wants: ACT, PRE or COLUMN."""
     row = channel.open_row[bank]
     if row == NONE:
         return ACT
@@ -379,7 +385,7 @@ def wanted(channel, queue, slot, bank):
 
 @small
 def serve_queued(cfg, channel, queue, slot, kind, bank):
-    """After the command that a queued request wanted."""
+    """Update queue and bank after the command that a queued request wanted."""
     bit = np.int64(1) << slot
     if channel.fresh[queue] & bit != 0:
         channel.fresh[queue] &= ~bit
@@ -401,7 +407,7 @@ def serve_queued(cfg, channel, queue, slot, kind, bank):
 
 @kernel
 def serve_refresh(cfg, channel, command):
-    """After PREA or REF of the rank whose turn it is."""
+    """Update the rank whose turn it is after PREA or REF."""
     rank = channel.refresh_rank
     if command == REF:
         channel.count[REFRESHES] += 1
@@ -416,7 +422,10 @@ def serve_refresh(cfg, channel, command):
 
 @small
 def next_refresh_command(cfg, channel, clk):
-    """(clock, command) of the first refresh request (§4.7); the clock is NEVER while active requests hold it up."""
+    """Find what the first refresh request waits for (§4.7).
+
+    Returns (clock, command); the clock is NEVER while active requests hold the refresh up.
+    """
     rank = channel.refresh_rank
     if channel.open_banks[rank] == 0:
         return max(channel.rank_ready[REF - PREA, rank], clk), REF
@@ -431,7 +440,10 @@ def next_refresh_command(cfg, channel, clk):
 
 @small
 def end_column(cfg, channel, command, first, rest, tag):
-    """After RD or WR of a request: a read's tag, its return inserted, or NONE."""
+    """Finish a request after its RD or WR; a read's return is inserted.
+
+    Returns the tag of a read, NONE for a write.
+    """
     if command != RD:
         return NONE
     channel.reads_left -= 1
@@ -441,7 +453,10 @@ def end_column(cfg, channel, command, first, rest, tag):
 
 @small
 def step_active(cfg, channel, at):
-    """Issue RD or WR of the active request at a position; tag of a read, or NONE."""
+    """Issue RD or WR of the active request at a position.
+
+    Returns the tag of a read, or NONE.
+    """
     bank = np.int64(channel.active_order[at])
     command = channel.active_request[bank, REQ_COMMAND]
     record(cfg, channel, command, bank)
@@ -452,7 +467,10 @@ def step_active(cfg, channel, at):
 
 @small
 def step_queued(cfg, channel, queue, slot):
-    """Issue what a queued request wants; tag of a read whose RD it was, or NONE."""
+    """Issue what a queued request wants.
+
+    Returns the tag of a read whose RD it was, or NONE.
+    """
     bank = channel.request[queue, slot, REQ_BANK]
     kind = wanted(channel, queue, slot, bank)
     if kind == PRE and channel.active_banks >> bank & 1 == 1:
@@ -467,10 +485,13 @@ def step_queued(cfg, channel, queue, slot):
 
 @kernel
 def step(cfg, channel, limit):
-    """Run ticks up to the next command, at most to clock `limit` (> clk); tag of the read whose RD it was, or NONE.
+    """Run ticks up to the next command, at most to clock `limit` (> clk).
 
-    After a tag, `last_return` is the tick in which that read's data leaves. While a refresh waits, only ready active
-    requests and the refresh itself are served (§4.5 a, b); write mode is looked at only where §4.5 c is reached.
+    While a refresh waits, only ready active requests and the refresh itself are served (§4.5 a, b); write mode is
+    looked at only where §4.5 c is reached.
+
+    Returns the tag of the read whose RD it was, or NONE. After a tag, `last_return` is the tick in which that read's
+    data leaves.
     """
     clk = channel.clk + 1
     if cfg.t_refi > 0:

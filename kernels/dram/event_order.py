@@ -1,6 +1,6 @@
-"""The front end under the full event order of §4.10: overlapping tasks, mixed batches, waits for the host.
+"""Run the front end under the full event order of §4.10: overlapping tasks, mixed batches, waits for the host.
 
-Used where `dram_front` is not enough. Ticks in which nobody is woken are passed over, and a channel runs only when a
+Used where `front_end` is not enough. Ticks in which nobody is woken are passed over, and a channel runs only when a
 request reaches it or one of its reads may return.
 """
 
@@ -62,7 +62,7 @@ def clear_run(cfg, run, n):
 
 @kernel
 def add_return(run, number, channel, index):
-    """Append the return just inserted in channel `number`, that of part `index`, to the channel's list."""
+    """Append the return just inserted in channel `number`, that of sub-request `index`, to the channel's list."""
     loop, sub_request = run.loop[0], run.sub_request[index]
     sub_request.return_tick = channel.last_return
     sub_request.after = NONE
@@ -95,7 +95,7 @@ def schedule_tick(state, run):
 
 @kernel
 def tick(state, run):
-    """One tick (§4.4, §4.9): the reads that return in it wake their accesses in channel order."""
+    """Run one tick (§4.4, §4.9): the reads that return in it wake their accesses in channel order."""
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
     front.ticks += 1
     loop.tick_due = NEVER
@@ -136,7 +136,7 @@ def pass_quiet_ticks(state, run, until):
 
 @kernel
 def queue_for_lock(run, lock, index):
-    """Append a part to the waiters of a lock."""
+    """Append a sub-request to the waiters of a lock."""
     loop = run.loop[0]
     run.sub_request[index].stage = QUEUED
     run.sub_request[index].after = NONE
@@ -162,7 +162,7 @@ def release_lock(cfg, run, lock):
 
 @kernel
 def attempt(state, run, lock, index):
-    """The lock's holder sends its part (§4.9)."""
+    """Send the sub-request that holds the lock (§4.9)."""
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
     owner = index // cfg.sub_requests
     sub_request = index % cfg.sub_requests
@@ -198,7 +198,10 @@ def attempt(state, run, lock, index):
 
 @kernel
 def poll_sub_requests(state, run, owner):
-    """Carry on every part of access `owner`; True once all are done."""
+    """Advance every sub-request of access `owner`.
+
+    Returns True once all are done.
+    """
     cfg, loop = state.config[0], run.loop[0]
     lock = np.int64(run.access[owner].write)
     first = owner * cfg.sub_requests
@@ -219,7 +222,10 @@ def poll_sub_requests(state, run, owner):
 
 @kernel
 def take_link(run, index):
-    """Take the host link (True) or queue for it."""
+    """Take the host link, or queue for it.
+
+    Returns True where it was free.
+    """
     loop = run.loop[0]
     if loop.link_holder == NONE:
         loop.link_holder = index
@@ -247,7 +253,10 @@ def give_link(run):
 
 @kernel
 def wait_for_host(run, index):
-    """Before the access itself: take the host link and wait, where asked to; True once that is over."""
+    """Take the host link and wait, where access `index` is asked to, before the access itself.
+
+    Returns True once that is over.
+    """
     loop, access = run.loop[0], run.access[index]
     if access.stage == AT_START:
         access.stage = AT_HOST if access.link == 0 or take_link(run, index) else AT_LINK
@@ -266,7 +275,10 @@ def wait_for_host(run, index):
 
 @kernel
 def poll(state, run, index):
-    """Carry access `index` on until it has to wait again; True once it is finished."""
+    """Advance access `index` until it has to wait again.
+
+    Returns True once it is finished.
+    """
     front, loop, access = state.front[0], run.loop[0], run.access[index]
     if access.stage == AT_START:
         access.issue = loop.now
@@ -286,7 +298,7 @@ def poll(state, run, index):
 
 @kernel
 def gather_turn(state, run, number):
-    """Turns of a gather task until none of its accesses is woken or a turn ends early (§4.10)."""
+    """Run turns of a gather task until none of its accesses is woken or a turn ends early (§4.10)."""
     task = run.task[number]
     if task.left == 0:
         return
@@ -323,7 +335,10 @@ def start_gather(run, number):
 
 @kernel
 def join_before(run, batch):
-    """True when every batch before `batch` is complete; else the core waits for the first that is not."""
+    """Make the core wait for the first batch before `batch` that is not complete.
+
+    Returns True when there is none.
+    """
     loop = run.loop[0]
     while loop.core_joined < batch:
         task = run.task[loop.core_joined]
@@ -336,7 +351,7 @@ def join_before(run, batch):
 
 @kernel
 def sleep_until(run, due):
-    """The core sleeps."""
+    """Let the core sleep until instant `due`."""
     loop = run.loop[0]
     loop.core_stage = AT_SLEEP
     loop.core_due = due
@@ -346,7 +361,7 @@ def sleep_until(run, due):
 
 @kernel
 def start_batch(run, batch):
-    """The core starts a batch whose time has come."""
+    """Start a batch whose time has come, as the core."""
     loop, task = run.loop[0], run.task[batch]
     if task.kind == SERIAL:
         loop.core_stage = AT_SERIAL
@@ -359,7 +374,10 @@ def start_batch(run, batch):
 
 @kernel
 def run_serial(state, run, task):
-    """The core runs a batch's accesses itself; True after the last."""
+    """Run a batch's accesses as the core itself.
+
+    Returns True after the last.
+    """
     loop = run.loop[0]
     while loop.core_access < task.stop:
         run.access[loop.core_access].owner = CORE
@@ -371,7 +389,7 @@ def run_serial(state, run, task):
 
 @kernel
 def core_turn(state, run):
-    """The core goes on from batch to batch until it has to wait; it tolerates wake-ups for nothing."""
+    """Run the core from batch to batch until it has to wait; a wake-up without cause does nothing."""
     loop = run.loop[0]
     while True:
         batch, stage = loop.core_batch, loop.core_stage
@@ -415,9 +433,9 @@ def run_ready(state, run):
 
 @kernel
 def run_events(state, run, start, stop, now):
-    """Run batches `start` to `stop` - 1 from instant `now` on; the instant of the last event.
+    """Run batches `start` to `stop` - 1 from instant `now` on; no read is under way before or after.
 
-    No read is under way before or after.
+    Returns the instant of the last event.
     """
     front, loop = state.front[0], run.loop[0]
     reset_loop(run, start, stop, now)

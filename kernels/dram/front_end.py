@@ -1,9 +1,15 @@
-"""The front end while one task is alone: 64-byte accesses split, sent, retried and awaited (spec §4.9, §4.10).
+"""Split, send, retry and await the 64-byte accesses of a task that is alone (spec §4.9, §4.10).
 
-No event loop is needed then. Of the simultaneous events of §4.10 only this is left: the tick of an instant comes
-before a retry of that instant, unless the batch began at an instant whose tick was still to come; then the retry's
-timer is the older one until a turn of the gather task ends early and lets the tick pass. Every channel runs on its
-own until a request reaches it.
+Then no event loop is needed. Of the order of simultaneous events (§4.10) one question is left: does the tick of an
+instant come before or after a retry of that instant? The tick comes first, with one exception. A batch that begins at
+an instant whose tick is still to come has created its retry timer before the tick's, so its retries come first; that
+lasts until a turn of the gather task ends early and lets the tick pass. With t = tCK:
+
+    instant        begin          begin + t      begin + 2 t, a turn ends early     begin + 3 t
+    usual order    sends          tick, retry    tick, retry                        tick, retry
+    exception      sends, tick    retry, tick    retry, tick, rest of the turn      tick, retry
+
+Every channel runs on its own until a request reaches it.
 
 `access` takes the instants of accesses that are asked about; it has length 0 when nobody asks.
 """
@@ -18,7 +24,10 @@ BLOCK_MASK = ~(ACCESS_BYTES - 1)  # of the address of an access' block
 
 @small
 def place_of(cfg, address):
-    """Channel, bank and row of a byte address in one integer (§4.2)."""
+    """Decode a byte address (§4.2).
+
+    Returns channel record, bank and row in one integer.
+    """
     place = 0
     for byte in range(8):
         place ^= cfg.place[byte, (address >> (8 * byte)) & 255]
@@ -27,25 +36,25 @@ def place_of(cfg, address):
 
 @small
 def sub_request_address(cfg, address, sub_request):
-    """Byte address of request `part` of the 64-byte block that holds `address`."""
+    """Compute the byte address of a sub-request of the 64-byte block that holds `address`."""
     return (address & BLOCK_MASK) + sub_request * cfg.sub_request_bytes
 
 
 @small
 def channel_of(place):
-    """Channel record of a place."""
+    """Extract the channel record of a place."""
     return (place >> PLACE_BANK_BITS) & CHANNEL_MASK
 
 
 @small
 def ticks_before(cfg, front, now):
-    """Ticks done when a request is sent at `now` and no read is under way (§4.9, step 1)."""
+    """Count the ticks done when a request is sent at `now` and no read is under way (§4.9, step 1)."""
     return max(front.ticks, -(-now // cfg.tck_ps))
 
 
 @small
 def note(cfg, channel, tag, access):
-    """Enter the return just inserted for read `tag`, unless nobody asks (NONE)."""
+    """Note when the return just inserted for read `tag` leaves, unless nobody asks (NONE)."""
     if tag != NONE:
         access[tag].done = max(access[tag].done, (channel.last_return - 1) * cfg.tck_ps)
 
@@ -59,7 +68,10 @@ def advance(cfg, channel, clk, access):
 
 @kernel
 def wait_for_room(cfg, channel, queue, access):
-    """Run the channel until its full queue takes a request again: the number of ticks."""
+    """Run the channel until its full queue takes a request again.
+
+    Returns the number of ticks.
+    """
     start = channel.clk
     while channel.queued[queue] > cfg.queue_capacity[queue]:
         note(cfg, channel, step(cfg, channel, NEVER), access)
@@ -68,7 +80,10 @@ def wait_for_room(cfg, channel, queue, access):
 
 @kernel
 def finish_reads(state, access):
-    """Run every channel until its reads have returned: the instant of the last return."""
+    """Run every channel until its reads have returned.
+
+    Returns the instant of the last return.
+    """
     cfg, front = state.config[0], state.front[0]
     last = 0
     for number in range(cfg.channels):
@@ -84,10 +99,12 @@ def finish_reads(state, access):
 
 @kernel
 def read_alone(state, addr, start, stop, now, access):
-    """A gather task of reads `addr[start:stop]` (start < stop) spawned at `now`: the instant of its last data.
+    """Run a gather task of reads `addr[start:stop]` (start < stop) spawned at `now`.
 
-    A turn ends early when two reads were woken by their own polls: after the first rejection every accepted transfer
+    A turn ends early when two reads were woken by their own polls: after the first rejection every accepted sub-request
     hands the lock to the next of the same read.
+
+    Returns the instant of its last data.
     """
     cfg, front = state.config[0], state.front[0]
     clk = ticks_before(cfg, front, now)
@@ -131,10 +148,12 @@ def read_alone(state, addr, start, stop, now, access):
 
 @kernel
 def write_alone(state, address, now):
-    """A 64-byte write sent at `now` while no read is under way: the instant at which its last part was taken.
+    """Write 64 bytes, sent at `now` while no read is under way.
 
     With no read under way the clock is caught up only to ticks before the attempt, so a retry sees the ticks of all
     instants before its own.
+
+    Returns the instant at which the last sub-request was taken.
     """
     cfg, front = state.config[0], state.front[0]
     clk = ticks_before(cfg, front, now)

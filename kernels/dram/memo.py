@@ -1,10 +1,18 @@
-"""Exact memoisation of prefetches and stores that find the DRAM idle (spec §4.11).
+"""Remember what prefetches and stores do to an idle DRAM, exactly (spec §4.11).
 
-An idle channel is described by its open rows: nothing is queued and no command so far holds anything back. What a list
-of accesses then does depends on its pattern alone (`dram_pattern`), so the answer to a pattern is remembered.
+A quiescent channel is described by its open rows: nothing is queued and no command so far holds anything back. What a
+list of accesses then does depends on its pattern alone (`pattern`). So the memo is a table: the key is a pattern, the
+*value* is the time the list takes and the state in which it leaves the memory.
 
-Whether a memory is idle again is known only when the next list arrives, so an answer is applied, and a new one kept,
-one list late: until then it is *pending*. A recalled list whose successor comes too soon is run after all.
+A value may only be used, or inserted, if the memory is quiescent again when the next list begins, and that is known
+no sooner. So each list is *pending* until its successor arrives:
+
+    list 1 arrives     not in the table: it is run and watched           pending: LEARNING 1
+    list 2 arrives     quiescent by now? then the value of 1 is inserted
+                       in the table: only its end is reported            pending: RECALLED 2
+    list 3 arrives     quiescent by the value of 2? then that value is applied,
+                       else list 2 is run after all, from its own start
+    end of a slice     a RECALLED list is run, as no list follows
 """
 
 from typing import NamedTuple
@@ -20,10 +28,10 @@ from .pattern import NUMBER, ROW, WIDEST, Pattern, find_row, pattern_of
 from .state import BANKS, COUNTS, EPOCH_LENGTH, NONE
 
 SLOTS = 1 << 12  # patterns, a power of two
-ARENA = 1 << 20  # words of all keys and answers
-MOST_BINS = 256  # read latencies that an answer tells apart
-WARMUP_LOOKUPS = 256  # look-ups
-MIN_HIT_RATE_LOG2 = 4  # one of 16
+ARENA = 1 << 20  # words of all keys and values
+MOST_BINS = 256  # read latencies that a value tells apart
+WARMUP_LOOKUPS = 256  # before the memo may give up
+MIN_HIT_RATE_LOG2 = 4  # one hit in 16 look-ups
 
 # Slots of `DramMemo.reg`, behind those of `memo_table`.
 PENDING = MEMO_WIDTH  # state of the list before
@@ -33,7 +41,7 @@ PEND_NOW = MEMO_WIDTH + 3  # instant and clock of its start
 PEND_CLOCK = MEMO_WIDTH + 4
 PEND_TICKS = MEMO_WIDTH + 5  # ticks of the front end before it
 PEND_BANKS = MEMO_WIDTH + 6  # banks it touches
-PEND_VALUE = MEMO_WIDTH + 7  # RECALLED: its answer in the pool
+PEND_VALUE = MEMO_WIDTH + 7  # RECALLED: its value in the arena
 PEND_WORDS = MEMO_WIDTH + 8  # LEARNING: words of its key, hash, end, ticks after it
 PEND_HASH = MEMO_WIDTH + 9
 PEND_END = MEMO_WIDTH + 10
@@ -42,8 +50,8 @@ DRAM_MEMO_WIDTH = MEMO_WIDTH + 12
 
 NOTHING, RECALLED, LEARNING = range(3)
 
-# An answer: ps from the clock of the start to the end; ticks from there to the front end's, and until everything is
-# settled; longest latency; numbers of records, banks and bins. Then its records: which, last return, counts; the row
+# A value: ps from the clock of the start to the end; ticks from there to the front end's, and until everything is
+# quiescent; longest latency; numbers of records, banks and bins. Then its records: which, last return, counts; the row
 # number in which each bank is left; bins and how often.
 END, TICKS, QUIESCENT, LONGEST, RECORDS, LATENCIES, HEADER = range(7)
 
@@ -55,15 +63,15 @@ class DramMemo(NamedTuple):
     ----------
     reg : int64[DRAM_MEMO_WIDTH]
     table : int64[SLOTS, ENTRY_WIDTH] (`memo_table`)
-    pool : int64[POOL]
-        Keys, each followed by its answer.
+    arena : int64[ARENA]
+        Keys, each followed by its value.
     pattern : Pattern
-        Of the pending list, then of the list in hand.
+        Of the pending list, then of the present one.
     address : int64[WIDEST]
         Accesses of a recalled list.
     nothing : int64[WIDEST]
         Zeros: none of them waits for the host.
-    before : int64[channel records, COUNTS]
+    counts_before : int64[channel records, COUNTS]
         Statistics when a list that is being learned began.
     """
 
@@ -81,7 +89,10 @@ class DramMemo(NamedTuple):
 
 @kernel
 def run_list(state, run, addr, wait, link, n, held, now, is_store):
-    """Run a list of accesses: the instant at which the core goes on."""
+    """Run a list of accesses.
+
+    Returns the instant at which the core continues.
+    """
     if is_store:
         return dram_store(state, addr, wait, link, n, now)
     return dram_batch(state, run, addr, wait, link, n, held, now)
@@ -89,7 +100,7 @@ def run_list(state, run, addr, wait, link, n, held, now, is_store):
 
 @kernel
 def is_idle(state, clk):
-    """Whether every channel, settled at `clk`, has nothing to do and holds nothing back."""
+    """Tell whether every channel, caught up to `clk`, is quiescent."""
     idle = True
     for number in range(state.config[0].channels):
         channel = state.channels[number]
@@ -111,23 +122,26 @@ def flush_latencies(state):
         channel.latency_max = 0
 
 
-# --- answers ------------------------------------------------------------------------------------
+# --- values -------------------------------------------------------------------------------------
 
 
 @kernel
 def write_latencies(state, arena, at):
-    """Write the bins of the list just run to pool[at:]: how many, or NONE when there are too many."""
+    """Write the latency bins of the list just run to arena[at:].
+
+    Returns how many there are, NONE when there are too many.
+    """
     count, longest = 0, 0
     for number in range(state.config[0].channels):
         longest = max(longest, state.channels[number].latency_max)
-    for latency in range(latency_bin(longest) + 1):
+    for number_of_bin in range(latency_bin(longest) + 1):
         times = 0
         for number in range(state.config[0].channels):
-            times += state.channels[number].latency_bins[latency]
+            times += state.channels[number].latency_bins[number_of_bin]
         if times > 0:
             if count == MOST_BINS:
                 return NONE
-            arena[at + 2 * count] = latency
+            arena[at + 2 * count] = number_of_bin
             arena[at + 2 * count + 1] = times
             count += 1
     return count
@@ -135,7 +149,10 @@ def write_latencies(state, arena, at):
 
 @kernel
 def write_value(memo, state, at):
-    """Write the answer of the list just learned to pool[at:]: its words, or NONE when it has too many latencies."""
+    """Write the value of the list just learned to arena[at:].
+
+    Returns its words, or NONE when it has too many latencies.
+    """
     reg, arena, pattern, clk = memo.reg, memo.arena, memo.pattern, memo.reg[PEND_CLOCK]
     start = at
     arena[start + END] = reg[PEND_END] - clk * state.config[0].tck_ps
@@ -167,7 +184,7 @@ def write_value(memo, state, at):
 
 @kernel
 def insert_learned(memo, state):
-    """Keep the answer to the pattern that is being learned; every channel is idle again."""
+    """Insert the value of the pattern that is being learned; every channel is quiescent again."""
     reg, words = memo.reg, memo.reg[PEND_WORDS]
     longest = HEADER + reg[PEND_BANKS] * (3 + COUNTS) + 2 * MOST_BINS
     at = make_room(reg, memo.table, memo.arena, words + longest) + words
@@ -178,7 +195,7 @@ def insert_learned(memo, state):
 
 @kernel
 def apply_value(memo, state, clk):
-    """Bring the memory to `clk`, everything being settled by then, as the recalled list leaves it."""
+    """Bring the memory to `clk`, everything being quiescent by then, as the recalled list leaves it."""
     reg, arena, pattern, front = memo.reg, memo.arena, memo.pattern, state.front[0]
     start = reg[PEND_VALUE]
     at = start + HEADER
@@ -221,7 +238,10 @@ def run_recalled(memo, state, run):
 
 @kernel
 def finish_pending(memo, state, run, clk):
-    """Be done with the list before, at `clk`: whether every channel is idle then."""
+    """Finish the pending list at `clk`, when its successor begins.
+
+    Returns whether every channel is quiescent then.
+    """
     reg = memo.reg
     if reg[PENDING] == RECALLED:
         if reg[PEND_CLOCK] + memo.arena[reg[PEND_VALUE] + QUIESCENT] <= clk + 1:
@@ -238,7 +258,10 @@ def finish_pending(memo, state, run, clk):
 
 @kernel
 def recall(memo, state, addr, n, clk, value):
-    """Answer the list in hand from the pool: the instant of its end."""
+    """Take the end of the present list from its value; the list becomes pending.
+
+    Returns the instant of its end.
+    """
     reg, front = memo.reg, state.front[0]
     reg[PENDING], reg[PEND_VALUE], reg[PEND_TICKS] = RECALLED, value, front.ticks
     for i in range(n):
@@ -253,7 +276,10 @@ def recall(memo, state, addr, n, clk, value):
 
 @kernel
 def learn(memo, state, run, addr, wait, link, n, now, words, key_hash):
-    """Run the list in hand and watch it: the instant of its end."""
+    """Run the present list and watch it; it becomes pending.
+
+    Returns the instant of its end.
+    """
     reg = memo.reg
     flush_latencies(state)
     for number in range(state.config[0].channels):
@@ -267,15 +293,17 @@ def learn(memo, state, run, addr, wait, link, n, now, words, key_hash):
 
 @small
 def is_hopeless(reg):
-    """Whether so little repeated in `TRIAL` look-ups that more would cost more than they save."""
+    """Tell whether WARMUP_LOOKUPS look-ups hit so rarely that more of them would cost more than they save."""
     return reg[MEMO_LOOKUPS] >= WARMUP_LOOKUPS and reg[MEMO_HITS] << MIN_HIT_RATE_LOG2 < reg[MEMO_LOOKUPS]
 
 
 @kernel
 def memo_list(memo, state, run, addr, wait, link, n, held, now, is_store):
-    """Reads `addr[:n]` of a prefetch, or reads and writes of a store, through the memo: the instant of the end.
+    """Run reads `addr[:n]` of a prefetch, or reads and writes of a store, through the memo.
 
     `held` of the reads wait for the host or take its link.
+
+    Returns the instant of the end.
     """
     reg, cfg = memo.reg, state.config[0]
     if reg[MEMO_ON] == 0:
@@ -297,7 +325,7 @@ def memo_list(memo, state, run, addr, wait, link, n, held, now, is_store):
 
 @kernel
 def finish_recalled(memo, state, run):
-    """End of a slice: the channels and their statistics become those of this instant."""
+    """Run a recalled list at the end of a slice: the channels and their statistics become those of this instant."""
     if memo.reg[PENDING] == RECALLED:
         run_recalled(memo, state, run)
         memo.reg[PENDING] = NOTHING

@@ -1,4 +1,4 @@
-"""Timing pass in front of a DRAM controller (spec chapter 4): the `hbm` model and `--dram`."""
+"""Run the timing pass on a DRAM controller (spec chapter 4): the `hbm` model and `--dram`."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from .state import DramState
 
 
 class DramMemory(NamedTuple):
-    """A memory model whose inner memory is a DRAM behind its controller."""
+    """Memory model whose memory engine is a DRAM behind its controller."""
 
     transfer: Transfer
     dram: DramState
@@ -23,7 +23,7 @@ class DramMemory(NamedTuple):
 
 @entry
 def timing_slice_dram(events, count, descriptors, mem):
-    """Run `events[:count]` (int64[:, MEV_WIDTH]); `TRANSFER_NOW` moves on to the end of the last.
+    """Run memory events `events[:count]` (int64[:, MEV_WIDTH]); `TRANSFER_NOW` becomes the end of the last.
 
     Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """

@@ -1,4 +1,4 @@
-"""The 64-byte accesses of a DMA transfer in issue order (spec §3.2, §3.3).
+"""List the 64-byte accesses of a DMA transfer in issue order (spec §3.2, §3.3).
 
 Addresses are u64 bit patterns held in int64.
 """
@@ -11,7 +11,10 @@ from ..limits import ACCESS_BYTES
 
 @kernel
 def append_blocks(addr, n, first, length):
-    """Append every block that [first, first + length) touches, ascending; returns the new count."""
+    """Append every block that [first, first + length) touches, ascending.
+
+    Returns the new count.
+    """
     block = first & -ACCESS_BYTES
     for k in range(((first & (ACCESS_BYTES - 1)) + length + ACCESS_BYTES - 1) >> 6):
         addr[n + k] = block + ACCESS_BYTES * k
@@ -20,10 +23,12 @@ def append_blocks(addr, n, first, length):
 
 @kernel
 def list_rows(descriptor, event, addr, rows):
-    """Fill `addr` with the block addresses of the first `rows` rows of a memory event; returns how many there are.
+    """Fill `addr` with the block addresses of the first `rows` rows of a memory event.
 
     A prefetch reads each of them, with one read for the scales of a row; a store reads and then writes each of
     them, with every block its scales touch.
+
+    Returns how many there are.
     """
     n = 0
     length, slen, ratio = descriptor[DESC_ROW_BYTES], descriptor[DESC_SCALE_BYTES], descriptor[DESC_RATIO]
@@ -38,5 +43,8 @@ def list_rows(descriptor, event, addr, rows):
 
 @kernel
 def list_accesses(descriptor, event, addr):
-    """Fill `addr` with all block addresses of a memory event; returns how many there are."""
+    """Fill `addr` with all block addresses of a memory event.
+
+    Returns how many there are.
+    """
     return list_rows(descriptor, event, addr, descriptor[DESC_ROWS])

@@ -1,4 +1,4 @@
-"""The tables of a memo: keys of words, each with an answer of words behind it.
+"""Keep the table of a memo: keys of words, each followed by its value, words too.
 
 Keys are compared in full: a hash collision costs time, never correctness. Sizes are fixed; full tables are emptied.
 """
@@ -23,7 +23,7 @@ ENTRY_WIDTH = 3
 
 @kernel
 def hash_of(key, words):
-    """63-bit hash of a key."""
+    """Compute the 63-bit hash of a key."""
     key_hash = words
     for i in range(words):
         key_hash = ((key_hash ^ key[i]) * 0x2545F4914F6CDD1D) & 0x7FFFFFFFFFFFFFFF
@@ -33,7 +33,7 @@ def hash_of(key, words):
 
 @kernel
 def find(table, arena, key, words, key_hash):
-    """Slot of a key, or the free slot where it belongs."""
+    """Find the slot of a key, or the free slot where it belongs."""
     slot = key_hash & (len(table) - 1)
     while table[slot, ENTRY_WORDS] != 0:
         if table[slot, ENTRY_HASH] == key_hash and table[slot, ENTRY_WORDS] == words:
@@ -49,7 +49,10 @@ def find(table, arena, key, words, key_hash):
 
 @small
 def look_up(memo, key, words):
-    """(hash, first word of its answer in the arena or 0) of a key; counts the look-up and the hit."""
+    """Look up a key; counts the look-up and the hit.
+
+    Returns (hash, first word of its value in the arena or 0).
+    """
     memo.reg[MEMO_LOOKUPS] += 1
     key_hash = hash_of(key, words)
     slot = find(memo.table, memo.arena, key, words, key_hash)
@@ -61,7 +64,10 @@ def look_up(memo, key, words):
 
 @kernel
 def make_room(reg, table, arena, words):
-    """Empty the tables when a key and its answer might not fit: first free word of the arena."""
+    """Empty the tables when a key and its value might not fit.
+
+    Returns the first free word of the arena.
+    """
     if reg[MEMO_USED] + words > len(arena) or reg[MEMO_PATTERNS] >= len(table) // 2:
         table[:] = 0
         reg[MEMO_USED] = reg[MEMO_PATTERNS] = 0
@@ -71,7 +77,7 @@ def make_room(reg, table, arena, words):
 
 @kernel
 def insert(reg, table, arena, key, words, key_hash, end):
-    """Enter a new key, for which `make_room` was called and whose answer reaches up to word `end` of the arena."""
+    """Insert a new key, for which `make_room` was called and whose value reaches up to word `end` of the arena."""
     at = reg[MEMO_USED]
     slot = find(table, arena, key, words, key_hash)
     table[slot, ENTRY_HASH] = key_hash

@@ -1,4 +1,4 @@
-"""What stands in front of every memory engine: time, bytes, the list of an event's accesses, the regime (spec §3)."""
+"""Prepare a DMA transfer for a memory engine: start, accesses, bytes, decisions of the regime (spec §3.1-§3.9).
 
 from typing import NamedTuple
 
@@ -24,7 +24,9 @@ TRANSFER_WIDTH = 5
 
 
 class Transfer(NamedTuple):
-    """What stands in front of every memory engine; `accesses` is the longest list any DMA descriptor gives.
+    """Registers of the timing pass, and the accesses of the present DMA transfer.
+
+    `accesses` is the longest list any DMA descriptor gives.
 
     Attributes
     ----------
@@ -32,9 +34,9 @@ class Transfer(NamedTuple):
     addr : int64[accesses]
         Block addresses of the event (u64 bit patterns), in issue order.
     wait : int64[accesses]
-        Picoseconds a read waits for the host, 0 for none.
+        Picoseconds an access waits for the host, 0 for none.
     link : int64[accesses]
-        1 for a read behind the host link.
+        1 for an access behind the host link.
     regime : Regime
     """
 
@@ -47,7 +49,10 @@ class Transfer(NamedTuple):
 
 @small
 def list_event(transfer, event, descriptor):
-    """List an event's accesses, count them and decide about its reads: how many there are."""
+    """List an event's accesses, count them and decide about its reads.
+
+    Returns how many accesses there are.
+    """
     reg = transfer.reg
     n = list_accesses(descriptor, event, transfer.addr)
     reg[TRANSFER_HELD] = decide(transfer.regime, transfer.addr, n, transfer.wait, transfer.link)
@@ -66,6 +71,9 @@ def count_resident(transfer, n):
 
 @kernel
 def issue(transfer, event, descriptor):
-    """Advance to the start of an event, list its accesses and decide about its reads: how many there are."""
+    """Advance to the start of an event, list its accesses and decide about its reads.
+
+    Returns how many accesses there are.
+    """
     transfer.reg[TRANSFER_NOW] += event[MEV_DELTA]
     return list_event(transfer, event, descriptor)

@@ -1,8 +1,9 @@
-"""Board DDR: `SimpleTiming` with first-ready, first-come-first-served banks (spec §3.5, §4.10).
+"""Run batches on the idealised DDR banks of boards, `SimpleTiming` in the specification (spec §3.5, §4.10).
 
 Between two memory instructions every semaphore is free, so all that a batch inherits is when each bank's pending
 precharge ends. A batch is simulated in time relative to its start and depends on nothing but the pattern of
-channels, banks and rows, the waits, the links and those precharge times.
+channels, banks and rows, the waits, the links and those precharge times. Banks are first ready, first come, first
+served.
 """
 
 from ..compiler.jit import entry, kernel, small
@@ -14,7 +15,10 @@ from .state import BANK_DUE, BURST, CAS, LAST_EVENT, ORG_READ_SHIFT, ORG_WRITE_S
 
 @small
 def run_batch(state, addr, wait, link, n, held, now):
-    """Run the reads `addr[:n]`, all issued at `now`; `held` of them wait for the host, or take its link."""
+    """Run the reads `addr[:n]`, all issued at `now`; `held` of them wait for the host, or take its link.
+
+    Returns the completion time in ps, or `OVERFLOW`.
+    """
     if held == 0 and is_plain(state.organisation):
         took = simulate_plain(state, addr, n, now)
         if took > TIME_LIMIT - now:
@@ -28,10 +32,12 @@ def run_batch(state, addr, wait, link, n, held, now):
 
 @entry
 def simple_batch(state, addr, wait, link, n, now):
-    """Run the reads `addr[:n]` of one prefetch, all issued at `now`: completion time in ps, or `OVERFLOW`.
+    """Run the reads `addr[:n]` of one prefetch, all issued at `now`.
 
     A read with `link` takes the host link first and gives it back last; one with `wait` > 0 (whole nanoseconds, in
     ps) waits so long before the memory sees it.
+
+    Returns the completion time in ps, or `OVERFLOW`.
     """
     if n == 0:
         return now
@@ -46,9 +52,11 @@ def simple_batch(state, addr, wait, link, n, now):
 
 @kernel
 def access_alone(organisation, banks, address, shift, sense, now):
-    """Completion time of an access that starts at `now` with no other in flight and holds its bank for `sense`.
+    """Run an access that starts at `now` with no other in flight and holds its bank for `sense`.
 
     A bank that is still precharging is granted at the end of that, without tRCD (§3.5).
+
+    Returns the completion time in ps.
     """
     bank = bank_of(organisation, address, shift)
     asked = now + TCK
@@ -59,7 +67,10 @@ def access_alone(organisation, banks, address, shift, sense, now):
 
 @kernel
 def store_blocks(state, addr, wait, n, now):
-    """Read and write each of the blocks `addr[:n]` of a store in turn (§3.3): completion time in ps, or `OVERFLOW`."""
+    """Read and write each of the blocks `addr[:n]` of a store in turn (§3.3).
+
+    Returns the completion time in ps, or `OVERFLOW`.
+    """
     organisation, banks = state.organisation, state.banks
     for i in range(n):
         if wait[i] > TIME_LIMIT - now:

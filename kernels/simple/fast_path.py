@@ -1,6 +1,6 @@
-"""Board DDR, batches in which no read waits for the host: two events a read instead of a dozen (spec §3.5, §4.10).
+"""Run batches in which no read waits for the host: two events a read instead of a dozen (spec §3.5, §4.10).
 
-On the emulator's one channel almost all of the event loop of `ddr_loop` is known beforehand:
+On the emulator's one channel almost all of the event loop of `event_loop` is known beforehand:
 
 - `rd` has 16 permits. The first 16 reads get their command slots one tCK after the other; every later one is
   admitted by the completion of the one 16 before it on the data bus. Completions are a burst (4 tCK) apart and the
@@ -19,6 +19,7 @@ grant by a precharge may be known before that of a precharge that ends earlier.
 """
 
 from ..compiler.jit import kernel, small
+from ..limits import NEVER
 from .state import (
     BANK_DUE,
     BANK_TURN,
@@ -38,8 +39,6 @@ from .state import (
 )
 
 PERMITS = 16
-
-from ..limits import NEVER
 
 # An event is one word: instant, class (those of releases are rings), bank.
 BANK_BITS = 4
@@ -67,13 +66,13 @@ PLAIN_WIDTH = QUEUE + BANKS * PERMITS
 
 @kernel
 def is_plain(organisation):
-    """Whether a memory is the emulator's own: one channel, 16 banks, 16 reads in flight."""
+    """Tell whether a memory is the emulator's own: one channel, 16 banks, 16 reads in flight."""
     return organisation[ORG_CHANNEL_MASK] == 0 and organisation[ORG_BANKS] == BANKS and organisation[ORG_RD] == PERMITS
 
 
 @small
 def event(instant, kind, bank):
-    """The word of an event."""
+    """Pack the word of an event."""
     return (instant << TIME_SHIFT) | (kind << BANK_BITS) | bank
 
 
@@ -110,7 +109,7 @@ def schedule_taken_over(scratch, bank):
 
 @small
 def arrive(scratch, bank, row, instant):
-    """A read reaches its bank: opens it, takes it over from a precharge, or waits."""
+    """Let a read reach its bank: it opens it, takes it over from a precharge, or waits."""
     if scratch[BUSY + bank] == 1:
         hit = int(scratch[ROW + bank] == row)
         others = scratch[OTHERS + bank]
@@ -142,7 +141,7 @@ def switch_row(scratch, bank):
 
 @small
 def release(scratch, bank, instant, turn):
-    """A read releases its bank: first ready, then first come; precharge where nobody waits."""
+    """Release the bank of a read: first ready, then first come; precharge where nobody waits."""
     if scratch[HITS + bank] > 0:
         scratch[HITS + bank] -= 1
         schedule(scratch, instant + CAS, HIT, bank)
@@ -157,7 +156,7 @@ def release(scratch, bank, instant, turn):
 
 @small
 def begin_plain(scratch, banks, n, now):
-    """Empty rings, the first arrivals, and the banks as they are at `now`."""
+    """Set up empty rings, the first arrivals, and the banks as they are at `now`."""
     for ring in range(RINGS):
         scratch[HEAD + ring] = scratch[TAIL + ring] = 0
         scratch[FRONT + ring] = NEVER
@@ -181,7 +180,10 @@ def bequeath(scratch, banks, queues, now):
 
 @small
 def simulate_plain(state, addr, n, now):
-    """Run the reads `addr[:n]`, all issued at `now`: picoseconds until the last is done."""
+    """Run the reads `addr[:n]`, all issued at `now`.
+
+    Returns the picoseconds until the last is done.
+    """
     scratch, organisation = state.plain, state.organisation
     bank_shift, row_shift = organisation[ORG_READ_SHIFT], organisation[ORG_ROW_SHIFT]
     row_mask = organisation[ORG_ROW_MASK]

@@ -1,8 +1,9 @@
-"""Exact memoisation of DDR batches: a prefetch takes the same time wherever its banks and rows fall alike (spec §3.5).
+"""Remember what prefetches do to the idealised banks, exactly (spec §3.5).
 
 A batch's timing depends on which reads share a bank and a row, on which are behind the host link, and on the
-precharges it meets; not on the addresses. All that follows from a few numbers of the memory event, so an event whose
-key is remembered is answered without even listing its reads:
+precharges it meets; not on the addresses. All that follows from a few numbers of the memory event. So the memo is a
+table from keys of these numbers to *values*: the time a batch takes and the precharges it leaves. A batch whose key is
+in the table is finished without even listing its reads. A key is normalised, so that batches alike have the same one:
 
 - Reads are blocks at fixed offsets from two first blocks, that of the elements and that of the scales. Moving
   both by the same number of blocks turns the banks round, and all banks are alike: only the difference counts.
@@ -10,6 +11,9 @@ key is remembered is answered without even listing its reads:
   row's start as long as none of its blocks leaves its row: the key has the lowest place.
 - Rows of elements and of scales are the same or not by the distance of the two first blocks, and never where they are
   farther apart than either reaches.
+
+Example: a prefetch of 16 rows of 64 bytes, 4096 bytes apart and without scales, has one key at the addresses 0, 0x40
+and 0x44400, if no precharge is pending: each time its first block slides down to the start of a 16 KiB row.
 """
 
 from typing import NamedTuple
@@ -34,7 +38,7 @@ from ..memory.memo_table import insert, make_room
 from .state import BANK_DUE, BANK_TURN, BANKS, LAST_EVENT, TCK
 
 SLOTS = 1 << 13  # patterns, a power of two
-ARENA = 1 << 17  # words of all keys and answers
+ARENA = 1 << 17  # words of all keys and values
 WIDEST = 1 << 12  # longest batch with reads behind the host link that is remembered
 
 # The emulator's memory (§3.5): where a block's bank and row are in its address.
@@ -48,7 +52,7 @@ EARLY = 16  # reads that reach their banks before the first one is done, one eac
 LINK_WORD = 32  # reads whose links share a word of the key
 KEY_WIDTH = 2 + BANKS + WIDEST // LINK_WORD
 
-# Words of an answer, behind its key: duration in ps, reads, precharges pending at the end; then those precharges.
+# Words of a value, behind its key: duration in ps, reads, precharges pending at the end; then those precharges.
 VALUE_TOOK, VALUE_READS, VALUE_PENDING, VALUE_WIDTH = range(4)
 
 
@@ -60,11 +64,11 @@ class SimpleMemo(NamedTuple):
     reg : int64[MEMO_WIDTH]
     table : int64[SLOTS, ENTRY_WIDTH] (`memo_table`)
     arena : int64[ARENA]
-        Keys, each followed by its answer (`VALUE_*`). A precharge is the picoseconds from the batch's start to its
+        Keys, each followed by its value (`VALUE_*`). A precharge is the picoseconds from the batch's start to its
         end, and its bank counted from that of the first element; those that end together in the order of their
         creation.
     key : int64[KEY_WIDTH]
-        Key of the batch in hand.
+        Key of the present batch.
     """
 
     reg: np.ndarray
@@ -78,7 +82,10 @@ class SimpleMemo(NamedTuple):
 
 @small
 def elements_slide(descriptor, index, step):
-    """(how far the blocks of a prefetch's elements may slide down within their rows, rows they reach up)."""
+    """Find how far the blocks of a prefetch's elements may slide down within their rows.
+
+    Returns (bytes, rows they reach up).
+    """
     slide, reach = IN_ROW, 0
     low = index & IN_ROW
     for row in range(descriptor[DESC_ROWS]):
@@ -91,7 +98,7 @@ def elements_slide(descriptor, index, step):
 
 @small
 def scales_slide(descriptor, scale_index, step):
-    """The same for its scales, of which each row reads one block."""
+    """Do the same for its scales, of which each row reads one block."""
     slide, reach = IN_ROW, 0
     low = scale_index & IN_ROW
     for row in range(descriptor[DESC_ROWS]):
@@ -103,7 +110,7 @@ def scales_slide(descriptor, scale_index, step):
 
 @kernel
 def place_of(index, slide):
-    """Where in its row a stream of blocks begins once it has slid down, and where in its block: 14 bits."""
+    """Find where in its row a stream of blocks begins once it has slid down, and where in its block: 14 bits."""
     return (index & IN_ROW) - slide
 
 
@@ -129,7 +136,10 @@ def write_place(key, descriptor, event):
 
 @kernel
 def insert_pending(banks, key, length, first, bank, start, now):
-    """Insert a bank's pending precharge among those from `key[start]` on, in the order in which they are acted on."""
+    """Insert a bank's pending precharge among those from `key[start]` on, in the order in which they are acted on.
+
+    Returns the new length.
+    """
     at = length
     due = banks[bank, BANK_DUE] - now
     while at > start:
@@ -147,7 +157,10 @@ def insert_pending(banks, key, length, first, bank, start, now):
 
 @kernel
 def append_early(banks, key, length, first, addr, n, now):
-    """Append the precharges that reads of a batch meet: a bank that is idle when its first read comes is like any."""
+    """Append the precharges that reads of a batch meet: a bank that is idle when its first read comes is like any.
+
+    Returns the new length.
+    """
     seen = 0
     start = length
     for k in range(min(n, EARLY)):
@@ -160,7 +173,10 @@ def append_early(banks, key, length, first, addr, n, now):
 
 @kernel
 def append_links(banks, key, length, first, link, n, now):
-    """Append all pending precharges, and which reads are behind the host link."""
+    """Append all pending precharges, and which reads are behind the host link.
+
+    Returns the new length.
+    """
     start = length
     for bank in range(BANKS):
         if banks[bank, BANK_DUE] > now:
@@ -176,7 +192,10 @@ def append_links(banks, key, length, first, link, n, now):
 
 @small
 def write_key(key, state, transfer, event, descriptor, n, held, now):
-    """Write an event's key; returns its length. `n`: reads in `transfer.addr`, `held`: those behind the host link."""
+    """Write an event's key; `n` reads are in `transfer.addr`, `held` of them are behind the host link.
+
+    Returns its length.
+    """
     first = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
     write_place(key, descriptor, event)
     if held > 0:
@@ -188,12 +207,15 @@ def write_key(key, state, transfer, event, descriptor, n, held, now):
     return append_early(state.banks, key, 2, first, transfer.addr, n, now)
 
 
-# --- answers ---------------------------------------------------------------------------------------
+# --- values ----------------------------------------------------------------------------------------
 
 
 @small
 def recall(arena, at, state, first, now):
-    """Apply the remembered answer at `at` of a batch that starts at `now`: the instant at which it is done."""
+    """Apply the value at `at` to a batch that starts at `now`.
+
+    Returns the instant at which it is done.
+    """
     banks, queues = state.banks, state.queues
     for k in range(arena[at + VALUE_PENDING]):
         word = arena[at + VALUE_WIDTH + k]
@@ -206,7 +228,7 @@ def recall(arena, at, state, first, now):
 
 @small
 def insert_value(memo, state, length, key_hash, first, n, now, done):
-    """Remember the answer to the key in `memo.key`, whose hash is `h`."""
+    """Insert the value of the key in `memo.key`, whose hash is `key_hash`."""
     if done == OVERFLOW:
         return
     reg, arena, banks = memo.reg, memo.arena, state.banks

@@ -1,4 +1,4 @@
-"""Board DDR: constants and arrays (spec §3.5)."""
+"""Define constants and arrays of the idealised banks (spec §3.5)."""
 
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ class SimpleState(NamedTuple):
         Heads and tails of the queues; `ARMED`: 1 while the next wake makes the gather task ready; `LAST_EVENT`: the
         last event of all so far, ps.
     woken : int64[power of two >= reads]
-        The gather task's woken reads and what they go on with.
+        Wakeups of the gather task: its woken reads, each above the stage in which it continues.
     ready : int64[power of two]
         Run queue: turns of the gather task and bank actions that are due.
     banks : int64[banks, BANK_QUEUE + reads in flight]
@@ -70,18 +70,18 @@ class SimpleState(NamedTuple):
 
 @kernel
 def channel_of(organisation, address):
-    """Channel of a block (§3.5)."""
+    """Extract the channel of a block (§3.5)."""
     return (address >> 6) & organisation[ORG_CHANNEL_MASK]
 
 
 @kernel
 def bank_of(organisation, address, shift):
-    """Bank of a block, counted over all channels."""
+    """Extract the bank of a block, counted over all channels."""
     bank = (address >> shift) & organisation[ORG_BANK_MASK]
     return channel_of(organisation, address) * organisation[ORG_BANKS] + bank
 
 
 @kernel
 def row_of(organisation, address):
-    """Row of a block."""
+    """Extract the row of a block."""
     return (address >> organisation[ORG_ROW_SHIFT]) & organisation[ORG_ROW_MASK]

@@ -1,7 +1,7 @@
-"""Timing pass: memory events in, simulated picoseconds out (spec §3.1-§3.10).
+"""Run the timing pass on the idealised banks: memory events in, simulated picoseconds out (spec §3.1-§3.10).
 
-Every memory engine has an entry kernel of its own (`timing`, `timing_dram`), so that a run compiles and loads only
-its engine.
+Every memory engine has an entry kernel of its own (`simple.timing`, `dram.timing`), so that a run compiles and loads
+only its engine.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from .state import SimpleState
 
 
 class SimpleMemory(NamedTuple):
-    """A board-DDR memory model."""
+    """Memory model whose memory engine is the idealised banks."""
 
     transfer: Transfer
     state: SimpleState
@@ -36,20 +36,26 @@ class SimpleMemory(NamedTuple):
 
 @small
 def can_remember(memo, code, n, held):
-    """Whether a batch may be looked up: a swap's wait is not in the key, a streamed read always waits the same."""
+    """Tell whether a batch may be looked up: a swap's wait is not in the key, a streamed read always waits the same."""
     return memo.reg[MEMO_ON] == 1 and (held == 0 or (code == STREAM and n <= WIDEST))
 
 
 @small
 def prefetch_listed(mem, n, held):
-    """Completion time of a prefetch that starts now, of the reads `transfer.addr[:n]`."""
+    """Run a prefetch that starts now, of the reads `transfer.addr[:n]`.
+
+    Returns the completion time in ps, or `OVERFLOW`.
+    """
     transfer = mem.transfer
     return run_batch(mem.state, transfer.addr, transfer.wait, transfer.link, n, held, transfer.reg[TRANSFER_NOW])
 
 
 @small
 def prefetch(mem, event, descriptor):
-    """Completion time of a prefetch that starts now, or `OVERFLOW`; its reads are listed only where need be."""
+    """Run a prefetch that starts now; its reads are listed only where need be.
+
+    Returns the completion time in ps, or `OVERFLOW`.
+    """
     transfer, state, memo = mem.transfer, mem.state, mem.memo
     now = transfer.reg[TRANSFER_NOW]
     code = transfer.regime.reg[RG_CODE]
@@ -78,7 +84,7 @@ def prefetch(mem, event, descriptor):
 
 @entry
 def timing_slice(events, count, descriptors, mem):
-    """Run `events[:count]` (int64[:, MEV_WIDTH]) on a board-DDR model; `TRANSFER_NOW` moves on to the end of the last.
+    """Run memory events `events[:count]` (int64[:, MEV_WIDTH]); `TRANSFER_NOW` becomes the end of the last.
 
     Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
