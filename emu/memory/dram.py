@@ -73,7 +73,9 @@ def new_state(description: DramDescription, revision: str = "base") -> dram_stat
 
 
 def new_run(state: dram_state.DramState, address: np.ndarray, batches: int = 1, waits: int = 0) -> event_queue.Run:
-    """Make room for the events of accesses to `address` (int64[n]) in `batches` batches; `waits` of them may wait.
+    """Make room for the events of accesses to `address` (int64[n]) in `batches` batches.
+
+    At most `waits` of them wait for the host.
 
     A task is in the run queue at most three times, but for turns that end early: one for each two reads that the
     channels' queues take.

@@ -1,4 +1,4 @@
-"""Prepare a DMA transfer for a memory engine: start, accesses, bytes, decisions of the regime (spec §3.1-§3.9).
+"""Prepare a DMA transfer for a memory engine: start, accesses, bytes, decisions of the regime (spec §3.1-§3.9)."""
 
 from typing import NamedTuple
 
