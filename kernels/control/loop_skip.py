@@ -162,7 +162,7 @@ def rows_in_bounds(ctl, affine, register, count, times):
 
 @small
 def columns_in_bounds(ctl, first, last, step, unit, size):
-    """Tell whether a place within `size` elements is a multiple of BLEN units with room for BLEN, in every iteration."""
+    """Tell whether a place in `size` elements is a multiple of BLEN units with room for BLEN, in every iteration."""
     blen = ctl[CFG_BLEN]
     if (first % size) % (unit * blen) != 0:
         return False

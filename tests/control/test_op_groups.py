@@ -35,8 +35,8 @@ DATA = {
     "prefetch": "H_PREFETCH_M H_PREFETCH_V", "store_rows": "H_STORE_V", "scalar_fp": FP, "elementwise": ELEMENTWISE,
 }
 IN_CONTROL_ALONE = (
-    "S_ADD_INT S_ADDI_INT S_SUB_INT S_MUL_INT S_LUI_INT S_LD_INT S_ST_INT C_SET_ADDR_REG C_SET_SCALE_REG C_SET_STRIDE_REG"
-    " C_SET_V_MASK_REG C_LOOP_START C_LOOP_END C_BREAK"
+    "S_ADD_INT S_ADDI_INT S_SUB_INT S_MUL_INT S_LUI_INT S_LD_INT S_ST_INT C_SET_ADDR_REG C_SET_SCALE_REG"
+    " C_SET_STRIDE_REG C_SET_V_MASK_REG C_LOOP_START C_LOOP_END C_BREAK"
 )
 
 # In a process of its own, because only kernels that are not compiled can be replaced by ones that write down who
