@@ -11,6 +11,10 @@ import msgspec
 
 from .. import __version__
 from ..errors import EmuError
+from ..inputs.documents import parse_json
+from ..inputs.schema import convert
+from ..inputs.text import read_text
+from ..inputs.words import shown
 
 FORMAT = "plena-emu bench 1"
 KERNEL_MODES = ("data", "timing-only")
@@ -99,17 +103,18 @@ class BenchRecord(msgspec.Struct, kw_only=True):
 
 
 def read_record(path: str) -> BenchRecord:
-    """The record in the JSON file `path`; raises `EmuError` when it holds none."""
-    try:
-        with open(path, "rb") as file:
-            record = msgspec.json.decode(file.read(), type=BenchRecord)
-    except OSError as error:
-        raise EmuError(f"benchmark {path}: cannot read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EmuError(f"benchmark {path}: not a result of plena-emu bench: {error}") from None
-    if record.format != FORMAT:
-        raise EmuError(f"benchmark {path}: found format {record.format!r}, expected {FORMAT!r}")
-    return record
+    """Read the record in the JSON file `path`; raises `EmuError` when it holds none.
+
+    Returns
+    -------
+    BenchRecord
+    """
+    where = f"benchmark {path}"
+    data = parse_json(read_text(path, "benchmark"), where)
+    if isinstance(data, dict) and data.get("format") != FORMAT:
+        found = shown(data["format"]) if "format" in data else "nothing"
+        raise EmuError(f"{where}: format: found {found}, expected {FORMAT}, a result of plena-emu bench")
+    return convert(data, BenchRecord, where)
 
 
 def timing(samples: list[float]) -> Timing:

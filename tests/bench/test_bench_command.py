@@ -244,8 +244,8 @@ def test_timing_that_depends_on_data_is_left_out(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name, text, message", [
-    ("expected.json", "{", "expected.json: Input data was truncated"),
-    ("expected.json", '{"isa": "base"}', "missing required field `runs`"),
+    ("expected.json", "{", "expected.json: not JSON"),
+    ("expected.json", '{"isa": "base"}', "runs: found nothing, expected a list"),
 ])
 def test_a_broken_program(tmp_path, capsys, name, text, message):
     golden, _ = golden_directory(tmp_path)
@@ -388,7 +388,10 @@ def test_compare_command(capsys, factor, status):
 
 
 @pytest.mark.parametrize("text, message", [
-    ("", "not a result of plena-emu bench"), ("{}", "missing required field"), ("\xff", "not a result"),
+    ("", "not JSON"), ("[]", "found an empty list, expected a table"), ("\xff", "not UTF-8"),
+    ("{}", "format: found nothing, expected plena-emu bench 1, a result of plena-emu bench"),
+    ('{"format": "plena-emu bench 1"}', "started: found nothing, expected text"),
+    ('{"a":' * 200000, "nested too deeply"),
 ])
 def test_files_that_are_no_results(capsys, text, message):
     pathlib.Path("a.json").write_bytes(text.encode("latin-1"))
@@ -400,7 +403,7 @@ def test_a_result_of_another_format(capsys):
     written = record(made([1.0]))
     written.format = "plena-emu bench 0"
     pathlib.Path("a.json").write_bytes(written.to_json())
-    with pytest.raises(EmuError, match="found format 'plena-emu bench 0', expected"):
+    with pytest.raises(EmuError, match="format: found 'plena-emu bench 0', expected plena-emu bench 1"):
         read_record("a.json")
 
 
