@@ -38,7 +38,7 @@ LAYERS = {
     "manifests": {"errors", "inputs", "boards"},
     "atomic_files": {"errors"},
     "logs": {"errors"},
-    "request": {"errors", "isa"},
+    "request": {"errors", "inputs", "isa"},
     "result": {"errors"},
     "config": _LEAVES | {"inputs", "boards"},
     "program": _LEAVES | {"inputs", "config", "kernels"},

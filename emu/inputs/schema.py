@@ -62,6 +62,21 @@ def convert(data: object, kind: type[T], where: str, known_only: bool = False) -
     return made
 
 
+def misfit_of(data: object, kind: Any) -> str | None:
+    """Say what does not fit a type, for data that no file holds.
+
+    Returns
+    -------
+    str or None
+        `KEY: found X, expected Y`; None where everything fits.
+    """
+    try:
+        msgspec.convert(data, kind)
+    except msgspec.ValidationError:
+        return sentence(explain(data, kind))
+    return None
+
+
 def sentence(misfit: Misfit) -> str:
     """Put a misfit into words.
 
