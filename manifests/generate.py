@@ -21,7 +21,7 @@ from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
 if TYPE_CHECKING:
     from plena_emu.boards.schema import Board
 
-__all__ = ["Report", "generate", "make_manifest", "manifest_json", "report_text"]
+__all__ = ["Report", "generate", "make_manifest", "manifest_json"]
 
 MANIFEST_NAME = "weight_manifest.json"
 ADDRESSES_NAME = "hbm_addrs.json"
@@ -170,34 +170,6 @@ def manifest_json(manifest: Manifest) -> str:
     if manifest.ddr_capacity_bytes is not None:
         data["ddr_capacity_bytes"] = manifest.ddr_capacity_bytes
     return json.dumps(data, indent=2)
-
-
-def report_text(report: Report, path: str) -> str:
-    """The report for people; `path` is where the manifest was written."""
-    capacity = mib(report.ddr_capacity_bytes)
-    kinds = ", ".join(f"{report.regions[kind]} {kind}" for kind in KINDS)
-    origins = ", ".join(f"{report.sizes_from[source]} from {source}" for source in SIZE_SOURCES)
-    lines = [
-        f"Wrote {path}",
-        f"  board:    {report.board}  (DDR capacity {capacity})",
-        f"  regions:  {sum(report.regions.values())}  ({kinds})",
-        f"  sizes:    {origins}",
-        *(f"  warning:  {warning}" for warning in report.warnings),
-        *_footprint_lines(report.this_build, "this build", "", capacity),
-    ]
-    if report.projected:
-        lines += _footprint_lines(report.projected, f"{report.projected.layers} layers", ", a floor", capacity)
-    return "\n".join(lines)
-
-
-def mib(count: int) -> str:
-    """Bytes as MiB with two decimals."""
-    return f"{count / 2**20:.2f} MiB"
-
-
-def _footprint_lines(found, label, note, capacity):
-    parts = " | ".join(f"{kind} {mib(getattr(found, kind))}" for kind in (*KINDS, "total"))
-    return [f"  footprint ({label}{note}): {parts}", f"  regime @ {capacity} ({label}): {found.regime}"]
 
 
 def _footprint_report(found, layers, capacity):

@@ -50,7 +50,7 @@ LAYERS = {
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
-    "report": _HOST | {"bench", "memory", "planning", "profiler"},
+    "report": _HOST | {"bench", "boards", "manifests", "memory", "planning", "profiler"},
     "cli": _HOST
     | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "planning", "precompile", "profiler",
        "program", "report", "running"},

@@ -15,8 +15,9 @@ from ..inputs.documents import parse_json
 from ..inputs.schema import convert
 from ..inputs.text import read_text
 from ..inputs.words import shown
+from ..result import FORMATS, to_json
 
-FORMAT = "plena-emu bench 1"
+FORMAT = f"plena-emu bench {FORMATS['bench']}"
 KERNEL_MODES = ("data", "timing-only")
 PROCESS = "process"
 MODES = (*KERNEL_MODES, PROCESS)
@@ -86,9 +87,13 @@ class Mean(msgspec.Struct, kw_only=True):
 
 
 class BenchRecord(msgspec.Struct, kw_only=True):
-    """Result of one benchmark: `kernel` has the figures of runs in one process, `process` those of whole processes."""
+    """Result of one benchmark: `kernel` has the figures of runs in one process, `process` those of whole processes.
+
+    `command` holds the words of the command line.
+    """
 
     format: str = FORMAT
+    command: list[str] = []
     started: str
     machine: Machine
     runs: int
@@ -98,8 +103,13 @@ class BenchRecord(msgspec.Struct, kw_only=True):
     notes: list[str]
 
     def to_json(self) -> bytes:
-        """Indented JSON text."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+        """Write the whole record as JSON text.
+
+        Returns
+        -------
+        bytes
+        """
+        return to_json(self)
 
 
 def read_record(path: str) -> BenchRecord:

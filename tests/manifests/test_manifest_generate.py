@@ -11,8 +11,9 @@ from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
 from plena_emu.manifests.footprint import Footprint, choose_regime, footprint, layer_ids, project
-from plena_emu.manifests.generate import generate, kind_of, layer_of, make_regions, manifest_json, report_text
+from plena_emu.manifests.generate import generate, kind_of, layer_of, make_regions, manifest_json
 from plena_emu.manifests.schema import parse_manifest
+from plena_emu.report.manifest import report_text
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests"
 A7 = load_board("custom_a7")
