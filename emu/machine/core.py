@@ -5,7 +5,8 @@ import os
 import numpy as np
 
 from .. import isa
-from ..config.settings import Mx, Settings
+from ..config.settings import Settings
+from ..inputs.number_formats import Mx
 from ..kernels import layout
 from ..kernels.control.control import NO_LIMIT, ControlState
 from ..kernels.control.loop_skip import AFFINE_ROWS, REGISTERS
@@ -46,7 +47,7 @@ def _log2(value):
 
 
 def dma_types(settings: Settings) -> tuple:
-    """Storage type of every DMA descriptor, in the order of the descriptor table."""
+    """Storage type of every DMA descriptor, in the order of the shape table."""
     return (
         settings.hbm_m_weight_type, settings.hbm_m_kv_type, settings.hbm_v_act_type, settings.hbm_v_kv_type,
         settings.hbm_v_act_type, settings.hbm_v_kv_type,

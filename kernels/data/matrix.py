@@ -5,6 +5,7 @@ Shapes: `rows` float32[ROWS * MLEN], `tiles` float32[TILES * MLEN * MLEN], `work
 """
 
 import numpy as np
+
 from plena_emu import isa
 
 from ..compiler.jit import kernel, small

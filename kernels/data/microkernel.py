@@ -137,8 +137,8 @@ _make = _compiled if JIT else _plain
 
 # `kind`_rxc: out[r, c] += scale * sum over k of a[r, k] * b[k, c] for `count` blocks of r rows, one below the other.
 # Arguments: a, its first element, steps to the next row and term; b, its first element, step to the next term (columns
-# adjacent); k; chunk: how many terms are summed on their own before the sums are added in order; out, its first element,
-# step to the next row; scale (f32); scratch of r * c f32; count. `fused` takes one rounding a term.
+# adjacent); k; chunk: how many terms are summed on their own before the sums are added in order; out, its first
+# element, step to the next row; scale (f32); scratch of r * c f32; count. `fused` takes one rounding a term.
 fused_4x16 = _make(4, 2, 8, True)
 fused_4x8 = _make(4, 1, 8, True)
 fused_4x4 = _make(4, 1, 4, True)

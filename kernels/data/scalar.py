@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+
 from plena_emu import isa
 
 from ..compiler.jit import kernel

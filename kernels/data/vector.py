@@ -5,6 +5,7 @@ not selected, and rounds once into the target row; the usual ones without a mask
 """
 
 import numpy as np
+
 from plena_emu import isa
 
 from ..compiler.jit import kernel, small

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from plena_emu import isa
 from plena_emu.config.settings import default_settings, with_hbm_size
 from plena_emu.errors import EmuError
