@@ -12,7 +12,6 @@ from ..kernels.simple import batch as ddr
 from ..kernels.simple import event_loop as ddr_loop
 from ..kernels.simple import state as at
 from ..kernels.simple.fast_path import PLAIN_WIDTH
-from ..precompile import compiling
 
 
 def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
@@ -121,8 +120,7 @@ class DdrTiming:
             raise EmuError(f"DDR: found a wait of {odd} ps, expected whole nanoseconds")
         if len(addr) > self._reads:
             self._grow(len(addr))
-        with compiling("simple.batch"):
-            done = operation(self._ddr, addr, wait, link, len(addr), self.now_ps)
+        done = operation(self._ddr, addr, wait, link, len(addr), self.now_ps)
         if done == OVERFLOW:
             raise EmuError(f"DDR: simulated time passes {TIME_LIMIT} ps")
         self.now_ps = int(done)
