@@ -4,6 +4,7 @@ The cache lies in $PLENA_CACHE_DIR, else in plena-emu below $XDG_CACHE_HOME or ~
 lack there are compiled; --prune removes those of other versions, of other CPUs and of other settings of numba.
 """
 
+import contextlib
 import re
 import shutil
 import time
@@ -87,8 +88,6 @@ def _others(prune):
 def _mebibytes(directory):
     total = 0
     for path in directory.rglob("*"):
-        try:
+        with contextlib.suppress(OSError):  # removed meanwhile
             total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # removed meanwhile
-            pass
     return total / 2**20

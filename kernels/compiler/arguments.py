@@ -30,12 +30,12 @@ class Kinds:
         TypeError
             They are not of these kinds. Nothing is converted: no fraction is cut off, no array copied.
         """
-        leaves = []
+        leaves: list = []
         _flatten(args, leaves)
-        words = []
+        words: list[int] = []
         if len(leaves) != len(self._leaves):
             self._refuse(args)
-        for value, array in zip(leaves, self._leaves):
+        for value, array in zip(leaves, self._leaves, strict=True):
             if array is None:
                 try:
                     value = operator.index(value)

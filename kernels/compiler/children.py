@@ -59,7 +59,7 @@ def problem_of(child: subprocess.Popen) -> str | None:
     """Wait for a child to end; what went wrong in one line, or None."""
     with child:
         try:
-            out = child.stdout.read()
+            out = child.stdout.read() if child.stdout else b""
             child.wait()  # with its standard input open until then: it ends with its parent otherwise
         except BaseException:
             child.kill()
@@ -80,7 +80,7 @@ def call_in_children(function: str, arguments: list, root) -> dict:
     """
     problems = {}
     waiting = list(arguments)
-    running = {}
+    running: dict[str, subprocess.Popen] = {}
     try:
         while waiting or running:
             while waiting and len(running) < len(os.sched_getaffinity(0)):

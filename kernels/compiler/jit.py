@@ -11,7 +11,7 @@ from .object_code import NativeEntry
 
 MODE = mode()
 JIT = MODE in (LINKED, PLAIN)
-ENTRIES = []  # dispatchers of the entry kernels of the module that is compiled here
+ENTRIES: list = []  # dispatchers of the entry kernels of the module that is compiled here
 
 # GIL released, IEEE arithmetic: no exceptions for 1/0. No reference counts: they would be two calls for every array
 # that a kernel hands to another, and the caller of an entry holds the arrays anyway; no kernel can allocate one.
@@ -20,8 +20,8 @@ OPTIONS = {"nogil": True, "error_model": "numpy"}
 if JIT:
     from numba import njit
 if MODE == LINKED:
-    from .numba_internals import NO_REFERENCE_COUNTS
     from .linked import Part
+    from .numba_internals import NO_REFERENCE_COUNTS
 
     OPTIONS |= NO_REFERENCE_COUNTS
 if MODE == PLAIN:

@@ -12,7 +12,7 @@ PLAIN = "plain"  # numba compiles in this process, by its documented interface o
 PYTHON = "python"  # no compiler
 
 _JIT_MODULE = f"{__package__}.jit"
-_chosen = {"mode": OBJECTS, "compiled": None}
+_chosen: dict = {"mode": OBJECTS, "compiled": None}
 
 
 class KernelError(Exception):

@@ -16,11 +16,11 @@ try:
     from numba import _helperlib, types
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import Compiler
-    from numba.core.registry import CPUDispatcher
-    from numba.core.runtime import _nrt_python
+    from numba.core.registry import CPUDispatcher as CPUDispatcher
+    from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
     from numba.np.numpy_support import as_dtype
 
-    _helpers = list(_helperlib.c_helpers)
+    _helpers = list(_helperlib.c_helpers)  # type: ignore[attr-defined]
     _reference_counting = list(_nrt_python.c_helpers)
     for _owner, _name in (
         (JITCodeLibrary, "_optimize_final_module"), (JITCodeLibrary, "_finalize_final_module"),

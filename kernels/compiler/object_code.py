@@ -17,7 +17,7 @@ from .modes import KernelError
 from .object_file import ModuleCode
 from .obtaining import code_of, obtain
 
-_addresses = {}  # by key: address by name of the entry
+_addresses: dict[str, dict[str, int]] = {}  # by key: address by name of the entry
 _loading = threading.Lock()
 # A process that is forked while another thread loads would get half an engine.
 os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
@@ -74,11 +74,11 @@ class NativeEntry:
         pointer, kinds = self._bound or self._bind()
         try:
             words = kinds.words_of(args)
-        except TypeError as error:
-            raise TypeError(f"{self.__name__}: {error}") from None
+        except TypeError as refused:
+            raise TypeError(f"{self.__name__}: {refused}") from None
         result = ctypes.c_int64(0)
-        error = ctypes.c_void_p(0)
-        status = pointer(ctypes.addressof(result), ctypes.addressof(error), *words)
+        raised = ctypes.c_void_p(0)
+        status = pointer(ctypes.addressof(result), ctypes.addressof(raised), *words)
         if status != 0:
             raise RuntimeError(f"{self.__name__}: native code returned {status}")
         return result.value

@@ -3,6 +3,7 @@
 Child processes compile, one a module; where nothing can be kept, for this process alone.
 """
 
+import contextlib
 import errno
 import os
 import pathlib
@@ -18,7 +19,7 @@ COMPILER = "plena_emu.precompile:compile_module"  # called in a child process wi
 READY = "ready"  # what `look` says of good code
 ROOM = 8 << 20  # bytes that a directory must have room for before anything is compiled into it
 
-_code = {}  # `ModuleCode` by key: checked, in memory
+_code: dict[str, ModuleCode] = {}  # by key: checked, in memory
 _said = threading.Event()
 _obtaining = threading.Lock()
 
@@ -34,10 +35,8 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def say(text: str) -> None:
     """Print one line on standard error if somebody reads it."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         print(f"plena-emu: {text}", file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError):
-        pass
 
 
 def say_once(text: str) -> None:
@@ -76,7 +75,7 @@ def obtain(keys) -> None:
         Some of it cannot be compiled here.
     """
     with _obtaining:
-        damaged = {}
+        damaged: dict[str, str] = {}
         missing = [key for key in keys if key not in _code and not _take(key, cache_root(), damaged)]
         if not missing:
             return
@@ -136,7 +135,7 @@ def _compile(keys, root):
     from .children import call_in_children
 
     problems = call_in_children(COMPILER, keys, root)
-    found = {}
+    found: dict[str, str] = {}
     for key in keys:
         if not _take(key, root, found):
             raise KernelError(f"{key}: {problems.get(key) or found.get(key, 'nothing was kept')}")

@@ -3,9 +3,10 @@
 import shutil
 
 import pytest
+from tiny_package import install
+
 from plena_emu.kernels.compiler.fingerprint import cache_root, owner_of
 from plena_emu.precompile import MODULES, make_ready
-from tiny_package import install
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plena_emu.kernels.compiler.arguments import Kinds, kinds_of
 
 

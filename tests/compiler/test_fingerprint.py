@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from tiny_package import CALL, COMPILING, HELPER, ROOT, call, change, start
+
 from plena_emu.kernels.compiler import imports
 from plena_emu.kernels.compiler.fingerprint import module_key, sources
 from plena_emu.kernels.compiler.imports import imported_names
-from tiny_package import CALL, COMPILING, HELPER, ROOT, call, change, start
 
 
 def fingerprint(kernels, module="tiny", **environ):

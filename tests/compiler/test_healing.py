@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from tiny_package import ROOT, call
+
 from plena_emu.kernels.compiler import object_file
 from plena_emu.kernels.compiler.object_file import DamagedFile, ModuleCode, ObjectCode, decode, encode
 from plena_emu.precompile import MODULES
-from tiny_package import ROOT, call
 
 EXAMPLE = ROOT / "examples" / "linear" / "build"
 GOOD = (["42", "False"], "")

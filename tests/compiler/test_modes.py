@@ -5,11 +5,10 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
+from tiny_package import CALL, COMMAND, ROOT, call, change
+
 from plena_emu.kernels.compiler import object_file
-from plena_emu.kernels.compiler.object_code import load
-from tiny_package import CALL, COMMAND, ROOT, call, change, start
 
 EXAMPLE = ROOT / "examples" / "linear" / "build"
 ALONE = r"plena-emu: numba alone compiles the kernels \(a few minutes\); the result is kept in \S+\n"
