@@ -6,7 +6,7 @@ from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
 from .inputs.words import one_of, shown
 from .logs import LEVELS, Log
-from .precompile import choose_kernels
+from .precompile import kernels_of, make_ready
 from .request import RunRequest
 
 
@@ -34,7 +34,7 @@ def run(build, /, *, log_level: str = "off", **fields):
         request = RunRequest(**(vars(build) | fields))
     else:
         request = RunRequest(**({"dump_dir": None} | fields_of(os.fsdecode(build), fields)))
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram))
     from .running.runner import execute
 
     result = execute(request, Log(log_level))

@@ -45,7 +45,7 @@ LAYERS = {
     "machine": _HOST | _ALL_KERNELS | {"config"},
     "memory": _HOST | _ALL_KERNELS | {"boards", "manifests"},
     "running": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "manifests", "memory", "program"},
-    "precompile": {"config", "kernels.compiler", "machine", "manifests", "memory", "program", "running"},
+    "precompile": {"config", "errors", "kernels.compiler", "machine", "manifests", "memory", "program", "running"},
     "planning": _HOST | {"boards", "config", "manifests", "running"},
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},

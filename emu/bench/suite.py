@@ -175,13 +175,17 @@ class _Suite:
 def _execute(case, mode, request_of):
     """Run a case once as the drop-in would do it, dumps and all; without dumps in timing-only mode."""
     from ..logs import Log
-    from ..running.runner import execute
+    from ..precompile import kernels_of, make_ready
 
     data = mode != "timing-only"
+    request = request_of(case.run.args, case.expected.isa, timing_only=not data, dump_hbm=data,
+                         dump_dir=DUMPS if data else None)
+    make_ready(kernels_of(request.memory_model, request.dram))
+    from ..running.runner import execute
+
     os.makedirs(DUMPS, exist_ok=True)
     try:
-        return execute(request_of(case.run.args, case.expected.isa, timing_only=not data, dump_hbm=data,
-                                  dump_dir=DUMPS if data else None), Log("off"))
+        return execute(request, Log("off"))
     finally:
         shutil.rmtree(DUMPS, ignore_errors=True)
 

@@ -24,9 +24,9 @@ def configure(parser):
 
 def run(args):
     """Replay and report; 0."""
-    from ..kernels.compiler.object_code import choose_prebuilt
+    from ..precompile import make_ready
 
-    choose_prebuilt(("dram.replay",))
+    make_ready(("dram.replay",))
     import sys
 
     from ..atomic_files import write_whole

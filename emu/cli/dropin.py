@@ -56,9 +56,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(request, log):
-    from ..precompile import choose_kernels
+    from ..precompile import kernels_of, make_ready
 
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram))
     from ..running.log_records import final_records
     from ..running.runner import execute
 

@@ -45,6 +45,11 @@ def run(args):
     """Print the profile; 0."""
     import sys
 
+    from ..precompile import EXECUTED, make_ready
+
+    if not args.static:
+        make_ready(EXECUTED)
+
     from ..boards import load_board
     from ..profiler.sources import profile_source
     from ..report.profile import profile_text

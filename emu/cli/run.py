@@ -125,9 +125,9 @@ def make_log(args):
 
 
 def _execute(args, request, log):
-    from ..precompile import choose_kernels
+    from ..precompile import kernels_of, make_ready
 
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram))
     from ..running.log_records import final_records
     from ..running.runner import execute
 

@@ -7,7 +7,6 @@ import numpy as np
 from ..inputs.number_formats import Int, Mx
 from ..kernels.data.tables import fill_table, round_words, to_bf16
 from ..kernels.layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN, FMT_WIDTH
-from ..precompile import compiling
 
 
 class Formats:
@@ -40,10 +39,9 @@ class Formats:
 @functools.cache
 def _prepare_tables():
     """Load (or compile) the small kernels of `kernels.data.tables`."""
-    with compiling("data.tables"):
-        fill_table(np.array([0, 1, 0, 1, 0], dtype=np.int64), np.zeros(2, dtype=np.float32))
-        to_bf16(np.zeros(1, dtype=np.float32))
-        round_words(np.zeros(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32), 7)
+    fill_table(np.array([0, 1, 0, 1, 0], dtype=np.int64), np.zeros(2, dtype=np.float32))
+    to_bf16(np.zeros(1, dtype=np.float32))
+    round_words(np.zeros(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32), 7)
 
 
 def _row(data_type):

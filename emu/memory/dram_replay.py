@@ -16,7 +16,6 @@ from ..isa import REVISIONS
 from ..kernels.dram import event_queue
 from ..kernels.dram.replay import replay_trace
 from ..kernels.limits import TIME_LIMIT
-from ..precompile import compiling
 from .dram import new_run, new_state
 from .dram_statistics import DramStatistics, statistics
 
@@ -96,8 +95,7 @@ def replay_batches(
     address, write = _accesses(addr, op, len(batch))
     state = new_state(description, revision)
     run = _new_run(state, address, write, kinds, times, starts)
-    with compiling("dram.replay"):
-        replay_trace(state, run)
+    replay_trace(state, run)
     instants = (run.access[name].copy() for name in ("issue", "accept", "done"))
     return Replay(*instants, statistics(state, description, revision))
 

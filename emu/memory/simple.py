@@ -12,7 +12,6 @@ from ..kernels.simple import event_loop
 from ..kernels.simple import state as simple_state
 from ..kernels.simple.batch import simple_batch, simple_store
 from ..kernels.simple.fast_path import PLAIN_WIDTH
-from ..precompile import compiling
 
 
 def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
@@ -121,8 +120,7 @@ class DdrTiming:
             raise EmuError(f"DDR: found a wait of {odd} ps, expected whole nanoseconds")
         if len(addr) > self._reads:
             self._grow(len(addr))
-        with compiling("simple.batch"):
-            done = operation(self._state, addr, wait, link, len(addr), self.now_ps)
+        done = operation(self._state, addr, wait, link, len(addr), self.now_ps)
         if done == OVERFLOW:
             raise EmuError(f"DDR: simulated time passes {TIME_LIMIT} ps")
         self.now_ps = int(done)

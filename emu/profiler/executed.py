@@ -6,7 +6,6 @@ from .. import isa
 from ..config.settings import Settings
 from ..kernels.layout import OP_ID
 from ..machine.core import Machine
-from ..precompile import compiling
 from ..program.decode import Program
 from ..running.runner import TRACED_SLICE
 from ..running.simulation import Simulation
@@ -36,8 +35,7 @@ def executed_counts(program: Program, settings: Settings, int_sram: str | None, 
     simulation = Simulation(program, machine, _NoMemory(), data=False)
     counts = np.zeros(len(program) + 1, dtype=np.int64)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
-        with compiling("control.control"):
-            more = simulation.step(0) or len(program) > 0
+        more = simulation.step(0) or len(program) > 0
         while more:
             before = simulation.executed
             more = simulation.step(None)

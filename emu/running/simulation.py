@@ -19,7 +19,6 @@ from ..kernels.control.control import control_slice
 from ..kernels.data.data import data_slice
 from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
-from ..precompile import compiling
 from ..program.decode import Program
 from .run_errors import data_error, run_error
 
@@ -132,13 +131,11 @@ class Simulation:
 
     def prepare_control(self) -> None:
         """Load (or compile) the control kernel."""
-        with compiling("control.control"):
-            self._control(0)
+        self._control(0)
 
     def prepare_data(self) -> None:
         """Load (or compile) the data kernel."""
-        with compiling("data.data"):
-            data_slice(self.events, 0, self.machine.data)
+        data_slice(self.events, 0, self.machine.data)
 
     def _control(self, budget):
         m = self.machine
