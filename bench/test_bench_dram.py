@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from plena_emu.boards.dram_schema import load_dram
 from plena_emu.kernels.dram.event_queue import GATHER, SERIAL
 from plena_emu.kernels.dram.replay import replay_trace

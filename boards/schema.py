@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
 from plena_emu.errors import EmuError
 from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
 from plena_emu.inputs.schema import convert

@@ -5,6 +5,7 @@ import json
 
 import msgspec
 import pytest
+
 from plena_emu.config.settings import default_settings
 from plena_emu.logs import Log
 from plena_emu.report.summary import print_summary
@@ -141,6 +142,6 @@ def test_summary_shows_the_run():
 
 def test_summary_of_an_empty_run():
     stream = io.StringIO()
-    nothing = {name: 0 for name in ("instructions", "end_ps", "latency_ps", "compute_ps", "memory_ps")}
+    nothing = dict.fromkeys(("instructions", "end_ps", "latency_ps", "compute_ps", "memory_ps"), 0)
     print_summary(result(instruction_counts={}, **nothing), stream)
     assert "0.000 ns" in stream.getvalue()

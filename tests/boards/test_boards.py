@@ -7,6 +7,7 @@ import re
 
 import pytest
 import yaml
+
 from plena_emu.boards import DEFAULT_BOARD, board_names, load_board, loader, profile_names, schema
 from plena_emu.cli.main import main
 from plena_emu.config.settings import load_settings

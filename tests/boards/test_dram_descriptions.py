@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 import yaml
+
 from plena_emu.boards import dram_schema
 from plena_emu.boards.dram_schema import dram_names, load_dram
 from plena_emu.errors import EmuError, UsageError

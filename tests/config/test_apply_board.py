@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.config.apply_board import Change, apply_board, apply_board_with_changes, settings_for_board

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plena_emu.config.units import parse_bandwidth, parse_positive_size, parse_size
 from plena_emu.errors import EXIT_USAGE, UsageError
 

@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
@@ -156,7 +157,7 @@ tables = st.tuples(
     st.dictionaries(names, st.one_of(st.integers(0, 5000), st.integers(0, 2**60), junk), max_size=12),
     st.dictionaries(names, st.one_of(st.integers(-5, 3000), junk), max_size=12),
     st.dictionaries(names, st.one_of(layouts, junk), max_size=12),
-).map(lambda three: (three[0], {k: v for k, v in three[1].items()} | {k: 7 for k in list(three[0])[::3]}, three[2]))
+).map(lambda three: (three[0], {k: v for k, v in three[1].items()} | dict.fromkeys(list(three[0])[::3], 7), three[2]))
 
 
 @settings(max_examples=300, deadline=None)

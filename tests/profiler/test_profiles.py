@@ -6,6 +6,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracle import control, goldens
+from support import changed, write_settings
+
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.config.settings import load_settings
@@ -18,7 +20,6 @@ from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.program.decode import decode
 from plena_emu.request import RunRequest
 from plena_emu.running.runner import execute
-from support import changed, write_settings
 
 A7, NEXYS, V80 = load_board("custom_a7"), load_board("nexys_video"), load_board("v80")
 

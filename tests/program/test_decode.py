@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle.control import CODES
+from support import write_settings
+
 from plena_emu import isa
 from plena_emu.config.settings import default_settings, load_settings
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.program import cycle_costs as costs
 from plena_emu.program.decode import decode, describe, read_words
-from support import write_settings
 
 REVISIONS = ("base", "moe")
 WORDS = st.integers(0, 2**32 - 1)

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from plena_emu.errors import EXIT_LOG_DIR, EmuError, LogFileError
 from plena_emu.logs import RUNNER, TARGET, Log
 

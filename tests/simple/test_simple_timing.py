@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import memory
+
 from plena_emu.errors import EmuError
 from plena_emu.memory.simple import DdrTiming, NaiveTiming, preset
 
