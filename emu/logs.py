@@ -46,7 +46,7 @@ class Filter:
         self.understood = True
 
     def level(self, target: str) -> int:
-        """Number of the most talkative level that passes for `target`."""
+        """Look up the number of the most talkative level that passes for `target`."""
         for prefix, level in self.targets:
             if target.startswith(prefix):
                 return level
@@ -54,7 +54,7 @@ class Filter:
 
 
 def _level(text):
-    """Number of a level given by name (any case) or digit; None if it is neither."""
+    """Read the number of a level given by name (any case) or digit; None if it is neither."""
     text = text.strip().lower()
     if text in LEVELS:
         return LEVELS[text]
@@ -107,7 +107,7 @@ class Log:
             self.warn(f"RUST_LOG directive {directive!r} is not understood and ignored")
 
     def enabled(self, level: str, target: str = TARGET) -> bool:
-        """Whether a record of `level` for `target` is written."""
+        """Tell whether a record of `level` for `target` is written."""
         allowed = self._levels.get(target)
         if allowed is None:
             allowed = self._levels[target] = self.filter.level(target)
@@ -121,27 +121,27 @@ class Log:
             self._write(level, message, target)
 
     def error(self, message, target=TARGET, **fields):
-        """`record` at level error."""
+        """Write a record at level error."""
         self.record("error", message, target, **fields)
 
     def warn(self, message, target=TARGET, **fields):
-        """`record` at level warn."""
+        """Write a record at level warn."""
         self.record("warn", message, target, **fields)
 
     def info(self, message, target=TARGET, **fields):
-        """`record` at level info."""
+        """Write a record at level info."""
         self.record("info", message, target, **fields)
 
     def debug(self, message, target=TARGET, **fields):
-        """`record` at level debug."""
+        """Write a record at level debug."""
         self.record("debug", message, target, **fields)
 
     def trace(self, message, target=TARGET, **fields):
-        """`record` at level trace."""
+        """Write a record at level trace."""
         self.record("trace", message, target, **fields)
 
     def fatal(self, program: str, message: str) -> None:
-        """The one line that says why a run failed: on standard error whatever the level, and in the file."""
+        """Write the one line that says why a run failed: on standard error whatever the level, and in the file."""
         self._to_stderr(f"{program}: error: {message}\n")
         if self._file:
             self._to_file(f"{self._now()} {_TAGS['error']} {TARGET}: {message}\n")
@@ -195,7 +195,7 @@ class Log:
 
 
 def _open(path):
-    """The log file, line-buffered so that a killed run leaves whole records."""
+    """Open the log file, line-buffered so that a killed run leaves whole records."""
     parent = os.path.dirname(path) or "."
     if not os.path.isdir(parent):
         raise LogFileError(f"--log-file {path}: directory {parent} does not exist")

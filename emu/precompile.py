@@ -34,7 +34,12 @@ def say_once(text: str) -> None:
 
 
 def is_ready(module: str) -> bool:
-    """Whether a module's kernels need no compiling."""
+    """Whether a module's kernels need no compiling.
+
+    Returns
+    -------
+    bool
+    """
     directory = cache_dir(module)
     return jit_disabled() or (directory is not None and (directory / MARKER).exists())
 

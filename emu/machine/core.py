@@ -23,7 +23,12 @@ SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use 
 
 
 def new_geometry(settings: Settings, revision: str) -> np.ndarray:
-    """int64[CFG_WIDTH] of a run; `settings` already has its HBM size."""
+    """int64[CFG_WIDTH] of a run; `settings` already has its HBM size.
+
+    Returns
+    -------
+    np.ndarray
+    """
     cfg = np.zeros(at.CFG_WIDTH, dtype=np.int64)
     cfg[at.CFG_MLEN] = settings.mlen
     cfg[at.CFG_VLEN] = settings.vlen
@@ -47,7 +52,12 @@ def _log2(value):
 
 
 def dma_types(settings: Settings) -> tuple:
-    """Storage type of every DMA shape, in the order of the shape table."""
+    """Storage type of every DMA shape, in the order of the shape table.
+
+    Returns
+    -------
+    tuple
+    """
     return (
         settings.hbm_m_weight_type, settings.hbm_m_kv_type, settings.hbm_v_act_type, settings.hbm_v_kv_type,
         settings.hbm_v_act_type, settings.hbm_v_kv_type,
@@ -55,7 +65,12 @@ def dma_types(settings: Settings) -> tuple:
 
 
 def new_shapes(settings: Settings, formats: Formats) -> np.ndarray:
-    """int64[NUM_SHAPES, SHAPE_WIDTH]: what each unit and precision moves (§3.2, §3.3)."""
+    """int64[NUM_SHAPES, SHAPE_WIDTH]: what each unit and precision moves (§3.2, §3.3).
+
+    Returns
+    -------
+    np.ndarray
+    """
     shapes = np.zeros((at.NUM_SHAPES, at.SHAPE_WIDTH), dtype=np.int64)
     for shape, kind in enumerate(dma_types(settings)):
         row = shapes[shape]
@@ -78,7 +93,12 @@ def new_shapes(settings: Settings, formats: Formats) -> np.ndarray:
 
 
 def new_control(trace_capacity: int) -> ControlState:
-    """Registers at reset (§1.2)."""
+    """Registers at reset (§1.2).
+
+    Returns
+    -------
+    ControlState
+    """
     ctl = np.zeros(at.CTL_WIDTH, dtype=np.int64)
     ctl[at.CTL_STRIDE] = 1
     ctl[at.CTL_LIMIT_AT] = NO_LIMIT
@@ -95,7 +115,12 @@ def new_control(trace_capacity: int) -> ControlState:
 
 
 def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> DataState:
-    """SRAMs, accumulators and HBM at reset; memory is used only where it is touched."""
+    """SRAMs, accumulators and HBM at reset; memory is used only where it is touched.
+
+    Returns
+    -------
+    DataState
+    """
     mlen, vlen, blen, heads = settings.mlen, settings.vlen, settings.blen, settings.broadcast
     rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM", huge=SRAM_HUGE)
     pages = (settings.hbm_size + (1 << HBM_PAGE) - 1) >> HBM_PAGE

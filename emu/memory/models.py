@@ -104,7 +104,7 @@ def _everything() -> _Plan:
 
 
 def _host_stream(manifest: Manifest) -> _Plan:
-    """Behind the link: whatever lies in some region at or above the ceiling (§3.7)."""
+    """Plan to stream whatever lies in some region at or above the ceiling (§3.7)."""
     ceiling = manifest.activation_ceiling
     pieces = first_regions(manifest.regions)
     owner = next((index for first, index in reversed(pieces) if first <= ceiling), None)
@@ -114,7 +114,7 @@ def _host_stream(manifest: Manifest) -> _Plan:
 
 
 def _weight_stream(manifest: Manifest) -> _Plan:
-    """Behind the link: whatever lies in a weight region (§3.9)."""
+    """Plan to stream whatever lies in a weight region (§3.9)."""
     return _Plan(rg.STREAM, [
         (first, 0 if index is not None and manifest.regions[index].kind == "weight" else rg.NOTHING)
         for first, index in first_regions(manifest.regions)
@@ -193,7 +193,12 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
 
 
 def most_accesses(shapes: np.ndarray) -> int:
-    """Longest list of 64-byte accesses that a row of the DMA shape table can give."""
+    """Find the longest list of 64-byte accesses that a row of the table can give.
+
+    Returns
+    -------
+    int
+    """
     most = 1
     for shape in shapes.tolist():
         scales = shape[at.SH_SLEN] if shape[at.SH_STORE] else min(1, shape[at.SH_SLEN])
@@ -203,7 +208,12 @@ def most_accesses(shapes: np.ndarray) -> int:
 
 
 def new_port(regime: rg.Regime, accesses: int) -> pt.Port:
-    """What stands in front of a memory engine whose longest list is `accesses`."""
+    """What stands in front of a memory engine whose longest list is `accesses`.
+
+    Returns
+    -------
+    pt.Port
+    """
     try:
         addr, wait, link = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
     except (MemoryError, ValueError):
@@ -331,7 +341,7 @@ class RegimeModel:
         )
 
     def warnings(self) -> list[str]:
-        """What the manifest made ignore, and every item larger than the capacity that was swapped in (§3.8, §3.9)."""
+        """List what the manifest made ignore, and items larger than the capacity that were swapped in (§3.8, §3.9)."""
         return list(self.manifest.warnings) + [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"

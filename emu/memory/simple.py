@@ -22,6 +22,10 @@ def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
     revision has semaphores and banks a channel, which the lowest block bits select, then bank and row bits; with one
     channel both are the memory of the emulator.
 
+    Returns
+    -------
+    np.ndarray
+
     Raises
     ------
     EmuError
@@ -47,7 +51,12 @@ def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
 
 
 def new_ddr(reads: int, geo: np.ndarray | None = None) -> at.Ddr:
-    """Idle memory with room for batches of `reads`; `EmuError` when the host's memory does not hold its queues."""
+    """Idle memory with room for batches of `reads`; `EmuError` when the host's memory does not hold its queues.
+
+    Returns
+    -------
+    at.Ddr
+    """
     geo = preset() if geo is None else geo
     try:
         return _new_ddr(max(reads, 1), geo)

@@ -12,7 +12,7 @@ FORMATS = (".png", ".svg")
 
 
 def check_plot(path: str) -> None:
-    """Raise `UsageError` or `EmuError` before anything is measured if no plot could be drawn to `path`."""
+    """Refuse, before anything is measured, a `path` to which no plot could be drawn."""
     if os.path.splitext(path)[1] not in FORMATS:
         raise UsageError(f"--plot {path}: expected a file name that ends in {' or '.join(FORMATS)}")
     try:

@@ -113,7 +113,7 @@ def _table(table, width):
 
 
 def _aligned(rows, widths, table):
-    """One row a line, or more where its last column is wider than its room."""
+    """Lay each row out as one line, or as more where its last column is wider than its room."""
     lines = []
     for *cells, last in rows:
         parts = _wrap(last, widths[-1]) if len(last) > widths[-1] else [last]
