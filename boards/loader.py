@@ -46,7 +46,7 @@ def load_board(name_or_path: str | os.PathLike, latency_profile: str | os.PathLi
 
     Returns
     -------
-    schema.Board
+    Board
 
     Raises
     ------

@@ -17,7 +17,7 @@ def class_cycles(latency: Mapping[str, int], mlen: int, vlen: int) -> dict[str, 
 
     Returns
     -------
-    dict[str, int]
+    dict of str to int
     """
     return {
         "systolic_mlen": latency["systolic"] + mlen,

@@ -58,7 +58,7 @@ def versions() -> dict[str, str]:
 
     Returns
     -------
-    dict[str, str]
+    dict of str to str
     """
     packages = ("numba", "llvmlite", "numpy")
     return {"plena-emu": __version__, "python": platform.python_version(), **{p: package_version(p) for p in packages}}
