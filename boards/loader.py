@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import msgspec
+
 from plena_emu.errors import UsageError
 from plena_emu.inputs.documents import parse_yaml
 from plena_emu.inputs.text import read_text

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
 from plena_emu.errors import EmuError
 from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
 from plena_emu.inputs.schema import convert
@@ -152,7 +153,8 @@ class Board(BoardFile, frozen=True, kw_only=True):
     def ddr_capacity_bytes(self) -> int:
         """Bytes a model has to fit into: capacity, else the physical size, else the HBM size (§6.1, §6.3)."""
         memory = self.memory
-        return memory.capacity_bytes or memory.physical_size_bytes or memory.hbm_size_bytes
+        sizes = (memory.capacity_bytes, memory.physical_size_bytes, memory.hbm_size_bytes)
+        return next(size for size in sizes if size)
 
     @property
     def host_bandwidth(self) -> int | None:

@@ -153,6 +153,7 @@ def make_plan(
     """
     asked = None if ddr_capacity is None else Choice(ddr_capacity, "--ddr-capacity")
     regime, capacity = decide_regime("auto", manifest, asked, available_capacity(board))
+    assert capacity is not None  # `auto` compares with one
     link = resolve_bandwidth(host_bandwidth, board)  # None: only the times need it here
     found = footprint(manifest.regions)
     layers = max(1, len(layer_ids(manifest.regions)))

@@ -100,7 +100,7 @@ def first_regions(regions: Sequence[Region]) -> list[tuple[int, int | None]]:
             owner[k] = index
             free[k] = k + 1
             k = _next_free(free, k)
-    return list(zip(cuts, owner))
+    return list(zip(cuts, owner, strict=True))
 
 
 def _next_free(free, k):
@@ -119,7 +119,7 @@ def owned_lines(regions: Sequence[Region]) -> list[int]:
     """
     counts = [0] * len(regions)
     pieces = first_regions(regions)
-    for (start, index), (end, _) in zip(pieces, [*pieces[1:], (TOP, None)]):
+    for (start, index), (end, _) in zip(pieces, [*pieces[1:], (TOP, None)], strict=True):
         if index is not None:
             counts[index] += -(-end // LINE) - -(-start // LINE)
     return counts

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
 from plena_emu.errors import EmuError
 from plena_emu.inputs.documents import parse_json
 from plena_emu.inputs.schema import convert

@@ -6,7 +6,7 @@ Nothing falls back silently: a file that was named, or found, must be complete a
 
 import functools
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -294,12 +294,10 @@ def default_settings() -> Settings:
     """
     mx = Mx(Fp(True, 4, 3), Fp(False, 8, 0), 8)
     types = (Plain(BF16), Plain(BF16), mx, mx, mx, mx, Plain(Int(32)))
-    return Settings(
-        **{row[0]: value for row, value in zip(_CONFIG, _DEFAULT_CONFIG)},
-        **{row[0]: value for row, value in zip(_PRECISION, types)},
-        scalar_fp=BF16,
-        latency=Latency(*(enabled for enabled, _ in _DEFAULT_LATENCY)),
-    )
+    values: dict[str, Any] = {row[0]: value for row, value in zip(_CONFIG, _DEFAULT_CONFIG, strict=True)}
+    values |= {row[0]: value for row, value in zip(_PRECISION, types, strict=True)}
+    latency = Latency(*(enabled for enabled, _ in _DEFAULT_LATENCY))
+    return Settings(**values, scalar_fp=BF16, latency=latency)
 
 
 def find_settings(

@@ -120,7 +120,7 @@ def _aligned(rows, widths, table):
         for number, part in enumerate(parts):
             texts = [*(cells if number == 0 else [""] * len(cells)), part]
             placed = (text.ljust(width) if side == "l" else text.rjust(width)
-                      for text, width, side in zip(texts, widths, table.align))
+                      for text, width, side in zip(texts, widths, table.align, strict=True))
             lines.append((" " * table.indent + GAP.join(placed)).rstrip())
     return lines
 
@@ -131,7 +131,7 @@ def _stacked(rows, table, width):
     lines = []
     for row in body:
         lines += _wrap(" " * table.indent + row[0], width)
-        for name, cell in zip(head[1:], row[1:]):
+        for name, cell in zip(head[1:], row[1:], strict=True):
             if cell.strip():
                 text = f"{name}: {cell.strip()}" if name else cell.strip()
                 lines += _wrap(" " * (table.indent + len(GAP)) + text, width)

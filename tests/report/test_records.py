@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import msgspec
-import plena_emu
 import pytest
+
+import plena_emu
 from plena_emu.cli.main import main
 from plena_emu.result import FORMATS, record_json
 
