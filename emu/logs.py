@@ -6,8 +6,9 @@ No stdlib `logging`: it would cost a tenth of the start-up allowance, and the re
 import os
 import sys
 import time
+from collections.abc import Sequence
 
-from .errors import EmuError, LogFileError
+from .errors import EmuError, LogFileError, printable
 
 LEVELS = {"off": 0, "error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5}
 TARGET = "transactional_emulator"
@@ -114,11 +115,16 @@ class Log:
         return LEVELS[level] <= allowed
 
     def record(self, level: str, message: str, target: str = TARGET, **fields) -> None:
-        """Write one record if it is enabled: message, then the fields as `key=value`."""
+        """Write one record if it is enabled: message, then the fields as `key=value`, on one line.
+
+        What does not print is escaped: no file name and no key of a file may look like a record of its own.
+        """
+        self.record_lines(level, (message + "".join(f" {key}={value}" for key, value in fields.items()),), target)
+
+    def record_lines(self, level: str, lines: Sequence[str], target: str = TARGET) -> None:
+        """Write one record of several lines if it is enabled."""
         if self.enabled(level, target):
-            if fields:
-                message += "".join(f" {key}={value}" for key, value in fields.items())
-            self._write(level, message, target)
+            self._write(level, "\n".join(map(printable, lines)), target)
 
     def error(self, message, target=TARGET, **fields):
         """Write a record at level error."""

@@ -82,5 +82,5 @@ def dump_record(log: Log, dump: Dump) -> None:
 
 def final_records(log: Log, result: RunResult) -> None:
     """Write the statistics, then the latency, which is the last line of a run."""
-    log.info(hbm_statistics(result), RUNNER)
+    log.record_lines("info", hbm_statistics(result).split("\n"), RUNNER)
     log.info(f"Simulation completed. Latency {nanoseconds(result.latency_ps)}ns")
