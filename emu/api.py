@@ -11,7 +11,7 @@ from .request import RunRequest
 
 
 def run(build, /, *, log_level: str = "off", **fields):
-    """Run a program and return a `plena_emu.result.RunResult`.
+    """Run a program.
 
     Parameters
     ----------
@@ -22,6 +22,10 @@ def run(build, /, *, log_level: str = "off", **fields):
     fields
         Fields of `RunRequest`, which come before the files of the directory and before those of a request. Without
         `dump_dir` a build directory's run writes no dumps.
+
+    Returns
+    -------
+    RunResult
 
     Raises
     ------

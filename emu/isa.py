@@ -72,11 +72,11 @@ class Op:
         self.meaning = meaning
 
     def code(self, revision):
-        """6-bit code in `revision`, or None."""
+        """Look up the 6-bit code in `revision`, None where it has none."""
         return self.base if revision == "base" else self.moe
 
     def name(self, revision):
-        """Mnemonic in `revision`."""
+        """Look up the mnemonic in `revision`."""
         return self.mnemonic if revision == "base" else self.moe_mnemonic
 
     def __repr__(self):
@@ -222,13 +222,13 @@ assert _grouped == [op.mnemonic for op in OPS], "every operation belongs to one 
 
 
 def codes(revision):
-    """Map of 6-bit code to `Op` for one revision (`base` or `moe`)."""
+    """Map each 6-bit code to its `Op` for one revision (`base` or `moe`)."""
     if revision not in REVISIONS:
         raise ValueError(f"unknown ISA revision {revision!r}, expected one of {', '.join(REVISIONS)}")
     return {op.code(revision): op for op in OPS if op.code(revision) is not None}
 
 
 def field(word, name):
-    """Value of field `name` (a key of `FIELDS` or an operand name) of a 32-bit word."""
+    """Take the value of field `name` (a key of `FIELDS` or an operand name) out of a 32-bit word."""
     shift, width = FIELDS[FIELD_OF.get(name, name)]
     return (word >> shift) & ((1 << width) - 1)

@@ -57,14 +57,24 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def kind_of(name: str) -> str:
-    """Kind of the region of a tensor (§6.3)."""
+    """Tell the kind of a region from its tensor's name (§6.3).
+
+    Returns
+    -------
+    str
+    """
     if _KV.search(name):
         return "kv"
     return "weight" if name.startswith(_WEIGHT_PREFIXES) or name in _WEIGHT_NAMES else "activation"
 
 
 def layer_of(name: str) -> int:
-    """Layer of a tensor: the first integer of its name that is no head or sub-layer number, else 0 (§6.3)."""
+    """Tell the layer from a tensor's name: its first integer that is no head or sub-layer number, else 0 (§6.3).
+
+    Returns
+    -------
+    int
+    """
     name = re.sub(r"_h[0-9]+$", "", name)
     name = re.sub(r"(fc|ln)[12]", r"\1", name, flags=re.IGNORECASE)
     digits = re.search(r"[0-9]+", name)
@@ -75,7 +85,7 @@ def layer_of(name: str) -> int:
 def generate(
     build_dir: str | os.PathLike, board: Board, ddr_capacity: int | None = None, total_layers: int | None = None
 ) -> tuple[Manifest, Report]:
-    """Manifest of a build directory and the report of how it came about; writes nothing.
+    """Make the manifest of a build directory and the report of how it came about; writes nothing.
 
     Parameters
     ----------
@@ -85,6 +95,10 @@ def generate(
         Its DDR capacity goes into the manifest unless `ddr_capacity` (bytes) is given.
     total_layers
         Project the footprint to so many layers, at least 1.
+
+    Returns
+    -------
+    (Manifest, Report)
 
     Raises
     ------
@@ -115,8 +129,15 @@ def generate(
 
 
 def make_manifest(build_dir: str | os.PathLike, board: Board) -> Manifest:
-    """Manifest of a build directory that has none: what `generate` makes, with its warnings and without a capacity,
-    which is the flag's or the board's, not yet one that a file states. Raises `EmuError`."""
+    """Make the manifest of a build directory that has none.
+
+    It is what `generate` makes, with its warnings and without a capacity, which is the flag's or the board's, not yet
+    one that a file states. Raises `EmuError`.
+
+    Returns
+    -------
+    Manifest
+    """
     manifest, report = generate(build_dir, board)
     addresses = os.path.join(build_dir, ADDRESSES_NAME)
     note = f"{manifest.source} is not there: the regions are those plena-emu manifest makes of {addresses}"
@@ -127,7 +148,13 @@ def make_manifest(build_dir: str | os.PathLike, board: Board) -> Manifest:
 def make_regions(
     addresses: dict, sizes: dict, layouts: dict, source: str = "hbm_addrs.json"
 ) -> tuple[list[Region], dict[str, int], list[str]]:
-    """Regions sorted by offset and disjoint, how many sizes came from each source, and the warnings."""
+    """Make regions sorted by offset and disjoint.
+
+    Returns
+    -------
+    (list of Region, dict of str to int, list of str)
+        The regions, how many sizes came from each source, and the warnings.
+    """
     warnings = []
     for name, offset in addresses.items():
         if not _is_int(offset):
@@ -160,7 +187,12 @@ def make_regions(
 
 
 def manifest_json(manifest: Manifest) -> str:
-    """JSON text of a manifest, in the layout of §3.6."""
+    """Write a manifest as JSON text, in the layout of §3.6.
+
+    Returns
+    -------
+    str
+    """
     data = {
         "activation_ceiling": manifest.activation_ceiling,
         "regions": [
@@ -181,7 +213,7 @@ def _footprint_report(found, layers, capacity):
 
 
 def _size_of(name, sizes, layouts, delta):
-    """(bytes, source) by the first source that gives a positive integer, else (None, None)."""
+    """Find (bytes, source) by the first source that gives a positive integer, else (None, None)."""
     if _is_int(sizes.get(name)) and sizes[name] > 0:
         return sizes[name], "hbm_sizes"
     layout = layouts.get(name)

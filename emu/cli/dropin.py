@@ -17,7 +17,7 @@ PROGRAM = "transactional_emulator"
 
 
 def build_parser() -> Parser:
-    """Parser of every flag of §5.1."""
+    """Make the parser of every flag of §5.1."""
     parser = Parser(
         prog=PROGRAM,
         usage="%(prog)s --opcode FILE --hbm FILE --fpsram FILE [options]",

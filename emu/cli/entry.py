@@ -10,12 +10,12 @@ from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK
 
 
 def transactional_emulator() -> int:
-    """Entry point of the drop-in; returns the exit status."""
+    """Run the drop-in as a process; returns the exit status."""
     return _process("transactional_emulator", "dropin")
 
 
 def plena_emu() -> int:
-    """Entry point of `plena-emu`; returns the exit status."""
+    """Run `plena-emu` as a process; returns the exit status."""
     return _process("plena-emu", "main")
 
 
@@ -39,7 +39,7 @@ def _process(program, module):
 
 
 def say(program: str, message: str) -> None:
-    """The one line on standard error that says why there is a status other than 0; somebody may read it or not."""
+    """Write the one line on standard error that says why the status is not 0; somebody may read it or not."""
     try:
         print(f"{program}: error: {message}", file=sys.stderr, flush=True)
     except OSError:

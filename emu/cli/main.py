@@ -29,7 +29,7 @@ COMMANDS = {
 
 
 def build_parser(argv):
-    """Parser with every command named and the asked-for one configured."""
+    """Make the parser with every command named and the asked-for one configured."""
     parser = Parser(prog="plena-emu", description="Fast, exact emulator of the PLENA LLM-inference accelerator.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -95,7 +95,7 @@ def run(args):
 
 
 def make_request(args):
-    """`RunRequest` of the flags and, below them, the files of the build directory."""
+    """Make the `RunRequest` of the flags and, below them, the files of the build directory."""
     fields = {
         "board": args.board,
         "latency_profile": args.latency_profile,
@@ -117,7 +117,7 @@ def make_request(args):
 
 
 def make_log(args):
-    """Records as the drop-in writes them where a level was asked for, else plain warnings."""
+    """Open the log: records as the drop-in writes them where a level was asked for, else plain warnings."""
     rust_log = os.environ.get("RUST_LOG")
     if args.log_level or rust_log:
         return Log(args.log_level, rust_log, args.log_file)

@@ -19,7 +19,7 @@ class BuildFile:
         self.field = field or flag
 
     def is_needed(self, timing_only: bool) -> bool:
-        """Whether a run cannot do without it."""
+        """Tell whether a run cannot do without it."""
         return self.needed == ALWAYS or (self.needed == WITH_DATA and not timing_only)
 
 
@@ -35,7 +35,11 @@ BUILD_FILES = (
 
 
 def fields_of(directory: str, given: dict) -> dict:
-    """Fields of a `RunRequest`: those of `given` that are not None, below them what the directory holds.
+    """Collect fields of a `RunRequest`: those of `given` that are not None, below them what the directory holds.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
@@ -68,7 +72,7 @@ def fields_of(directory: str, given: dict) -> dict:
 
 
 def _check_tables(directory, fields):
-    """Whether the directory's tables can stand in for a weight manifest that is not there."""
+    """Check that the directory's tables can stand in for a weight manifest that is not there."""
     missing = (f"build directory {directory}: weight_manifest.json not found, --memory-model"
                f" {fields['memory_model']} needs")
     if not os.path.lexists(os.path.join(directory, "hbm_addrs.json")):

@@ -32,7 +32,7 @@ class Formats:
                 fill_table(row, table)
 
     def id_of(self, data_type) -> int:
-        """Row of a data type."""
+        """Find the row of a data type, or add it."""
         return self._ids[data_type]
 
 
@@ -57,7 +57,12 @@ def _row(data_type):
 
 
 def pack_sram(words: np.ndarray, mantissa: int) -> bytes:
-    """Bytes of values given as uint32 f32 bits already rounded to `mantissa` bits (§2.3)."""
+    """Pack values given as uint32 f32 bits already rounded to `mantissa` bits (§2.3).
+
+    Returns
+    -------
+    bytes
+    """
     width = 9 + mantissa
     codes = words >> np.uint32(23 - mantissa)
     if width == 16:
@@ -69,7 +74,12 @@ def pack_sram(words: np.ndarray, mantissa: int) -> bytes:
 
 
 def unpack_sram(data: bytes, mantissa: int) -> np.ndarray:
-    """Inverse of `pack_sram`: uint32 f32 bits; bits past the last whole value are ignored."""
+    """Unpack what `pack_sram` packs; bits past the last whole value are ignored.
+
+    Returns
+    -------
+    np.ndarray
+    """
     width = 9 + mantissa
     if width in (16, 32):
         codes = np.frombuffer(data, dtype=f"<u{width // 8}").astype(np.uint32)

@@ -20,9 +20,13 @@ PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap
 
 
 def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
-    """Array of `count` zeros of `dtype` that occupies memory only where it is written.
+    """Make an array of `count` zeros of `dtype` that occupies memory only where it is written.
 
     Its first `huge` bytes are in huge pages where the system has them.
+
+    Returns
+    -------
+    np.ndarray
 
     Raises
     ------
@@ -83,6 +87,11 @@ def _runs(places):
 
 
 def runs_of(touched: np.ndarray) -> list[tuple[int, int]]:
-    """(first, end) of every run of non-zero entries of a uint8 map, in order."""
+    """Yield (first, end) of every run of non-zero entries of a uint8 map, in order.
+
+    Returns
+    -------
+    list[tuple[int, int]]
+    """
     found = [np.flatnonzero(touched[first:end]) + first for first, end in _occupied(touched)]
     return _runs(np.concatenate(found)) if found else []

@@ -104,7 +104,7 @@ def _everything() -> _Plan:
 
 
 def _host_stream(manifest: Manifest) -> _Plan:
-    """Behind the link: whatever lies in some region at or above the ceiling (§3.7)."""
+    """Plan to stream whatever lies in some region at or above the ceiling (§3.7)."""
     ceiling = manifest.activation_ceiling
     pieces = first_regions(manifest.regions)
     owner = next((index for first, index in reversed(pieces) if first <= ceiling), None)
@@ -114,7 +114,7 @@ def _host_stream(manifest: Manifest) -> _Plan:
 
 
 def _weight_stream(manifest: Manifest) -> _Plan:
-    """Behind the link: whatever lies in a weight region (§3.9)."""
+    """Plan to stream whatever lies in a weight region (§3.9)."""
     return _Plan(rg.STREAM, [
         (first, 0 if index is not None and manifest.regions[index].kind == "weight" else rg.NOTHING)
         for first, index in first_regions(manifest.regions)
@@ -175,7 +175,7 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
     reg[rg.RG_CODE] = plan.code
     reg[rg.RG_LINE_PS] = _wait_ps(LINE, bandwidth)
     table = np.zeros((max(1, len(plan.items)), rg.ITEM_WIDTH), dtype=np.int64)
-    for row, item in zip(table, plan.items):
+    for row, item in zip(table, plan.items, strict=False):
         row[rg.ITEM_KEY] = keys[item.key]
         row[rg.ITEM_SIZE_HI], row[rg.ITEM_SIZE_LO] = _limbs(item.size)
         row[rg.ITEM_WAIT] = _wait_ps(item.size, bandwidth)
@@ -312,7 +312,7 @@ class RegimeModel:
         """What the model counted so far; its `line` is the statistics line."""
         regime = self._transfer.regime
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
-        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
+        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)]
         swapped = sum(n * size for n, size in swaps)
         if self.regime == "hbm":
             return PlainStatistics()
@@ -333,7 +333,7 @@ class RegimeModel:
         )
 
     def warnings(self) -> list[str]:
-        """What the manifest made ignore, and every item larger than the capacity that was swapped in (§3.8, §3.9)."""
+        """List what the manifest made ignore, and items larger than the capacity that were swapped in (§3.8, §3.9)."""
         return list(self.manifest.warnings) + [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"

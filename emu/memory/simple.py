@@ -21,6 +21,10 @@ def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
     revision has semaphores and banks a channel, which the lowest block bits select, then bank and row bits; with one
     channel both are the memory of the emulator.
 
+    Returns
+    -------
+    np.ndarray
+
     Raises
     ------
     EmuError

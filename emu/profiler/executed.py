@@ -21,7 +21,7 @@ class _NoMemory:
 
 
 def executed_counts(program: Program, settings: Settings, int_sram: str | None, warnings: list[str]) -> list[int]:
-    """Executions of each word, from the control pass alone; `int_sram` is a preload file.
+    """Count the executions of each word, from the control pass alone; `int_sram` is a preload file.
 
     Adds a warning where loads from the int SRAM would need the data pass: they get what integer stores left there.
     Raises `EmuError` when the program does something illegal, with its pc.

@@ -128,7 +128,7 @@ class Profile(msgspec.Struct, kw_only=True):
 
 
 def make_machine(board: Board, settings: Settings, latencies: str = "board", clock_mhz: float | None = None) -> Machine:
-    """Costs with the latencies of the board, or with those of the settings for `latencies` = "settings"."""
+    """Collect costs: the latencies of the board, or those of the settings for `latencies` = "settings"."""
     if latencies == "settings":
         latency, source = settings.latency.by_name(), f"settings {settings.source}"
     else:
@@ -144,7 +144,7 @@ def make_machine(board: Board, settings: Settings, latencies: str = "board", clo
 
 
 def match_loops(entries: Sequence[Entry]) -> tuple[list[Span], list[int]]:
-    """Closed loops by start, properly nested, and the C_LOOP_END that close none.
+    """Match closed loops, by start and properly nested, and the C_LOOP_END that close none.
 
     A C_LOOP_END closes the innermost open loop of its register (§1.7); loops still open inside that one never
     repeat and are none.

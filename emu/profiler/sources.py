@@ -43,7 +43,7 @@ def profile_source(
     latencies: str = "board",
     clock_mhz: float | None = None,
 ) -> Profile:
-    """Profile of a build directory, a .asm or a .mem file.
+    """Profile a build directory, a .asm or a .mem file.
 
     Parameters
     ----------

@@ -36,10 +36,14 @@ def data_error(op: int) -> EmuError:
 
 
 def run_error(status: int, ctl, program, cfg) -> EmuError:
-    """Error of a control status of 16 and above.
+    """Make the error of a control status of 16 and above.
 
     `ctl` are the control registers, `program` the Program, `cfg` the geometry (indices are shown as addresses too,
     §1.4).
+
+    Returns
+    -------
+    EmuError
     """
     pc = int(ctl[layout.CTL_PC])
     found = int(ctl[layout.CTL_ERR_A])

@@ -57,7 +57,7 @@ def _simulate(simulation, request, log):
 
 
 def _trace(simulation, log, before):
-    """One record for each instruction of the last slice; returns the instructions executed so far."""
+    """Write one record for each instruction of the last slice; returns the instructions executed so far."""
     executed = simulation.executed
     for pc in simulation.machine.control.trace[: executed - before].tolist():
         instruction_record(log, pc, simulation.program.text(pc))
@@ -65,7 +65,7 @@ def _trace(simulation, log, before):
 
 
 def _write_dumps(machine, request, result, log):
-    """Dumps of §5.4; failures are collected, because statistics and latency come first."""
+    """Write the dumps of §5.4; failures are collected, because statistics and latency come first."""
     names = ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
     if request.isa == "moe":
         names.append("intsram_dump.bin")
@@ -83,12 +83,12 @@ def _write_dumps(machine, request, result, log):
 
 
 def _counts(counts, revision):
-    """Executed instructions by mnemonic, in the order of the table."""
+    """Count executed instructions by mnemonic, in the order of the table."""
     return {op.name(revision): int(counts[op.id]) for op in isa.OPS if counts[op.id]}
 
 
 def _warnings(request, platform, program, simulation):
-    """What the user should know besides the figures, one line each."""
+    """List what the user should know besides the figures, one line each."""
     ctl = simulation.ctl
     lines = list(platform.warnings)
     foreign = foreign_warning(program)
@@ -109,7 +109,7 @@ def _value(choice):
 
 
 def _values(struct):
-    """A statistics struct as plain values; None stays None."""
+    """Take a statistics struct as plain values; None stays None."""
     return None if struct is None else msgspec.to_builtins(struct)
 
 
@@ -137,6 +137,10 @@ def _check_store_types(settings, program):
 
 def execute(request: RunRequest, log: Log) -> RunResult:
     """Run a program as `request` says, with the records of §5.2 on `log`.
+
+    Returns
+    -------
+    RunResult
 
     Raises
     ------
@@ -194,7 +198,7 @@ def _execute(request, log):
 
 
 def _result(request, platform, program, simulation, stopped):
-    """Everything known once the simulation is over."""
+    """Collect everything known once the simulation is over."""
     memory = simulation.memory
     ctl = simulation.ctl
     end = simulation.end_ps

@@ -28,7 +28,12 @@ SLICE = 1 << 18  # most instructions a slice executes
 
 
 def default_threads(timing_only: bool = False) -> int:
-    """2 where this process may use two CPUs, else 1; without data control is too short to be worth a second thread."""
+    """Choose 2 where this process may use two CPUs, else 1; without data control is too short to be worth a second.
+
+    Returns
+    -------
+    int
+    """
     return 1 if timing_only else min(2, len(os.sched_getaffinity(0)))
 
 
@@ -144,7 +149,12 @@ class Simulation:
         )
 
     def step(self, limit: int | None) -> bool:
-        """One slice; False when the program has ended or `limit` instructions are executed.
+        """Run one slice.
+
+        Returns
+        -------
+        bool
+            False when the program has ended or `limit` instructions are executed.
 
         Raises
         ------
@@ -185,7 +195,7 @@ class Simulation:
         self._worker.stop()
 
     def _check_time(self, picoseconds):
-        """Compute time alone, and the end of the run; `memory` checks the times of its events."""
+        """Check compute time alone, and the end of the run; `memory` checks the times of its events."""
         if picoseconds > TIME_LIMIT:
             raise EmuError(f"after {self.executed} instructions: simulated time passes {TIME_LIMIT} ps (53 days)")
 
