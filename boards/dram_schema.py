@@ -127,7 +127,7 @@ class DramDescription(DramFile, frozen=True, kw_only=True):
 
     def timing_rows(self, revision: str) -> tuple[TimingRow, ...]:
         """Timing table of an ISA revision (`base` or `moe`)."""
-        replaced = {row.key: row for row in self.revisions.get(revision, ())}
+        replaced = {row.key: row for row in self.revisions.get(revision) or ()}
         return tuple(replaced.get(row.key, row) for row in self.timing)
 
     def bit_masks(self, field: str) -> list[int]:

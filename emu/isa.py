@@ -84,7 +84,7 @@ class Op:
 
 
 _RRR = "rd rs1 rs2"
-_ROWS = []
+_ROWS: list = []
 
 
 def _op(mnemonic, base, moe, operands, text, cost, type, meaning, moe_mnemonic=None):
@@ -191,7 +191,13 @@ TOPK_POLICIES = {0: (32, 4), 1: (128, 8)}
 # Op ids as module constants (`M_MM`, `V_ADD_VV`, ...) for the jitted kernels.
 globals().update({op.mnemonic: op.id for op in OPS})
 
-_grouped = []
+
+def __getattr__(name: str) -> int:
+    """Refuse a name that is no operation; tells type checkers that the names above are integers."""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_grouped: list = []
 
 
 def _group(mnemonics):

@@ -27,8 +27,8 @@ class Filter:
     def __init__(self, text: str):
         self.default = 0
         self.understood = False
-        self.targets = []
-        self.problems = []
+        self.targets: list[tuple[str, int]] = []
+        self.problems: list[str] = []
         for directive in filter(None, (part.strip() for part in text.split(","))):
             self._add(directive)
         self.targets.sort(key=lambda entry: -len(entry[0]))
@@ -99,7 +99,7 @@ class Log:
             self.filter = Filter(DEFAULT)
         self.asked_for_debug = bool(given) and self.filter.level(RUNNER) >= LEVELS["debug"]
         self.plain = plain
-        self._levels = {}
+        self._levels: dict[str, int] = {}
         self._second = (None, "")
         self._terminal = (None, False)
         self._file = _open(file) if file else None
@@ -190,7 +190,7 @@ class Log:
             sys.stderr.write(text)
         except (OSError, ValueError):
             # Nobody reads it any more (`2>&1 | head`): the run and its dumps go on.
-            sys.stderr = open(os.devnull, "w")
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
     def _to_file(self, text):
         try:

@@ -195,11 +195,11 @@ def _by_layer(manifest):
 def _traffic(manifest, bandwidth):
     """Count (weight, kv, activation) traffic when every region is read once."""
     lines = owned_lines(manifest.regions)
-    found = {kind: _Traffic(sum(n for n, region in zip(lines, manifest.regions) if region.kind == kind))
+    found = {kind: _Traffic(sum(n for n, region in zip(lines, manifest.regions, strict=True) if region.kind == kind))
              for kind in ("weight", "kv", "activation")}
     # A region is known by its offset (§3.9); of two at one offset the smaller may be the only one ever swapped.
     swapped = {}
-    for n, region in zip(lines, manifest.regions):
+    for n, region in zip(lines, manifest.regions, strict=True):
         if n and region.kind != "weight":
             kept = swapped.get(region.offset, region)
             swapped[region.offset] = min(kept, region, key=lambda one: one.size)

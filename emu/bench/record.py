@@ -170,7 +170,7 @@ def means(figures: list[Figure]) -> list[Mean]:
     """
     counted = [found for found in figures
                if found.golden and found.speedup is not None and (found.instructions or 0) > COUNTED_ABOVE]
-    groups = {}
+    groups: dict[tuple[str, str], list] = {}
     for found in counted:
         groups.setdefault((found.mode, found.model), []).append(found.speedup)
     processes = {model: speedups for (mode, model), speedups in groups.items() if mode == PROCESS}

@@ -128,6 +128,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = "built-in defaults"
 
     @property
+    def sram_mantissa(self) -> int:
+        """Mantissa bits of the vector SRAM's type, which is a floating-point one (§2.1)."""
+        kind = self.vector_sram_type.elem
+        assert isinstance(kind, Fp)
+        return kind.mantissa
+
+    @property
     def pm(self) -> int:
         """Effective matrix prefetch amount: at least MLEN, rounded up to a multiple of it (§1.1)."""
         return -(-max(self.hbm_m_prefetch_amount, self.mlen) // self.mlen) * self.mlen

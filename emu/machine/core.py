@@ -35,7 +35,7 @@ def new_geometry(settings: Settings, revision: str) -> np.ndarray:
     cfg[layout.CFG_MAX_LOOP] = min(settings.max_loop_instructions, MOST_LOOP)
     cfg[layout.CFG_MOE] = int(revision == "moe")
     cfg[layout.CFG_HBM_SIZE] = settings.hbm_size
-    cfg[layout.CFG_SRAM_MANTISSA] = settings.vector_sram_type.elem.mantissa
+    cfg[layout.CFG_SRAM_MANTISSA] = settings.sram_mantissa
     cfg[layout.CFG_MLEN_SHIFT] = _log2(settings.mlen)
     cfg[layout.CFG_VLEN_SHIFT] = _log2(settings.vlen)
     cfg[layout.CFG_BLEN_SHIFT] = _log2(settings.blen)
@@ -156,7 +156,7 @@ class Machine:
         if intsram is not None:
             load_int_sram(intsram, data.int_sram)
         if vram is not None:
-            mantissa = self.settings.vector_sram_type.elem.mantissa
+            mantissa = self.settings.sram_mantissa
             load_vector_sram(vram, data.row_words, data.row_touched, self.settings.vlen, mantissa)
 
     def load_integers(self, intsram: str) -> None:
@@ -178,7 +178,7 @@ class Machine:
     def _dump_contents(self, name):
         s, d = self.settings, self.data
         if name == "vram_dump.bin":
-            mantissa = s.vector_sram_type.elem.mantissa
+            mantissa = s.sram_mantissa
             size = s.vector_sram_size * s.vlen * (9 + mantissa) // 8
             return size, vector_pieces(d.row_words, d.row_touched, s.vlen, mantissa)
         if name == "mram_dump.bin":

@@ -27,7 +27,7 @@ class Formats:
                 self._ids.setdefault(data_type, len(self._ids))
         self.rows = np.array([_row(data_type) for data_type in self._ids], dtype=np.int64)
         self.tables = np.zeros((len(self._ids), 256), dtype=np.float32)
-        for row, table in zip(self.rows, self.tables):
+        for row, table in zip(self.rows, self.tables, strict=True):
             if row[FMT_BITS] <= 8:
                 fill_table(row, table)
 
@@ -84,7 +84,7 @@ def unpack_sram(data: bytes, mantissa: int) -> np.ndarray:
     if width in (16, 32):
         codes = np.frombuffer(data, dtype=f"<u{width // 8}").astype(np.uint32)
     else:
-        bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
-        bits = bits[: len(bits) // width * width].reshape(-1, width).astype(np.uint32)
+        stream = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
+        bits = stream[: len(stream) // width * width].reshape(-1, width).astype(np.uint32)
         codes = (bits << np.arange(width, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
     return codes << np.uint32(23 - mantissa)

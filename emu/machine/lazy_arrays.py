@@ -83,7 +83,7 @@ def _runs(places):
     breaks = np.flatnonzero(np.diff(places) > 1)
     first = places[np.concatenate(([0], breaks + 1))]
     last = places[np.concatenate((breaks, [len(places) - 1]))]
-    return [(int(a), int(b) + 1) for a, b in zip(first, last)]
+    return [(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)]
 
 
 def runs_of(touched: np.ndarray) -> list[tuple[int, int]]:

@@ -71,7 +71,7 @@ def load_hbm(path: str, hbm: np.ndarray) -> int:
     int
         Bytes that were there.
     """
-    view = memoryview(hbm)
+    view = memoryview(hbm.data)
     size = 0
     try:
         with open(path, "rb", buffering=0) as file:

@@ -91,7 +91,7 @@ def new_run(state: dram_state.DramState, address: np.ndarray, batches: int = 1, 
         timer=np.zeros((waits + 8, 3), dtype=np.int64),
         ready=np.zeros(1 << max(6, (ready - 1).bit_length()), dtype=np.int32),
     )
-    run.loop.first_attempt = run.task.front = dram_state.NONE
+    run.loop["first_attempt"] = run.task["front"] = dram_state.NONE
     return run
 
 
@@ -181,7 +181,7 @@ def _fill_rules(cfg, description, revision):
     """The timing table (§4.6) by the command that a row comes after."""
     org = description.organisation
     # Banks of a node of each level; nodes are aligned ranges of bank numbers.
-    size = dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1)))
+    size = dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1), strict=True))
     rows = _not_covered(description.timing_rows(revision))
     _fill_windows(cfg, [row for row in rows if row.window > 1], size)
     cfg.rank_by[:] = cfg.channel_by[:] = dram_state.NO_RULE
@@ -208,7 +208,7 @@ def _fill_rules(cfg, description, revision):
 
 def _fill_windows(cfg, rows, size):
     """Rules over a window of several commands."""
-    for rule, row in zip(cfg.window, rows):
+    for rule, row in zip(cfg.window, rows, strict=True):
         rule[dram_state.WIN_BANKS] = size[row.level]
         rule[dram_state.WIN_PRECEDING] = COMMANDS.index(row.after)
         rule[dram_state.WIN_FOLLOWING] = COMMANDS.index(row.before)

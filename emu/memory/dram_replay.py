@@ -96,8 +96,8 @@ def replay_batches(
     state = new_state(description, revision)
     run = _new_run(state, address, write, kinds, times, starts)
     replay_trace(state, run)
-    instants = (run.access[name].copy() for name in ("issue", "accept", "done"))
-    return Replay(*instants, statistics(state, description, revision))
+    issue, accept, done = (run.access[name].copy() for name in ("issue", "accept", "done"))
+    return Replay(issue, accept, done, statistics(state, description, revision))
 
 
 def _new_run(state, address, write, kinds, times, starts):

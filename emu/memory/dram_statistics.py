@@ -75,7 +75,7 @@ def peak_bandwidth(description: DramDescription, revision: str = "base") -> floa
     rate, nodes = 1.0, 1  # RDs a clock in a channel, which issues one command a clock
     counts = (1, description.organisation.rank, description.organisation.bankgroup, description.organisation.bank)
     rows = [row for row in description.timing_rows(revision) if row.after == row.before == "RD"]
-    for level, count in zip(LEVELS, counts):
+    for level, count in zip(LEVELS, counts, strict=True):
         nodes *= count
         rates = [nodes * row.window / row.clocks for row in rows if row.level == level and row.clocks]
         rate = min([rate, *rates])

@@ -105,6 +105,6 @@ def completions(trace: Trace, found) -> bytes:
     """CSV of a trace's accesses with their instants (a `Replay`); its first three columns are a trace again."""
     ops = list(OPS)
     rows = zip(found.issue_ps.tolist(), trace.op.tolist(), trace.addr.tolist(), found.accept_ps.tolist(),
-               found.done_ps.tolist())
+               found.done_ps.tolist(), strict=True)
     lines = [f"{issue},{ops[op]},{address:#x},{accept},{done}" for issue, op, address, accept, done in rows]
     return "\n".join([COMPLETIONS, *lines, ""]).encode()

@@ -7,9 +7,7 @@ import numpy as np
 
 @runtime_checkable
 class MemoryEngine(Protocol):
-    """What times lists of 64-byte accesses; `kernels` is the module of its entry kernel (`plena_emu.kernels`)."""
-
-    kernels: str
+    """What times lists of 64-byte accesses."""
 
     @property
     def dram(self) -> Any:

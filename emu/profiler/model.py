@@ -169,7 +169,7 @@ def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str
     by_type: dict[str, TypeProfile] = {}
     by_opcode: dict[str, OpcodeProfile] = {}
     each_of: dict[tuple, int] = {}
-    for entry, count in zip(listing.entries, counts):
+    for entry, count in zip(listing.entries, counts, strict=True):
         key = (entry.mnemonic, entry.rd == 0, entry.rs3)
         if key not in each_of:
             each_of[key] = machine.compute_cycles(entry)
@@ -236,7 +236,7 @@ def _loop_tree(listing, counts, compute, memory):
 def _warnings(listing, counts):
     """What the figures leave out."""
     unknown: dict[str, int] = {}
-    for entry, count in zip(listing.entries, counts):
+    for entry, count in zip(listing.entries, counts, strict=True):
         if entry.op is None and count:
             unknown[entry.mnemonic] = unknown.get(entry.mnemonic, 0) + count
     lines = [f"{name} is no known operation: counted {count} times at 0 cycles" for name, count in unknown.items()]

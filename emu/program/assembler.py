@@ -177,12 +177,13 @@ def _disassemble_word(word, codes, revision):
     slots, mask = _form(op)
     written = [slot for slot in slots if slot.kind]
     values = [(word >> slot.shift) & ((1 << slot.width) - 1) for slot in written]
-    if word & ~mask or any(value >= slot.count for slot, value in zip(written, values)):
+    if word & ~mask or any(value >= slot.count for slot, value in zip(written, values, strict=True)):
         return f".word 0x{word:08X}"
     while written and written[-1].optional and values[-1] == 0:
         written.pop()
         values.pop()
-    texts = (f"{slot.kind}{value}" if slot.kind in _REGISTERS else str(value) for slot, value in zip(written, values))
+    texts = (f"{slot.kind}{value}" if slot.kind in _REGISTERS else str(value)
+             for slot, value in zip(written, values, strict=True))
     return f"{op.name(revision)} {', '.join(texts)}".rstrip()
 
 

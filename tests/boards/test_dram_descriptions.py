@@ -39,7 +39,8 @@ def test_a_copy_is_the_same_memory(tmp_path, name):
 
 def test_a_revision_replaces_only_its_rows():
     hbm2 = load_dram("hbm2")
-    changed = [(a.key, a.clocks, b.clocks) for a, b in zip(hbm2.timing_rows("base"), hbm2.timing_rows("moe")) if a != b]
+    pairs = zip(hbm2.timing_rows("base"), hbm2.timing_rows("moe"), strict=True)
+    changed = [(a.key, a.clocks, b.clocks) for a, b in pairs if a != b]
     assert changed == [(("rank", "RD", "RD", 1), 4, 2), (("rank", "WR", "WR", 1), 4, 2)]
     assert load_dram("ddr4").timing_rows("moe") == load_dram("ddr4").timing_rows("base")
 

@@ -138,7 +138,7 @@ def test_lines_stay_where_they_are(text):
     after = apply_board(text, BOARDS["custom_a7"])
     before_lines, after_lines = text.splitlines(keepends=True), after.splitlines(keepends=True)
     assert len(before_lines) == len(after_lines)
-    for before, now in zip(before_lines, after_lines):
+    for before, now in zip(before_lines, after_lines, strict=True):
         assert NUMBER.sub("N", before) == NUMBER.sub("N", now)
 
 

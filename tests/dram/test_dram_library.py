@@ -168,7 +168,7 @@ def test_against_the_tick_by_tick_model(name, revision, trace):
     kinds, times, batch, op, address = trace
     found = replay_batches(name, kinds, times, batch, op, address, revision)
     front, *columns = oracle.replay(CONFIGS[name](revision), kinds, times, batch, op, address)
-    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps)):
+    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps), strict=True):
         assert instants.tolist() == wanted
     counted, channels = found.statistics, front.channels
     assert counted.row_hits == sum(channel.hits for channel in channels)
@@ -199,7 +199,7 @@ def test_transfers_of_an_access_anywhere(spread, trace):
     kinds, times, batch, op, address = trace
     found = replay_batches(description, kinds, times, batch, op, address)
     front, *columns = oracle.replay(config, kinds, times, batch, op, address)
-    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps)):
+    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps), strict=True):
         assert instants.tolist() == wanted
     counted = found.statistics
     assert counted.row_hits == sum(channel.hits for channel in front.channels)
@@ -298,8 +298,8 @@ def test_malformed_npz(tmp_path, capsys):
 
 def test_damaged_npz(tmp_path):
     """Whatever byte is damaged: arrays, or one line."""
-    batches = dict(batch_kind=["G", "S"] * 50, batch_t=np.arange(100), batch=np.arange(100), op=np.zeros(100, int),
-                   addr=np.arange(100) * 64)
+    batches = {"batch_kind": ["G", "S"] * 50, "batch_t": np.arange(100), "batch": np.arange(100),
+               "op": np.zeros(100, int), "addr": np.arange(100) * 64}
     path, refused = tmp_path / "trace.npz", 0
     np.savez_compressed(path, **batches)
     whole, rng = path.read_bytes(), np.random.default_rng(3)

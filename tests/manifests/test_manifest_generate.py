@@ -157,7 +157,7 @@ tables = st.tuples(
     st.dictionaries(names, st.one_of(st.integers(0, 5000), st.integers(0, 2**60), junk), max_size=12),
     st.dictionaries(names, st.one_of(st.integers(-5, 3000), junk), max_size=12),
     st.dictionaries(names, st.one_of(layouts, junk), max_size=12),
-).map(lambda three: (three[0], {k: v for k, v in three[1].items()} | dict.fromkeys(list(three[0])[::3], 7), three[2]))
+).map(lambda three: (three[0], dict(three[1].items()) | dict.fromkeys(list(three[0])[::3], 7), three[2]))
 
 
 @settings(max_examples=300, deadline=None)
@@ -167,7 +167,7 @@ def test_regions_are_sorted_disjoint_and_cover_what_was_asked(three):
     regions, origins, warnings = make_regions(addresses, sizes, layouts)
     ends = [region.offset + region.size for region in regions]
     assert all(region.size > 0 for region in regions)
-    assert all(end <= region.offset for end, region in zip(ends, regions[1:]))
+    assert all(end <= region.offset for end, region in zip(ends, regions[1:], strict=True))
     # Every address with a size of its own begins a region, and is covered for that size or up to the next address.
     offsets = sorted(value for value in addresses.values() if type(value) is int)
     covered = [(region.offset, region.offset + region.size) for region in regions]

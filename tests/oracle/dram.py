@@ -521,7 +521,7 @@ def replay(config, kinds, times, batch, op, address, wait=None, link=None):
     accesses = [
         Access(front, int(a), bool(o), int(wait[i]) if wait is not None else 0,
                bool(link[i]) if link is not None else False)
-        for i, (o, a) in enumerate(zip(op, address))
+        for i, (o, a) in enumerate(zip(op, address, strict=True))
     ]
     members = [[] for _ in kinds]
     for i, b in enumerate(batch):
@@ -529,7 +529,7 @@ def replay(config, kinds, times, batch, op, address, wait=None, link=None):
 
     def program(core):
         running = []
-        for kind, at, mine in zip(kinds, times, members):
+        for kind, at, mine in zip(kinds, times, members, strict=True):
             if kind == "S":
                 yield from core.sleep(int(at))
             else:

@@ -1,5 +1,6 @@
 """The ISA profiler (spec §6.4): the static view, the executed view, and the tables of both."""
 
+import itertools
 import json
 
 import pytest
@@ -114,7 +115,7 @@ def check_tree(loops, instructions, compute, memory, start, end):
     assert sum(loop.instructions for loop in loops) <= instructions
     assert sum(loop.compute_cycles for loop in loops) <= compute
     assert sum(loop.memory_cycles for loop in loops) <= memory
-    for before, after in zip(loops, loops[1:]):
+    for before, after in itertools.pairwise(loops):
         assert before.end_pc < after.pc
     for loop in loops:
         assert start < loop.pc < loop.end_pc < end

@@ -82,7 +82,7 @@ def check_rows(words, revision, settings):
     words = [word for word in words if not is_refused(word, revision)]
     program = decode(np.array(words, dtype=np.uint32), revision, settings)
     assert program.table.dtype == np.int64 and program.table.shape == (len(words), layout.OP_WIDTH)
-    for word, row in zip(words, program.table.tolist()):
+    for word, row in zip(words, program.table.tolist(), strict=True):
         assert row[:-1] == expected_row(word, revision)
         assert row[layout.OP_COST] == 1000 * expected_cycles(word, revision, SHORT, settings.mlen, settings.vlen)
     return program
