@@ -208,7 +208,7 @@ def _fill_rules(cfg, description, revision):
 
 def _fill_windows(cfg, rows, size):
     """Rules over a window of several commands."""
-    for rule, row in zip(cfg.window, rows, strict=True):
+    for rule, row in zip(cfg.window, rows, strict=False):
         rule[dram_state.WIN_BANKS] = size[row.level]
         rule[dram_state.WIN_PRECEDING] = COMMANDS.index(row.after)
         rule[dram_state.WIN_FOLLOWING] = COMMANDS.index(row.before)

@@ -175,7 +175,7 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
     reg[rg.RG_CODE] = plan.code
     reg[rg.RG_LINE_PS] = _wait_ps(LINE, bandwidth)
     table = np.zeros((max(1, len(plan.items)), rg.ITEM_WIDTH), dtype=np.int64)
-    for row, item in zip(table, plan.items, strict=True):
+    for row, item in zip(table, plan.items, strict=False):
         row[rg.ITEM_KEY] = keys[item.key]
         row[rg.ITEM_SIZE_HI], row[rg.ITEM_SIZE_LO] = _limbs(item.size)
         row[rg.ITEM_WAIT] = _wait_ps(item.size, bandwidth)
@@ -312,7 +312,7 @@ class RegimeModel:
         """What the model counted so far; its `line` is the statistics line."""
         regime = self._transfer.regime
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
-        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=True)]
+        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)]
         swapped = sum(n * size for n, size in swaps)
         if self.regime == "hbm":
             return PlainStatistics()
@@ -337,7 +337,7 @@ class RegimeModel:
         return list(self.manifest.warnings) + [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"
-            for n, item in zip(self._transfer.regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=True)
+            for n, item in zip(self._transfer.regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)
             if n and item.size > self._plan.capacity
         ]
 

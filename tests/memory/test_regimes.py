@@ -30,7 +30,7 @@ def events_of(transfers):
     """Shape table and memory events of a list of `control.Transfer`."""
     descriptors = np.zeros((max(1, len(transfers)), layout.DESC_WIDTH), dtype=np.int64)
     events = np.zeros((max(1, len(transfers)), layout.MEV_WIDTH), dtype=np.int64)
-    for row, event, t in zip(descriptors, events, transfers, strict=True):
+    for row, event, t in zip(descriptors, events, transfers, strict=False):
         row[layout.DESC_ROWS], row[layout.DESC_ELEMENTS] = t.rows, t.n
         row[layout.DESC_ROW_BYTES], row[layout.DESC_SCALE_BYTES] = t.type.row_bytes(t.n), t.type.scale_bytes(t.n)
         row[layout.DESC_RATIO], row[layout.DESC_STORE] = t.type.ratio, int(t.store)
