@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..boards.dram_schema import COMMANDS, LEVELS, RANK_COMMANDS, DramDescription, TimingRow
-from ..errors import EmuError
+from ..boards.dram_schema import DramDescription, TimingRow, checked
+from ..boards.dram_timing import COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS
+from ..errors import EmuError, UsageError
 from ..isa import REVISIONS
 from ..kernels.dram import event_queue as lp
 from ..kernels.dram import memo as dm
@@ -37,7 +38,26 @@ class Place(NamedTuple):
 
 
 def place(description: DramDescription, address: int) -> Place:
-    """Place of the byte at `address` (0 <= address < 2^64)."""
+    """Find the place of the byte at `address` (0 <= address < 2^64).
+
+    Raises
+    ------
+    UsageError
+        An argument is of another type.
+    EmuError
+        The description, or the address, is none that a memory can have.
+    """
+    checked(description)
+    if not isinstance(address, int | np.integer) or isinstance(address, bool):
+        raise UsageError(f"address: found {type(address).__name__}, expected an integer from 0 to 2^64 - 1")
+    if not 0 <= address < 1 << ADDRESS_BITS:
+        found = f"{address:#x}" if abs(address) < 1 << 128 else f"an integer of {int(address).bit_length()} bits"
+        raise EmuError(f"address: found {found}, expected an integer from 0 to 2^64 - 1")
+    return _place(description, int(address))
+
+
+def _place(description, address):
+    """`place` of arguments that were checked."""
     fields = {field: 0 for field in ("column", *LEVELS)}
     for field in fields:
         for number, mask in enumerate(description.bit_masks(field)):
@@ -49,13 +69,16 @@ def place(description: DramDescription, address: int) -> Place:
 
 
 def new_state(description: DramDescription, revision: str = "base") -> at.DramState:
-    """Unused memory of a description in an ISA revision (`base` or `moe`), at clock 0.
+    """Build the unused memory of a description in an ISA revision (`base` or `moe`), at clock 0.
 
     Raises
     ------
+    UsageError
+        `description` is none.
     EmuError
-        The revision is unknown.
+        The revision is unknown, or something in the description is wrong.
     """
+    checked(description)
     if revision not in REVISIONS:
         raise EmuError(f"DRAM revision: found {revision!r}, expected {' or '.join(REVISIONS)}")
     config = _records(1, at.CONFIG)
@@ -125,8 +148,8 @@ def _records(count, kind):
 def _fill_config(cfg, description):
     """Everything but the tables."""
     cfg.period = description.period_ps
-    cfg.latency = description.read_latency
-    cfg.interval = description.refresh.interval if description.refresh else 0
+    cfg.latency = description.read_clocks
+    cfg.interval = description.refresh_interval
     cfg.twins = twins(description)
     cfg.channels = description.organisation.channel // cfg.twins
     cfg.group_banks = description.organisation.bank
@@ -135,16 +158,16 @@ def _fill_config(cfg, description):
     cfg.parts = ACCESS_BYTES // cfg.part_bytes
     cfg.limit[:] = (description.queues.read, description.queues.write)
     cfg.direct = description.queues.read >= DIRECT_ACCESSES * cfg.parts
-    cfg.enter, cfg.leave = description.write_mode.enter, description.write_mode.leave
+    cfg.enter, cfg.leave = description.write_mode.high_watermark, description.write_mode.low_watermark
 
 
 def _fill_places(cfg, description):
     """Tables of the mapping (§4.2): it is linear, so an address's place is the exclusive or of its bits' places."""
     for bit in range(ADDRESS_BITS):
         table, half = cfg.place[bit // 8], 1 << bit % 8
-        table[half : 2 * half] = table[:half] ^ _packed(cfg, place(description, 1 << bit))
+        table[half : 2 * half] = table[:half] ^ _packed(cfg, _place(description, 1 << bit))
     for part in range(int(cfg.parts)):
-        cfg.part_place[part] = _packed(cfg, place(description, part * int(cfg.part_bytes)))
+        cfg.part_place[part] = _packed(cfg, _place(description, part * int(cfg.part_bytes)))
 
 
 def _packed(cfg, place):
@@ -160,7 +183,7 @@ def twins(description: DramDescription) -> int:
     differ in nothing else; twins that are neighbours keep the order in which channels wake accesses (§4.10).
     """
     size = description.transfer_bytes
-    parts = [place(description, first) for first in range(0, ACCESS_BYTES, size)]
+    parts = [_place(description, first) for first in range(0, ACCESS_BYTES, size)]
     alike = {part._replace(channel=0, column=0) for part in parts}
     aligned = sorted(part.channel for part in parts) == list(range(len(parts)))
     return len(parts) if aligned and len(alike) == 1 else 1
@@ -173,48 +196,59 @@ def _rank_bits(description):
 
 def _fill_rules(cfg, description, revision):
     """The timing table (§4.6) by the command that a row comes after."""
-    org = description.organisation
-    # Banks of a node of each level; nodes are aligned ranges of bank numbers.
-    size = dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1)))
+    together = _together(description.organisation)
     rows = _not_covered(description.timing_rows(revision))
-    _fill_windows(cfg, [row for row in rows if row.window > 1], size)
+    _fill_windows(cfg, [row for row in rows if row.window > 1], description.organisation)
     cfg.rank_by[:] = cfg.channel_by[:] = at.NO_RULE
     cfg.raise_by[:] = at.NO_RULE
-    number, bank = 0, np.arange(at.BANKS)
+    number = 0
     for command, name in enumerate(COMMANDS):
-        cfg.longest[command] = max((row.clocks for row in rows if row.after == name), default=0)
+        cfg.longest[command] = max((row.clocks for row in rows if row.preceding == name), default=0)
         cfg.raise_at[command] = number
-        after = [row for row in rows if row.after == name and row.window == 1]
-        for before in BANK_COMMANDS:
-            some = [row for row in after if row.before == COMMANDS[before]]
-            for row in some:
-                together = bank[:, None] // size[row.level] == bank // size[row.level]
-                table = cfg.raise_by[number]
-                table[together] = np.maximum(table[together], row.clocks)
-            cfg.raised[number] = before
-            number += bool(some)
-        for row in after:
-            if row.before in RANK_COMMANDS:
+        some = [row for row in rows if row.preceding == name and row.window == 1]
+        for following in BANK_COMMANDS:
+            raised = [row for row in some if row.following == COMMANDS[following]]
+            for row in raised:
+                table, held = cfg.raise_by[number], together[row.level]
+                table[held] = np.maximum(table[held], row.clocks)
+            cfg.raised[number] = following
+            number += bool(raised)
+        for row in some:
+            if row.following in RANK_COMMANDS:
                 by = cfg.rank_by if row.level == "rank" else cfg.channel_by
-                by[command, COMMANDS.index(row.before) - at.PREA] = row.clocks
+                by[command, COMMANDS.index(row.following) - at.PREA] = row.clocks
     cfg.raise_at[len(COMMANDS)] = number
 
 
-def _fill_windows(cfg, rows, size):
+def _node_banks(org):
+    """Banks of a node of each level; nodes are aligned ranges of bank numbers."""
+    return dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1)))
+
+
+def _together(org):
+    """For each level bool[BANKS, BANKS]: whether a row of the level holds back the second bank after the first."""
+    bank = np.arange(at.BANKS)
+    same = {level: bank[:, None] // size == bank // size for level, size in _node_banks(org).items()}
+    return {**same, OTHER_RANK: same["channel"] & ~same["rank"]}
+
+
+def _fill_windows(cfg, rows, organisation):
     """Rules over a window of several commands."""
+    size = _node_banks(organisation)
     for rule, row in zip(cfg.window, rows):
         rule[at.WIN_BANKS] = size[row.level]
-        rule[at.WIN_AFTER], rule[at.WIN_BEFORE] = COMMANDS.index(row.after), COMMANDS.index(row.before)
+        rule[at.WIN_AFTER], rule[at.WIN_BEFORE] = COMMANDS.index(row.preceding), COMMANDS.index(row.following)
         rule[at.WIN_CLOCKS], rule[at.WIN_LENGTH] = row.clocks, row.window
 
 
 def _not_covered(rows: tuple[TimingRow, ...]) -> list[TimingRow]:
     """Rows without those that say nothing new: a row of a wider level holds back the same command as long."""
+    within = {"channel": (*LEVELS[1:], OTHER_RANK), "rank": LEVELS[2:], "bankgroup": LEVELS[3:]}
 
     def covers(wide, row):
         return (
-            (wide.after, wide.before, wide.window) == (row.after, row.before, row.window)
-            and LEVELS.index(wide.level) < LEVELS.index(row.level)
+            (wide.preceding, wide.following, wide.window) == (row.preceding, row.following, row.window)
+            and row.level in within.get(wide.level, ())
             and wide.clocks >= row.clocks
         )
 

@@ -3,7 +3,8 @@
 import msgspec
 import numpy as np
 
-from ..boards.dram_schema import LEVELS, DramDescription
+from ..boards.dram_bandwidth import peak_bandwidth
+from ..boards.dram_schema import DramDescription
 from ..kernels.dram import state as at
 
 ACCESS_BYTES = 64
@@ -68,18 +69,6 @@ def statistics(state: at.DramState, description: DramDescription, revision: str 
         bandwidth_bytes_per_s=moved / (last / 1e12) if last else 0.0,
         peak_bandwidth_bytes_per_s=peak_bandwidth(description, revision),
     )
-
-
-def peak_bandwidth(description: DramDescription, revision: str = "base") -> float:
-    """Bytes a second of reads that always hit: the tightest RD-RD row of the timing table (§4.6) sets the pace."""
-    rate, nodes = 1.0, 1  # RDs a clock in a channel, which issues one command a clock
-    counts = (1, description.organisation.rank, description.organisation.bankgroup, description.organisation.bank)
-    rows = [row for row in description.timing_rows(revision) if row.after == row.before == "RD"]
-    for level, count in zip(LEVELS, counts):
-        nodes *= count
-        rates = [nodes * row.window / row.clocks for row in rows if row.level == level and row.clocks]
-        rate = min([rate, *rates])
-    return rate * description.organisation.channel * description.transfer_bytes * 1e12 / description.period_ps
 
 
 def _percentile(bins: np.ndarray, percent: int) -> int:
