@@ -23,6 +23,7 @@ ADDRESS_BITS = 64
 # The front end needs no event loop where a full queue holds so many accesses that a turn of the gather task never
 # ends because all of them were polled (§4.10): it polls at most six.
 DIRECT_ACCESSES = 8
+_placed = [None]  # description of the last `place`: it need not be checked for each address
 BANK_COMMANDS = tuple(int(command) for command in (at.ACT, at.PRE, at.RD, at.WR))
 
 
@@ -47,7 +48,8 @@ def place(description: DramDescription, address: int) -> Place:
     EmuError
         The description, or the address, is none that a memory can have.
     """
-    checked(description)
+    if description is not _placed[0]:
+        _placed[0] = checked(description)
     if not isinstance(address, int | np.integer) or isinstance(address, bool):
         raise UsageError(f"address: found {type(address).__name__}, expected an integer from 0 to 2^64 - 1")
     if not 0 <= address < 1 << ADDRESS_BITS:

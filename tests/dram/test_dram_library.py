@@ -26,7 +26,7 @@ SPREADS = {
     "one bank": ({}, {"channel": (6, 7, 8)}, 1),
     "channels apart": ({"transfer_bytes": 32}, {"column": (5, 14, 15, 16), "channel": (6, "7^5", 8)}, 1),
     "two channels": ({"transfer_bytes": 32}, {"column": (5, 14, 15, 16), "channel": ("6^5", 7, 8)}, 2),
-    "short queues": ({"queues": Queues(read=6, write=6), "write_mode": WriteMode(enter=5, leave=1)}, {}, 4),
+    "short queues": ({"queues": Queues(read=6, write=6), "write_mode": WriteMode(high_watermark=5, low_watermark=1)}, {}, 4),
 }
 MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
 

@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 from oracle import dram as oracle
-from plena_emu.boards.dram_schema import COMMANDS, LEVELS, load_dram
+from plena_emu.boards.dram_schema import load_dram
+from plena_emu.boards.dram_timing import COMMANDS, LEVELS
 from plena_emu.kernels.dram import state as at
 from plena_emu.kernels.dram.channel import record, send, step
 from plena_emu.memory.dram import new_state
@@ -20,7 +21,7 @@ ROW, OTHER_ROW = 5, 6
 def rows_of(name, revision):
     """Timing rows of a memory as test parameters."""
     for row in load_dram(name).timing_rows(revision):
-        label = f"{name}-{revision}-{row.level}-{row.after}-{row.before}-{row.window}"
+        label = f"{name}-{revision}-{row.level}-{row.preceding}-{row.following}-{row.window}"
         yield pytest.param(name, revision, row, id=label)
 
 
@@ -105,7 +106,7 @@ def earliest(rows, after, before, levels, clocks):
     return max(
         clocks[-row.window] + row.clocks
         for row in rows
-        if (row.after, row.before) == (after, before) and row.level in levels and row.window <= len(clocks)
+        if (row.preceding, row.following) == (after, before) and row.level in levels and row.window <= len(clocks)
     )
 
 
@@ -115,14 +116,14 @@ def check_row(description, revision, row):
     first, second = apart(row.level, description.organisation)
     clocks = [START + number for number in range(row.window)]
     for clk in clocks:
-        bench.command(row.after, first, clk)
-    bench.want(row.before, second)
-    t = earliest(description.timing_rows(revision), row.after, row.before, common_levels(first, second), clocks)
+        bench.command(row.preceding, first, clk)
+    bench.want(row.following, second)
+    t = earliest(description.timing_rows(revision), row.preceding, row.following, common_levels(first, second), clocks)
     bench.run_to(t - 1)
     assert bench.ch.clk == t - 1
-    assert not bench.issued(row.before, second), f"{row.before} already at {t - 1}"
+    assert not bench.issued(row.following, second), f"{row.following} already at {t - 1}"
     bench.run_to(t)
-    assert bench.issued(row.before, second), f"{row.before} not at {t}"
+    assert bench.issued(row.following, second), f"{row.following} not at {t}"
     return t
 
 
@@ -146,7 +147,7 @@ def test_rows_are_those_of_the_specification(name, revision):
     def known(row):
         return (oracle.CHANNEL, oracle.RANK, oracle.GROUP, oracle.BANK)[LEVELS.index(row.level)]
 
-    rows = {(known(row), row.after, row.before, row.clocks, row.window)
+    rows = {(known(row), row.preceding, row.following, row.clocks, row.window)
             for row in load_dram(name).timing_rows(revision)}
     assert rows == set(ORACLES[name](revision).rows)
 
