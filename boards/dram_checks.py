@@ -191,14 +191,14 @@ def _check_data_bus(file, what):
 def _least_gap(file, rows, preceding, following):
     """(clocks, where): the pair of banks on one data bus that holds `following` back least after `preceding`."""
     org = file.organisation
-    pairs = [("in the same bank", LEVELS)]
-    if org.bank > 1:
-        pairs.append(("in another bank of the group", LEVELS[:3]))
-    if org.bankgroup > 1:
-        pairs.append(("in another bank group", LEVELS[:2]))
-    if file.shares_bus:
-        pairs.append(("in another rank", (LEVELS[0], OTHER_RANK)))
+    pairs = [
+        ("in another rank", (LEVELS[0], OTHER_RANK), file.shares_bus),
+        ("in another bank group", LEVELS[:2], org.bankgroup > 1),
+        ("in another bank of the group", LEVELS[:3], org.bank > 1),
+        ("in the same bank", LEVELS, True),
+    ]
     rows = [row for row in rows if (row.preceding, row.following, row.window) == (preceding, following, 1)]
-    gaps = [(max((row.clocks for row in rows if row.level in levels), default=0), text) for text, levels in pairs]
+    gaps = [(max((row.clocks for row in rows if row.level in levels), default=0), text)
+            for text, levels, there in pairs if there]
     clocks, text = min(gaps, key=lambda gap: gap[0])
     return max(clocks, 1), text  # a channel issues one command a clock

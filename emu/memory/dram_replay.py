@@ -208,7 +208,7 @@ def _as_array(values, what, expected):
     kinds = {type(value) for value in values}
     if kinds <= {int} and all(-(1 << 63) <= value < 1 << 64 for value in values):
         return np.array(values, dtype=np.uint64 if min(values, default=0) >= 0 else np.int64)
-    if kinds == {bool}:
+    if kinds == {bool} and "bool" in expected:
         return np.array(values, dtype=bool)
     for index, value in enumerate(values):
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):

@@ -6,13 +6,15 @@ import msgspec
 import numpy as np
 import pytest
 from oracle import dram as oracle
-from plena_emu.boards.dram_schema import load_dram
+from plena_emu.boards.dram_schema import Refresh, load_dram
 from plena_emu.boards.dram_timing import COMMANDS, LEVELS
 from plena_emu.kernels.dram import state as at
 from plena_emu.kernels.dram.channel import record, send, step
 from plena_emu.memory.dram import new_state
 
-MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
+REFERENCE = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
+PARTS = [(name, "base") for name in ("ddr3_800_x16", "ddr3_1600_x16", "hbm2e_3200", "hbm2_2000")]
+MEMORIES = [*REFERENCE, *PARTS]
 ORACLES = {"hbm2": oracle.hbm2, "ddr4": oracle.ddr4}
 START = 1000  # clock of the first command
 ROW, OTHER_ROW = 5, 6
@@ -132,17 +134,40 @@ def test_row_holds_back_and_lets_go(name, revision, row):
     check_row(load_dram(name), revision, row)
 
 
+def with_rows(description, rows, **changes):
+    """The description with explicit rows, whatever told its timing."""
+    refresh = Refresh(interval=20_000) if description.refresh_interval else None
+    return msgspec.structs.replace(description, timing=tuple(rows), read_latency=description.read_clocks,
+                                   refresh=refresh, revisions={}, **changes)
+
+
 @pytest.mark.parametrize("name, revision, row", [row for row in ROWS if row.values[1] == "base"])
 def test_row_counts_with_another_number(name, revision, row):
     """With the row's figure raised above all others its command waits for just that figure."""
     description = load_dram(name)
     raised = msgspec.structs.replace(row, clocks=1500)
-    timing = tuple(raised if other == row else other for other in description.timing)
-    t = check_row(msgspec.structs.replace(description, timing=timing), revision, raised)
+    rows = [raised if other == row else other for other in description.timing_rows("base")]
+    t = check_row(with_rows(description, rows), revision, raised)
     assert t == START + 1500
 
 
-@pytest.mark.parametrize("name, revision", MEMORIES)
+@pytest.mark.parametrize("name, revision, row", ROWS)
+def test_row_alone(name, revision, row):
+    """The others are 0 (those of the data bus, of bursts of a clock, 1): not at t - 1, but at t."""
+    if row.clocks == 0:
+        return
+
+    def alone(other):
+        on_bus = {other.preceding, other.following} <= {"RD", "WR"}
+        return other if other == row else msgspec.structs.replace(other, clocks=int(on_bus))
+
+    description = load_dram(name)
+    rows = [alone(other) for other in description.timing_rows(revision)]
+    t = check_row(with_rows(description, rows, burst_clocks=1), "base", row)
+    assert t == START + row.clocks
+
+
+@pytest.mark.parametrize("name, revision", REFERENCE)
 def test_rows_are_those_of_the_specification(name, revision):
     def known(row):
         return (oracle.CHANNEL, oracle.RANK, oracle.GROUP, oracle.BANK)[LEVELS.index(row.level)]
