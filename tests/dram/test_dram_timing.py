@@ -90,9 +90,10 @@ READ_OR_WRITE = {"RD": int(at.READ), "WR": int(at.WRITE)}
 def apart(level, organisation):
     """Two banks whose closest common node is on a level."""
     first = (0, 0, 0)
+    other_group = (0, 1, 0) if organisation.bankgroup > 1 else (0, 0, 1)
     if level == "channel":
-        return first, (1, 0, 0) if organisation.rank > 1 else (0, 1, 0)
-    return first, {"rank": (0, 1, 0), "bankgroup": (0, 0, 1), "bank": first}[level]
+        return first, (1, 0, 0) if organisation.rank > 1 else other_group
+    return first, {"rank": other_group, "bankgroup": (0, 0, 1), "bank": first}[level]
 
 
 def common_levels(a, b):
