@@ -13,14 +13,14 @@ import numpy as np
 from ..boards.dram_schema import DramDescription, load_dram
 from ..errors import EmuError, UsageError
 from ..isa import REVISIONS
-from ..kernels.dram import event_queue as lp
+from ..kernels.dram import event_queue
 from ..kernels.dram.replay import replay_trace
 from ..kernels.limits import TIME_LIMIT
 from ..precompile import compiling
 from .dram import new_run, new_state
 from .dram_statistics import ReplayStatistics, replay_statistics
 
-BATCH_KINDS = {"G": lp.GATHER, "S": lp.SPAWN, "I": lp.SERIAL}
+BATCH_KINDS = {"G": event_queue.GATHER, "S": event_queue.SPAWN, "I": event_queue.SERIAL}
 ALIGNMENT = 64
 MAX_ADDRESS = 2**64 - 1
 
@@ -71,7 +71,7 @@ def replay(
     time_ps = _integers(time_ps, "time_ps", TIME_LIMIT)
     _never_falling(time_ps, "time_ps")
     address, write = _accesses(address, "address", is_write, "is_write", len(time_ps), "time_ps")
-    spawned = np.full(len(time_ps), lp.SPAWN)
+    spawned = np.full(len(time_ps), event_queue.SPAWN)
     return _run(description, revision, address, write, spawned, time_ps.view(np.int64), np.arange(len(time_ps)))
 
 
@@ -130,7 +130,7 @@ def _run(description, revision, address, write, kinds, times, starts):
 
 
 def _new_run(state, address, write, kinds, times, starts):
-    """`dram_loop.Run` of a trace."""
+    """`event_queue.Run` of a trace."""
     run = new_run(state, address, len(kinds))
     run.access["write"] = write
     run.task["kind"], run.task["at"], run.task["start"] = kinds, times, starts

@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 
 from ..errors import EmuError
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
-from ..kernels.memory import transfer as pt
+from ..kernels.memory import transfer as tr
 from ..manifests.footprint import LINE, choose_regime, first_regions, footprint, transfer_ns
 from ..manifests.schema import Manifest
 from ..request import MEMORY_MODELS, RunRequest
@@ -189,23 +189,24 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
     )
 
 
-def most_accesses(shapes: np.ndarray) -> int:
-    """Longest list of 64-byte accesses that a row of the DMA shape table can give."""
+def most_accesses(descriptors: np.ndarray) -> int:
+    """Longest list of 64-byte accesses that a row of the table of DMA descriptors can give."""
     most = 1
-    for shape in shapes.tolist():
-        scales = shape[at.SH_SLEN] if shape[at.SH_STORE] else min(1, shape[at.SH_SLEN])
-        row = sum((length + 2 * LINE - 2) // LINE for length in (shape[at.SH_LEN], scales) if length)
-        most = max(most, row * shape[at.SH_ROWS])
+    for descriptor in descriptors.tolist():
+        scales = descriptor[layout.DESC_SCALE_BYTES]
+        scales = scales if descriptor[layout.DESC_STORE] else min(1, scales)
+        row = sum((length + 2 * LINE - 2) // LINE for length in (descriptor[layout.DESC_ROW_BYTES], scales) if length)
+        most = max(most, row * descriptor[layout.DESC_ROWS])
     return most
 
 
-def new_port(regime: rg.Regime, accesses: int) -> pt.Port:
+def new_transfer(regime: rg.Regime, accesses: int) -> tr.Transfer:
     """What stands in front of a memory engine whose longest list is `accesses`."""
     try:
         addr, wait, link = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
     except (MemoryError, ValueError):
         raise EmuError(f"memory: no room for a transfer of {accesses} accesses") from None
-    return pt.Port(np.zeros(pt.PORT_WIDTH, dtype=np.int64), addr, wait, link, regime)
+    return tr.Transfer(np.zeros(tr.TRANSFER_WIDTH, dtype=np.int64), addr, wait, link, regime)
 
 
 class RegimeModel:
@@ -217,8 +218,8 @@ class RegimeModel:
         One of `MEMORY_MODELS`.
     manifest : Manifest
         Its own `ddr_capacity_bytes` beats `capacity` in the capacity regimes, not in `layer-swap` (§3.8, §3.9).
-    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
-        DMA shapes of the run.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+        DMA descriptors of the run.
     capacity : int
         Bytes of `--ddr3-capacity`.
     bandwidth : int
@@ -240,7 +241,7 @@ class RegimeModel:
     """
 
     def __init__(
-        self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
+        self, model: str, manifest: Manifest, descriptors: np.ndarray, capacity: int, bandwidth: int,
         dram: str | None = None, revision: str = "base", memo: bool = True,
     ):
         if model not in MEMORY_MODELS:
@@ -252,15 +253,16 @@ class RegimeModel:
         self.model = model
         self.regime = choose_regime(footprint(manifest.regions), self.capacity) if model == "auto" else model
         self.manifest = manifest
-        self.shapes = shapes
+        self.descriptors = descriptors
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
-        accesses = most_accesses(shapes)
-        self._port = new_port(_regime(self._plan, bandwidth), accesses)
+        accesses = most_accesses(descriptors)
+        self._transfer = new_transfer(_regime(self._plan, bandwidth), accesses)
         if model == "hbm":
             dram = dram or "hbm2"
         self.engine = (
-            BankEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision, memo)
+            BankEngine(self._transfer, accesses, memo) if dram is None
+            else DramEngine(self._transfer, dram, revision, memo)
         )
 
     def _new_plan(self):
@@ -276,7 +278,7 @@ class RegimeModel:
 
     def warm(self) -> None:
         """Have the kernel compiled, or loaded from the cache."""
-        warm_engine(self.engine, self.shapes)
+        warm_engine(self.engine, self.descriptors)
 
     def advance(self, events: np.ndarray, count: int) -> None:
         """Run the memory events `events[:count]` of a slice (int64[:, MEV_WIDTH]).
@@ -286,17 +288,17 @@ class RegimeModel:
         EmuError
             Simulated time passes 2^62 ps; the line names the pc.
         """
-        if self.engine.run(events, count, self.shapes) != pt.TIMING_OK:
-            event = int(self._port.reg[pt.PORT_EVENT])
+        if self.engine.run(events, count, self.descriptors) != tr.TIMING_OK:
+            event = int(self._transfer.reg[tr.TRANSFER_EVENT])
             raise EmuError(
-                f"pc={int(events[event, at.MEV_PC])}: simulated time passes {TIME_LIMIT} ps (53 days);"
+                f"pc={int(events[event, layout.MEV_PC])}: simulated time passes {TIME_LIMIT} ps (53 days);"
                 f" host bandwidth is {self.bandwidth} bytes/s"
             )
 
     @property
     def now_ps(self) -> int:
         """Completion of the last memory event."""
-        return int(self._port.reg[pt.PORT_NOW])
+        return int(self._transfer.reg[tr.TRANSFER_NOW])
 
     @property
     def last_event_ps(self) -> int:
@@ -305,16 +307,16 @@ class RegimeModel:
 
     @property
     def bytes_read(self) -> int:
-        return int(self._port.reg[pt.PORT_READ])
+        return int(self._transfer.reg[tr.TRANSFER_READ])
 
     @property
     def bytes_written(self) -> int:
-        return int(self._port.reg[pt.PORT_WRITTEN])
+        return int(self._transfer.reg[tr.TRANSFER_WRITTEN])
 
     @property
     def statistics(self) -> Statistics:
         """What the model counted so far; its `line` is the statistics line."""
-        regime = self._port.regime
+        regime = self._transfer.regime
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
         swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
         swapped = sum(n * size for n, size in swaps)
@@ -341,13 +343,13 @@ class RegimeModel:
         return list(self.manifest.warnings) + [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"
-            for n, item in zip(self._port.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
+            for n, item in zip(self._transfer.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
             if n and item.size > self._plan.capacity
         ]
 
 
-def open_model(request: RunRequest, board, shapes):
-    """Memory model of a request: `board` supplies capacity and bandwidth, `shapes` are the run's DMA shapes.
+def open_model(request: RunRequest, board, descriptors):
+    """Memory model of a request: `board` supplies capacity and bandwidth, `descriptors` are the run's DMA descriptors.
 
     Raises
     ------
@@ -357,7 +359,7 @@ def open_model(request: RunRequest, board, shapes):
     model = request.memory_model
     if model == "hbm":
         no_manifest = Manifest(activation_ceiling=0)
-        return RegimeModel(model, no_manifest, shapes, 0, 1, request.dram, request.isa, request.memo)
+        return RegimeModel(model, no_manifest, descriptors, 0, 1, request.dram, request.isa, request.memo)
     manifest = board.open_manifest()
     capacity, bandwidth = board.choose_limits(manifest)
-    return RegimeModel(model, manifest, shapes, capacity, bandwidth, request.dram, request.isa, request.memo)
+    return RegimeModel(model, manifest, descriptors, capacity, bandwidth, request.dram, request.isa, request.memo)
