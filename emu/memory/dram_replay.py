@@ -23,6 +23,8 @@ from .dram_statistics import ReplayStatistics, replay_statistics
 BATCH_KINDS = {"G": event_queue.GATHER, "S": event_queue.SPAWN, "I": event_queue.SERIAL}
 ALIGNMENT = 64
 MAX_ADDRESS = 2**64 - 1
+MAX_OUTSTANDING = 1 << 20
+SLICE = 1 << 17  # accesses or instants of one call of the kernel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,21 +42,25 @@ class Replay:
 
 
 def replay(
-    description: DramDescription | str | os.PathLike, time_ps, address, is_write, revision: str = "base"
-) -> Replay:
+    description: DramDescription | str | os.PathLike, time_ps, address, is_write, revision: str = "base", *,
+    outstanding: int | None = None,
+) -> Replay:  # fmt: skip
     """Run 64-byte accesses, each spawned as a task of its own at its time, on an unused memory.
 
     Parameters
     ----------
     description : DramDescription, or the name or path of one
     time_ps : int[n]
-        From 0 on, never running backwards.
+        From 0 on, never running backwards. None with `outstanding`.
     address : int[n]
         Byte addresses, multiples of 64, below 2^64.
     is_write : bool[n]
         Or 0 for a read and 1 for a write.
     revision : str
         `base` or `moe` (§4.6).
+    outstanding : int, optional
+        A closed loop in place of times: each access is spawned, in order, as soon as fewer than so many (at most
+        2^20) are under way. A write is under way until the controller has taken it.
 
     Returns
     -------
@@ -68,11 +74,28 @@ def replay(
         A value is wrong: one line that names the argument, its index and what was expected.
     """
     description = _description(description, revision)
+    if outstanding is not None:
+        return _replay_closed(description, time_ps, address, is_write, revision, outstanding)
     time_ps = _integers(time_ps, "time_ps", TIME_LIMIT)
     _never_falling(time_ps, "time_ps")
     address, write = _accesses(address, "address", is_write, "is_write", len(time_ps), "time_ps")
     spawned = np.full(len(time_ps), event_queue.SPAWN)
     return _run(description, revision, address, write, spawned, time_ps.view(np.int64), np.arange(len(time_ps)))
+
+
+def _replay_closed(description, time_ps, address, is_write, revision, outstanding):
+    """`replay` of accesses without times."""
+    if time_ps is not None:
+        raise UsageError("time_ps: found times beside outstanding, expected None")
+    if isinstance(outstanding, bool) or not isinstance(outstanding, int | np.integer):
+        raise UsageError(f"outstanding: found {shown(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
+    if not 1 <= outstanding <= MAX_OUTSTANDING:
+        raise EmuError(f"outstanding: found {shown(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
+    address = _integers(address, "address", MAX_ADDRESS)
+    count = len(address)
+    address, write = _accesses(address, "address", is_write, "is_write", count, "address")
+    kinds, room = np.full(count, event_queue.CLOSED), np.full(count, int(outstanding))
+    return _run(description, revision, address, write, kinds, room, np.arange(count))
 
 
 def replay_batches(
@@ -124,7 +147,9 @@ def _run(description, revision, address, write, kinds, times, starts):
     state = new_state(description, revision)
     run = _new_run(state, address, write, kinds, times, starts)
     with compiling("dram.replay"):
-        replay_trace(state, run)
+        done = replay_trace(state, run, 0)
+    while not done:  # an interrupt is heard between two slices
+        done = replay_trace(state, run, SLICE)
     issue, accept, done = (run.access[name].copy() for name in ("issue", "accept", "done"))
     return Replay(issue, accept, done, replay_statistics(state, description, revision, write == 0, issue, done))
 
