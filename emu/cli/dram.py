@@ -78,15 +78,14 @@ def run(args):
     from ..kernels.compiler.object_code import choose_prebuilt
 
     choose_prebuilt(("dram.replay",))
-    import msgspec
-
     from ..atomic_files import write_whole
     from ..memory.dram_trace_files import completions, read_trace
+    from ..result import record_json
 
     trace = read_trace(args.trace, args.format, args.word_bytes or 1)
     isa = flags.revision(args) if args.isa or trace.isa is None else trace.isa
     found = _replay(args, trace, _description(args, trace), isa)
-    text = msgspec.json.format(msgspec.json.encode(found.statistics), indent=2) + b"\n"
+    text = record_json("dram", found.statistics, args.command_line)
     for target, data, what in ((args.output, lambda: completions(trace, found), "completions"),
                                (args.json, lambda: text, "JSON record")):
         if target == "-":

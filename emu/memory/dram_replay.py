@@ -12,6 +12,7 @@ import numpy as np
 
 from ..boards.dram_schema import DramDescription, load_dram
 from ..errors import EmuError, UsageError
+from ..inputs.words import shown
 from ..isa import REVISIONS
 from ..kernels.dram import event_queue
 from ..kernels.dram.replay import replay_trace
@@ -88,9 +89,9 @@ def _replay_closed(description, time_ps, address, is_write, revision, outstandin
     if time_ps is not None:
         raise UsageError("time_ps: found times beside outstanding, expected None")
     if isinstance(outstanding, bool) or not isinstance(outstanding, int | np.integer):
-        raise UsageError(f"outstanding: found {shown(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
+        raise UsageError(f"outstanding: found {_told(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
     if not 1 <= outstanding <= MAX_OUTSTANDING:
-        raise EmuError(f"outstanding: found {shown(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
+        raise EmuError(f"outstanding: found {_told(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
     address = _integers(address, "address", MAX_ADDRESS)
     count = len(address)
     address, write = _accesses(address, "address", is_write, "is_write", count, "address")
@@ -138,7 +139,7 @@ def _description(found, revision):
             raise UsageError(f"description: found {type(found).__name__}, expected a name, path or description")
         found = load_dram(found)
     if not isinstance(revision, str) or revision not in REVISIONS:
-        raise UsageError(f"revision: found {shown(revision)}, expected {' or '.join(REVISIONS)}")
+        raise UsageError(f"revision: found {_told(revision)}, expected {' or '.join(REVISIONS)}")
     return found  # `new_state` checks what is in it
 
 
@@ -168,7 +169,7 @@ def _batches(kinds, times, batch):
     kinds = _listed(kinds, "batch_kind", "a sequence of G, S and I")
     for index, kind in enumerate(kinds):
         if not isinstance(kind, str) or kind not in BATCH_KINDS:
-            raise EmuError(f"batch_kind[{index}]: found {shown(kind)}, expected G, S or I")
+            raise EmuError(f"batch_kind[{index}]: found {_told(kind)}, expected G, S or I")
     times, batch = _integers(times, "batch_t", TIME_LIMIT), _integers(batch, "batch", TIME_LIMIT)
     _same_length("batch_t", times, "batch_kind", len(kinds))
     spawned = np.array([kind == "S" for kind in kinds], dtype=bool)
@@ -192,14 +193,9 @@ def _accesses(address, address_name, write, write_name, count, other):
     return address.view(np.int64), write.view(np.int64)
 
 
-def shown(value) -> str:
-    """Return a value of an argument as a message shows it: on one line, and cut."""
-    value = value.item() if isinstance(value, np.generic) else value
-    try:
-        text = repr(value) if isinstance(value, str | bool | int | float) else type(value).__name__
-    except ValueError:  # an integer of thousands of digits
-        text = f"an integer of {value.bit_length()} bits"
-    return text if len(text) <= 60 else f"{text[:60]}…"
+def _told(value):
+    """A value of an argument as a message shows it."""
+    return shown(value.item() if isinstance(value, np.generic) else value)
 
 
 def _listed(values, what, expected):
@@ -238,9 +234,9 @@ def _as_array(values, what, expected):
     for index, value in enumerate(values):
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
             if not (isinstance(value, bool | np.bool_) and "bool" in expected):
-                raise UsageError(f"{what}[{index}]: found {shown(value)}, expected {expected}")
+                raise UsageError(f"{what}[{index}]: found {_told(value)}, expected {expected}")
         elif not -(1 << 63) <= value < 1 << 64:
-            raise EmuError(f"{what}[{index}]: found {shown(value)}, expected {expected}")
+            raise EmuError(f"{what}[{index}]: found {_told(value)}, expected {expected}")
     return _as_array([int(value) for value in values], what, expected)
 
 

@@ -14,9 +14,11 @@ import numpy as np
 
 from ..boards.dram_schema import dram_names
 from ..errors import EmuError
+from ..inputs.text import LARGEST
+from ..inputs.words import one_of, shown
 from ..isa import REVISIONS
 from ..kernels.limits import TIME_LIMIT
-from .dram_trace_formats import COMPLETIONS, FORMATS, OPS, guess, shown
+from .dram_trace_formats import COMPLETIONS, FORMATS, OPS, guess
 
 ARRAYS = {"batch_kind": "U", "batch_t": "iu", "batch": "iu", "op": "iu", "addr": "iu"}
 STANDARD_INPUT = "-"
@@ -142,12 +144,14 @@ def _read_text(file, what, form, word_bytes):
 
 
 def _lines(file, what):
-    """Lines of a text, none of them without end."""
-    number = 0
+    """Lines of a text; neither a line nor the text goes on for ever."""
+    number = size = 0
     while line := file.readline(MAX_LINE + 1):
-        number += 1
+        number, size = number + 1, size + len(line)
         if len(line) > MAX_LINE:
             raise EmuError(f"{what}:{number}: found a line of more than {MAX_LINE} characters")
+        if size > LARGEST["trace"]:
+            raise EmuError(f"{what}: found more than {LARGEST['trace']} characters, expected at most that many")
         yield line
 
 
@@ -189,7 +193,7 @@ def _name_of(found, name, allowed, what):
     text = str(found) if found.ndim == 0 and found.dtype.kind == "U" else None
     if text not in allowed:
         raise EmuError(f"{what}: {name}: found {'no text' if text is None else shown(text)}, expected"
-                       f" {', '.join(allowed)}")
+                       f" {one_of(allowed)}")
     return text
 
 

@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from ..errors import EmuError
+from ..inputs.words import shown
 from ..kernels.limits import ACCESS_BYTES, TIME_LIMIT
 
 READ, WRITE = 0, 1
@@ -17,21 +18,16 @@ COMPLETIONS = [*HEADER, "accept_ps", "done_ps"]
 OPS = {"read": READ, "write": WRITE}
 MAX_ADDRESS = (1 << 64) - 1
 MAX_PACKET = 1 << 20  # bytes of a gem5 packet
-SHOWN = 40  # characters of an input that a message repeats
+DIGITS = 40  # characters of a number, at most
 
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]+", re.ASCII)
 _CYCLE = re.compile(r"(-?[0-9]+)(\.0*)?", re.ASCII)
 
 
-def shown(text: str) -> str:
-    """Return a text of the input as a message shows it: quoted, and cut."""
-    return repr(text if len(text) <= SHOWN else text[:SHOWN] + "…")
-
-
 def _number(text, most, what):
     if not _NUMBER.fullmatch(text):
         raise EmuError(f"{what}: found {shown(text)}, expected a decimal or 0x hexadecimal number")
-    value = int(text, 16 if text[:2].lower() == "0x" else 10) if len(text) <= 40 else most + 1
+    value = int(text, 16 if text[:2].lower() == "0x" else 10) if len(text) <= DIGITS else most + 1
     if value > most:
         raise EmuError(f"{what}: found {shown(text)}, expected at most {most}")
     return value
@@ -150,7 +146,7 @@ class ScaleSimReader:
     def read(self, text, where):
         """Yield an access for each block of a row."""
         fields = [field.strip() for field in text.rstrip(", \t").split(",")]
-        numbers = [_CYCLE.fullmatch(field) if len(field) <= SHOWN else None for field in fields]
+        numbers = [_CYCLE.fullmatch(field) if len(field) <= DIGITS else None for field in fields]
         for field, number in zip(fields, numbers):
             if number is None:
                 raise EmuError(f"{where}: found {shown(field)}, expected a cycle and addresses, all of them integers")

@@ -1,17 +1,15 @@
 """Statistics of a DRAM controller (spec §4.8) as rows of a table."""
 
-from rich.table import Table
-
 from ..boards.dram_bandwidth import peak_bandwidth, refresh_share
 from ..boards.dram_schema import DramDescription
 from ..isa import REVISIONS
 from ..memory.dram_statistics import DramStatistics, ReplayStatistics
 from ..result import nanoseconds, scientific
-from .console import print_tables
+from .table import Table, Title, pairs, write
 
 
 def dram_rows(found: DramStatistics):
-    """(name, text) pairs."""
+    """Yield the statistics as (name, text); the text is None for what is not worth a line."""
     requests = found.row_hits + found.row_misses + found.row_conflicts
     share = found.bandwidth_bytes_per_s / found.peak_bandwidth_bytes_per_s
     busy = " ".join(f"{100 * part:.0f}" for part in found.channel_busy_share)
@@ -32,33 +30,24 @@ def dram_rows(found: DramStatistics):
 
 def print_dram(found: DramStatistics, trace: str, isa: str, stream) -> None:
     """Write the table of a replayed trace to the text `stream`."""
-    table = Table(title=f"{trace} on {found.dram}, isa {isa}", title_justify="left", title_style="bold",
-                  show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("accesses", f"{found.reads:,} reads, {found.writes:,} writes, {found.bytes:,} bytes")
-    table.add_row("last event", f"{nanoseconds(found.last_event_ps)} ns")
-    for name, text in dram_rows(found):
-        if text is not None:
-            table.add_row(name.removeprefix("DRAM "), text)
-    print_tables([table], stream)
+    rows = [("accesses", f"{found.reads:,} reads, {found.writes:,} writes, {found.bytes:,} bytes"),
+            ("last event", f"{nanoseconds(found.last_event_ps)} ns"),
+            *((name.removeprefix("DRAM "), text) for name, text in dram_rows(found))]
+    write([Title(f"{trace} on {found.dram}, isa {isa}"), pairs(rows)], stream)
 
 
 def print_descriptions(descriptions: list[DramDescription], stream) -> None:
-    """Write the table of DRAM descriptions to the text `stream`, one a line, and what there is to know about each."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name, justify in (("DRAM", "left"), ("GB/s", "right"), ("size", "right"), ("read ns", "right"),
-                          ("refresh", "right"), ("", "left")):
-        table.add_column(name, justify=justify, no_wrap=bool(name), overflow="fold")
-    for found in descriptions:
-        rates = dict.fromkeys(f"{peak_bandwidth(found, isa) / 1e9:.1f}" for isa in REVISIONS)
-        size = found.capacity_bytes
-        share = refresh_share(found)
-        table.add_row(found.name, " / ".join(rates), f"{size >> 20:,} MiB" if size else "-", f"{_read_ns(found):.1f}",
-                      f"{100 * share:.1f} %" if share else "none", found.description)
-        if found.note:
-            table.add_row("", "", "", "", "", found.note, style="dim")
-    print_tables([table], stream)
+    """Write the table of DRAM descriptions to the text `stream`, and what there is to know about each."""
+    write([Table([_description(found) for found in descriptions], "lrrrrl",
+                 ("DRAM", "peak GB/s", "size", "read ns", "refresh", ""))], stream)
+
+
+def _description(found):
+    """A row: name, peak of each revision, capacity, an unloaded read, the share of refreshes, and words."""
+    peak = " / ".join(dict.fromkeys(f"{peak_bandwidth(found, isa) / 1e9:.1f}" for isa in REVISIONS))
+    size, share = found.capacity_bytes, refresh_share(found)
+    return (found.name, peak, f"{size >> 20:,} MiB" if size else "", f"{_read_ns(found):.1f}",
+            f"{100 * share:.1f} %" if share else "none", "; ".join(filter(None, (found.description, found.note))))
 
 
 def _read_ns(description):

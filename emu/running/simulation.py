@@ -21,7 +21,7 @@ from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..precompile import compiling
 from ..program.decode import Program
-from .run_errors import run_error
+from .run_errors import data_error, run_error
 
 CHUNK = 4096  # events a chunk holds
 AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
@@ -168,7 +168,11 @@ class Simulation:
             self._worker.start(lambda: self.memory.advance(events, count))
             self._mem_events.rotate(-1)
         if self.data:
-            data_slice(self.events, int(self.ctl[layout.CTL_EVENTS]), self.machine.data)
+            count = int(self.ctl[layout.CTL_EVENTS])
+            done = data_slice(self.events, count, self.machine.data)
+            if done < count:
+                self._worker.join()
+                raise data_error(int(self.events[done, 0]))
         self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
