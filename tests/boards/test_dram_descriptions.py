@@ -146,8 +146,8 @@ def test_malformed(tmp_path, change, message):
 
 
 @pytest.mark.parametrize("change, message", [
-    (put(["timing", "tRCD"], None), "timing.tRCD: missing key"),
-    (put(["timing", "tXYZ"], 3), "timing.tXYZ: unknown key"),
+    (put(["timing", "tRCD"], None), "timing.tRCD: found nothing, expected an integer from 0 to 4095"),
+    (put(["timing", "tXYZ"], 3), "timing.tXYZ: found an unknown key"),
     (put(["timing", "tRCD"], -1), "timing.tRCD: found -1, expected an integer from 0 to 4095"),
     (put(["timing", "tRCD"], 4096), "timing.tRCD: found 4096, expected an integer from 0 to 4095"),
     (put(["timing", "tREFI"], None), "timing.tREFI: missing key (tRFC and tREFI together"),

@@ -131,7 +131,7 @@ def test_one_outstanding_is_one_after_the_other():
     (0, None, "outstanding: found 0, expected an integer from 1 to 1048576"),
     (1 << 21, None, "outstanding: found 2097152, expected"),
     (2.0, None, "outstanding: found 2.0, expected"),
-    (True, None, "outstanding: found True, expected"),
+    (True, None, "outstanding: found true, expected"),
     (4, [0], "time_ps: found times beside outstanding, expected None"),
 ])  # fmt: skip
 def test_closed_loops_that_are_none(outstanding, time_ps, message):

@@ -219,16 +219,16 @@ def test_transfers_of_an_access_anywhere(spread, trace):
     (([0], [0], [2]), "is_write[0]: found 2, expected a bool, or 0 or 1"),
     (([0], [0], ["read"]), "is_write[0]: found 'read', expected a bool, or 0 or 1"),
     (([0], [0], "r"), "is_write: found str, expected a sequence, each a bool, or 0 or 1"),
-    (([0], [[0]], [0]), "address[0]: found list, expected an integer from 0 to"),
-    (([0], [0], [[1], [1, 2]]), "is_write[0]: found list, expected a bool, or 0 or 1"),
+    (([0], [[0]], [0]), "address[0]: found a list, expected an integer from 0 to"),
+    (([0], [0], [[1], [1, 2]]), "is_write[0]: found a list, expected a bool, or 0 or 1"),
     (([0], np.zeros((1, 1), int), [0]), "address: found int64 of 2 dimensions, expected one dimension of integers"),
     (([0], np.zeros(1), [0]), "address: found float64 of 1 dimensions, expected one dimension of integers"),
     (([0], [0], np.zeros(1)), "is_write: found float64 of 1 dimensions, expected one dimension of bools"),
     (([0, 2**63], [0, 0], [0, 0]), "time_ps[1]: found 9223372036854775808, expected an integer from 0 to"),
     (([0], [2**64], [0]), "address[0]: found 18446744073709551616, expected an integer from 0 to 18446744073709551615"),
     (([10**5000], [0], [0]), "time_ps[0]: found an integer of 16610 bits, expected an integer from 0 to"),
-    (([True], [0], [0]), "time_ps[0]: found True, expected an integer"),
-    (([None], [0], [0]), "time_ps[0]: found NoneType, expected an integer"),
+    (([True], [0], [0]), "time_ps[0]: found true, expected an integer"),
+    (([None], [0], [0]), "time_ps[0]: found null, expected an integer"),
     (([0], {0: 1}, [0]), "address: found dict, expected a sequence"),
 ])  # fmt: skip
 def test_malformed_arrays(arguments, message):
@@ -271,8 +271,8 @@ def test_bandwidth_is_that_of_what_moved():
     (("hbm2", [0], 7, [0]), "address: found int, expected a sequence"),
     (("hbm2", [0], [0], None), "is_write: found NoneType, expected a sequence"),
     (("hbm2", [0], [0], [0], "v2"), "revision: found 'v2', expected base or moe"),
-    (("hbm2", [0], [0], [0], None), "revision: found NoneType, expected base or moe"),
-    (("hbm2", [0], [0], [0], ["base"]), "revision: found list, expected base or moe"),
+    (("hbm2", [0], [0], [0], None), "revision: found null, expected base or moe"),
+    (("hbm2", [0], [0], [0], ["base"]), "revision: found a list, expected base or moe"),
     (("nope", [0], [0], [0]), "unknown DRAM description 'nope'"),
 ])
 def test_arguments_of_other_types(arguments, message):

@@ -146,7 +146,7 @@ def test_gzip(tmp_path, monkeypatch):
     ("csv", "LD 0x0\n", ":1: found 1 field, expected 3"),
     (None, "time_ps,op,address,accept_ps,done_ps\n0,read,0\n", ":2: found 3 fields, expected 5: as many as in"),
     (None, "0,read,0,0,0\n", ":1: found 5 fields, expected 3"),
-    (None, "0,read,%s\n" % ("1" * 100), ":1: address: found '%s…', expected at most" % ("1" * 40)),
+    (None, "0,read,%s\n" % ("1" * 100), ":1: address: found '%s...', expected at most" % ("1" * 37)),
     (None, b"0,read,0\n\xff\xfe\n", ": found bytes that are no UTF-8 text"),
     (None, b"gem5\x01\x02", ": found gem5's binary packets, expected what"),
     (None, b"x" * ((1 << 20) + 5), ":1: found a line of more than 1048576 characters"),
@@ -240,12 +240,12 @@ def arrays(**changes):
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"preset": "nope"}, "preset: found 'nope', expected ddr3_1600_x16"),
+    ({"preset": "nope"}, "preset: found 'nope', expected one of ddr3_1600_x16"),
     ({"preset": "a\0b"}, "preset: found 'a\\x00b', expected"),
     ({"preset": "/etc/passwd"}, "preset: found '/etc/passwd', expected"),
     ({"preset": [1, 2]}, "preset: found no text, expected"),
-    ({"preset": "x" * 1000}, "preset: found '" + "x" * 40 + "…', expected"),
-    ({"variant": "v2"}, "variant: found 'v2', expected base, moe"),
+    ({"preset": "x" * 1000}, "preset: found '" + "x" * 37 + "...', expected"),
+    ({"variant": "v2"}, "variant: found 'v2', expected one of base, moe"),
     ({"addr": [0.5]}, "array 'addr': found float64 of 1 dimensions, expected integers"),
     ({"op": [[0]]}, "array 'op': found int64 of 2 dimensions, expected integers of one dimension"),
     ({"batch": None}, "array 'batch' is missing"),
