@@ -1,5 +1,7 @@
 """What no DRAM can be: counts, mappings, timing and data buses that a description may not have (spec §4.2 - §4.7)."""
 
+import itertools
+
 from plena_emu.errors import EmuError
 
 from .dram_timing import COLUMN_COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS, StandardTiming
@@ -22,7 +24,7 @@ def check(file, what: str) -> None:
     if isinstance(file.timing, StandardTiming):
         _check_standard(file, what)
     elif file.read_latency is None:
-        raise EmuError(f"{what}: read_latency: missing key (a timing of rows does not tell it)")
+        raise EmuError(f"{what}: read_latency: found nothing, expected clocks, as rows do not tell it")
     _check_rows(file.timing_rows("base"), f"{what}: timing")
     _check_revisions(file, what)
     _check_refresh(file, what)
@@ -116,9 +118,10 @@ def _check_standard(file, what):
         raise EmuError(f"{where}: expected _S and _L of all of tCCD, tRRD and tWTR, or of none")
     if (timing.tRFC is None) != (timing.tREFI is None):
         missing = "tRFC" if timing.tRFC is None else "tREFI"
-        raise EmuError(f"{where}.{missing}: missing key (tRFC and tREFI together, or neither for no refresh)")
+        raise EmuError(f"{where}.{missing}: found nothing, expected tRFC and tREFI, or neither for no refresh")
     if file.shares_bus and timing.tRTRS is None:
-        raise EmuError(f"{where}.tRTRS: missing key: {file.organisation.rank} ranks share a data bus (2 clocks is usual)")
+        raise EmuError(f"{where}.tRTRS: found nothing, expected clocks (2 is usual): {file.organisation.rank} ranks"
+                       " share a data bus")
 
 
 def _check_rows(rows, what):
@@ -174,7 +177,7 @@ def _check_data_bus(file, what):
         raise EmuError(f"{what}: read_latency: found {file.read_clocks}, expected at least burst_clocks {burst}")
     for revision in ("base", *file.revisions):
         rows = file.timing_rows(revision)
-        gap = {pair: _least_gap(file, rows, *pair) for pair in ((a, b) for a in COLUMN_COMMANDS for b in COLUMN_COMMANDS)}
+        gap = {pair: _least_gap(file, rows, *pair) for pair in itertools.product(COLUMN_COMMANDS, repeat=2)}
         where = f"{what}: timing" if revision == "base" else f"{what}: revisions.{revision}"
         for command in COLUMN_COMMANDS:
             found, level = gap[command, command]

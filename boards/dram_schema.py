@@ -216,7 +216,7 @@ def _refuse_old_keys(data, what):
         ("burst_clocks", "the clocks that a transfer holds the data bus"),
     ):
         if key not in data:
-            raise EmuError(f"{what}: {key}: missing key, expected {text}")
+            raise EmuError(f"{what}: {key}: found nothing, expected {text}")
 
 
 def _with_long_rows(data, what):

@@ -23,7 +23,7 @@ def configure(parser):
     """Arguments of the command."""
     parser.add_argument("trace", metavar="TRACE", nargs="?", type=flags.path,
                         help="CSV, .npz or another simulator's trace; - is standard input")
-    parser.add_argument("--list", action="store_true", help="list the DRAMs that ship, with their bandwidth and latency")
+    parser.add_argument("--list", action="store_true", help="list the DRAMs that ship, with bandwidth and latency")
     parser.add_argument("--dram", metavar="NAME", type=flags.path, action=flags.Once,
                         help="a DRAM that ships (--list), or the path of a description (default: what a .npz trace"
                              " names, else hbm2)")

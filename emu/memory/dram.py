@@ -60,7 +60,7 @@ def place(description: DramDescription, address: int) -> Place:
 
 def _place(description, address):
     """`place` of arguments that were checked."""
-    fields = {field: 0 for field in ("column", *LEVELS)}
+    fields = dict.fromkeys(("column", *LEVELS), 0)
     for field in fields:
         for number, mask in enumerate(description.bit_masks(field)):
             fields[field] |= ((address & mask).bit_count() & 1) << number

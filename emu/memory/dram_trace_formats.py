@@ -155,7 +155,7 @@ class ScaleSimReader:
             self._shift = max(-cycle, 0)
         cycle += self._shift
         if not 0 <= cycle <= TIME_LIMIT:
-            raise EmuError(f"{where}: cycle: found {shown(fields[0])}, expected no falling cycles, at most {TIME_LIMIT}")
+            raise EmuError(f"{where}: cycle: found {shown(fields[0])}, expected a rising one, at most {TIME_LIMIT}")
         addresses = [word * self._word_bytes for word in words if word != -1]
         if any(not 0 <= address <= MAX_ADDRESS for address in addresses):
             raise EmuError(f"{where}: address: expected -1 for none, or 0 to 2^64 - 1")
@@ -170,7 +170,7 @@ class ScaleSimWriteReader(ScaleSimReader):
 
 
 class Format(NamedTuple):
-    """A format: its reader, what its times count (`ps`, `clocks`, None without times), and lines that are no other's."""
+    """A format: its reader, what its times count (`ps`, `clocks`, None without any), and lines that are no other's."""
 
     reader: type
     times: str | None

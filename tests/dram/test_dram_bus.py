@@ -60,7 +60,7 @@ def test_two_ranks_stay_under_the_peak_of_their_bus(high, low):
 
 @pytest.mark.parametrize("preceding, following, clocks", BETWEEN)
 def test_rows_between_ranks_hold_back_the_other_rank_alone(preceding, following, clocks):
-    """With one of them raised, a core that changes rank with each access waits longer; a stream of one rank does not."""
+    """With one of them raised, a core that changes rank with each access waits longer; a stream of one rank not."""
     raised = [(a, b, 60 if (a, b) == (preceding, following) else c) for a, b, c in BETWEEN]
     address = np.array([0, 1 << 17, 0, 1 << 17]) | np.array([0, 0, 64, 64])
     is_write = np.array([preceding == "WR", following == "WR"] * 2).astype(int)
@@ -76,7 +76,7 @@ def test_rows_between_ranks_hold_back_the_other_rank_alone(preceding, following,
 
 @st.composite
 def descriptions(draw):
-    """Random column rules on hbm2 or ddr4 with two ranks; everything else is quick, so that the buses are what binds."""
+    """Random column rules on hbm2 or ddr4 with two ranks; everything else is quick, so that the buses bind."""
     base = load_dram("hbm2") if draw(st.booleans()) else two_ranks(BETWEEN)
     clocks = st.integers(0, 9)
     rows = [msgspec.structs.replace(row, clocks=draw(clocks) if {row.preceding, row.following} <= {"RD", "WR"} else 1)

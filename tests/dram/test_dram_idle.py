@@ -95,7 +95,8 @@ def test_idle_times_against_the_tick_by_tick_model(gaps, seed):
 
 @pytest.mark.parametrize("name", ["hbm2", "ddr4"])
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(seed=st.integers(0, 1 << 32), outstanding=st.sampled_from([1, 2, 5, 33, 200]), writes=st.sampled_from([0, 0.4, 1]))
+@given(seed=st.integers(0, 1 << 32), outstanding=st.sampled_from([1, 2, 5, 33, 200]),
+       writes=st.sampled_from([0, 0.4, 1]))
 def test_closed_loop_against_the_tick_by_tick_model(name, seed, outstanding, writes):
     rng = np.random.default_rng(seed)
     address, op = rng.integers(0, 1 << 10, 150) * 64, (rng.random(150) < writes).astype(int)

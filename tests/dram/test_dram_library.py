@@ -26,7 +26,9 @@ SPREADS = {
     "one bank": ({}, {"channel": (6, 7, 8)}, 1),
     "channels apart": ({"transfer_bytes": 32}, {"column": (5, 14, 15, 16), "channel": (6, "7^5", 8)}, 1),
     "two channels": ({"transfer_bytes": 32}, {"column": (5, 14, 15, 16), "channel": ("6^5", 7, 8)}, 2),
-    "short queues": ({"queues": Queues(read=6, write=6), "write_mode": WriteMode(high_watermark=5, low_watermark=1)}, {}, 4),
+    "short queues": (
+        {"queues": Queues(read=6, write=6), "write_mode": WriteMode(high_watermark=5, low_watermark=1)}, {}, 4
+    ),
 }
 MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
 
@@ -241,7 +243,8 @@ def test_arrays_of_any_kind():
     """Integers beyond int64 are addresses; ranges, tuples, generators and mixed flags are sequences."""
     high = 2**64 - 64
     found = replay("hbm2", range(2), (0, high), [True, 0])
-    assert (found.done_ps == replay("hbm2", np.arange(2), np.array([0, high], np.uint64), np.array([1, 0])).done_ps).all()
+    same = replay("hbm2", np.arange(2), np.array([0, high], np.uint64), np.array([1, 0]))
+    assert (found.done_ps == same.done_ps).all()
     assert len(replay("hbm2", (k for k in range(3)), [0, 64, 128], [np.True_, np.int8(0), False]).done_ps) == 3
 
 
