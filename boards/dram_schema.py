@@ -159,7 +159,7 @@ def load_dram(name_or_path: str | os.PathLike) -> DramDescription:
     EmuError
         The file cannot be read, or something in it is wrong: file and dotted key are named.
     """
-    if not isinstance(name_or_path, str | os.PathLike):
+    if not isinstance(name_or_path, str | os.PathLike) or not isinstance(os.fspath(name_or_path), str):
         raise UsageError(f"name_or_path: found {type(name_or_path).__name__}, expected the name or path of a DRAM"
                          " description")
     source = _locate(name_or_path, "DRAM description", _HERE, dram_names(), {})
