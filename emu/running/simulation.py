@@ -146,6 +146,13 @@ class Simulation:
             self.program.table, m.cfg, m.descriptors, m.control, self.events, self._mem_events[0], budget
         )
 
+    def _run_data(self, count):
+        """Run the data pass over the first `count` events of the chunk."""
+        done = data_slice(self.events, count, self.machine.data)
+        if done < count:
+            self._worker.join()
+            raise data_error(int(self.events[done, 0]))
+
     def step(self, limit: int | None) -> bool:
         """One slice; False when the program has ended or `limit` instructions are executed.
 
@@ -168,11 +175,7 @@ class Simulation:
             self._worker.start(lambda: self.memory.advance(events, count))
             self._mem_events.rotate(-1)
         if self.data:
-            count = int(self.ctl[layout.CTL_EVENTS])
-            done = data_slice(self.events, count, self.machine.data)
-            if done < count:
-                self._worker.join()
-                raise data_error(int(self.events[done, 0]))
+            self._run_data(int(self.ctl[layout.CTL_EVENTS]))
         self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
