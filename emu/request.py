@@ -16,7 +16,7 @@ DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
-          "board", "latency_profile", "dram")
+          "board", "latency_profile", "dram", "memory_trace")
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1}  # field: smallest value
 
 
@@ -105,6 +105,8 @@ class RunRequest:
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
         Name or file of a latency profile that is laid over the board.
+    memory_trace : str or None
+        File the memory accesses are written to, as a trace of `plena-emu dram`.
     progress : callable or None
         Called between slices with (pc, words of the program, instructions executed, simulated picoseconds).
     started_at : float or None
@@ -135,6 +137,7 @@ class RunRequest:
     board: str | None = None
     latency_profile: str | None = None
     dram: str | None = None
+    memory_trace: str | None = None
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
 

@@ -169,6 +169,10 @@ def _execute(request, log):
     machine = Machine(settings, request.isa, TRACED_SLICE if request.trace else 0)
     model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
                        bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo)
+    if request.memory_trace is not None:
+        from ..memory.dram_trace_recorder import RecordedMemory
+
+        model = RecordedMemory(model, machine.descriptors, request.isa)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -184,6 +188,8 @@ def _execute(request, log):
     finally:
         simulation.close()
     done = time.perf_counter()
+    if request.memory_trace is not None:
+        model.write(request.memory_trace)
 
     result = _result(request, platform, program, simulation, stopped)
     for line in result.warnings:

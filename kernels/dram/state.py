@@ -128,6 +128,12 @@ FRONT = np.dtype(
         ("latency_bins", _i8, (BINS,)),
         ("reads", _i8),  # 64-byte accesses
         ("writes", _i8),
+        # a gather task that is alone, between two slices of its reads (see `front_end`)
+        ("turn_now", _i8),  # instant of its turn
+        ("turn_clk", _i8),  # ticks done when its next read is sent
+        ("tick_follows", _i8),  # 1: the tick of the instant it began at is still to come
+        ("refused", _i8),  # 1: a read was refused
+        ("own_wakes", _i8),  # reads of the turn that were woken by their own polls
     ]
 )
 

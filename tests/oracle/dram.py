@@ -532,6 +532,9 @@ def replay(config, kinds, times, batch, op, address, wait=None, link=None):
         for kind, at, mine in zip(kinds, times, members, strict=True):
             if kind == "S":
                 yield from core.sleep(int(at))
+            elif kind == "C":  # no more than `at` of its kind under way
+                while sum(bool(gather.left) for gather in running) >= at:
+                    yield
             else:
                 yield from core.join(running)
                 running = []
@@ -541,6 +544,8 @@ def replay(config, kinds, times, batch, op, address, wait=None, link=None):
                     yield from core.alone(access)
             else:
                 running.append(Gather(front, mine))
+                if kind == "C":
+                    running[-1].joiner = core.wake_up
         yield from core.join(running)
 
     Core(front, program)
