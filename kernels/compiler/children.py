@@ -93,4 +93,5 @@ def call_in_children(function: str, arguments: list, root) -> dict:
     finally:
         for child in running.values():
             child.kill()
+            child.wait()
     return {argument: problem for argument, problem in problems.items() if problem}

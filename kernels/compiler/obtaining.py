@@ -35,8 +35,9 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def say(text: str) -> None:
     """Print one line on standard error if somebody reads it."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"plena-emu: {text}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"plena-emu: {text}", file=sys.stderr, flush=True)
 
 
 def say_once(text: str) -> None:
@@ -53,8 +54,13 @@ def say_last(text: str) -> None:
 
 
 def look(key: str) -> str:
-    """Look at what is kept of a module, as the person who asks should read it: `ready`, `not compiled`, or what is
-    wrong with it."""
+    """Look at what is kept of a module.
+
+    Returns
+    -------
+    str
+        For people: `READY`, `not compiled`, or what is wrong with it.
+    """
     try:
         return "not compiled" if object_file.read(cache_path(key), owner_of(key)) is None else READY
     except DamagedFile as error:
@@ -62,7 +68,7 @@ def look(key: str) -> str:
 
 
 def code_of(key: str) -> ModuleCode:
-    """Object code of a module that `obtain` had."""
+    """Give the object code of a module that `obtain` had."""
     return _code[key]
 
 
@@ -134,7 +140,10 @@ def problem_of_room(keys, root):
 def _compile(keys, root):
     from .children import call_in_children
 
-    problems = call_in_children(COMPILER, keys, root)
+    try:
+        problems = call_in_children(COMPILER, keys, root)
+    except OSError as error:
+        raise KernelError(f"no process can be started that compiles them: {error.strerror}") from None
     found: dict[str, str] = {}
     for key in keys:
         if not _take(key, root, found):

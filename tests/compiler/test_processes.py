@@ -186,6 +186,15 @@ def test_a_child_that_crashes_is_no_crash(package):
     assert err.splitlines()[-1].endswith("KernelError: tiny: a child process ended with status -6")
 
 
+def test_where_no_process_can_be_started(package):
+    code = ("import subprocess\nfrom plena_emu.kernels.compiler import children\n"
+            "def full(*_, **__): raise OSError(11, 'Resource temporarily unavailable')\n"
+            "children.subprocess.Popen = full\n")
+    out, err = call(package, code + COMMAND)
+    assert out == ["42", "True"]
+    assert "cannot be had as object code (no process can be started that compiles them: Resource temp" in err
+
+
 def test_two_cold_processes_and_a_third_that_is_ended(package, notes):
     first, second, third = (start(package, TINY_SECONDS="1") for _ in range(3))
     while not notes.read_text():
