@@ -13,7 +13,7 @@ def peak_bandwidth(description: DramDescription, revision: str = "base") -> floa
     org, nodes = description.organisation, 1
     rate = min(1.0, (org.rank if description.data_bus == "rank" else 1) / description.burst_clocks)  # RDs a clock
     rows = [row for row in description.timing_rows(revision) if row.preceding == row.following == "RD"]
-    for level, count in zip(LEVELS, (1, org.rank, org.bankgroup, org.bank)):
+    for level, count in zip(LEVELS, (1, org.rank, org.bankgroup, org.bank), strict=True):
         nodes *= count
         rate = min([rate, *(nodes * row.window / row.clocks for row in rows if row.level == level and row.clocks)])
     return rate * org.channel * description.transfer_bytes * 1e12 / description.period_ps

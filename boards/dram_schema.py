@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
 from plena_emu.errors import EmuError, UsageError
 
 from .dram_checks import bit_mask, check
@@ -111,7 +112,10 @@ class DramFile(_Section, frozen=True):
     @property
     def read_clocks(self) -> int:
         """Clocks from RD to the end of its data: CL and the burst."""
-        return self.timing.CL + self.burst_clocks if self.read_latency is None else self.read_latency
+        if self.read_latency is not None:
+            return self.read_latency
+        assert isinstance(self.timing, StandardTiming)  # rows come with a read latency: the schema checks that
+        return self.timing.CL + self.burst_clocks
 
     @property
     def refresh_interval(self) -> int:
@@ -130,7 +134,7 @@ class DramFile(_Section, frozen=True):
         rows = self.timing
         if isinstance(rows, StandardTiming):
             rows = rows_of(rows, self.burst_clocks, self.shares_bus)
-        replaced = {row.key: row for row in self.revisions.get(revision, ())}
+        replaced = {row.key: row for row in self.revisions.get("moe", ())} if revision == "moe" else {}
         return tuple(replaced.get(row.key, row) for row in rows)
 
     def bit_masks(self, field: str) -> list[int]:
@@ -239,5 +243,5 @@ def _long_row(row, where):
         return row
     if len(row) not in (len(SHORT_ROW) - 1, len(SHORT_ROW)):
         raise EmuError(f"{where}: found {len(row)} values, expected {', '.join(SHORT_ROW[:-1])} and maybe a window")
-    return dict(zip(SHORT_ROW, row))
+    return dict(zip(SHORT_ROW, row, strict=False))
 

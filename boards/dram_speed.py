@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 import msgspec
+
 from plena_emu.errors import UsageError
 
 from .dram_schema import DramDescription, Refresh, checked

@@ -23,7 +23,8 @@ ADDRESS_BITS = 64
 # The front end needs no event loop where a full queue holds so many accesses that a turn of the gather task never
 # ends because all of them were polled (§4.10): it polls at most six.
 DIRECT_ACCESSES = 8
-_placed = [None]  # description of the last `place`: it need not be checked for each address
+# Description of the last `place`: it need not be checked for each address.
+_placed: list[DramDescription | None] = [None]
 BANK_COMMANDS = tuple(int(command) for command in (dram_state.ACT, dram_state.PRE, dram_state.RD, dram_state.WR))
 
 
@@ -231,7 +232,7 @@ def _fill_rules(cfg, description, revision):
 
 def _node_banks(org):
     """Banks of a node of each level; nodes are aligned ranges of bank numbers."""
-    return dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1)))
+    return dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1), strict=True))
 
 
 def _together(org):
@@ -244,7 +245,7 @@ def _together(org):
 def _fill_windows(cfg, rows, organisation):
     """Rules over a window of several commands."""
     size = _node_banks(organisation)
-    for rule, row in zip(cfg.window, rows):
+    for rule, row in zip(cfg.window, rows, strict=False):
         rule[dram_state.WIN_BANKS] = size[row.level]
         rule[dram_state.WIN_PRECEDING] = COMMANDS.index(row.preceding)
         rule[dram_state.WIN_FOLLOWING] = COMMANDS.index(row.following)

@@ -8,6 +8,7 @@ import sys
 import zipfile
 import zlib
 from array import array
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -48,6 +49,7 @@ class Trace(msgspec.Struct, kw_only=True):
 
     def time_ps(self, clock_ps: float) -> np.ndarray:
         """Return the times in ps, a clock being `clock_ps`, rounded to whole ps; raises `EmuError` past the limit."""
+        assert self.time is not None  # of a trace with times
         if self.times == "ps":
             return self.time
         if len(self.time) and int(self.time[-1]) * clock_ps > TIME_LIMIT:
@@ -78,7 +80,7 @@ def read_trace(path: str, form: str | None = None, word_bytes: int = 1) -> Trace
         if path == STANDARD_INPUT:
             if sys.stdin is None:
                 raise EmuError(f"{what}: standard input is closed")
-            file = sys.stdin.buffer
+            file: Any = sys.stdin.buffer  # a reader that can peek
         else:
             file = stack.enter_context(open(path, "rb"))
         start = file.peek(8)[:8]

@@ -147,7 +147,7 @@ class ScaleSimReader:
         """Yield an access for each block of a row."""
         fields = [field.strip() for field in text.rstrip(", \t").split(",")]
         numbers = [_CYCLE.fullmatch(field) if len(field) <= DIGITS else None for field in fields]
-        for field, number in zip(fields, numbers):
+        for field, number in zip(fields, numbers, strict=True):
             if number is None:
                 raise EmuError(f"{where}: found {shown(field)}, expected a cycle and addresses, all of them integers")
         cycle, *words = (int(number[1]) for number in numbers)

@@ -6,6 +6,7 @@ memory takes as long as the run's memory did, where nothing waited for a host li
 """
 
 import io
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,8 @@ class RecordedMemory:
         dram = self._model.engine.dram
         named = {"preset": dram.name} if dram is not None and dram.name in dram_names() else {}
         data = io.BytesIO()
-        np.savez_compressed(data, variant=self._revision, **named, **arrays)
+        values: dict[str, Any] = {"variant": self._revision, **named, **arrays}
+        np.savez_compressed(data, **values)
         write_whole(path, data.getvalue(), "memory trace")
 
 

@@ -281,7 +281,7 @@ def test_other_data_rates_keep_nanoseconds(name, factor):
     assert peak_bandwidth(new) == pytest.approx(peak_bandwidth(old) * float(Fraction(factor)), rel=2e-3)
     activates = [[row.clocks for row in found.timing_rows("base") if row.preceding == row.following == "ACT"]
                  for found in (old, new)]
-    for before, after in zip(*activates):
+    for before, after in zip(*activates, strict=True):
         assert before * old.period_ps <= after * clock < before * old.period_ps + clock
     assert at_speed(new, 1) is new
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from plena_emu.boards.dram_schema import RowBits, WriteMode, checked, load_dram
 from plena_emu.boards.dram_timing import TimingRow
 from plena_emu.errors import EmuError
@@ -120,7 +121,7 @@ def changed(name, path, value):
     stack = [found]
     for field in path[:-1]:
         stack.append(getattr(stack[-1], field))
-    for holder, field in zip(reversed(stack), reversed(path)):
+    for holder, field in zip(reversed(stack), reversed(path), strict=True):
         value = msgspec.structs.replace(holder, **{field: value})
     return value
 

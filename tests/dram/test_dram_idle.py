@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import dram as oracle
+
 from plena_emu.boards.dram_schema import load_dram
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError, UsageError
@@ -73,7 +74,7 @@ def test_closed_form_is_what_simulation_gives(name, seed, intervals, phase):
         before = registers(state)
         now = traffic(rng, state, max(now, end * description.period_ps))
         found.append([now, *before, *registers(state)])
-    for one, other in zip(*found):
+    for one, other in zip(*found, strict=True):
         assert np.array_equal(one, other)
 
 

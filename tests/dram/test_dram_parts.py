@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import msgspec
 import numpy as np
 import pytest
+
 from plena_emu.boards.dram_bandwidth import peak_bandwidth, refresh_share
 from plena_emu.boards.dram_schema import load_dram
 from plena_emu.memory.dram import place

@@ -6,15 +6,12 @@ import pathlib
 import shutil
 
 import pytest
+
 from plena_emu.boards.dram_schema import load_dram
 from plena_emu.cli.main import main
-from plena_emu.kernels.compiler import (
-    jit,  # before any run: with `--dram` kernels are compiled by numba, in this process too
-)
 from plena_emu.memory.dram_replay import replay_batches
 from plena_emu.memory.dram_trace_files import read_trace
 
-assert not jit.PREBUILT
 BUILD = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests" / "base_clm60m_dec_L1_m64b16_a7"
 
 

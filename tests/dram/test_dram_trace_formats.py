@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.cli import dram as command
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
@@ -237,7 +238,7 @@ def test_list(capsys):
 
 
 def arrays(**changes):
-    whole = dict(batch_kind=["G"], batch_t=[0], batch=[0], op=[0], addr=[0])
+    whole = {"batch_kind": ["G"], "batch_t": [0], "batch": [0], "op": [0], "addr": [0]}
     return {name: value for name, value in (whole | changes).items() if value is not None}
 
 
