@@ -1,0 +1,42 @@
+"""Models described here by their shapes alone (spec §9.8): one YAML file each, in the fields of the config structs."""
+
+import functools
+from importlib import resources
+
+import msgspec
+import yaml
+
+from plena_emu.errors import EmuError
+
+from ..configs import ModelDescription
+
+
+@functools.cache
+def bundled_names() -> tuple[str, ...]:
+    """List the names of the bundled descriptions.
+
+    Returns
+    -------
+    tuple of str
+        In alphabetical order.
+    """
+    files = (entry.name for entry in resources.files(__name__).iterdir())
+    return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
+
+
+def load_description(name: str) -> ModelDescription:
+    """Load a bundled description (§9.8).
+
+    Raises
+    ------
+    EmuError
+        There is none of this name.
+    """
+    if name not in bundled_names():
+        raise EmuError(f"model {name}: no such directory or config file, and no bundled description; bundled:"
+                       f" {', '.join(bundled_names())}")
+    document = yaml.safe_load(resources.files(__name__).joinpath(f"{name}.yaml").read_bytes())
+    for part in ("text", "vision"):
+        if part in document:
+            document[part]["name"] = name
+    return msgspec.convert({"text": None} | document | {"name": name}, ModelDescription, strict=True)

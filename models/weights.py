@@ -1,0 +1,145 @@
+"""Weights of a model by canonical name, one tensor at a time: from safetensors, seeded, or none (spec §9.1)."""
+
+import os
+import re
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from plena_emu.errors import EmuError
+
+from .configs import TextConfig, VisionConfig
+from .tensor_names import tensors_of
+
+NONE = "none"
+RANDOM = "random:"
+_CHUNK = 256  # rows that one seed makes, so that a few rows of a large table cost little
+_SPREAD = 0.1  # of norm weights around 1, and of biases around 0
+
+
+class Weights(Mapping):
+    """Mapping of canonical names (`tensor_names`) to f32 arrays, which are made anew at each access.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple
+        Canonical shapes, in the order of use.
+    source : str
+        What was opened.
+    """
+
+    def __init__(self, source: str, config: TextConfig | VisionConfig):
+        self.source = source
+        self.config = config
+        self.shapes = {name: tensor.shape for name, tensor in tensors_of(config).items()}
+
+    def __iter__(self):
+        return iter(self.shapes)
+
+    def __len__(self):
+        return len(self.shapes)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Read a whole tensor.
+
+        Returns
+        -------
+        f32 array
+            Of `shapes[name]`.
+
+        Raises
+        ------
+        EmuError
+            The tensor holds a value that is no finite number, or there are no weights.
+        """
+        return self.rows(name, slice(0, self.shapes[name][0]))
+
+    def rows(self, name: str, index: slice | np.ndarray) -> np.ndarray:
+        """Read some rows of a tensor: `index` is a slice without a step, or an integer array.
+
+        Returns
+        -------
+        f32 array
+            `[number of rows, …]`, C order; reading is in proportion to it.
+        """
+        values = self._rows(name, index)
+        if not np.isfinite(values).all():
+            raise EmuError(f"{self.source}: tensor {name} holds a value that is infinite or no number")
+        return values
+
+    def _rows(self, name, index):
+        raise NotImplementedError
+
+
+class SeededWeights(Weights):
+    """Weights with the spread of trained ones (§9.8): linears N(0, 1/√in), norms 1 ± 0.1.
+
+    The bytes follow from seed, name and shape alone.
+    """
+
+    def __init__(self, seed: int, config: TextConfig | VisionConfig):
+        super().__init__(f"{RANDOM}{seed}", config)
+        self.seed = seed
+
+    def _rows(self, name, index):
+        if name == "lm_head" and self.config.tied:
+            return np.ascontiguousarray(self["embed"].T[index])
+        shape = self.shapes[name]
+        wanted = np.arange(shape[0])[index]
+        values = np.empty((len(wanted), *shape[1:]), dtype=np.float32)
+        chunks = wanted // _CHUNK if len(shape) > 1 else np.zeros_like(wanted)
+        for chunk in np.unique(chunks).tolist():
+            values[chunks == chunk] = self._chunk(name, shape, chunk)[wanted[chunks == chunk] - chunk * _CHUNK]
+        return values
+
+    def _chunk(self, name, shape, chunk):
+        """Rows from `chunk · _CHUNK` on; all of a vector."""
+        rows = min(_CHUNK, shape[0] - chunk * _CHUNK) if len(shape) > 1 else shape[0]
+        generator = np.random.default_rng([self.seed, zlib.crc32(name.encode()), chunk])
+        values = generator.standard_normal((rows, *shape[1:]), dtype=np.float32)
+        if len(shape) == 1:
+            return values * np.float32(_SPREAD) + np.float32(0 if name.endswith("bias") else 1)
+        inputs = shape[1] if name in ("embed", "positions") else shape[0]
+        return values * np.float32(1 / np.sqrt(inputs))
+
+
+class NoWeights(Weights):
+    """Shapes without values (`--weights none`): every access is an error."""
+
+    def __init__(self, config: TextConfig | VisionConfig):
+        super().__init__(NONE, config)
+
+    def _rows(self, name, index):
+        raise EmuError(f"tensor {name}: the model was opened without weights")
+
+
+def open_weights(source: str | os.PathLike, config: TextConfig | VisionConfig) -> Weights:
+    """Open the weights of a model part.
+
+    Parameters
+    ----------
+    source : str or path
+        A directory with `*.safetensors`, `random:SEED` or `none`.
+    config : TextConfig or VisionConfig
+        Decides which tensors are needed and their shapes; fewer layers than the files hold are fine.
+
+    Returns
+    -------
+    Weights
+
+    Raises
+    ------
+    EmuError
+        A file is missing or corrupt, a tensor is missing, misshapen or of a type that is not supported.
+    """
+    text = os.fspath(source)
+    if text == NONE:
+        return NoWeights(config)
+    if text.startswith(RANDOM):
+        if not re.fullmatch(r"[0-9]{1,18}", text[len(RANDOM):]):
+            raise EmuError(f"weights {text!r}: expected random:SEED with a whole number")
+        return SeededWeights(int(text[len(RANDOM):]), config)
+    from .safetensors_files import StoredWeights
+
+    return StoredWeights(text, config)
