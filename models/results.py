@@ -1,0 +1,258 @@
+"""Where a build's results lie in the dumps (`results.json`), and reading them (spec §9.2, §9.3).
+
+A result in the vector SRAM is a matrix in column blocks: token t of sequence b is row b · rows_per_sequence + t, and
+column block c of row r is SRAM row first_row + c · physical_rows + r. A result in the HBM is a region a head, rows by
+columns elements and then their scales; `hbm_results.bin` holds the regions of `results.json` one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from plena_emu.errors import EmuError
+
+if TYPE_CHECKING:
+    from plena_emu.settings import Settings
+
+FILE = "results.json"
+VRAM_DUMP = "vram_dump.bin"
+HBM_RESULTS = "hbm_results.bin"
+
+
+class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A region of the HBM that a run writes to `hbm_results.bin`: `address` and `bytes` with the scales.
+
+    `rows` × `columns` elements come first, then rows · columns / block scale bytes (§9.3).
+    """
+
+    name: str
+    address: int
+    bytes: int
+    rows: int
+    columns: int
+
+
+class HeadPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a KV head lies: the name of a region and the first of its columns."""
+
+    region: str
+    column: int
+
+
+class VramResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
+                 tag_field="dump", tag=VRAM_DUMP):
+    """A result in the vector SRAM: `shape` is [batch, tokens, columns] without padding.
+
+    Rows count SRAM rows of VLEN elements; `physical_rows` is the distance of two column blocks.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    first_row: int
+    physical_rows: int
+    rows_per_sequence: int
+
+
+class HbmResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
+                tag_field="dump", tag=HBM_RESULTS):
+    """A cache in the HBM: `shape` is [batch, KV heads, tokens, head_dim]; `heads` has one place a KV head.
+
+    Token t of sequence b is row b · rows_per_sequence + t of the region.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    heads: tuple[HeadPlace, ...]
+    rows_per_sequence: int
+
+
+class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of `results.json`."""
+
+    results: tuple[VramResult | HbmResult, ...]
+    regions: tuple[Region, ...] = ()
+
+    def named(self, name: str) -> VramResult | HbmResult:
+        """Find a result by name.
+
+        Returns
+        -------
+        VramResult or HbmResult
+
+        Raises
+        ------
+        EmuError
+            There is none of this name.
+        """
+        for result in self.results:
+            if result.name == name:
+                return result
+        raise EmuError(f"result {name}: not in {FILE}, which has {', '.join(result.name for result in self.results)}")
+
+
+def results_json(results: Results) -> bytes:
+    """Write `results.json`.
+
+    Returns
+    -------
+    bytes
+        Indented JSON.
+    """
+    return msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
+
+
+def read_results(build: str | os.PathLike) -> Results:
+    """Read and check `results.json` of a build.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    EmuError
+        The file is missing or unsound.
+    """
+    path = os.path.join(build, FILE)
+    try:
+        with open(path, "rb") as file:
+            results = msgspec.json.decode(file.read(), type=Results)
+    except OSError as error:
+        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise EmuError(f"{path}: {error}") from None
+    _check(results, path)
+    return results
+
+
+def _check(results, path):
+    """Refuse places that lie outside their region; sizes of dumps are checked when those are read."""
+    regions = {region.name: region for region in results.regions}
+    for region in results.regions:
+        if min(region.address, region.rows, region.columns) < 0 or region.bytes < region.rows * region.columns:
+            raise EmuError(f"{path}: region {region.name}: {region.rows} x {region.columns} elements do not fit its"
+                           f" {region.bytes} bytes at {region.address}")
+    for result in results.results:
+        if min(result.shape) < 0 or result.rows_per_sequence < result.shape[-2]:
+            raise EmuError(f"{path}: result {result.name}: {result.rows_per_sequence} rows a sequence cannot hold shape"
+                           f" {list(result.shape)}")
+        if isinstance(result, VramResult):
+            if result.first_row < 0 or result.physical_rows < result.shape[0] * result.shape[1]:
+                raise EmuError(f"{path}: result {result.name}: {result.physical_rows} physical rows from"
+                               f" {result.first_row} cannot hold shape {list(result.shape)}")
+            continue
+        if len(result.heads) != result.shape[1]:
+            raise EmuError(f"{path}: result {result.name}: {len(result.heads)} places, expected one for each of the"
+                           f" {result.shape[1]} heads")
+        for head in result.heads:
+            region = regions.get(head.region)
+            rows = result.shape[0] * result.rows_per_sequence
+            if region is None or not 0 <= head.column <= region.columns - result.shape[3] or rows > region.rows:
+                raise EmuError(f"{path}: result {result.name}: column {head.column} of region {head.region} cannot hold"
+                               f" {rows} rows of {result.shape[3]} elements")
+
+
+def load_results(build: str | os.PathLike, dump_dir: str | os.PathLike | None = None) -> dict[str, np.ndarray]:
+    """Read every result of a build's last run.
+
+    Parameters
+    ----------
+    build : path
+        A build directory with `results.json` and `plena_settings.toml`.
+    dump_dir : path or None
+        Where the dumps are; None: in the build directory.
+
+    Returns
+    -------
+    dict of str to f32 array
+        By name, in the shapes of `results.json`: `hidden`, `logits`, `connector`, `K_<layer>`, `V_<layer>`.
+
+    Raises
+    ------
+    EmuError
+        A file is missing, unsound or too short.
+    """
+    from plena_emu.settings import load_settings
+
+    settings = load_settings(os.path.join(build, "plena_settings.toml"), "build directory")
+    results = read_results(build)
+    directory = dump_dir or build
+    stored = None
+    found = {}
+    for result in results.results:
+        if isinstance(result, VramResult):
+            found[result.name] = _from_vram(result, os.path.join(directory, VRAM_DUMP), settings)
+        else:
+            stored = stored or read_regions(results, os.path.join(directory, HBM_RESULTS), settings)
+            found[result.name] = _from_regions(result, stored)
+    return found
+
+
+def _mapped(path, expected):
+    """Bytes of a dump, at least `expected` of them, memory-mapped."""
+    try:
+        size = os.path.getsize(path)
+        if size < expected:
+            raise EmuError(f"{path}: found {size} bytes, expected at least {expected}; run the build first")
+        return np.memmap(path, dtype=np.uint8, mode="r", shape=(size,)) if size else np.zeros(0, np.uint8)
+    except OSError as error:
+        raise EmuError(f"{path}: cannot read: {error.strerror}; run the build first") from None
+
+
+def _from_vram(result, path, settings):
+    """f32 array of a result in the vector SRAM."""
+    from .number_formats import decode_plain
+
+    batch, tokens, columns = result.shape
+    blocks = -(-columns // settings.vlen)
+    width = settings.vlen * settings.vector_sram_type.elem.size_in_bits // 8
+    first, last = result.first_row, result.first_row + blocks * result.physical_rows
+    dump = _mapped(path, last * width)
+    rows = dump[first * width : last * width].reshape(blocks, result.physical_rows, width)
+    used = batch * result.rows_per_sequence
+    values = np.zeros((used, blocks, settings.vlen), dtype=np.float32)
+    held = min(used, result.physical_rows)  # the last sequence may lack its spare rows
+    values[:held] = decode_plain(rows[:, :held], settings.vector_sram_type.elem).swapaxes(0, 1)
+    whole = values.reshape(batch, result.rows_per_sequence, blocks * settings.vlen)
+    return np.ascontiguousarray(whole[:, :tokens, :columns])
+
+
+def read_regions(results: Results, path: str | os.PathLike, settings: Settings) -> dict[str, np.ndarray]:
+    """Read `hbm_results.bin`.
+
+    Returns
+    -------
+    dict of str to f32 array
+        Region name to its values, [rows, columns].
+
+    Raises
+    ------
+    EmuError
+        The file is missing or has another size than the regions.
+    """
+    from .number_formats import decode_region
+
+    total = sum(region.bytes for region in results.regions)
+    data = _mapped(os.fspath(path), total)
+    if len(data) != total:
+        raise EmuError(f"{path}: found {len(data)} bytes, expected the {total} of the regions in {FILE}")
+    found, start = {}, 0
+    for region in results.regions:
+        stored = data[start : start + region.bytes]
+        found[region.name] = decode_region(stored, region.rows, region.columns, settings.hbm_m_kv_type)
+        start += region.bytes
+    return found
+
+
+def _from_regions(result, stored):
+    """f32 array of a cache."""
+    batch, heads, tokens, head_dim = result.shape
+    values = np.empty(result.shape, dtype=np.float32)
+    for head, place in enumerate(result.heads):
+        rows = stored[place.region][: batch * result.rows_per_sequence, place.column : place.column + head_dim]
+        values[:, head] = rows.reshape(batch, result.rows_per_sequence, head_dim)[:, :tokens]
+    return values
