@@ -32,8 +32,8 @@ def print_check(report: CheckReport, per_layer: bool, stream) -> None:
         choices = report.choices
         stream.write(f"  largest logits: {choices.agree} of {choices.clear} as in the f32 forward where that is clear;"
                      f" {choices.tokens} in all\n")
-    stream.write("  columns: RMS of the difference / RMS of the reference, for the reference with what the machine can hold"
-                 " and the f32 one\n")
+    stream.write("  columns: RMS of the difference / RMS of the reference, for the reference with what the machine can"
+                 " hold and the f32 one\n")
     stream.write(f"  {'every bar holds' if report.ok else 'A BAR IS BROKEN'}\n")
 
 
