@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class HeldWeights(Mapping):
     """Weights after folding and quantising, for the forward of the unfolded model.
 
-    Linears are MX as in the HBM image, vectors and learned positions bf16 as in the vector SRAM. The factors that
-    tensors carry are taken out again after rounding, because the forward applies its own.
+    Linears are MX as in the HBM image, vectors and learned positions bf16 as in the vector SRAM. The factor that the
+    queries carry is taken out again after rounding, because the forward applies its own.
     """
 
     def __init__(self, folded: FoldedWeights, settings: Settings):
@@ -45,7 +45,7 @@ class HeldWeights(Mapping):
         values = self._folded[name]
         linear = values.ndim == 2 and name not in ("embed", "positions")
         held = dequantised(values, self._kind) if linear else round_bf16(values)
-        return held / self._folded.factor(name)
+        return held / self._folded.query_scale(name)
 
 
 def holder(settings: Settings) -> Callable[[np.ndarray], np.ndarray]:
