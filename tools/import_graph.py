@@ -51,7 +51,8 @@ LAYERS = {
     "bench": _HOST | {"config", "precompile", "running"},
     "models.descriptions": {"errors", "models"},
     "models.forward": {"errors", "config", "models"},
-    "models": _HOST | {"boards", "config", "manifests", "models.descriptions", "models.forward", "program", "running"},
+    "models": _HOST
+    | {"api", "boards", "config", "manifests", "models.descriptions", "models.forward", "planning", "program", "running"},
     "report": _HOST | {"bench", "memory", "models", "planning", "profiler"},
     "cli": _HOST
     | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "planning", "precompile",
