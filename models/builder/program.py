@@ -68,7 +68,8 @@ class Builder:
         self.max_loop_instructions = max_loop_instructions
         self._blocks = [_Block()]
         self._free = list(range(REGISTERS - 1, 0, -1))
-        self._stages: list[tuple[int | None, str]] = [(None, "embed")]
+        self._spilled = 0  # words of the int SRAM in use
+        self._stages: dict[tuple[int | None, str], int] = {(None, "embed"): 0}
         self._stage = 0
 
     # -- stages ----------------------------------------------------------------------------------------------------
@@ -77,9 +78,7 @@ class Builder:
     def stage(self, operator: str, layer: int | None = None) -> Iterator[None]:
         """Name what the words written inside belong to (§9.6)."""
         outer = self._stage
-        if (layer, operator) not in self._stages:
-            self._stages.append((layer, operator))
-        self._stage = self._stages.index((layer, operator))
+        self._stage = self._stages.setdefault((layer, operator), len(self._stages))
         yield
         self._stage = outer
 
@@ -114,6 +113,22 @@ class Builder:
             if value is not None:
                 self.set(register, value)
             yield register
+
+    @contextlib.contextmanager
+    def spilled(self, *kept: Register) -> Iterator[None]:
+        """Free every lent register but `kept` for the block: their values, loop counters too, wait in the int SRAM."""
+        away = [number for number in range(1, REGISTERS) if number not in self._free]
+        away = [number for number in away if Register(number) not in kept]
+        first, before = self._spilled, self._free
+        for place, number in enumerate(away, first):
+            self.emit("S_ST_INT", number, 0, place)
+        self._spilled += len(away)
+        self._free = before + away[::-1]
+        yield
+        self._free = before
+        self._spilled = first
+        for place, number in enumerate(away, first):
+            self.emit("S_LD_INT", number, 0, place)
 
     @property
     def free_registers(self) -> int:
@@ -189,11 +204,13 @@ class Builder:
         """
         if times < 1:
             raise EmuError(f"builder: a loop of {times} iterations, expected at least 1")
-        with self.register() as counter:
+        unroll = min(unroll, times)
+        with contextlib.ExitStack() as stack:
+            counter = stack.enter_context(self.register()) if times > unroll else None
             self._blocks.append(_Block())
             yield
             body = self._blocks.pop()
-        self._close(body, counter, times, min(unroll, times))
+        self._close(body, counter, times, unroll)
 
     def _close(self, body, counter, times, unroll):
         """Write a loop, or its body as often as it runs."""
@@ -249,11 +266,12 @@ class Builder:
             Words and stages; neighbouring words of one stage are one entry.
         """
         block = self._blocks[0]
+        names = list(self._stages)
         stages: list[Stage] = []
         first = 0
         for pc in range(1, len(block.words) + 1):
             if pc == len(block.words) or block.stages[pc] != block.stages[first]:
-                layer, operator = self._stages[block.stages[first]]
+                layer, operator = names[block.stages[first]]
                 stages.append(Stage(layer, operator, first, pc - 1))
                 first = pc
         return Program(block.words, stages)

@@ -64,8 +64,7 @@ def multiply(
         with b.loop(shape.groups):
             if shortfall is None:
                 _set_tile(b, at, tile)
-                unrolled = shape.blocks * (3 * shape.terms + 2) <= _UNROLLED_WORDS
-                _blocks(b, machine, shape, at, fixed, walking, row_step, back, out, stride, unrolled)
+                _blocks(b, machine, shape, at, fixed, walking, row_step, back, out, stride)
             else:
                 _blocks_of_variable_depth(b, machine, shape, at, tile, walking, row_step, out, stride, shortfall)
             if shape.groups > 1:
@@ -78,10 +77,17 @@ def _plan_terms(b, shape, variable):
     """How many terms get a row register of their own, and whether the others walk."""
     if variable:
         return 0, True
-    spare = b.free_registers - 4  # loops of groups and column blocks, two steps
+    spare = b.free_registers - 2 - (shape.groups > 1)  # steps, the loop of groups
+    if not _is_unrolled(shape):
+        spare -= 2  # the loop of column blocks, where they go
     if shape.terms <= spare:
         return shape.terms, False
     return max(0, spare - 3), True
+
+
+def _is_unrolled(shape):
+    """Whether column blocks are written one by one."""
+    return shape.blocks * (3 * shape.terms + 2) <= _UNROLLED_WORDS
 
 
 def _start_rows(b, rows, fixed, walking, row_step):
@@ -101,9 +107,9 @@ def _set_tile(b, at, tile):
     b.set(at, tile if tile is not None else 0)
 
 
-def _blocks(b, machine, shape, at, fixed, walking, row_step, back, out, stride, unrolled):
+def _blocks(b, machine, shape, at, fixed, walking, row_step, back, out, stride):
     """All column blocks of one group; `at` stands at the tile of the first one."""
-    if unrolled:
+    if _is_unrolled(shape):
         for block in range(shape.blocks):
             _sum(b, shape, at, fixed, walking, row_step)
             b.emit("M_MM_WO", out, stride or 0, block * machine.blen)
@@ -137,11 +143,11 @@ def _sum(b, shape, at, fixed, walking, row_step):
 def _blocks_of_variable_depth(b, machine, shape, at, tile, walking, row_step, out, stride, shortfall):
     """As `_blocks`, with a number of terms that is known at run time only."""
     start, row = walking
-    with b.registers(3) as (first, to, left):
-        b.set(first, tile if tile is not None else 0)
+    column_step = machine.blen * (machine.mlen if shape.transposed else 1)
+    with b.registers(2) as (to, left):
         b.set(to, out)
         with b.loop(shape.blocks):
-            b.set(at, first)
+            b.set(at, tile)
             b.set(row, start)
             b.set(left, shortfall)
             with b.loop_short_of(shape.terms, left):
@@ -149,8 +155,9 @@ def _blocks_of_variable_depth(b, machine, shape, at, tile, walking, row_step, ou
                 b.advance(row, row_step)
                 b.advance(at, shape.tile_step)
             b.emit("M_MM_WO", to, stride or 0, 0)
-            b.advance(first, machine.blen * (machine.mlen if shape.transposed else 1))
+            b.advance(tile, column_step)
             b.advance(to, machine.blen)
+    b.advance(tile, -shape.blocks * column_step)
 
 
 def _term(b, shape, at, row):

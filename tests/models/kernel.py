@@ -5,6 +5,7 @@ import numpy as np
 import plena_emu
 from plena_emu.assembler import mem_text
 from plena_emu.models.builder import Builder
+from plena_emu.models.constants import Constants
 from plena_emu.models.machine import BLOCK, Activation, HbmTensor, Machine, round_up
 from plena_emu.models.number_formats import decode_mx, encode_stored, round_bf16
 from plena_emu.models.presets import find_preset, settings_text
@@ -21,7 +22,7 @@ class Kernel:
         self.path = tmp_path
         self.vram = np.zeros((vector_rows, self.machine.mlen), np.float32)
         self.hbm = np.zeros(hbm_size, np.uint8)
-        self.constants = np.zeros(1024, np.float16)
+        self.fp = Constants()
         self.next_row = 0
         self.next_byte = 0
         (tmp_path / "settings.toml").write_text(settings_text(self.preset, hbm_size, vector_sram_rows=vector_rows))
@@ -61,7 +62,7 @@ class Kernel:
     def run(self, model="hbm"):
         """Run the program; the memories hold what it left."""
         program = self.b.finish()
-        files = {"program.mem": mem_text(program.words).encode(), "fp.bin": self.constants.astype("<f2").tobytes(),
+        files = {"program.mem": mem_text(program.words).encode(), "fp.bin": self.fp.image(),
                  "vram.bin": (self.vram.view(np.uint32) >> 16).astype("<u2").tobytes(), "hbm.bin": self.hbm.tobytes()}
         for name, content in files.items():
             (self.path / name).write_bytes(content)
