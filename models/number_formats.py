@@ -169,14 +169,14 @@ def encode_stored(values: np.ndarray, kind: Mx) -> tuple[np.ndarray, np.ndarray]
     magnitude = np.abs(blocks)
     largest = magnitude.max(axis=-1)
     limit = (1 << kind.scale.exponent - 1) - 1
-    power = np.clip(np.floor(np.log2(largest + _TINY)), -limit, limit).astype(np.int32)
+    power = np.clip(_floor_log2(largest), -limit, limit)
     power[largest == 0] = -limit
     magnitude = np.ldexp(magnitude, -power[..., None])
 
     exponent_bits, mantissa = kind.elem.exponent, kind.elem.mantissa
     bias = (1 << exponent_bits - 1) - 1
     top = (1 << exponent_bits) - 2 - bias
-    exponent = np.floor(np.log2(magnitude + _TINY)).astype(np.int32)
+    exponent = _floor_log2(magnitude)
     overflow = exponent > top
     exponent = np.clip(exponent, -bias, top)
     quotient = np.ldexp(magnitude, -exponent)
@@ -187,3 +187,8 @@ def encode_stored(values: np.ndarray, kind: Mx) -> tuple[np.ndarray, np.ndarray]
     codes = np.where(magnitude == 0, 0, sign | exponent + bias << mantissa | rounded)
     codes[largest == 0] = 0
     return codes.astype(np.uint8).reshape(values.shape), (power + limit).astype(np.uint8)
+
+
+def _floor_log2(values):
+    """floor(log2(v + 1e-9)) with a log2 rounded to f32, so that a value just under a power of two may reach it."""
+    return np.floor(np.log2((values + _TINY).astype(np.float64)).astype(np.float32)).astype(np.int32)

@@ -141,7 +141,8 @@ def _check(results, path):
             raise EmuError(f"{path}: result {result.name}: {result.rows_per_sequence} rows a sequence cannot hold shape"
                            f" {list(result.shape)}")
         if isinstance(result, VramResult):
-            if result.first_row < 0 or result.physical_rows < result.shape[0] * result.shape[1]:
+            last = (result.shape[0] - 1) * result.rows_per_sequence + result.shape[1]
+            if result.first_row < 0 or result.physical_rows < last:
                 raise EmuError(f"{path}: result {result.name}: {result.physical_rows} physical rows from"
                                f" {result.first_row} cannot hold shape {list(result.shape)}")
             continue

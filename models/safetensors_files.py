@@ -21,16 +21,6 @@ INDEX = "model.safetensors.index.json"
 _TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
-def has_weights(directory: str | os.PathLike) -> bool:
-    """Tell whether a directory holds safetensors files.
-
-    Returns
-    -------
-    bool
-    """
-    return any(name.endswith((".safetensors", INDEX)) for name in os.listdir(directory))
-
-
 class StoredWeights(Weights):
     """Weights of the safetensors files of a directory; names and shapes are checked at once, bytes read when asked for.
 

@@ -114,6 +114,16 @@ class NoWeights(Weights):
         raise EmuError(f"tensor {name}: the model was opened without weights")
 
 
+def has_weights(directory: str | os.PathLike) -> bool:
+    """Tell whether a directory holds safetensors files or their index.
+
+    Returns
+    -------
+    bool
+    """
+    return any(name.endswith((".safetensors", ".safetensors.index.json")) for name in os.listdir(directory))
+
+
 def open_weights(source: str | os.PathLike, config: TextConfig | VisionConfig) -> Weights:
     """Open the weights of a model part.
 

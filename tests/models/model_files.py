@@ -33,13 +33,14 @@ def write_safetensors(path, tensors):
 
 
 def stored_tensors(config, seed=0):
-    """Random f32 tensors under the usual names and in the shapes of a file."""
+    """Random f32 tensors under the usual names and in the shapes of a file; linears keep the size of what they take."""
     generator = np.random.default_rng(seed)
     found = {}
     for name, tensor in tensors_of(config).items():
         shape = tensor.shape[::-1] if tensor.transposed else tensor.shape
         if name != "lm_head" or not config.tied:
-            found[tensor.stored[0]] = generator.standard_normal(shape, dtype=np.float32)
+            values = generator.standard_normal(shape, dtype=np.float32)
+            found[tensor.stored[0]] = values * np.float32(shape[1] ** -0.5) if tensor.transposed else values
     return found
 
 
