@@ -28,10 +28,10 @@ def _blocks(b, x, y, rows, to, source):
 
 
 def add_bias(b: Builder, out: int, bias: int, *, blocks: int, rows: int, row_step: int, block_step: int,
-             vlen: int) -> None:
+             bias_step: int) -> None:
     """Add to every row its block's part of a bias.
 
-    `out` and `bias` are element addresses; the bias has one row a block, one after the other; steps count elements.
+    `out` and `bias` are element addresses; the bias has a row a block, `bias_step` apart; steps count elements.
     """
     with b.registers(2) as (to, source):
         b.set(to, out)
@@ -40,7 +40,7 @@ def add_bias(b: Builder, out: int, bias: int, *, blocks: int, rows: int, row_ste
             with each_row(b, rows, (to, row_step), unroll=8):
                 b.emit("V_ADD_VV", to, to, source)
             b.advance(to, block_step - rows * row_step)
-            b.advance(source, vlen)
+            b.advance(source, bias_step)
 
 
 def swiglu(b: Builder, constants: Constants, gate: Activation, up: Activation, *, rows: int,

@@ -10,7 +10,7 @@ from .linear import KV, WEIGHTS
 
 def store_rows(
     b: Builder, machine: Machine, cache: HbmTensor, *, source: int, sequences: int, sequence_step: int, blocks: int,
-    block_step: int, rows: int, first_row: int, rows_per_sequence: int,
+    block_step: int, column: int, column_step: int, rows: int, first_row: int, rows_per_sequence: int,
 ) -> None:
     """Store `rows` rows of every sequence and column block from row `first_row` of the sequence's region on.
 
@@ -20,14 +20,15 @@ def store_rows(
     Parameters
     ----------
     cache : HbmTensor
-        Its row is the column blocks side by side; sequence s starts at row s · rows_per_sequence.
+        The first block goes to `column`, the next to `column` + `column_step`, …; sequence s starts at row
+        s · rows_per_sequence.
     source : int
         Element address of the first row; `sequence_step` and `block_step` lead to the next sequence and block.
     """
     chunks = ceil_div(rows, machine.write_back)
     row_chunk = machine.write_back * machine.mlen
     b.set_transfer(WEIGHTS, cache.address, cache.scale, cache.columns)
-    with b.register(source) as row, b.register(first_row * cache.columns) as offset:
+    with b.register(source) as row, b.register(first_row * cache.columns + column) as offset:
         with b.step(machine.write_back * cache.columns) as down, b.loop(sequences):
             with b.loop(blocks):
                 with b.loop(chunks):
@@ -35,6 +36,6 @@ def store_rows(
                     b.advance(row, row_chunk)
                     b.advance(offset, down)
                 b.advance(row, block_step - chunks * row_chunk)
-                b.advance(offset, machine.mlen - chunks * machine.write_back * cache.columns)
+                b.advance(offset, column_step - chunks * machine.write_back * cache.columns)
             b.advance(row, sequence_step - blocks * block_step)
-            b.advance(offset, rows_per_sequence * cache.columns - blocks * machine.mlen)
+            b.advance(offset, rows_per_sequence * cache.columns - blocks * column_step)
