@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-
 from plena_emu.boards.dram_schema import load_dram
-from plena_emu.dram import new_run, new_state
-from plena_emu.kernels.dram_loop import GATHER, SERIAL
-from plena_emu.kernels.trace import replay_trace
+from plena_emu.kernels.dram.event_queue import GATHER, SERIAL
+from plena_emu.kernels.dram.replay import replay_trace
+from plena_emu.memory.dram import new_run, new_state
 
 ACCESSES = 65536
 GAP = 1_000_000  # ps between batches

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from workloads import bench_settings
-
-from plena_emu.formats import Formats
 from plena_emu.kernels import layout as at
-from plena_emu.machine import dma_types, new_shapes
+from plena_emu.machine.core import dma_types, new_shapes
+from plena_emu.machine.formats import Formats
 from plena_emu.manifests.schema import Manifest
-from plena_emu.memory import BoardMemory
+from plena_emu.memory.models import RegimeModel
+from workloads import bench_settings
 
 EVENTS = 400
 RNG = np.random.default_rng(1)
@@ -37,7 +36,7 @@ def test_engine(benchmark, model, pattern, shape, memo):
     events = events_of(PATTERNS[pattern], shape)
 
     def fresh():
-        memory = BoardMemory(model, Manifest(activation_ceiling=0), shapes, 0, 1, memo=memo)
+        memory = RegimeModel(model, Manifest(activation_ceiling=0), shapes, 0, 1, memo=memo)
         memory.warm()
         return (memory,), {}
 

@@ -4,14 +4,13 @@ import pathlib
 
 import msgspec
 import numpy as np
-
-from plena_emu.assembler import assemble
-from plena_emu.machine import Machine
+from plena_emu.config.settings import Settings, default_settings
+from plena_emu.machine.core import Machine
 from plena_emu.manifests.schema import Manifest
-from plena_emu.memory import BoardMemory
-from plena_emu.program import decode
-from plena_emu.settings import Settings, default_settings
-from plena_emu.simulation import Simulation
+from plena_emu.memory.models import RegimeModel
+from plena_emu.program.assembler import assemble
+from plena_emu.program.decode import decode
+from plena_emu.running.simulation import Simulation
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT.parent / "shared" / "golden" / "programs"
@@ -44,7 +43,7 @@ class Workload:
     def simulation(self) -> Simulation:
         """A fresh machine with its kernels loaded."""
         machine = Machine(self.settings, "base")
-        memory = BoardMemory(self.model, Manifest(activation_ceiling=0), machine.shapes, 0, 1)
+        memory = RegimeModel(self.model, Manifest(activation_ceiling=0), machine.shapes, 0, 1)
         simulation = Simulation(self.program, machine, memory)
         simulation.prepare()
         return simulation

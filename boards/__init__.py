@@ -5,6 +5,8 @@
 
 DEFAULT_BOARD = "nexys_video"
 
+__all__ = ["DEFAULT_BOARD", "Board", "LatencyProfile", "TileHint", "board_names", "load_board", "profile_names"]
+
 _FROM_LOADER = ("load_board", "board_names", "profile_names")
 _FROM_SCHEMA = ("Board", "LatencyProfile", "TileHint")
 

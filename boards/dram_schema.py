@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-
 from plena_emu.errors import EmuError
 
 from .loader import _locate, _read_yaml

@@ -5,7 +5,6 @@ import pathlib
 
 import msgspec
 import yaml
-
 from plena_emu.errors import EmuError, UsageError
 
 from . import schema

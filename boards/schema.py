@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-
 from plena_emu.errors import EmuError
 
 _MAX = 2**63 - 1

@@ -2,11 +2,11 @@
 
 import os
 
-from .build_dir import fields_of
+from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
 from .logs import LEVELS, Log
+from .precompile import choose_kernels
 from .request import RunRequest
-from .warm import choose_kernels
 
 
 def run(build, /, *, log_level: str = "off", **fields):
@@ -34,7 +34,7 @@ def run(build, /, *, log_level: str = "off", **fields):
     else:
         request = RunRequest(**({"dump_dir": None} | fields_of(os.fsdecode(build), fields)))
     choose_kernels(request)
-    from .runner import execute
+    from .running.runner import execute
 
     result = execute(request, Log(log_level))
     if result.dump_errors:

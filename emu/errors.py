@@ -36,3 +36,6 @@ class LogFileError(EmuError):
     """The directory of `--log-file` does not exist: exit code 1."""
 
     exit_code = EXIT_LOG_DIR
+
+
+__all__ = ["DataNeeded", "EmuError", "UsageError"]

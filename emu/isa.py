@@ -50,7 +50,7 @@ class Op:
         kind or a number; `[...]` may be left out; `0` is a number that must be 0;
         `[gp0]` is accepted and not encoded.
     cost : str
-        Cost class: a key of `plena_emu.costs`.
+        Cost class: a key of `plena_emu.program.cycle_costs`.
     type : str
         `matrix`, `vector`, `scalar_fp`, `scalar_int`, `memory` or `control`.
     meaning : str

@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from .jit import kernel
-
-M32 = 0xFFFFFFFF
+from .compiler.jit import kernel
+from .limits import ACCESS_BYTES, U32_MASK
 
 
 @kernel
 def element_address(index, row, step):
     """Byte address of the first element of `row`; `index` is that of row 0."""
-    return index + ((row * step) & M32)
+    return index + ((row * step) & U32_MASK)
 
 
 @kernel
@@ -22,4 +21,4 @@ def scale_address(scale_index, row, step, ratio):
 @kernel
 def delivered_scales(address, slen):
     """Scale bytes one 64-byte read delivers: those up to the end of its block (§3.2)."""
-    return min(slen, 64 - (address & 63))
+    return min(slen, ACCESS_BYTES - (address & (ACCESS_BYTES - 1)))

@@ -9,7 +9,6 @@ import re
 from typing import TYPE_CHECKING
 
 import msgspec
-
 from plena_emu.errors import EmuError
 
 from .footprint import choose_regime, footprint, layer_ids, project
@@ -17,6 +16,8 @@ from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
 
 if TYPE_CHECKING:
     from plena_emu.boards.schema import Board
+
+__all__ = ["Report", "generate", "make_manifest", "manifest_json", "report_text"]
 
 MANIFEST_NAME = "weight_manifest.json"
 ADDRESSES_NAME = "hbm_addrs.json"

@@ -3,7 +3,6 @@
 import json
 
 import msgspec
-
 from plena_emu.errors import EmuError
 
 KINDS = ("weight", "kv", "activation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from tokenize import TokenError
 
 import msgspec
 import numpy as np
@@ -147,7 +148,7 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
         values = np.load(path, allow_pickle=False)
     except OSError as error:
         raise EmuError(f"{path}: cannot read: {error.strerror or error}") from None
-    except (ValueError, EOFError, SyntaxError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError) as error:  # a header is read as Python's tokens
         raise EmuError(f"{path}: not a sound .npy file: {' '.join(str(error).split())}") from None
     if not isinstance(values, np.ndarray):
         raise EmuError(f"{path}: found an archive of arrays, expected one array (.npy)")

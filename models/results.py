@@ -7,6 +7,7 @@ columns elements and then their scales; `hbm_results.bin` holds the regions of `
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING
 
@@ -155,6 +156,18 @@ def _check(results, path):
             if region is None or not 0 <= head.column <= region.columns - result.shape[3] or rows > region.rows:
                 raise EmuError(f"{path}: result {result.name}: column {head.column} of region {head.region} cannot hold"
                                f" {rows} rows of {result.shape[3]} elements")
+
+
+def results_bytes(found: dict[str, np.ndarray]) -> bytes:
+    """Write results as an `.npz`; the same results give the same bytes.
+
+    Returns
+    -------
+    bytes
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, **found)
+    return buffer.getvalue()
 
 
 def load_results(build: str | os.PathLike, dump_dir: str | os.PathLike | None = None) -> dict[str, np.ndarray]:

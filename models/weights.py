@@ -40,6 +40,9 @@ class Weights(Mapping):
     def __len__(self):
         return len(self.shapes)
 
+    def __contains__(self, name):
+        return name in self.shapes
+
     def __getitem__(self, name: str) -> np.ndarray:
         """Read a whole tensor.
 

@@ -10,11 +10,10 @@ import zlib
 from pathlib import Path
 
 from oracle import goldens
-
 from plena_emu.cli import dropin, flags
 from plena_emu.logs import Log
 from plena_emu.result import RunResult, hbm_statistics
-from plena_emu.runner import execute
+from plena_emu.running.runner import execute
 
 NO_WEIGHTS = '{"activation_ceiling": 0, "regions": []}'
 

@@ -9,11 +9,10 @@ import tempfile
 
 from oracle import programs
 from oracle.state import OracleError
-
 from plena_emu.errors import EmuError
 from plena_emu.logs import Log
 from plena_emu.request import RunRequest
-from plena_emu.runner import execute
+from plena_emu.running.runner import execute
 
 MODEL = "hbm"
 NO_WEIGHTS = '{"activation_ceiling": 0, "regions": []}'

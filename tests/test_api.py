@@ -9,13 +9,12 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import pytest
-
 import plena_emu
-from plena_emu.assembler import assemble, mem_text
+import pytest
 from plena_emu.errors import UsageError
+from plena_emu.precompile import warm
+from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.result import RunResult
-from plena_emu.warm import warm
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "examples" / "linear" / "build"

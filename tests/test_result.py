@@ -5,14 +5,23 @@ import json
 
 import msgspec
 import pytest
-
+from plena_emu.config.settings import default_settings
 from plena_emu.logs import Log
-from plena_emu.records import final_records, foreign_warning, program_records, settings_records
 from plena_emu.report.summary import print_summary
 from plena_emu.result import (
-    Dropped, Dump, Geometry, Program, RunResult, Sources, Wall, hbm_statistics, nanoseconds, scientific, utilization,
+    Dropped,
+    Dump,
+    Geometry,
+    Program,
+    RunResult,
+    Sources,
+    Wall,
+    hbm_statistics,
+    nanoseconds,
+    scientific,
+    utilization,
 )
-from plena_emu.settings import default_settings
+from plena_emu.running.log_records import final_records, foreign_warning, program_records, settings_records
 
 
 def result(**more):

@@ -15,9 +15,9 @@ def configure(parser):
 
 
 def run(args):
-    from ..assembler import assemble, mem_text
+    from ..atomic_files import write_whole
     from ..errors import EmuError
-    from ..files import write_whole
+    from ..program.assembler import assemble, mem_text
 
     revision = flags.revision(args)
     try:

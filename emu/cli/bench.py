@@ -14,11 +14,11 @@ latency is not the expected one), 130 interrupted
 
 import sys
 
-from ..bench_record import MODES
+from ..atomic_files import check_directory
+from ..bench.record import MODES
+from ..config.units import parse_count
 from ..errors import EXIT_OK, UsageError
-from ..files import check_directory
 from ..request import MEMORY_MODELS
-from ..sizes import parse_count
 from . import flags
 
 EXIT_SLOWER = 1
@@ -68,8 +68,8 @@ def run(args):
     """Measure or compare; 0, or 1 when something got slower."""
     if args.compare:
         return _compare(args)
-    from ..bench_programs import find_workloads
-    from ..bench_suite import run_suite
+    from ..bench.programs import find_workloads
+    from ..bench.suite import run_suite
 
     _check_outputs(args)
     workloads, notes = find_workloads(args.programs, args.golden, args.all, flags.revision(args))
@@ -99,7 +99,7 @@ def _show(text):
 
 
 def _report(args, record):
-    from ..files import write_whole
+    from ..atomic_files import write_whole
     from ..report.bench import bench_text
 
     if args.json == "-":
@@ -115,8 +115,8 @@ def _report(args, record):
 
 
 def _compare(args):
-    from ..bench_compare import compare
-    from ..bench_record import read_record
+    from ..bench.compare import compare
+    from ..bench.record import read_record
     from ..report.bench import comparison_text
 
     if args.programs or args.golden or args.all or args.json or args.plot:

@@ -28,9 +28,9 @@ def run(args):
     """Write the settings; 0."""
     import sys
 
-    from ..board_settings import GEOMETRY_KEYS, apply_board_with_changes, read_settings_text
+    from ..atomic_files import write_whole
     from ..boards import load_board
-    from ..files import write_whole
+    from ..config.apply_board import GEOMETRY_KEYS, apply_board_with_changes, read_settings_text
 
     board = load_board(args.board, args.latency_profile)
     geometry = {key: getattr(args, key) for key in GEOMETRY_KEYS if getattr(args, key) is not None}

@@ -16,9 +16,9 @@ def configure(parser):
 
 
 def run(args):
-    from ..assembler import disassemble
-    from ..files import write_whole
-    from ..program import read_words
+    from ..atomic_files import write_whole
+    from ..program.assembler import disassemble
+    from ..program.decode import read_words
 
     revision = flags.revision(args)
     text = "".join(f"{line}\n" for line in disassemble(read_words(args.program), revision))

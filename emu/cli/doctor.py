@@ -15,7 +15,7 @@ def run(args):
     import platform
 
     from .. import __version__
-    from ..kernels.cache import cache_root
+    from ..kernels.compiler.fingerprint import cache_root
 
     print(f"plena-emu  {__version__}")
     print(f"python     {platform.python_version()} on {platform.machine()}")
@@ -26,7 +26,7 @@ def run(args):
     if args.no_warm:
         return 0
 
-    from ..warm import warm
+    from ..precompile import warm
 
     begin = time.perf_counter()
     warm()
@@ -40,8 +40,8 @@ def _show_cache(looking):
 
     `looking` creates nothing.
     """
-    from ..kernels.cache import cache_dir, cache_path, cache_root
-    from ..warm import MODULES, is_ready
+    from ..kernels.compiler.fingerprint import cache_dir, cache_path, cache_root
+    from ..precompile import MODULES, is_ready
 
     current = set()
     for module in sorted(MODULES):

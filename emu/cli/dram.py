@@ -24,16 +24,16 @@ def configure(parser):
 
 def run(args):
     """Replay and report; 0."""
-    from ..kernels.native import choose_prebuilt
+    from ..kernels.compiler.object_code import choose_prebuilt
 
-    choose_prebuilt(("trace",))
+    choose_prebuilt(("dram.replay",))
     import sys
 
     import msgspec
 
-    from ..dram_trace import replay_batches
-    from ..dram_trace_files import completions, read_trace
-    from ..files import write_whole
+    from ..atomic_files import write_whole
+    from ..memory.dram_replay import replay_batches
+    from ..memory.dram_trace_files import completions, read_trace
 
     trace = read_trace(args.trace)
     isa = flags.revision(args) if args.isa or trace.isa is None else trace.isa

@@ -56,11 +56,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(request, log):
-    from ..warm import choose_kernels
+    from ..precompile import choose_kernels
 
     choose_kernels(request)
-    from ..records import final_records
-    from ..runner import execute
+    from ..running.log_records import final_records
+    from ..running.runner import execute
 
     result = execute(request, log)
     final_records(log, result)

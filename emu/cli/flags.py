@@ -4,11 +4,11 @@ import argparse
 import os
 import time
 
+from ..config.units import parse_bandwidth, parse_positive_size, parse_size
 from ..errors import UsageError
 from ..isa import REVISIONS
 from ..logs import LEVELS
 from ..request import DEFAULT_HOST_BANDWIDTH, MEMORY_MODELS, RunRequest
-from ..sizes import parse_bandwidth, parse_positive_size, parse_size
 
 ISA_VARIABLE = "PLENA_ISA"
 

@@ -15,6 +15,8 @@ from .parser import Parser
 
 COMMANDS = {
     "run": "run a build directory or explicit files",
+    "check": "compare a run with the reference forward",
+    "results": "write hidden states, logits and caches out of the dumps",
     "asm": "assemble text to machine words",
     "disasm": "disassemble machine words to text",
     "boards": "list the boards or show one",

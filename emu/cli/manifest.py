@@ -6,7 +6,7 @@ BUILD holds hbm_addrs.json, and hbm_sizes.json and tensor_layouts.json where the
 each size came from, what was cut or dropped, and which regime the model falls into at the board's capacity.
 """
 
-from ..sizes import parse_count, parse_size
+from ..config.units import parse_count, parse_size
 from .flags import Once, path, typed
 
 
@@ -38,8 +38,8 @@ def run(args):
     """Write the manifest and print the report; 0."""
     import msgspec
 
+    from ..atomic_files import write_whole
     from ..boards import load_board
-    from ..files import write_whole
     from ..manifests.generate import generate, manifest_json, report_text
 
     board = load_board(args.board)

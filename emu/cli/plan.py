@@ -7,7 +7,7 @@ capacity of each regime, and lower bounds of link traffic and run time. Nothing 
 """
 
 from ..boards import DEFAULT_BOARD
-from ..sizes import parse_bandwidth, parse_size
+from ..config.units import parse_bandwidth, parse_size
 from .flags import Once, path, typed
 from .manifest import positive
 
@@ -31,7 +31,7 @@ def run(args):
     import msgspec
 
     from ..boards import load_board
-    from ..plan import find_manifest, make_plan
+    from ..planning import find_manifest, make_plan
     from ..report.plan import plan_text
 
     board = load_board(args.board)

@@ -46,7 +46,7 @@ def run(args):
     import msgspec
 
     from ..boards import load_board
-    from ..profile_sources import profile_source
+    from ..profiler.sources import profile_source
     from ..report.profile import profile_text
 
     found = profile_source(

@@ -16,11 +16,11 @@ import argparse
 import os
 import sys
 
-from ..build_dir import BUILD_FILES, fields_of
+from ..atomic_files import check_directory
+from ..config.build_dir import BUILD_FILES, fields_of
+from ..config.units import parse_count
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
-from ..files import check_directory
 from ..logs import RUNNER, Log
-from ..sizes import parse_count
 from . import flags
 from .entry import say
 
@@ -125,11 +125,11 @@ def make_log(args):
 
 
 def _execute(args, request, log):
-    from ..warm import choose_kernels
+    from ..precompile import choose_kernels
 
     choose_kernels(request)
-    from ..records import final_records
-    from ..runner import execute
+    from ..running.log_records import final_records
+    from ..running.runner import execute
 
     request.trace = log.asked_for_debug
     if sys.stderr.isatty() and not args.quiet and not request.trace:
@@ -155,7 +155,7 @@ def _report(args, result):
 
         print_summary(result, sys.stdout)
     if args.json:
-        from ..files import write_whole
+        from ..atomic_files import write_whole
 
         write_whole(args.json, result.to_json(), "JSON record")
 

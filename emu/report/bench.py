@@ -1,7 +1,7 @@
 """The tables of `plena-emu bench` and of its comparison of two results."""
 
-from ..bench_compare import NOISE_FACTOR, SMALLEST_S, SMALLEST_SHARE, Comparison
-from ..bench_record import COUNTED_ABOVE, PROCESS, BenchRecord
+from ..bench.compare import NOISE_FACTOR, SMALLEST_S, SMALLEST_SHARE, Comparison
+from ..bench.record import COUNTED_ABOVE, PROCESS, BenchRecord
 
 MIB = 2**20
 

@@ -4,9 +4,9 @@ import importlib.util
 import io
 import os
 
-from ..bench_record import BenchRecord
+from ..atomic_files import write_whole
+from ..bench.record import BenchRecord
 from ..errors import EmuError, UsageError
-from ..files import write_whole
 
 FORMATS = (".png", ".svg")
 

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from ..dram_statistics import DramStatistics
+from ..memory.dram_statistics import DramStatistics
 from ..result import nanoseconds, scientific
 from .console import print_tables
 

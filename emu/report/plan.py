@@ -1,7 +1,7 @@
 """The tables of `plena-emu plan`."""
 
 from ..manifests.generate import mib
-from ..plan import Plan
+from ..planning import Plan
 
 KINDS = ("weight", "kv", "activation", "total")
 

@@ -1,6 +1,6 @@
 """The tables of `plena-emu profile`."""
 
-from ..profile import Profile
+from ..profiler.model import Profile
 
 SMALLEST_SHARE = 0.01  # loops below this share of all cycles are summed up
 

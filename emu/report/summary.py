@@ -92,7 +92,7 @@ def _dram(found):
     """What the DRAM controller counted, where there was one."""
     if found is None:
         return ()
-    from ..dram_statistics import DramStatistics
+    from ..memory.dram_statistics import DramStatistics
     from .dram import dram_rows
 
     return dram_rows(msgspec.convert(found, DramStatistics))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from plena_emu.assembler import assemble, mem_text
+from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.boards import load_board
 from plena_emu.manifests.generate import generate, manifest_json
 

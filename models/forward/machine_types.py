@@ -32,6 +32,9 @@ class HeldWeights(Mapping):
     def __len__(self):
         return len(self._folded)
 
+    def __contains__(self, name):
+        return name in self._folded
+
     def __getitem__(self, name: str) -> np.ndarray:
         """Read a tensor as the machine holds it.
 

@@ -150,5 +150,5 @@ def test_fewer_layers():
 
 
 def test_unknown_models():
-    with pytest.raises(EmuError, match="model gpt: no such directory or config file, and no bundled description; bundled"):
+    with pytest.raises(EmuError, match="model gpt: no such directory or config file, and no bundled description"):
         find_model("gpt")

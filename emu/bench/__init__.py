@@ -1,0 +1,1 @@
+"""The benchmark suite: programs, repetitions, records, comparison."""

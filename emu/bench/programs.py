@@ -1,0 +1,193 @@
+"""The programs of a benchmark: golden programs with what is expected of them, and builds of one's own."""
+
+import contextlib
+import difflib
+import os
+import pathlib
+import shutil
+import tarfile
+import tempfile
+from lzma import LZMAError
+
+import msgspec
+
+from ..config.build_dir import BUILD_FILES, NEVER
+from ..config.units import read_hbm_size
+from ..errors import EmuError, UsageError
+from ..request import MEMORY_MODELS
+
+DEFAULT_GOLDEN = os.path.join("..", "shared", "golden")
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+ENDING = ".tar.xz"
+WALLS = "reference_walls.json"
+REFERENCE_STARTUP_S = 0.40  # of every wall of the reference
+
+
+class Walls(msgspec.Struct):
+    """Seconds the reference executable takes for a program, by memory model: `small` and `stock` settings."""
+
+    small: dict[str, float]
+    stock: dict[str, float]
+
+    def simulate_s(self, model: str) -> float | None:
+        """Of the simulate phase: the wall of the small settings less start-up."""
+        return self.small[model] - REFERENCE_STARTUP_S if model in self.small else None
+
+    def process_s(self, model: str) -> float | None:
+        """Of the whole process with stock settings."""
+        return self.stock.get(model)
+
+
+class ExpectedRun(msgspec.Struct):
+    """A golden run: exact arguments, and what must come out."""
+
+    id: str
+    args: list[str]
+    latency_ps: int | None = None
+    hbm_statistics: str | None = None
+    model_statistics: str | None = None
+
+    @property
+    def statistics(self) -> str | None:
+        """The text of the byte statistics, None where nothing is expected."""
+        if self.hbm_statistics is None:
+            return None
+        text = f"HBM Statistics - {self.hbm_statistics}"
+        return f"{text}\n{self.model_statistics}" if self.model_statistics else text
+
+
+class Expected(msgspec.Struct):
+    """The `expected.json` of a program."""
+
+    isa: str
+    runs: list[ExpectedRun]
+    dynamic_instructions: int | None = None
+
+    def run(self, model: str) -> ExpectedRun | None:
+        """The run on a memory model, None without one."""
+        return next((run for run in self.runs if run.id == model), None)
+
+
+class Workload(msgspec.Struct):
+    """A program to measure: an archive or a build directory, with reference walls where there are any."""
+
+    name: str
+    source: str
+    walls: Walls | None = None
+    isa: str = "base"  # of a build without expected.json
+
+    @property
+    def golden(self) -> bool:
+        """Whether the reference said what must come out."""
+        return self.source.endswith(ENDING) or os.path.exists(os.path.join(self.source, "expected.json"))
+
+    @contextlib.contextmanager
+    def unpacked(self):
+        """Context of a scratch copy: (directory, `Expected`). Raises `EmuError` for a broken program."""
+        with tempfile.TemporaryDirectory(prefix="plena-bench-", ignore_cleanup_errors=True) as scratch:
+            directory = os.path.join(scratch, os.path.basename(self.source).removesuffix(ENDING))
+            try:
+                if self.source.endswith(ENDING):
+                    with tarfile.open(self.source) as tar:
+                        tar.extractall(scratch, filter="data")
+                else:
+                    shutil.copytree(self.source, directory)
+            except (OSError, tarfile.TarError, LZMAError, EOFError) as error:
+                raise EmuError(f"program {self.source}: cannot unpack: {error}") from None
+            yield directory, self._expected(directory)
+
+    def _expected(self, directory):
+        if self.golden:
+            return _decode(os.path.join(directory, "expected.json"), f"{self.source}: expected.json", Expected)
+        return _expected_of_build(directory, self.isa)
+
+
+def find_workloads(
+    names: list[str], golden: str | None, everything: bool, isa: str = "base"
+) -> tuple[list[Workload], list[str]]:
+    """The workloads `names` ask for, or the default selection; and notes for the user.
+
+    Parameters
+    ----------
+    names : list of str
+        Golden programs by name, examples by name, or build directories. Empty: the golden programs with a reference
+        wall (with `everything` all of them) and the examples.
+    golden : str or None
+        Directory with `programs/` and `reference_walls.json`; None takes `../shared/golden` where it is there.
+
+    isa : str
+        Revision of build directories without an `expected.json`.
+
+    Raises
+    ------
+    EmuError, UsageError
+        A directory or a program that is not there.
+    """
+    notes = []
+    found = _golden_workloads(golden or DEFAULT_GOLDEN)
+    if found is None:
+        if golden is not None:
+            raise EmuError(f"golden directory {golden}: holds no programs/*{ENDING}")
+        notes.append(f"no golden programs at {DEFAULT_GOLDEN}: --golden names another directory")
+        found = {}
+    examples = {f"examples/{build.parent.name}": Workload(f"examples/{build.parent.name}", str(build))
+                for build in sorted(EXAMPLES.glob("*/build"))}
+    if names:
+        return [_named(name, found | examples, isa) for name in dict.fromkeys(names)], notes
+    chosen = [workload for workload in found.values() if everything or workload.walls]
+    if found and not chosen:
+        notes.append(f"no golden program has a reference wall: name some, or all with --all ({len(found)})")
+    if not chosen and not examples:
+        raise UsageError(f"no program to measure: {'; '.join(notes)}")
+    return [*chosen, *examples.values()], notes
+
+
+def _golden_workloads(directory):
+    """Workloads by name, None where the directory holds no archives; those with walls first, in their order."""
+    archives = {path.name.removesuffix(ENDING): str(path)
+                for path in sorted(pathlib.Path(directory, "programs").glob(f"*{ENDING}"))}
+    if not archives:
+        return None
+    path = os.path.join(directory, WALLS)
+    walls = _decode(path, path, dict[str, Walls]) if os.path.lexists(path) else {}
+    ordered = [name for name in walls if name in archives] + [name for name in archives if name not in walls]
+    return {name: Workload(name, archives[name], walls.get(name)) for name in ordered}
+
+
+def _named(name, known, isa):
+    if name.removesuffix(ENDING) in known:
+        return known[name.removesuffix(ENDING)]
+    if os.path.isfile(os.path.join(name, BUILD_FILES[0].name)):
+        return Workload(os.path.basename(os.path.abspath(name)), os.path.abspath(name), isa=isa)
+    close = difflib.get_close_matches(name, known, 3, 0.5)
+    hint = f"; close to it: {', '.join(close)}" if close else ""
+    raise UsageError(f"program {name!r}: neither a golden program nor an example nor a build directory{hint}")
+
+
+def _decode(path, what, kind):
+    try:
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(), type=kind)
+    except OSError as error:
+        raise EmuError(f"{what}: cannot read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EmuError(f"{what}: {error}") from None
+
+
+def _expected_of_build(directory, isa):
+    """Runs of a build directory (§5.6) nothing is known of: on hbm, and with a weight manifest on every model."""
+    args, manifest = [], []
+    for file in BUILD_FILES:
+        if not os.path.exists(os.path.join(directory, file.name)):
+            if file.needed != NEVER:
+                raise EmuError(f"build directory {directory}: {file.name} not found")
+        elif file.flag == "weight_manifest":
+            manifest = ["--weight-manifest", file.name]
+        else:
+            args += [f"--{file.flag}", file.name]
+    size = os.path.join(directory, "hbm_size.txt")
+    if os.path.exists(size):
+        args += ["--hbm-size", str(read_hbm_size(size))]
+    models = MEMORY_MODELS if manifest else ("hbm",)
+    return Expected(isa, [ExpectedRun(model, [*args, "--memory-model", model, *(manifest if model != "hbm" else [])])
+                             for model in models])

@@ -1,0 +1,181 @@
+"""What `plena-emu bench` measured: one typed, JSON-ready tree. Every figure carries its unit in its name."""
+
+import importlib.metadata
+import math
+import os
+import platform
+import statistics
+import time
+
+import msgspec
+
+from .. import __version__
+from ..errors import EmuError
+
+FORMAT = "plena-emu bench 1"
+KERNEL_MODES = ("data", "timing-only")
+PROCESS = "process"
+MODES = (*KERNEL_MODES, PROCESS)
+PHASES = ("startup", "load", "simulate", "dump")  # of a run in this process
+COUNTED_ABOVE = 100_000  # instructions of a program that counts for a geometric mean
+BUSY = 0.5  # load average above which figures are doubtful
+
+
+class Machine(msgspec.Struct, kw_only=True):
+    """The machine and the versions behind the figures; `load_average` over 1, 5 and 15 minutes before the first run."""
+
+    cpu: str
+    cores: int
+    usable_cores: int
+    memory_bytes: int
+    architecture: str
+    kernel: str
+    load_average: tuple[float, float, float]
+    versions: dict[str, str]
+
+
+class Timing(msgspec.Struct, kw_only=True):
+    """Seconds of every repetition, their median, and the median distance from it."""
+
+    samples_s: list[float]
+    median_s: float
+    mad_s: float
+
+
+class Figure(msgspec.Struct, kw_only=True):
+    """One program on one memory model in one mode.
+
+    `wall` holds the phases of a run in this process, or `process` alone. `cycles` are core cycles of 1000 ps. Rates
+    and `speedup` are those of the phase `headline` names. `reference_s` is what the reference executable takes for the
+    same, None where that was not measured. `instructions` and `peak_memory_bytes` are None where they are not known.
+    """
+
+    program: str
+    golden: bool
+    isa: str
+    model: str
+    mode: str
+    instructions: int | None
+    latency_ps: int
+    cycles: float
+    wall: dict[str, Timing]
+    peak_memory_bytes: int | None = None
+    instructions_per_s: float | None
+    cycles_per_s: float
+    reference_s: float | None = None
+    speedup: float | None = None
+
+    @property
+    def headline(self) -> str:
+        """The phase that is compared with the reference."""
+        return PROCESS if self.mode == PROCESS else "simulate"
+
+
+class Mean(msgspec.Struct, kw_only=True):
+    """Geometric mean of the speed-ups of `programs` figures, and the smallest; model `all` takes every model."""
+
+    mode: str
+    model: str
+    programs: int
+    speedup: float
+    smallest: float
+
+
+class BenchRecord(msgspec.Struct, kw_only=True):
+    """Result of one benchmark: `kernel` has the figures of runs in one process, `process` those of whole processes."""
+
+    format: str = FORMAT
+    started: str
+    machine: Machine
+    runs: int
+    kernel: list[Figure]
+    process: list[Figure]
+    means: list[Mean]
+    notes: list[str]
+
+    def to_json(self) -> bytes:
+        """Indented JSON text."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def read_record(path: str) -> BenchRecord:
+    """The record in the JSON file `path`; raises `EmuError` when it holds none."""
+    try:
+        with open(path, "rb") as file:
+            record = msgspec.json.decode(file.read(), type=BenchRecord)
+    except OSError as error:
+        raise EmuError(f"benchmark {path}: cannot read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EmuError(f"benchmark {path}: not a result of plena-emu bench: {error}") from None
+    if record.format != FORMAT:
+        raise EmuError(f"benchmark {path}: found format {record.format!r}, expected {FORMAT!r}")
+    return record
+
+
+def timing(samples: list[float]) -> Timing:
+    """Median and spread of at least one sample in seconds."""
+    median = statistics.median(samples)
+    return Timing(samples_s=list(samples), median_s=median,
+                  mad_s=statistics.median(abs(sample - median) for sample in samples))
+
+
+def figure(*, mode: str, latency_ps: int, instructions: int | None, wall: dict[str, list[float]],
+           reference_s: float | None, **more) -> Figure:
+    """A `Figure` of samples in seconds by phase, with rates and speed-up worked out."""
+    made = Figure(mode=mode, latency_ps=latency_ps, cycles=latency_ps / 1000, instructions=instructions,
+                  wall={phase: timing(samples) for phase, samples in wall.items()},
+                  instructions_per_s=None, cycles_per_s=0.0, reference_s=reference_s, **more)
+    seconds = made.wall[made.headline].median_s
+    if instructions is not None:
+        made.instructions_per_s = instructions / seconds
+    made.cycles_per_s = made.cycles / seconds
+    if reference_s is not None:
+        made.speedup = reference_s / seconds
+    return made
+
+
+def means(figures: list[Figure]) -> list[Mean]:
+    """Geometric means by mode and model; whole processes of several models also together.
+
+    Only golden programs with a reference and more than `COUNTED_ABOVE` instructions count.
+    """
+    counted = [found for found in figures
+               if found.golden and found.speedup is not None and (found.instructions or 0) > COUNTED_ABOVE]
+    groups = {}
+    for found in counted:
+        groups.setdefault((found.mode, found.model), []).append(found.speedup)
+    processes = {model: speedups for (mode, model), speedups in groups.items() if mode == PROCESS}
+    if len(processes) > 1:
+        groups[PROCESS, "all"] = [speedup for speedups in processes.values() for speedup in speedups]
+    return [Mean(mode=mode, model=model, programs=len(speedups), smallest=min(speedups),
+                 speedup=math.exp(statistics.fmean(map(math.log, speedups))))
+            for (mode, model), speedups in groups.items()]
+
+
+def now() -> str:
+    """UTC, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def this_machine() -> Machine:
+    """Description of this machine, with its load at this moment."""
+    versions = {name: importlib.metadata.version(name) for name in ("numba", "llvmlite", "numpy")}
+    return Machine(
+        cpu=_first("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
+        cores=os.cpu_count() or 1,
+        usable_cores=len(os.sched_getaffinity(0)),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        architecture=platform.machine(),
+        kernel=f"{platform.system()} {platform.release()}",
+        load_average=os.getloadavg(),
+        versions={"plena-emu": __version__, "python": platform.python_version()} | versions,
+    )
+
+
+def _first(path, key):
+    """Value of the first `key : value` line of a file, None without one."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return next((line.partition(":")[2].strip() for line in file if line.startswith(key)), None)
+    except OSError:
+        return None

@@ -1,0 +1,77 @@
+"""A testbench's build directory (spec §5.6) as part of a run request."""
+
+import os
+
+from ..errors import EmuError, UsageError
+from .units import read_hbm_size
+
+ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file
+ORIGIN = "build directory"  # of settings that were found there
+
+
+class BuildFile:
+    """A file of a build directory, the flag it stands for and the field of `RunRequest` it fills."""
+
+    def __init__(self, flag, name, needed=NEVER, field=None):
+        self.flag = flag
+        self.name = name
+        self.needed = needed
+        self.field = field or flag
+
+    def is_needed(self, timing_only: bool) -> bool:
+        """Whether a run cannot do without it."""
+        return self.needed == ALWAYS or (self.needed == WITH_DATA and not timing_only)
+
+
+BUILD_FILES = (
+    BuildFile("opcode", "generated_machine_code.mem", ALWAYS),
+    BuildFile("hbm", "hbm_for_behave_sim.bin", WITH_DATA),
+    BuildFile("fpsram", "fp_sram.bin", WITH_DATA),
+    BuildFile("intsram", "int_sram.bin"),
+    BuildFile("vram", "vram_preload.bin"),
+    BuildFile("settings", "plena_settings.toml", field="settings_path"),
+    BuildFile("weight_manifest", "weight_manifest.json"),
+)
+
+
+def fields_of(directory: str, given: dict) -> dict:
+    """Fields of a `RunRequest`: those of `given` that are not None, below them what the directory holds.
+
+    Raises
+    ------
+    EmuError
+        There is no such directory, or it lacks a file the run needs.
+    """
+    if not directory or "\0" in directory:
+        raise UsageError(f"build directory: found {directory!r}, expected a path")
+    if not os.path.isdir(directory):
+        what = "not a directory" if os.path.exists(directory) else "not found"
+        raise EmuError(f"build directory {directory}: {what}")
+    fields = {name: value for name, value in given.items() if value is not None}
+    for file in BUILD_FILES:
+        path = os.path.join(directory, file.name)
+        if file.field in fields:
+            continue
+        if os.path.lexists(path):
+            fields[file.field] = path
+        elif file.is_needed(fields.get("timing_only", False)):
+            raise EmuError(f"build directory {directory}: {file.name} not found, expected there or as --{file.flag}")
+    if given.get("settings_path") is None and "settings_path" in fields:
+        fields["settings_origin"] = ORIGIN
+    size_file = os.path.join(directory, "hbm_size.txt")
+    if "hbm_size" not in fields and os.path.lexists(size_file):
+        fields["hbm_size"] = read_hbm_size(size_file)
+    if fields.get("memory_model", "hbm") != "hbm" and "weight_manifest" not in fields:
+        _check_tables(directory, fields)
+        fields["tables_dir"] = directory
+    return fields
+
+
+def _check_tables(directory, fields):
+    """Whether the directory's tables can stand in for a weight manifest that is not there."""
+    missing = (f"build directory {directory}: weight_manifest.json not found, --memory-model"
+               f" {fields['memory_model']} needs")
+    if not os.path.lexists(os.path.join(directory, "hbm_addrs.json")):
+        raise EmuError(f"{missing} it there or as --weight-manifest")
+    if "board" not in fields:
+        raise EmuError(f"{missing} one: name a --board, or write it with plena-emu manifest {directory} --board NAME")

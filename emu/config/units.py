@@ -1,0 +1,72 @@
+"""Sizes and bandwidths as people write them on a command line (spec §5.1)."""
+
+from ..errors import EmuError, UsageError
+
+_UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
+_SHIFTS = {"": 0} | {f"{unit}{tail}": shift for unit, shift in _UNITS.items() for tail in ("", "B", "IB")}
+U64_MAX = 2**64 - 1
+_DIGITS = "0123456789"
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `text`: digits and an optional K, M, G or T (`K`, `KB`, `KiB`, any case), powers of 1024.
+
+    Raises `UsageError` quoting the text when there is no number, the suffix is unknown or the size exceeds u64.
+    """
+    digits = text[: len(text) - len(text.lstrip(_DIGITS))]
+    suffix = text[len(digits):]
+    if not digits:
+        raise UsageError(f"size {_quoted(text)}: found no number, expected digits and perhaps a suffix (K, MB, GiB)")
+    if suffix.upper() not in _SHIFTS:
+        raise UsageError(f"size {_quoted(text)}: found suffix {_quoted(suffix)}, expected K, M, G or T, KB, KiB, ...")
+    return _bounded(text, digits, _SHIFTS[suffix.upper()], "size")
+
+
+def parse_positive_size(text: str) -> int:
+    """`parse_size` where 0 is refused."""
+    size = parse_size(text)
+    if size == 0:
+        raise UsageError(f"size {_quoted(text)}: found 0, expected at least 1 byte")
+    return size
+
+
+def parse_bandwidth(text: str) -> int:
+    """Bytes a second: digits only, not 0."""
+    number = parse_count(text, "bandwidth")
+    if number == 0:
+        raise UsageError(f"bandwidth {_quoted(text)}: found 0, expected at least 1 byte/s")
+    return number
+
+
+def parse_count(text: str, what: str = "number") -> int:
+    """A u64 written in decimal digits."""
+    if not text or text.strip(_DIGITS):
+        raise UsageError(f"{what} {_quoted(text)}: expected decimal digits only")
+    return _bounded(text, text, 0, what)
+
+
+def read_hbm_size(path: str) -> int:
+    """Bytes that an `hbm_size.txt` names (§5.6); raises `EmuError` when it holds no positive integer."""
+    try:
+        with open(path, encoding="ascii", errors="backslashreplace") as file:
+            text = file.read(100).strip()
+        size = parse_count(text)
+    except OSError as error:
+        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
+    except UsageError:
+        size = 0
+    if size == 0:
+        raise EmuError(f"{path}: found {text[:40]!r}, expected an HBM size in bytes, a positive integer")
+    return size
+
+
+def _bounded(text, digits, shift, what):
+    digits = digits.lstrip("0") or "0"
+    # The length test keeps int() from ever seeing thousands of digits.
+    if len(digits) > 20 or (value := int(digits) << shift) > U64_MAX:
+        raise UsageError(f"{what} {_quoted(text)}: does not fit in 64 bits")
+    return value
+
+
+def _quoted(text):
+    return repr(text if len(text) <= 40 else text[:37] + "...")

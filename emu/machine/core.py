@@ -1,0 +1,193 @@
+"""The machine of one run: typed arrays for the passes, preloads in, dumps out (spec §1.1, §1.2)."""
+
+import os
+
+import numpy as np
+
+from .. import isa
+from ..config.settings import Mx, Settings
+from ..kernels import layout as at
+from ..kernels.control.control import NO_LIMIT, ControlState
+from ..kernels.control.loop_skip import LINES, REGISTERS
+from ..kernels.data.dma import HBM_PAGE
+from ..kernels.data.state import DataState
+from .dumps import hbm_pieces, matrix_pieces, vector_pieces, write_sparse
+from .formats import Formats, pack_sram
+from .lazy_arrays import lazy_zeros
+from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
+
+LOOP_CAPACITY = 64
+MOST_LOOP = 2**62  # instructions: no run gets there, and a sum with those executed stays in int64
+SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use the low rows and tiles
+
+
+def new_geometry(settings: Settings, revision: str) -> np.ndarray:
+    """int64[CFG_WIDTH] of a run; `settings` already has its HBM size."""
+    cfg = np.zeros(at.CFG_WIDTH, dtype=np.int64)
+    cfg[at.CFG_MLEN] = settings.mlen
+    cfg[at.CFG_VLEN] = settings.vlen
+    cfg[at.CFG_BLEN] = settings.blen
+    cfg[at.CFG_HLEN] = settings.hlen
+    cfg[at.CFG_BROADCAST] = settings.broadcast
+    cfg[at.CFG_TILES] = settings.matrix_tiles
+    cfg[at.CFG_ROWS] = settings.vector_sram_size
+    cfg[at.CFG_MAX_LOOP] = min(settings.max_loop_instructions, MOST_LOOP)
+    cfg[at.CFG_MOE] = int(revision == "moe")
+    cfg[at.CFG_HBM_SIZE] = settings.hbm_size
+    cfg[at.CFG_SRAM_MANTISSA] = settings.vector_sram_type.elem.mantissa
+    cfg[at.CFG_MLEN_SHIFT] = _log2(settings.mlen)
+    cfg[at.CFG_VLEN_SHIFT] = _log2(settings.vlen)
+    cfg[at.CFG_BLEN_SHIFT] = _log2(settings.blen)
+    return cfg
+
+
+def _log2(value):
+    return value.bit_length() - 1 if value > 0 and value & (value - 1) == 0 else -1
+
+
+def dma_types(settings: Settings) -> tuple:
+    """Storage type of every DMA shape, in the order of the shape table."""
+    return (
+        settings.hbm_m_weight_type, settings.hbm_m_kv_type, settings.hbm_v_act_type, settings.hbm_v_kv_type,
+        settings.hbm_v_act_type, settings.hbm_v_kv_type,
+    )
+
+
+def new_shapes(settings: Settings, formats: Formats) -> np.ndarray:
+    """int64[NUM_SHAPES, SHAPE_WIDTH]: what each unit and precision moves (§3.2, §3.3)."""
+    shapes = np.zeros((at.NUM_SHAPES, at.SHAPE_WIDTH), dtype=np.int64)
+    for shape, kind in enumerate(dma_types(settings)):
+        row = shapes[shape]
+        matrix = shape in (at.SHAPE_M_WEIGHT, at.SHAPE_M_KV)
+        store = shape in (at.SHAPE_STORE_ACT, at.SHAPE_STORE_KV)
+        n = settings.mlen if matrix else settings.vlen
+        row[at.SH_ROWS] = settings.pm if matrix else settings.sv if store else settings.pv
+        row[at.SH_N] = n
+        row[at.SH_LEN] = kind.elem.size_in_bits * n // 8
+        row[at.SH_RATIO] = kind.ratio
+        row[at.SH_STORE] = int(store)
+        row[at.SH_ELEM] = formats.id_of(kind.elem)
+        row[at.SH_SCALE_FMT] = -1
+        row[at.SH_TARGET] = int(not matrix)
+        if isinstance(kind, Mx):
+            row[at.SH_SLEN] = kind.scale.size_in_bits * (n // kind.block) // 8
+            row[at.SH_BLOCK] = kind.block
+            row[at.SH_SCALE_FMT] = formats.id_of(kind.scale)
+    return shapes
+
+
+def new_control(trace_capacity: int) -> ControlState:
+    """Registers at reset (§1.2)."""
+    ctl = np.zeros(at.CTL_WIDTH, dtype=np.int64)
+    ctl[at.CTL_STRIDE] = 1
+    ctl[at.CTL_LIMIT_AT] = NO_LIMIT
+    return ControlState(
+        ctl=ctl,
+        gp=ctl[at.CTL_GP : at.CTL_GP + 16],
+        hbm=ctl[at.CTL_ADDR : at.CTL_ADDR + 16],
+        int_sram=np.zeros(at.INT_SRAM_SIZE, dtype=np.int64),
+        loops=np.zeros((LOOP_CAPACITY, at.LOOP_WIDTH), dtype=np.int64),
+        counts=np.zeros(isa.NUM_OPS, dtype=np.int64),
+        trace=np.zeros(trace_capacity, dtype=np.int64),
+        lines=np.zeros((LINES, REGISTERS + 1), dtype=np.int64),
+    )
+
+
+def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> DataState:
+    """SRAMs, accumulators and HBM at reset; memory is used only where it is touched."""
+    mlen, vlen, blen, heads = settings.mlen, settings.vlen, settings.blen, settings.broadcast
+    rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM", huge=SRAM_HUGE)
+    pages = (settings.hbm_size + (1 << HBM_PAGE) - 1) >> HBM_PAGE
+    return DataState(
+        cfg=cfg,
+        shapes=shapes,
+        formats=formats.rows,
+        tables=formats.tables,
+        rows=rows,
+        row_words=rows.view(np.uint32),
+        row_touched=lazy_zeros(settings.vector_sram_size, np.uint8, "vector SRAM"),
+        tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
+        tile_touched=np.zeros(settings.matrix_tiles, dtype=np.uint8),
+        fp=np.zeros(at.FP_REGISTERS, dtype=np.float32),
+        fp_sram=np.zeros(at.FP_SRAM_SIZE, dtype=np.float32),
+        int_sram=int_sram,
+        m_accum=np.zeros(blen * blen, dtype=np.float32),
+        hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=SRAM_HUGE),
+        hv_accum=np.zeros(heads * mlen, dtype=np.float32),
+        v_accum=np.zeros(blen, dtype=np.float32),
+        hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
+        hbm_touched=lazy_zeros(pages, np.uint8, "HBM page map"),
+        work=np.zeros(max(16 * mlen, vlen, 128), dtype=np.float32),
+        part=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
+        codes=np.zeros((2, max(4 * mlen, 4 * vlen)), dtype=np.uint8),
+        exp_codes=np.zeros(1 << 16, dtype=np.uint16),
+    )
+
+
+class Machine:
+    """State of one run.
+
+    Parameters
+    ----------
+    settings : Settings
+        With the HBM size of the run.
+    revision : str
+        `base` or `moe`.
+    trace_capacity : int
+        Executed instructions a slice can record; 0 records none.
+    """
+
+    def __init__(self, settings: Settings, revision: str, trace_capacity: int = 0):
+        self.settings = settings
+        self.revision = revision
+        self.formats = Formats(dma_types(settings))
+        self.cfg = new_geometry(settings, revision)
+        self.shapes = new_shapes(settings, self.formats)
+        self.control = new_control(trace_capacity)
+        self.data = new_data(settings, self.cfg, self.shapes, self.formats, self.control.int_sram)
+        self.preloaded = 0
+
+    def load(self, hbm: str, fpsram: str, intsram: str | None, vram: str | None) -> None:
+        """Read the preload files (§2.7)."""
+        data = self.data
+        self.preloaded = load_hbm(hbm, data.hbm)
+        load_fp_sram(fpsram, data.fp_sram)
+        if intsram is not None:
+            load_int_sram(intsram, data.int_sram)
+        if vram is not None:
+            mantissa = self.settings.vector_sram_type.elem.mantissa
+            load_vector_sram(vram, data.row_words, data.row_touched, self.settings.vlen, mantissa)
+
+    def load_integers(self, intsram: str) -> None:
+        """Read the int SRAM preload alone: all that control needs."""
+        load_int_sram(intsram, self.data.int_sram)
+
+    def grow_loops(self) -> None:
+        """Double the loop stack."""
+        loops = self.control.loops
+        self.control = self.control._replace(loops=np.concatenate((loops, np.zeros_like(loops))))
+
+    def dump(self, name: str, directory: str) -> tuple[str, int]:
+        """Write one dump file (§2.7, §5.4); returns its path and logical size in bytes."""
+        size, pieces = self._dump_contents(name)
+        path = os.path.join(directory, name)
+        write_sparse(path, size, pieces)
+        return path, size
+
+    def _dump_contents(self, name):
+        s, d = self.settings, self.data
+        if name == "vram_dump.bin":
+            mantissa = s.vector_sram_type.elem.mantissa
+            size = s.vector_sram_size * s.vlen * (9 + mantissa) // 8
+            return size, vector_pieces(d.row_words, d.row_touched, s.vlen, mantissa)
+        if name == "mram_dump.bin":
+            mantissa = s.matrix_sram_type.elem.mantissa
+            size = s.matrix_tiles * s.mlen * s.mlen * (9 + mantissa) // 8
+            return size, matrix_pieces(d.tiles, d.tile_touched, s.mlen, mantissa)
+        if name == "fpsram_dump.bin":
+            return 2 * len(d.fp_sram), [(0, pack_sram(d.fp_sram.view(np.uint32), 7))]
+        if name == "intsram_dump.bin":
+            return 4 * len(d.int_sram), [(0, d.int_sram.astype("<u4").tobytes())]
+        if name == "hbm_dump.bin":
+            return s.hbm_size, hbm_pieces(d.hbm, self.preloaded, d.hbm_touched)
+        raise ValueError(f"no dump is called {name}")

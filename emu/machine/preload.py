@@ -1,0 +1,79 @@
+"""Preload files into the machine (spec §2.7)."""
+
+import os
+import stat
+
+import numpy as np
+
+from ..errors import EmuError
+from ..kernels.data.tables import to_bf16
+from ..kernels.layout import FP_SRAM_SIZE, INT_SRAM_SIZE
+from .formats import unpack_sram
+from .lazy_arrays import use_huge_pages
+
+PART = 1 << 20  # bytes read at a time
+
+
+def read_file(path: str, what: str, most: int, limit: str) -> bytes:
+    """Bytes of a file, which are at most `most`; `what` names its role in errors and `limit` what is expected.
+
+    No more is read than shows that there is too much: the file may be a pipe or a device.
+    """
+    parts = []
+    size = 0
+    try:
+        with open(path, "rb") as file:
+            while part := file.read(PART):
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    raise EmuError(f"{what} {path}: found more than {most} bytes, expected at most {limit}")
+    except OSError as error:
+        raise EmuError(f"{what} {path}: {error.strerror or error}") from None
+    return b"".join(parts)
+
+
+def load_fp_sram(path: str, fp_sram: np.ndarray) -> None:
+    """f16 values from index 0, each converted to bf16 through f32; a trailing odd byte is ignored."""
+    data = read_file(path, "fp SRAM preload", 2 * FP_SRAM_SIZE + 1, f"{FP_SRAM_SIZE} values of 2 bytes")
+    count = len(data) // 2
+    fp_sram[:count] = np.frombuffer(data, dtype="<f2", count=count)
+    to_bf16(fp_sram[:count])
+
+
+def load_int_sram(path: str, int_sram: np.ndarray) -> None:
+    """Little-endian u32 words from index 0; trailing odd bytes are ignored."""
+    data = read_file(path, "int SRAM preload", 4 * INT_SRAM_SIZE + 3, f"{INT_SRAM_SIZE} values of 4 bytes")
+    count = len(data) // 4
+    int_sram[:count] = np.frombuffer(data, dtype="<u4", count=count)
+
+
+def load_vector_sram(path: str, row_words: np.ndarray, row_touched: np.ndarray, vlen: int, mantissa: int) -> None:
+    """Packed SRAM-type values from row 0; a short last row is padded with zeros."""
+    row_bytes = vlen * (9 + mantissa) // 8
+    most = len(row_touched)
+    data = read_file(path, "vector SRAM preload", most * row_bytes, f"{most} rows of {row_bytes} bytes")
+    rows = -(-len(data) // row_bytes)
+    values = unpack_sram(data.ljust(rows * row_bytes, b"\0"), mantissa)
+    row_words[: len(values)] = values
+    row_touched[:rows] = 1
+
+
+def load_hbm(path: str, hbm: np.ndarray) -> int:
+    """Raw bytes from address 0, read straight into the HBM's own memory; returns how many."""
+    view = memoryview(hbm)
+    size = 0
+    try:
+        with open(path, "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode) and status.st_size > len(hbm):
+                raise EmuError(f"HBM preload {path}: {status.st_size} bytes, expected at most {len(hbm)} (the HBM"
+                               " size)")
+            use_huge_pages(hbm, status.st_size)
+            while got := file.readinto(view[size:] if size < len(hbm) else bytearray(1)):
+                size += got
+                if size > len(hbm):
+                    raise EmuError(f"HBM preload {path}: found more than {len(hbm)} bytes (the HBM size)")
+    except OSError as error:
+        raise EmuError(f"HBM preload {path}: {error.strerror or error}") from None
+    return size

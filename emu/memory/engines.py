@@ -1,0 +1,119 @@
+"""The two memory engines behind a memory model: idealised DDR banks (§3.5), or a DRAM controller (chapter 4).
+
+Both take slices of memory events, return a status of `kernels.memory.transfer`, and know their last event.
+"""
+
+import msgspec
+import numpy as np
+
+from ..kernels import layout as at
+from ..kernels.memory import memo_table as mt
+from ..kernels.memory.transfer import Port
+from ..kernels.simple import memo as dm
+from ..kernels.simple import timing as tm
+from ..kernels.simple.state import LAST
+from ..precompile import compiling
+from .simple import new_ddr
+
+
+class MemoStatistics(msgspec.Struct, kw_only=True):
+    """How often a remembered pattern answered; `cleared` counts how often the tables were full."""
+
+    enabled: bool
+    lookups: int
+    hits: int
+    patterns: int
+    cleared: int
+
+
+def _memo_statistics(reg) -> MemoStatistics:
+    """Of the registers of either memo: both begin with the same ones."""
+    return MemoStatistics(enabled=bool(reg[mt.MEMO_ON]), lookups=int(reg[mt.MEMO_LOOKUPS]), hits=int(reg[mt.MEMO_HITS]),
+                          patterns=int(reg[mt.MEMO_PATTERNS]), cleared=int(reg[mt.MEMO_CLEARED]))
+
+
+def _new_memo(enabled: bool) -> dm.Memo:
+    """Empty memo."""
+    reg = np.zeros(mt.MEMO_WIDTH, dtype=np.int64)
+    reg[mt.MEMO_ON] = int(enabled)
+    return dm.Memo(
+        reg=reg,
+        table=np.zeros((dm.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
+        pool=np.zeros(dm.POOL, dtype=np.int64),
+        key=np.zeros(dm.KEY_WIDTH, dtype=np.int64),
+    )
+
+
+class BankEngine:
+    """DDR timing of §3.5 (`SimpleTiming`); `accesses` is the longest list of accesses of an event."""
+
+    kernels = "simple.timing"
+    dram = None
+
+    def __init__(self, port: Port, accesses: int, memo: bool = True):
+        self._memory = tm.Memory(port, new_ddr(accesses), _new_memo(memo))
+
+    def run(self, events, count, shapes) -> int:
+        """Run the first `count` events; a status."""
+        return tm.timing_slice(events, count, shapes, self._memory)
+
+    @property
+    def last_event_ps(self) -> int:
+        """Last event so far, pending precharges included (§3.1)."""
+        return int(self._memory.ddr.q[LAST])
+
+    @property
+    def statistics(self):
+        """None: the idealised banks count nothing of their own."""
+        return None
+
+    @property
+    def memo(self) -> MemoStatistics:
+        """What the memo did so far."""
+        return _memo_statistics(self._memory.memo.reg)
+
+
+class DramEngine:
+    """DRAM of a description (`hbm2`, `ddr4` or a file) behind its FR-FCFS controller, in an ISA revision."""
+
+    kernels = "dram.timing"
+
+    def __init__(self, port: Port, dram: str, revision: str, memo: bool = True):
+        # Only here: a run on idealised banks loads none of it.
+        from ..boards.dram_schema import load_dram
+        from ..kernels.dram import timing as timing_dram
+        from .dram import new_memo, new_run, new_state
+
+        self.dram = load_dram(dram)
+        self._revision = revision
+        self._kernel = timing_dram.timing_slice_dram
+        state = new_state(self.dram, revision)
+        room = new_run(state, port.addr, waits=len(port.addr))
+        self._memory = timing_dram.DramMemory(port, state, room, new_memo(state, memo))
+
+    def run(self, events, count, shapes) -> int:
+        """Run the first `count` events; a status."""
+        return self._kernel(events, count, shapes, self._memory)
+
+    @property
+    def last_event_ps(self) -> int:
+        """Last event so far, the last tick included (§4.9)."""
+        return int(self._memory.dram.front[0].last_event)
+
+    @property
+    def memo(self) -> MemoStatistics:
+        """What the memo did so far."""
+        return _memo_statistics(self._memory.memo.reg)
+
+    @property
+    def statistics(self):
+        """Statistics of §4.8, a msgspec struct."""
+        from .dram_statistics import statistics
+
+        return statistics(self._memory.dram, self.dram, self._revision)
+
+
+def warm_engine(engine, shapes) -> None:
+    """Have an engine's kernel compiled, or loaded from the cache."""
+    with compiling(engine.kernels):
+        engine.run(np.zeros((1, at.MEV_WIDTH), dtype=np.int64), 0, shapes)

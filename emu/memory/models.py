@@ -1,0 +1,363 @@
+"""Board-DDR memory models, host side: manifest and flags in, kernel arrays and statistics out (spec §3.6-§3.10).
+
+Sizes and transfer times are exact integers here; the kernels get what they need of them per item.
+"""
+
+import msgspec
+import numpy as np
+
+from ..errors import EmuError
+from ..kernels import layout as at
+from ..kernels.limits import TIME_LIMIT
+from ..kernels.memory import regimes as rg
+from ..kernels.memory import transfer as pt
+from ..manifests.footprint import LINE, choose_regime, first_regions, footprint, transfer_ns
+from ..manifests.schema import Manifest
+from ..request import MEMORY_MODELS, RunRequest
+from .engines import BankEngine, DramEngine, warm_engine
+
+
+class HostStreamStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="host-stream"):
+    """Reads and bytes of §3.7."""
+
+    weight_reads: int
+    weight_bytes: int
+    activation_reads: int
+    activation_bytes: int
+
+    @property
+    def line(self) -> str:
+        """The model's statistics line."""
+        return (f"Host-stream memory - weight reads: {self.weight_reads} ({self.weight_bytes} bytes)"
+                f" | activation reads: {self.activation_reads} ({self.activation_bytes} bytes)")
+
+
+class LayerSwapStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="layer-swap"):
+    """Swaps, bytes and nanoseconds of §3.8."""
+
+    swaps: int
+    swapped_bytes: int
+    swap_ns: int
+    capacity_bytes: int
+
+    @property
+    def line(self) -> str:
+        """The model's statistics line."""
+        return (f"Layer-swap memory - swaps: {self.swaps} | swapped bytes: {self.swapped_bytes}"
+                f" | swap time: {self.swap_ns} ns")
+
+
+class CapacityStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="capacity"):
+    """Bytes and swaps of §3.9, with the capacity and the footprints that decided."""
+
+    regime: str
+    resident_bytes: int
+    kv_swapped_bytes: int
+    kv_swaps: int
+    weight_streamed_bytes: int
+    capacity_bytes: int
+    weight_footprint_bytes: int
+    total_footprint_bytes: int
+
+    @property
+    def line(self) -> str:
+        """The model's statistics line."""
+        return (f"Capacity model [{self.regime}] - resident bytes: {self.resident_bytes}"
+                f" | kv swapped bytes: {self.kv_swapped_bytes} (swaps: {self.kv_swaps})"
+                f" | weight streamed bytes: {self.weight_streamed_bytes}")
+
+
+class PlainStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="hbm"):
+    """The `hbm` model: nothing but its DRAM counts."""
+
+    @property
+    def line(self) -> None:
+        """No statistics line of its own (§3.10)."""
+        return None
+
+
+Statistics = PlainStatistics | HostStreamStatistics | LayerSwapStatistics | CapacityStatistics
+
+
+class _Item(msgspec.Struct, frozen=True):
+    """What is swapped as one: a layer, or a KV or activation region."""
+
+    key: int  # what decides whether it is resident: layer_id or region offset
+    size: int
+    name: str
+
+
+class _Plan(msgspec.Struct):
+    """Segments and items of a model, before they become arrays."""
+
+    code: int
+    segments: list[tuple[int, int]]  # (first address, item or NOTHING)
+    items: list[_Item] = []
+    capacity: int = 0
+
+
+def _everything() -> _Plan:
+    return _Plan(rg.RESIDENT, [(0, rg.NOTHING)])
+
+
+def _host_stream(manifest: Manifest) -> _Plan:
+    """Behind the link: whatever lies in some region at or above the ceiling (§3.7)."""
+    ceiling = manifest.activation_ceiling
+    pieces = first_regions(manifest.regions)
+    owner = next((index for first, index in reversed(pieces) if first <= ceiling), None)
+    above = [(ceiling, owner), *(piece for piece in pieces if piece[0] > ceiling)]
+    below = [(0, rg.NOTHING)] if ceiling else []
+    return _Plan(rg.STREAM, below + [(first, rg.NOTHING if index is None else 0) for first, index in above])
+
+
+def _weight_stream(manifest: Manifest) -> _Plan:
+    """Behind the link: whatever lies in a weight region (§3.9)."""
+    return _Plan(rg.STREAM, [
+        (first, 0 if index is not None and manifest.regions[index].kind == "weight" else rg.NOTHING)
+        for first, index in first_regions(manifest.regions)
+    ])
+
+
+def _layer_swap(manifest: Manifest, capacity: int) -> _Plan:
+    sizes: dict[int, int] = {}
+    for region in manifest.regions:
+        sizes[region.layer_id] = sizes.get(region.layer_id, 0) + region.size
+    place = {layer: k for k, layer in enumerate(sizes)}
+    return _Plan(
+        rg.SWAP,
+        [
+            (first, rg.NOTHING if index is None else place[manifest.regions[index].layer_id])
+            for first, index in first_regions(manifest.regions)
+        ],
+        [_Item(layer, size, f"layer {layer}") for layer, size in sizes.items()],
+        capacity,
+    )
+
+
+def _kv_swap(manifest: Manifest, capacity: int) -> _Plan:
+    return _Plan(
+        rg.SWAP,
+        [
+            (first, rg.NOTHING if index is None or manifest.regions[index].kind == "weight" else index)
+            for first, index in first_regions(manifest.regions)
+        ],
+        [
+            _Item(region.offset, region.size, f"{region.kind} region at offset {region.offset}")
+            for region in manifest.regions
+        ],
+        max(0, capacity - manifest.footprint("weight")),
+    )
+
+
+def _limbs(value: int) -> tuple[int, int]:
+    return value >> 32, value & 0xFFFFFFFF
+
+
+def _column(values) -> np.ndarray:
+    """int64 column with at least one row, so that a kernel never sees an empty array."""
+    return np.array(list(values) or [0], dtype=np.int64)
+
+
+def _wait_ps(size: int, bandwidth: int) -> int:
+    """Picoseconds of a transfer; one that no run can wait for stands just past the time limit."""
+    return min(transfer_ns(size, bandwidth) * 1000, TIME_LIMIT + 1)
+
+
+def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
+    """Kernel arrays of a plan."""
+    keys: dict[int, int] = {}
+    for item in plan.items:
+        keys.setdefault(item.key, len(keys))
+    reg = np.zeros(rg.RG_WIDTH, dtype=np.int64)
+    reg[rg.RG_CODE] = plan.code
+    reg[rg.RG_LINE_PS] = _wait_ps(LINE, bandwidth)
+    table = np.zeros((max(1, len(plan.items)), rg.ITEM_WIDTH), dtype=np.int64)
+    for row, item in zip(table, plan.items):
+        row[rg.ITEM_KEY] = keys[item.key]
+        row[rg.ITEM_SIZE_HI], row[rg.ITEM_SIZE_LO] = _limbs(item.size)
+        row[rg.ITEM_WAIT] = _wait_ps(item.size, bandwidth)
+    # Capacity and sizes keep their order; only sums below 2^95 can ever be compared.
+    reg[rg.RG_CAPACITY_HI], reg[rg.RG_CAPACITY_LO] = _limbs(plan.capacity)
+    starts = [first + rg.SIGN for first, _ in plan.segments]
+    return rg.Regime(
+        reg=reg,
+        starts=_column([*starts, 2**63 - 1]),
+        items=_column(item for _, item in plan.segments),
+        table=table,
+        listed=_column(0 for _ in keys),
+        resident=_column(0 for _ in keys),
+    )
+
+
+def most_accesses(shapes: np.ndarray) -> int:
+    """Longest list of 64-byte accesses that a row of the DMA shape table can give."""
+    most = 1
+    for shape in shapes.tolist():
+        scales = shape[at.SH_SLEN] if shape[at.SH_STORE] else min(1, shape[at.SH_SLEN])
+        row = sum((length + 2 * LINE - 2) // LINE for length in (shape[at.SH_LEN], scales) if length)
+        most = max(most, row * shape[at.SH_ROWS])
+    return most
+
+
+def new_port(regime: rg.Regime, accesses: int) -> pt.Port:
+    """What stands in front of a memory engine whose longest list is `accesses`."""
+    try:
+        addr, wait, link = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
+    except (MemoryError, ValueError):
+        raise EmuError(f"memory: no room for a transfer of {accesses} accesses") from None
+    return pt.Port(np.zeros(pt.PORT_WIDTH, dtype=np.int64), addr, wait, link, regime)
+
+
+class RegimeModel:
+    """One board-DDR memory model and its run so far.
+
+    Parameters
+    ----------
+    model : str
+        One of `MEMORY_MODELS`.
+    manifest : Manifest
+        Its own `ddr_capacity_bytes` beats `capacity` in the capacity regimes, not in `layer-swap` (§3.8, §3.9).
+    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
+        DMA shapes of the run.
+    capacity : int
+        Bytes of `--ddr3-capacity`.
+    bandwidth : int
+        Bytes/s of `--host-bandwidth`, not 0.
+    dram : str, optional
+        Name or file of a DRAM description: its controller takes the place of the idealised DDR banks. `hbm` is
+        the model of plain reads on `hbm2`.
+    revision : str
+        `base` or `moe`; a DRAM's timing may differ between them (§4.6).
+    memo : bool
+        Whether answers to repeated access patterns are remembered; the figures are the same.
+
+    Attributes
+    ----------
+    model, regime : str
+        As asked, and what `auto` settled on.
+    capacity : int
+        Bytes, as used.
+    """
+
+    def __init__(
+        self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
+        dram: str | None = None, revision: str = "base", memo: bool = True,
+    ):
+        if model not in MEMORY_MODELS:
+            raise EmuError(f"memory model {model!r}: expected one of {', '.join(MEMORY_MODELS)}")
+        if bandwidth < 1:
+            raise EmuError(f"host bandwidth: found {bandwidth}, expected at least 1 byte/s")
+        own = manifest.ddr_capacity_bytes
+        self.capacity = capacity if own is None or model in ("layer-swap", "host-stream") else own
+        self.model = model
+        self.regime = choose_regime(footprint(manifest.regions), self.capacity) if model == "auto" else model
+        self.manifest = manifest
+        self.shapes = shapes
+        self.bandwidth = bandwidth
+        self._plan = self._new_plan()
+        accesses = most_accesses(shapes)
+        self._port = new_port(_regime(self._plan, bandwidth), accesses)
+        if model == "hbm":
+            dram = dram or "hbm2"
+        self.engine = (
+            BankEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision, memo)
+        )
+
+    def _new_plan(self):
+        if self.regime == "host-stream":
+            return _host_stream(self.manifest)
+        if self.regime == "layer-swap":
+            return _layer_swap(self.manifest, self.capacity)
+        if self.regime == "kv-swap":
+            return _kv_swap(self.manifest, self.capacity)
+        if self.regime == "weight-stream":
+            return _weight_stream(self.manifest)
+        return _everything()
+
+    def warm(self) -> None:
+        """Have the kernel compiled, or loaded from the cache."""
+        warm_engine(self.engine, self.shapes)
+
+    def advance(self, events: np.ndarray, count: int) -> None:
+        """Run the memory events `events[:count]` of a slice (int64[:, MEV_WIDTH]).
+
+        Raises
+        ------
+        EmuError
+            Simulated time passes 2^62 ps; the line names the pc.
+        """
+        if self.engine.run(events, count, self.shapes) != pt.TIMING_OK:
+            event = int(self._port.reg[pt.PORT_EVENT])
+            raise EmuError(
+                f"pc={int(events[event, at.MEV_PC])}: simulated time passes {TIME_LIMIT} ps (53 days);"
+                f" host bandwidth is {self.bandwidth} bytes/s"
+            )
+
+    @property
+    def now_ps(self) -> int:
+        """Completion of the last memory event."""
+        return int(self._port.reg[pt.PORT_NOW])
+
+    @property
+    def last_event_ps(self) -> int:
+        """Last event so far, pending precharges included; `latency` is the larger of this and `end` (§3.1)."""
+        return max(self.now_ps, self.engine.last_event_ps)
+
+    @property
+    def bytes_read(self) -> int:
+        return int(self._port.reg[pt.PORT_READ])
+
+    @property
+    def bytes_written(self) -> int:
+        return int(self._port.reg[pt.PORT_WRITTEN])
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the model counted so far; its `line` is the statistics line."""
+        regime = self._port.regime
+        plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
+        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
+        swapped = sum(n * size for n, size in swaps)
+        if self.model == "hbm":
+            return PlainStatistics()
+        if self.regime == "host-stream":
+            return HostStreamStatistics(
+                weight_reads=streamed, weight_bytes=LINE * streamed, activation_reads=plain,
+                activation_bytes=LINE * plain,
+            )
+        if self.regime == "layer-swap":
+            return LayerSwapStatistics(
+                swaps=sum(n for n, _ in swaps), swapped_bytes=swapped,
+                swap_ns=sum(n * transfer_ns(size, self.bandwidth) for n, size in swaps), capacity_bytes=self.capacity,
+            )
+        return CapacityStatistics(
+            regime=self.regime, resident_bytes=LINE * plain, kv_swapped_bytes=swapped,
+            kv_swaps=sum(n for n, _ in swaps), weight_streamed_bytes=LINE * streamed, capacity_bytes=self.capacity,
+            weight_footprint_bytes=self.manifest.footprint("weight"), total_footprint_bytes=self.manifest.footprint(),
+        )
+
+    def warnings(self) -> list[str]:
+        """What the manifest made ignore, and every item larger than the capacity that was swapped in (§3.8, §3.9)."""
+        return list(self.manifest.warnings) + [
+            f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
+            f" swapped in all the same ({int(n)} times)"
+            for n, item in zip(self._port.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
+            if n and item.size > self._plan.capacity
+        ]
+
+
+def open_model(request: RunRequest, board, shapes):
+    """Memory model of a request: `board` supplies capacity and bandwidth, `shapes` are the run's DMA shapes.
+
+    Raises
+    ------
+    EmuError
+        A model without its weight manifest, or a malformed one.
+    """
+    model = request.memory_model
+    if model == "hbm":
+        no_manifest = Manifest(activation_ceiling=0)
+        return RegimeModel(model, no_manifest, shapes, 0, 1, request.dram, request.isa, request.memo)
+    manifest = board.open_manifest()
+    capacity, bandwidth = board.choose_limits(manifest)
+    return RegimeModel(model, manifest, shapes, capacity, bandwidth, request.dram, request.isa, request.memo)

@@ -1,0 +1,45 @@
+"""The executed view: the control pass runs the program and says how often each word ran (spec §6.4)."""
+
+import numpy as np
+
+from .. import isa
+from ..config.settings import Settings
+from ..kernels.layout import OP_ID
+from ..machine.core import Machine
+from ..precompile import compiling
+from ..program.decode import Program
+from ..running.runner import TRACED_SLICE
+from ..running.simulation import Simulation
+
+
+class _NoMemory:
+    """Memory model of a run whose transfers take no time."""
+
+    now_ps = last_event_ps = 0
+
+    def advance(self, events, count):
+        """Let `count` transfers pass."""
+
+
+def executed_counts(program: Program, settings: Settings, int_sram: str | None, warnings: list[str]) -> list[int]:
+    """Executions of each word, from the control pass alone; `int_sram` is a preload file.
+
+    Adds a warning where loads from the int SRAM would need the data pass: they get what integer stores left there.
+    Raises `EmuError` when the program does something illegal, with its pc.
+    """
+    used = set(program.table[:, OP_ID].tolist())
+    if {isa.V_TOPK, isa.S_LD_INT} <= used:
+        warnings.append("V_TOPK is not computed here: S_LD_INT does not see the indices it would store")
+    machine = Machine(settings, program.revision, TRACED_SLICE)
+    if int_sram is not None:
+        machine.load_integers(int_sram)
+    simulation = Simulation(program, machine, _NoMemory(), data=False)
+    counts = np.zeros(len(program) + 1, dtype=np.int64)
+    with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
+        with compiling("control.control"):
+            more = simulation.step(0) or len(program) > 0
+        while more:
+            before = simulation.executed
+            more = simulation.step(None)
+            counts += np.bincount(machine.control.trace[: simulation.executed - before], minlength=len(counts))
+    return counts[: len(program)].tolist()

@@ -1,0 +1,243 @@
+"""The ISA profile: instruction counts and cycles by opcode, type and enclosing loop (spec §6.4).
+
+Two views end here with the same question answered, how often each instruction ran: *static* multiplies by the counts
+of the enclosing loops (`profile_static`), *executed* asks the control pass (`profile_executed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from .. import isa
+from ..config.apply_board import latency_key
+from ..config.settings import LATENCY_KEYS, Settings
+from ..program import cycle_costs as costs
+
+if TYPE_CHECKING:
+    from ..boards.schema import Board
+
+
+class Entry(NamedTuple):
+    """One instruction of a listing; `op` is None for a mnemonic (or word) that no revision assigns."""
+
+    mnemonic: str
+    op: isa.Op | None
+    rd: int
+    imm: int
+    rs3: int
+    line: int | None = None
+
+
+class Listing(msgspec.Struct):
+    """Instructions in program order, where they came from, and the comments above loops by line."""
+
+    source: str
+    lines: int
+    entries: list[Entry]
+    labels: dict[int, str] = {}
+    warnings: list[str] = []
+
+
+class Span(NamedTuple):
+    """A closed loop: indices of its C_LOOP_START and C_LOOP_END."""
+
+    start: int
+    end: int
+
+
+class Machine(NamedTuple):
+    """What decides about cycles: compute cycles of §1.4-§1.8, memory cycles as the board charges them."""
+
+    latency: dict[str, int]
+    latency_from: str
+    mlen: int
+    vlen: int
+    memory: dict[str, int]
+    board: str
+    clock_mhz: float
+
+    def compute_cycles(self, entry: Entry) -> int:
+        if entry.op is None:
+            return 0
+        return costs.cycles(entry.op.id, entry.rd, entry.rs3, self.latency, self.mlen, self.vlen)
+
+
+class OpcodeProfile(msgspec.Struct):
+    """Executions and total cycles of one opcode."""
+
+    type: str
+    count: int
+    compute_cycles: int
+    memory_cycles: int
+
+
+class TypeProfile(msgspec.Struct):
+    """Executions and total cycles of one instruction type."""
+
+    count: int
+    compute_cycles: int
+    memory_cycles: int
+
+
+class LoopProfile(msgspec.Struct, omit_defaults=True):
+    """A loop with everything inside it, C_LOOP_START and C_LOOP_END included.
+
+    `pc` and `end_pc` are word indices; `share` is that of all cycles of the program; `entered` counts executions of
+    C_LOOP_START, `iterations` those of C_LOOP_END.
+    """
+
+    pc: int
+    end_pc: int
+    register: int
+    trips: int
+    entered: int
+    iterations: int
+    instructions: int
+    compute_cycles: int
+    memory_cycles: int
+    share: float
+    line: int | None = None
+    label: str | None = None
+    loops: list[LoopProfile] = []
+
+
+class Profile(msgspec.Struct, kw_only=True):
+    """Answer of the profiler. Cycles are core cycles; `seconds` is all of them at the clock."""
+
+    view: str
+    source: str
+    source_lines: int
+    static_instructions: int
+    dynamic_instructions: int
+    compute_cycles: int
+    memory_cycles: int
+    memory_charged: bool
+    board: str
+    latencies_from: str
+    clock_mhz: float
+    seconds: float
+    mlen: int
+    vlen: int
+    by_type: dict[str, TypeProfile]
+    by_opcode: dict[str, OpcodeProfile]
+    loops: list[LoopProfile]
+    warnings: list[str]
+
+
+def make_machine(board: Board, settings: Settings, latencies: str = "board", clock_mhz: float | None = None) -> Machine:
+    """Costs with the latencies of the board, or with those of the settings for `latencies` = "settings"."""
+    if latencies == "settings":
+        latency, source = settings.latency.by_name(), f"settings {settings.source}"
+    else:
+        cycles = {latency_key(unit): getattr(board.latency, unit) for unit in board.latency.__struct_fields__}
+        latency = {name: cycles[key] for name, key in LATENCY_KEYS.items() if key in cycles}
+        source = f"board {board.name}"
+    memory = {
+        "H_PREFETCH_M": board.memory.prefetch_m_cycles,
+        "H_PREFETCH_V": board.memory.prefetch_v_cycles,
+        "H_STORE_V": board.memory.store_v_cycles,
+    }
+    return Machine(latency, source, settings.mlen, settings.vlen, memory, board.name, clock_mhz or board.clock_mhz)
+
+
+def match_loops(entries: Sequence[Entry]) -> tuple[list[Span], list[int]]:
+    """Closed loops by start, properly nested, and the C_LOOP_END that close none.
+
+    A C_LOOP_END closes the innermost open loop of its register (§1.7); loops still open inside that one never
+    repeat and are none.
+    """
+    open_loops, spans, strays = [], [], []
+    for index, entry in enumerate(entries):
+        if entry.mnemonic == "C_LOOP_START":
+            open_loops.append(index)
+        elif entry.mnemonic == "C_LOOP_END":
+            depth = next((k for k in reversed(range(len(open_loops))) if entries[open_loops[k]].rd == entry.rd), None)
+            if depth is None:
+                strays.append(index)
+            else:
+                spans.append(Span(open_loops[depth], index))
+                del open_loops[depth:]
+    return sorted(spans), strays
+
+
+def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str) -> Profile:
+    """Profile of a listing whose entry i ran `counts[i]` times."""
+    compute, memory = [], []
+    by_type: dict[str, TypeProfile] = {}
+    by_opcode: dict[str, OpcodeProfile] = {}
+    each_of: dict[tuple, int] = {}
+    for entry, count in zip(listing.entries, counts):
+        key = (entry.mnemonic, entry.rd == 0, entry.rs3)
+        if key not in each_of:
+            each_of[key] = machine.compute_cycles(entry)
+        compute.append(count * each_of[key])
+        memory.append(count * machine.memory.get(entry.mnemonic, 0))
+        kind = entry.op.type if entry.op else "unknown"
+        opcode = by_opcode.setdefault(entry.mnemonic, OpcodeProfile(kind, 0, 0, 0))
+        for row in (opcode, by_type.setdefault(kind, TypeProfile(0, 0, 0))):
+            row.count += count
+            row.compute_cycles += compute[-1]
+            row.memory_cycles += memory[-1]
+    total = sum(compute) + sum(memory)
+    return Profile(
+        view=view,
+        source=listing.source,
+        source_lines=listing.lines,
+        static_instructions=len(listing.entries),
+        dynamic_instructions=sum(counts),
+        compute_cycles=sum(compute),
+        memory_cycles=sum(memory),
+        memory_charged=any(machine.memory.values()),
+        board=machine.board,
+        latencies_from=machine.latency_from,
+        clock_mhz=machine.clock_mhz,
+        seconds=total / (machine.clock_mhz * 1e6),
+        mlen=machine.mlen,
+        vlen=machine.vlen,
+        by_type=dict(sorted(by_type.items())),
+        by_opcode=dict(sorted(by_opcode.items())),
+        loops=_loop_tree(listing, counts, compute, memory),
+        warnings=_warnings(listing, counts),
+    )
+
+
+def _running(values):
+    """Sums of all values before each index, and of all."""
+    sums = [0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    return sums
+
+
+def _loop_tree(listing, counts, compute, memory):
+    """Loops as a tree; what a loop costs is what the instructions of its span cost."""
+    executed, computed, moved = (_running(values) for values in (counts, compute, memory))
+    total = computed[-1] + moved[-1]
+    roots, above = [], []
+    for span in match_loops(listing.entries)[0]:
+        start = listing.entries[span.start]
+        inside = [sums[span.end + 1] - sums[span.start] for sums in (executed, computed, moved)]
+        node = LoopProfile(
+            pc=span.start, end_pc=span.end, register=start.rd, trips=start.imm, entered=counts[span.start],
+            iterations=counts[span.end], instructions=inside[0], compute_cycles=inside[1], memory_cycles=inside[2],
+            share=(inside[1] + inside[2]) / total if total else 0.0,
+            line=start.line, label=listing.labels.get(start.line), loops=[],
+        )
+        while above and above[-1].end_pc < span.start:
+            above.pop()
+        (above[-1].loops if above else roots).append(node)
+        above.append(node)
+    return roots
+
+
+def _warnings(listing, counts):
+    """What the figures leave out."""
+    unknown: dict[str, int] = {}
+    for entry, count in zip(listing.entries, counts):
+        if entry.op is None and count:
+            unknown[entry.mnemonic] = unknown.get(entry.mnemonic, 0) + count
+    lines = [f"{name} is no known operation: counted {count} times at 0 cycles" for name, count in unknown.items()]
+    return listing.warnings + lines

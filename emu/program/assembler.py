@@ -1,0 +1,169 @@
+"""Assembly text <-> 32-bit words, both driven by the `text` forms of `isa.OPS` (spec §1.9).
+
+Assembler and disassembler are exact inverses on every word: a word that no line produces is written `.word`.
+"""
+
+import functools
+
+from .. import isa
+from ..errors import EmuError
+
+# Registers of each operand kind: prefix and how many there are.
+_REGISTERS = {"gp": 16, "f": 8, "a": 16}
+_U32 = 0xFFFFFFFF
+_OPCODE_MASK = 0x3F
+
+
+class _Slot:
+    """One operand of a form: where it is encoded (`width` 0: nowhere) and how it is written."""
+
+    __slots__ = ("name", "kind", "optional", "shift", "width")
+
+    def __init__(self, text):
+        self.optional = text.startswith("[")
+        text = text.strip("[]")
+        self.name, _, self.kind = text.partition(":")
+        self.shift = self.width = 0
+        if self.kind:
+            self.shift, self.width = isa.FIELDS[isa.FIELD_OF.get(self.name, self.name)]
+
+    @property
+    def is_spare_register(self):
+        """`[gp0]`: written by old programs, recognised by its spelling, not encoded."""
+        return self.name == "gp0"
+
+    @property
+    def count(self):
+        """How many different values may be written."""
+        return _REGISTERS.get(self.kind, 1 << self.width)
+
+    @property
+    def expected(self):
+        """Description for errors."""
+        if self.kind in _REGISTERS:
+            return f"{self.name}, a register {self.kind}0 to {self.kind}{self.count - 1}"
+        if not self.kind:
+            return "0"
+        return f"{self.name}, a number from 0 to {self.count - 1}"
+
+
+@functools.cache
+def _form(op):
+    """Slots of `op` and the mask of every bit a line can set."""
+    slots = tuple(_Slot(text) for text in op.text)
+    mask = _OPCODE_MASK
+    for slot in slots:
+        mask |= ((1 << slot.width) - 1) << slot.shift
+    return slots, mask
+
+
+def assemble(text: str, revision: str = "base", source: str = "<text>") -> list[int]:
+    """Words of an assembly text.
+
+    Raises
+    ------
+    EmuError
+        A line is no instruction of `revision`; the message names `source`, line and token.
+    """
+    codes = {op.id: code for code, op in isa.codes(revision).items()}
+    word_of = functools.cache(lambda line: _assemble_line(line, revision, codes))
+    words = []
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.split(";", 1)[0].split("//", 1)[0].strip()
+        if line:
+            try:
+                words.append(word_of(line))
+            except _Refused as refusal:
+                raise EmuError(f"assembly {source}, line {number}: {refusal}") from None
+    return words
+
+
+class _Refused(Exception):
+    """Why a line is no instruction."""
+
+
+def _assemble_line(line, revision, codes):
+    mnemonic, *rest = line.split(None, 1)
+    operands = [token.strip() for token in rest[0].split(",")] if rest else []
+    if mnemonic == ".word":
+        if len(operands) != 1:
+            raise _Refused(f"found {len(operands)} operands, expected .word and one 32-bit number")
+        return _number(operands[0], 1 << 32, ".word, a number of at most 32 bits")
+    op = isa.BY_MNEMONIC.get(mnemonic)
+    if op is None:
+        raise _Refused(f"found {mnemonic!r}, expected a mnemonic")
+    if op.id not in codes:
+        raise _Refused(f"found {mnemonic!r}, which revision {revision} does not have")
+    return codes[op.id] | _encode_operands(op, operands)
+
+
+def _encode_operands(op, operands):
+    bits = 0
+    taken = 0
+    slots, _ = _form(op)
+    for slot in slots:
+        token = operands[taken] if taken < len(operands) else None
+        if token is None and slot.optional:
+            continue
+        if token is None:
+            raise _Refused(f"found the end of the line after {op.mnemonic}, expected {slot.expected}")
+        if slot.is_spare_register:
+            if not token.startswith("gp"):
+                continue
+            if token != "gp0":
+                raise _Refused(f"found {token!r}, expected gp0 or the number that follows it")
+        else:
+            bits |= _value(token, slot) << slot.shift
+        taken += 1
+    if taken < len(operands):
+        raise _Refused(f"found {operands[taken]!r}, expected the end of the line after {taken} operands")
+    return bits
+
+
+def _value(token, slot):
+    """Value of one operand token."""
+    if slot.kind not in _REGISTERS:
+        return _number(token, slot.count, slot.expected)
+    digits = token[len(slot.kind):]
+    canonical = token.startswith(slot.kind) and digits.isascii() and digits.isdigit() and len(digits) <= 2
+    if not canonical or int(digits) >= slot.count:
+        raise _Refused(f"found {token!r}, expected {slot.expected}")
+    return int(digits)
+
+
+def _number(token, limit, expected):
+    """An unsigned number below `limit`, decimal or with `0x`."""
+    digits, base, allowed = token, 10, "0123456789"
+    if token[:2] in ("0x", "0X"):
+        digits, base, allowed = token[2:], 16, "0123456789abcdefABCDEF"
+    if digits and not digits.strip(allowed) and len(digits) <= 40 and int(digits, base) < limit:
+        return int(digits, base)
+    raise _Refused(f"found {token!r}, expected {expected}")
+
+
+def disassemble(words, revision: str = "base") -> list[str]:
+    """One line of assembly text a word; `.word 0xXXXXXXXX` where no line produces it."""
+    codes = isa.codes(revision)
+    line = functools.cache(lambda word: _disassemble_word(word, codes, revision))
+    return [line(int(word)) for word in words]
+
+
+def _disassemble_word(word, codes, revision):
+    op = codes.get(word & _OPCODE_MASK)
+    if op is None:
+        return f".word 0x{word:08X}"
+    slots, mask = _form(op)
+    written = [slot for slot in slots if slot.kind]
+    values = [(word >> slot.shift) & ((1 << slot.width) - 1) for slot in written]
+    if word & ~mask or any(value >= slot.count for slot, value in zip(written, values)):
+        return f".word 0x{word:08X}"
+    while written and written[-1].optional and values[-1] == 0:
+        written.pop()
+        values.pop()
+    texts = (f"{slot.kind}{value}" if slot.kind in _REGISTERS else str(value) for slot, value in zip(written, values))
+    return f"{op.name(revision)} {', '.join(texts)}".rstrip()
+
+
+def mem_text(words) -> str:
+    """Text of a .mem file: one `0xXXXXXXXX` a line."""
+    return "".join(f"0x{word:08X}\n" for word in words)

@@ -1,0 +1,164 @@
+"""Program file -> words -> dense table of decoded instructions (spec §1.3, §1.8, §5.1)."""
+
+import dataclasses
+import functools
+import os
+
+import numpy as np
+
+from .. import isa
+from ..config.settings import Settings
+from ..errors import EmuError
+from ..kernels.layout import OP_COST, OP_F1, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2, OP_RS3, OP_WIDTH
+from . import cycle_costs as costs
+
+_TOKEN_BYTES = b"0123456789abcdefABCDEFxX \t\n\r\x0b\x0c"
+_PART = 1 << 20  # bytes read at a time
+
+
+def read_words(path: str | os.PathLike) -> np.ndarray:
+    """Words of a .mem file as uint32[n]: whitespace-separated hex, each with or without `0x` (§5.1).
+
+    Raises
+    ------
+    EmuError
+        The file cannot be read, or a token is no hexadecimal number of at most 32 bits (named with its line).
+    """
+    source = os.fspath(path)
+    text, sound = _read_tokens(source)
+    if sound:
+        try:
+            words = np.array([int(token, 16) for token in text.split()], dtype=np.int64)
+        except (ValueError, OverflowError):
+            words = None
+        if words is not None and (words <= 0xFFFFFFFF).all():
+            return words.astype(np.uint32)
+    raise _bad_token(source, text)
+
+
+def _read_tokens(source):
+    """Bytes of a file, up to the first piece that holds what no word is made of, and whether there was none."""
+    parts = []
+    sound = True
+    try:
+        with open(source, "rb") as file:
+            while sound and (part := file.read(_PART)):
+                parts.append(part)
+                sound = not part.translate(None, _TOKEN_BYTES)
+    except OSError as error:
+        raise EmuError(f"program {source}: cannot read: {error.strerror}") from None
+    return b"".join(parts), sound
+
+
+def _bad_token(source, text):
+    """The error that names the first token which is no word."""
+    for number, line in enumerate(text.split(b"\n"), 1):
+        for token in line.split():
+            if not _is_word(token):
+                shown = token[:40].decode("ascii", "backslashreplace")
+                return EmuError(f"program {source}, line {number}: found {shown!r}, expected a 32-bit hexadecimal word")
+    raise AssertionError("no bad token in a program that did not parse")
+
+
+def _is_word(token):
+    digits = token[2:] if token[:2] in (b"0x", b"0X") else token
+    return digits.isalnum() and not digits.translate(None, b"0123456789abcdefABCDEF") and int(digits, 16) < 2**32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """A decoded program.
+
+    Attributes
+    ----------
+    words : uint32[n]
+    table : int64[n, OP_WIDTH]
+        Columns of `kernels.layout`: op id, fields, immediate, compute picoseconds.
+    revision : str
+        `base` or `moe`.
+    invalid : list of (pc, word)
+        Words whose code the revision does not assign. They are errors only when executed.
+    foreign : list of (pc, word, mnemonic)
+        Those of `invalid` that the other revision does assign, with its mnemonic.
+    """
+
+    words: np.ndarray
+    table: np.ndarray
+    revision: str
+    invalid: list
+    foreign: list
+
+    def __len__(self):
+        return len(self.words)
+
+    def text(self, pc: int) -> str:
+        """The instruction at word index `pc` for people, as `describe` writes it."""
+        return describe(int(self.words[pc]), self.revision)
+
+
+def decode(words: np.ndarray, revision: str, settings: Settings) -> Program:
+    """Decode uint32[n] `words` for one revision; costs follow `settings`.
+
+    Raises
+    ------
+    EmuError
+        A word encodes M_BMM or M_BTMM with rd other than 0 (§1.3); the message names its pc.
+    """
+    wide = np.asarray(words, dtype=np.int64)
+    table = np.zeros((len(wide), OP_WIDTH), dtype=np.int64)
+    table[:, OP_ID] = _codes_to_ids(revision)[wide & 0x3F]
+    fields = ((OP_RD, "rd"), (OP_RS1, "rs1"), (OP_RS2, "rs2"), (OP_RS3, "rs3"), (OP_F1, "funct1"))
+    for column, name in fields:
+        table[:, column] = isa.field(wide, name)
+    for name in ("imm18", "imm22"):
+        rows = np.isin(table[:, OP_ID], [op.id for op in isa.OPS if name in op.operands])
+        table[rows, OP_IMM] = isa.field(wide[rows], name)
+
+    refused = np.flatnonzero(np.isin(table[:, OP_ID], isa.RD_MUST_BE_ZERO) & (table[:, OP_RD] != 0))
+    if len(refused):
+        pc = int(refused[0])
+        name = isa.BY_ID[table[pc, OP_ID]].name(revision)
+        word, rd = int(wide[pc]), int(table[pc, OP_RD])
+        raise EmuError(f"program word 0x{word:08X} at pc={pc}: {name} with rd={rd}, expected rd=0")
+
+    table[:, OP_COST] = costs.PS_PER_CYCLE * costs.column_cycles(
+        table[:, OP_ID], table[:, OP_RD], table[:, OP_RS3], settings.latency.by_name(), settings.mlen, settings.vlen
+    )
+    invalid, foreign = _unassigned(wide, table, revision)
+    return Program(np.asarray(words, dtype=np.uint32), table, revision, invalid, foreign)
+
+
+def _codes_to_ids(revision):
+    """int64[64]: op id of each 6-bit code."""
+    ids = np.full(64, isa.INVALID, dtype=np.int64)
+    for code, op in isa.codes(revision).items():
+        ids[code] = op.id
+    return ids
+
+
+def _unassigned(wide, table, revision):
+    """Lists of (pc, word) and (pc, word, mnemonic) for the words that decode to INVALID."""
+    other = isa.REVISIONS[1 - isa.REVISIONS.index(revision)]
+    theirs = isa.codes(other)
+    invalid = [(int(pc), int(wide[pc])) for pc in np.flatnonzero(table[:, OP_ID] == isa.INVALID)]
+    foreign = [(pc, word, theirs[word & 0x3F].name(other)) for pc, word in invalid if word & 0x3F in theirs]
+    return invalid, foreign
+
+
+_KEY_VALUE = "KeyValue"
+_FIRST_PRECISION = {"H_PREFETCH_M": "Weights", "H_PREFETCH_V": "Activation", "H_STORE_V": "Activation"}
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def describe(word: int, revision: str) -> str:
+    """`MNEMONIC { field: value, ... }` of a word, as debug records and errors show it (§5.2)."""
+    op = isa.codes(revision).get(word & 0x3F)
+    if op is None:
+        return f"INVALID {{ word: 0x{word:08X} }}"
+    shown = []
+    for name in op.operands:
+        value = isa.field(word, name)
+        if name == "precision":
+            value = _FIRST_PRECISION[op.mnemonic] if value == 0 else _KEY_VALUE
+        shown.append(f"{'imm' if name.startswith('imm') else name}: {value}")
+    return f"{op.name(revision)} {{ {', '.join(shown)} }}" if shown else op.name(revision)

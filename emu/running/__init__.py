@@ -1,0 +1,1 @@
+"""One run from request to result: drive loop, log records, errors by name, provenance."""

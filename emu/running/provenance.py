@@ -1,0 +1,44 @@
+"""The parts of a result record that say what was run, with what and from where."""
+
+import platform
+
+from .. import __version__
+from ..config.settings import Settings
+from ..kernels.compiler.fingerprint import package_version
+from ..program.decode import Program
+from ..request import RunRequest
+from ..result import Geometry, Sources
+from ..result import Program as ProgramRecord
+from .platform import BoardUse
+
+
+def program_of(request: RunRequest, program: Program) -> ProgramRecord:
+    """The program in words."""
+    return ProgramRecord(path=str(request.opcode), words=len(program), invalid_words=len(program.invalid),
+                         foreign_words=len(program.foreign))
+
+
+def sources_of(request: RunRequest, settings: Settings, board: BoardUse) -> Sources:
+    """Files that decided about the run; a manifest only where a model read it."""
+    return Sources(
+        settings=settings.source, settings_origin=settings.origin,
+        weight_manifest=board.manifest.source if board.manifest else None,
+        hbm=request.hbm, fpsram=request.fpsram, intsram=request.intsram, vram=request.vram,
+        board=board.board.source if board.board else None, dram=request.dram,
+    )
+
+
+def geometry_of(settings: Settings) -> Geometry:
+    """Geometry as it was used."""
+    return Geometry(
+        mlen=settings.mlen, vlen=settings.vlen, hlen=settings.hlen, blen=settings.blen, broadcast=settings.broadcast,
+        matrix_sram_size=settings.matrix_sram_size, vector_sram_size=settings.vector_sram_size,
+        hbm_size=settings.hbm_size, matrix_prefetch_rows=settings.pm, vector_prefetch_rows=settings.pv,
+        vector_writeback_rows=settings.sv,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the figures depend on."""
+    packages = ("numba", "llvmlite", "numpy")
+    return {"plena-emu": __version__, "python": platform.python_version(), **{p: package_version(p) for p in packages}}

@@ -1,0 +1,228 @@
+"""Runs a program: files in, three passes over chunks of events, dumps and a result record out.
+
+The control pass fills a chunk, the data and the timing pass consume it; between chunks the host looks
+for Ctrl-C, shows progress and counts towards `max_instructions`.
+"""
+
+import os
+import time
+
+import msgspec
+import numpy as np
+
+from .. import isa
+from ..config.settings import Fp, Plain, find_settings, with_hbm_size
+from ..errors import DataNeeded, EmuError
+from ..kernels import layout as at
+from ..kernels.compiler.jit import JIT
+from ..logs import Log
+from ..machine.core import Machine
+from ..memory.models import open_model
+from ..program.decode import decode, read_words
+from ..request import RunRequest
+from ..result import Dropped, Dump, RunResult, Wall, utilization
+from .log_records import (
+    board_record,
+    dump_record,
+    foreign_warning,
+    instruction_record,
+    program_records,
+    settings_records,
+)
+from .platform import BoardUse
+from .provenance import geometry_of, program_of, sources_of, versions
+from .simulation import Simulation, default_threads
+
+TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
+
+
+def _simulate(simulation, request, log):
+    """Drive the run to its end; True when `max_instructions` stopped it."""
+    before = 0
+    words = len(simulation.program)
+    more = True
+    while more:
+        try:
+            more = simulation.step(request.max_instructions)
+        finally:
+            if request.trace:
+                before = _trace(simulation, log, before)
+        if not more:
+            simulation.finish()  # before the last progress: its time is the end of the run
+        if request.progress:
+            ctl = simulation.ctl
+            request.progress(int(ctl[at.CTL_PC]), words, simulation.executed, simulation.end_ps)
+    return not simulation.ended
+
+
+def _trace(simulation, log, before):
+    """One record for each instruction of the last slice; returns the instructions executed so far."""
+    executed = simulation.executed
+    for pc in simulation.machine.control.trace[: executed - before].tolist():
+        instruction_record(log, pc, simulation.program.text(pc))
+    return executed
+
+
+def _write_dumps(machine, request, result, log):
+    """Dumps of §5.4; failures are collected, because statistics and latency come first."""
+    names = ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
+    if request.isa == "moe":
+        names.append("intsram_dump.bin")
+    if request.dump_hbm and request.memory_model == "hbm":
+        names.append("hbm_dump.bin")
+    for name in names:
+        try:
+            path, size = machine.dump(name, request.dump_dir)
+        except EmuError as error:
+            result.dump_errors.append(str(error))
+            continue
+        dump = Dump(name=name, path=path, bytes=size)
+        result.dumps.append(dump)
+        dump_record(log, dump)
+
+
+def _counts(counts, revision):
+    """Executed instructions by mnemonic, in the order of the table."""
+    return {op.name(revision): int(counts[op.id]) for op in isa.OPS if counts[op.id]}
+
+
+def _warnings(request, program, simulation, board):
+    """What the user should know besides the figures, one line each."""
+    ctl = simulation.ctl
+    lines = list(board.warnings)
+    foreign = foreign_warning(program)
+    if foreign:
+        lines.append(foreign)
+    lines += simulation.memory.warnings()
+    if ctl[at.CTL_ROWS_DROPPED]:
+        lines.append(f"{int(ctl[at.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
+                     " and were dropped")
+    if ctl[at.CTL_OUTSIDE]:
+        lines.append(f"{int(ctl[at.CTL_OUTSIDE])} bytes were read outside the HBM and delivered as 0")
+    return lines
+
+
+def _values(struct):
+    """A statistics struct as plain values; None stays None."""
+    return None if struct is None else msgspec.to_builtins(struct)
+
+
+def _check_timing_only(request, program):
+    """Refuse timing without data where time can depend on data (§1.8)."""
+    used = set(program.table[:, at.OP_ID].tolist())
+    if request.timing_only and isa.V_TOPK in used and isa.S_LD_INT in used:
+        raise DataNeeded(f"program {request.opcode}: holds V_TOPK and S_LD_INT, so its timing can depend on data;"
+                         " run it without --timing-only")
+
+
+def _check_store_types(settings, program):
+    """Refuse stores to a plain float type whose encoding no rule gives: §2.3 has 8 exponent bits."""
+    table = program.table
+    stores = table[table[:, at.OP_ID] == isa.H_STORE_V]
+    for key, kind, used in (
+        ("HBM_V_ACT_TYPE", settings.hbm_v_act_type, (stores[:, at.OP_F1] == 0).any()),
+        ("HBM_V_KV_TYPE", settings.hbm_v_kv_type, (stores[:, at.OP_F1] != 0).any()),
+    ):
+        elem = kind.elem
+        if used and isinstance(kind, Plain) and isinstance(elem, Fp) and (elem.exponent != 8 or not elem.sign):
+            raise EmuError(f"settings {settings.source}: TRANSACTIONAL.PRECISION.{key} is plain {elem}, and H_STORE_V"
+                           " can write plain floats with a sign and 8 exponent bits only")
+
+
+def execute(request: RunRequest, log: Log) -> RunResult:
+    """Run a program as `request` says, with the records of §5.2 on `log`.
+
+    Raises
+    ------
+    EmuError
+        Anything malformed or illegal, one line. No dump is written then.
+    """
+    if JIT:
+        return _execute(request, log)
+    with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
+        return _execute(request, log)
+
+
+def _execute(request, log):
+    began = request.started_at or time.perf_counter()
+    board = BoardUse(request)
+    settings = board.apply(find_settings(request.settings_path, os.environ, origin=request.settings_origin))
+    settings = with_hbm_size(settings, request.hbm_size)
+    settings_records(log, settings)
+    board_record(log, board)
+    program = decode(read_words(request.opcode), request.isa, settings)
+    program_records(log, program)
+    _check_timing_only(request, program)
+    _check_store_types(settings, program)
+    imported = time.perf_counter()
+
+    machine = Machine(settings, request.isa, TRACED_SLICE if request.trace else 0)
+    model = open_model(request, board, machine.shapes)
+    if not request.timing_only:
+        machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
+    elif request.intsram is not None:
+        machine.load_integers(request.intsram)
+    loaded = time.perf_counter()
+
+    threads = request.threads or default_threads(request.timing_only)
+    simulation = Simulation(program, machine, model, not request.timing_only, threads)
+    try:
+        simulation.prepare()
+        ready = time.perf_counter()
+        stopped = _simulate(simulation, request, log)
+    finally:
+        simulation.close()
+    done = time.perf_counter()
+
+    result = _result(request, settings, program, simulation, board, stopped)
+    for line in result.warnings:
+        if line != foreign_warning(program):
+            log.warn(line)
+    if request.dump_dir is not None and not stopped and not request.timing_only:
+        _write_dumps(machine, request, result, log)
+    result.wall = Wall(startup_s=imported - began + ready - loaded, load_s=loaded - imported,
+                       simulate_s=done - ready, dump_s=time.perf_counter() - done)
+    result.instructions_per_s = simulation.executed / result.wall.simulate_s if result.wall.simulate_s else 0.0
+    return result
+
+
+def _result(request, settings, program, simulation, board, stopped):
+    """Everything known once the simulation is over."""
+    memory = simulation.memory
+    ctl = simulation.ctl
+    end = simulation.end_ps
+    statistics = memory.statistics
+    compute = int(ctl[at.CTL_COMPUTE])
+    return RunResult(
+        isa=request.isa,
+        program=program_of(request, program),
+        sources=sources_of(request, settings, board),
+        geometry=geometry_of(settings),
+        model=request.memory_model,
+        regime=memory.regime,
+        limits=board.limits,
+        board=board.record(simulation.latency_ps, compute),
+        latency_ps=simulation.latency_ps,
+        end_ps=end,
+        cycles=simulation.latency_ps / 1000,
+        compute_ps=compute,
+        memory_ps=end - compute,
+        instructions=simulation.executed,
+        instruction_counts=_counts(simulation.machine.control.counts, request.isa),
+        bytes_read=memory.bytes_read,
+        bytes_written=memory.bytes_written,
+        utilization_bytes_per_s=utilization(memory.bytes_read, memory.bytes_written, end),
+        model_statistics=msgspec.to_builtins(statistics),
+        model_line=statistics.line,
+        memo=_values(memory.engine.memo),
+        dram_statistics=_values(memory.engine.statistics),
+        dropped=Dropped(
+            vector_rows=int(ctl[at.CTL_ROWS_DROPPED]), hbm_bytes_read_outside=int(ctl[at.CTL_OUTSIDE])
+        ),
+        wall=Wall(),
+        instructions_per_s=0.0,
+        timing_only=request.timing_only,
+        stopped_by_max_instructions=stopped,
+        warnings=_warnings(request, program, simulation, board),
+        versions=versions(),
+    )

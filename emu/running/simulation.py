@@ -1,0 +1,201 @@
+"""The drive loop of a run: control, data and timing over chunks of events.
+
+Control fills a chunk; then data consumes its events on this thread while timing consumes the memory events
+of this and earlier chunks on another (both release the GIL). The two never meet, so bytes and latency are the
+same with one thread and with two.
+"""
+
+import collections
+import os
+import queue
+import threading
+
+import numpy as np
+
+from ..errors import EmuError
+from ..kernels import layout as at
+from ..kernels import status as st
+from ..kernels.control.control import control_slice
+from ..kernels.data.data import data_slice
+from ..kernels.limits import TIME_LIMIT
+from ..machine.core import Machine
+from ..precompile import compiling
+from ..program.decode import Program
+from .run_errors import run_error
+
+CHUNK = 4096  # events a chunk holds
+AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
+SLICE = 1 << 18  # most instructions a slice executes
+
+
+def default_threads(timing_only: bool = False) -> int:
+    """2 where this process may use two CPUs, else 1; without data control is too short to be worth a second thread."""
+    return 1 if timing_only else min(2, len(os.sched_getaffinity(0)))
+
+
+class _Worker:
+    """Runs jobs in order on a thread of its own; `join` hands on what the first that failed raised."""
+
+    def __init__(self):
+        self._jobs = queue.SimpleQueue()
+        self._done = queue.SimpleQueue()
+        self._pending = 0
+        threading.Thread(target=self._loop, daemon=True).start()
+
+    def _loop(self):
+        failed = False
+        while (job := self._jobs.get()) is not None:
+            error = None
+            try:
+                if not failed:
+                    job()
+            except BaseException as raised:  # handed to the thread that waits
+                error, failed = raised, True
+            self._done.put(error)
+
+    def start(self, job):
+        """Begin a job once those before are done; none begins after one that failed."""
+        self._jobs.put(job)
+        self._pending += 1
+
+    def join(self, left=0):
+        """Wait until at most `left` of the jobs that were started are not done."""
+        while self._pending > left:
+            error = self._done.get()
+            self._pending -= 1
+            if error is not None:
+                raise error
+
+    def stop(self):
+        """End the thread once its jobs are done."""
+        self._jobs.put(None)
+
+
+class _Inline:
+    """A worker that runs every job at once, on the calling thread."""
+
+    def start(self, job):
+        job()
+
+    def join(self, left=0):
+        pass
+
+    def stop(self):
+        pass
+
+
+class Simulation:
+    """A machine with its program and its memory model.
+
+    Parameters
+    ----------
+    program : Program
+    machine : Machine
+    memory : RegimeModel
+    data : bool
+        Whether the data pass runs.
+    threads : int
+        2 lets timing run beside data.
+    """
+
+    def __init__(self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1):
+        self.program = program
+        self.machine = machine
+        self.memory = memory
+        self.data = data
+        self.events = np.zeros((CHUNK, at.EV_WIDTH), dtype=np.int64)
+        # Control fills the first; timing may still read the others.
+        self._mem_events = collections.deque(np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
+        self._worker = _Worker() if threads > 1 else _Inline()
+        dearest = int(program.table[:, at.OP_COST].max(initial=1))
+        # Time is checked between slices, so that no slice may carry it from the limit past int64.
+        self.slice = min(len(machine.control.trace) or SLICE, (TIME_LIMIT - 1) // dearest)
+        self.ctl[at.CTL_SKIPS] = int(not data)
+
+    @property
+    def ctl(self):
+        """Control registers."""
+        return self.machine.control.ctl
+
+    @property
+    def executed(self) -> int:
+        """Instructions executed so far."""
+        return int(self.ctl[at.CTL_EXECUTED])
+
+    def prepare(self) -> None:
+        """Load (or compile) the kernels."""
+        self.prepare_control()
+        if self.data:
+            self.prepare_data()
+        self.memory.warm()
+
+    def prepare_control(self) -> None:
+        """Load (or compile) the control kernel."""
+        with compiling("control.control"):
+            self._control(0)
+
+    def prepare_data(self) -> None:
+        """Load (or compile) the data kernel."""
+        with compiling("data.data"):
+            data_slice(self.events, 0, self.machine.data)
+
+    def _control(self, budget):
+        m = self.machine
+        return control_slice(self.program.table, m.cfg, m.shapes, m.control, self.events, self._mem_events[0], budget)
+
+    def step(self, limit: int | None) -> bool:
+        """One slice; False when the program has ended or `limit` instructions are executed.
+
+        Raises
+        ------
+        EmuError
+            The program did something illegal, or simulated time overflowed; what comes first in the
+            program is what is raised.
+        """
+        budget = self.slice if limit is None else min(self.slice, limit - self.executed)
+        self._worker.join(AHEAD)
+        status = self._control(budget)
+        compute = int(self.ctl[at.CTL_COMPUTE])
+        if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
+            self._worker.join()
+            self._check_time(compute)
+            raise run_error(status, self.ctl, self.program, self.machine.cfg)
+        events, count = self._mem_events[0], int(self.ctl[at.CTL_MEM_EVENTS])
+        if count:
+            self._worker.start(lambda: self.memory.advance(events, count))
+            self._mem_events.rotate(-1)
+        if self.data:
+            data_slice(self.events, int(self.ctl[at.CTL_EVENTS]), self.machine.data)
+        self.ctl[at.CTL_EVENTS] = self.ctl[at.CTL_MEM_EVENTS] = self.ctl[at.CTL_TOPK] = 0
+        if status == st.LOOPS_FULL:
+            self.machine.grow_loops()
+        return status != st.DONE and (limit is None or self.executed < limit)
+
+    def finish(self) -> None:
+        """Wait for timing; the figures below are final then. Raises what timing raised."""
+        self._worker.join()
+        self._check_time(self.end_ps)
+
+    def close(self) -> None:
+        """End the thread of timing; also of a run that stopped half way."""
+        self._worker.stop()
+
+    def _check_time(self, picoseconds):
+        """Compute time alone, and the end of the run; `memory` checks the times of its events."""
+        if picoseconds > TIME_LIMIT:
+            raise EmuError(f"after {self.executed} instructions: simulated time passes {TIME_LIMIT} ps (53 days)")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the pc has passed the last word."""
+        return int(self.ctl[at.CTL_PC]) >= len(self.program)
+
+    @property
+    def end_ps(self) -> int:
+        """Completion of the last instruction; behind by up to AHEAD chunks while the run goes on."""
+        return self.memory.now_ps + int(self.ctl[at.CTL_DELTA])
+
+    @property
+    def latency_ps(self) -> int:
+        """Last event of all, memory housekeeping included (§3.1)."""
+        return max(self.end_ps, self.memory.last_event_ps)

@@ -1,0 +1,200 @@
+"""Where compiled kernels live and what names that place (no numba here: it is imported later).
+
+Every module with entry kernels has a directory of its own. Its name is a hash of the module's
+source and of every source it imports, directly or not, the versions of Python, numba
+and llvmlite, the CPU and every `NUMBA_*` variable that changes code. A changed kernel therefore
+never finds stale code (numba itself does not notice a changed helper in another file), and a
+change in one pass does not recompile the others.
+
+The key of a module is its dotted name below `plena_emu.kernels`.
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+
+from .imports import imported_names
+
+MARKER = "complete"  # in the directory of a module whose entry kernels are all compiled
+KERNELS = "plena_emu.kernels"
+
+# Variables that name places or threads, not code.
+_NEUTRAL = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_JIT"}
+
+
+def module_key(function) -> str:
+    """Name the module of a kernel by the key under which its machine code is kept.
+
+    Raises
+    ------
+    ValueError
+        The function's module is not below `plena_emu.kernels`.
+    """
+    module = function.__module__
+    if not module.startswith(f"{KERNELS}."):
+        raise ValueError(f"{module}.{function.__qualname__}: an entry kernel belongs below {KERNELS}")
+    return module.removeprefix(f"{KERNELS}.")
+
+
+def _cpu():
+    """Text that differs between CPUs for which numba would generate different code."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
+            lines = info.read().split("\n\n", 1)[0].splitlines()
+        keep = ("model name", "cpu family", "model\t", "flags", "Features", "CPU part")
+        return "\n".join(line for line in lines if line.startswith(keep))
+    except OSError:
+        return platform.processor() + platform.machine()
+
+
+@functools.cache
+def package_version(name: str) -> str:
+    """Version of an installed package by the name of its metadata directory: `importlib.metadata` takes longer
+    to be imported than all else that is needed to start a run."""
+    prefix = f"{name}-"
+    for place in sys.path:
+        try:
+            found = [entry for entry in os.listdir(place or ".") if entry.startswith(prefix)]
+        except OSError:
+            continue
+        for entry in found:
+            if entry.endswith(".dist-info"):
+                return entry[len(prefix) : -len(".dist-info")]
+    from importlib.metadata import version
+
+    return version(name)
+
+
+@functools.cache
+def _environment():
+    """Hash of everything but the sources that decides about machine code."""
+    digest = hashlib.sha256()
+    for package in ("numba", "llvmlite", "numpy"):
+        digest.update(package_version(package).encode())
+    digest.update(sys.version.encode())
+    digest.update(_cpu().encode())
+    for name in sorted(os.environ):
+        if name.startswith("NUMBA_") and name not in _NEUTRAL:
+            digest.update(f"{name}={os.environ[name]}".encode())
+    return digest
+
+
+@functools.cache
+def _file(name):
+    """(Path of the source of a module of the package by its dotted name, whether it is a package); None without."""
+    package = KERNELS if f"{name}.".startswith(f"{KERNELS}.") else "plena_emu"  # they need not lie beside each other
+    path = os.path.join(sys.modules[package].__path__[0], *name.removeprefix(package).split("."))
+    if os.path.isfile(f"{path}.py"):
+        return f"{path}.py", False
+    package = os.path.join(path, "__init__.py")
+    return (package, True) if os.path.isfile(package) else None
+
+
+@functools.cache
+def _source(name):
+    path, _ = _file(name)
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@functools.cache
+def _digest(name):
+    return hashlib.sha256(_source(name)).digest()
+
+
+@functools.cache
+def _imports(name):
+    """Dotted names of the modules of the package that a module's own text imports, their packages included."""
+    _, is_package = _file(name)
+    try:
+        return _modules_of(imported_names(_source(name).decode(), name, is_package))
+    except ModuleNotFoundError:  # perhaps of a line that only looks like one
+        return _modules_of(imported_names(_source(name).decode(), name, is_package, exact=True))
+
+
+def _modules_of(imported):
+    found = set()
+    for base, names in imported:
+        if base.partition(".")[0] != "plena_emu":
+            continue
+        place = _file(base)
+        if place is None:
+            raise ModuleNotFoundError(f"a kernel module imports {base}: found no such module in {KERNELS} or emu")
+        inner = {f"{base}.{name}" for name in names} if place[1] else set()
+        modules = {name for name in inner if _file(name)}
+        # The face of the package is imported before everything else; it counts where a name is taken from it.
+        if base != "plena_emu" or inner != modules:
+            modules.add(base)
+        for module in modules:
+            found |= {module, *_packages(module)}
+    return found
+
+
+def _packages(name):
+    parts = name.split(".")
+    return {".".join(parts[:count]) for count in range(2, len(parts))}
+
+
+@functools.cache
+def sources(module: str) -> list[str]:
+    """List the dotted names of the modules that a kernel module is made of: itself and all it imports, sorted.
+
+    Their packages are among them, all but `plena_emu` itself. `module` is a key.
+    """
+    name = f"{KERNELS}.{module}"
+    found = {name, *_packages(name)}
+    todo = list(found)
+    while todo:
+        new = _imports(todo.pop()) - found
+        found |= new
+        todo += new
+    return sorted(found)
+
+
+@functools.cache
+def fingerprint(module: str) -> str:
+    """Hex digest of everything that decides about the machine code of a module's entry kernels."""
+    digest = _environment().copy()
+    for name in sources(module):
+        digest.update(name.encode())
+        digest.update(_digest(name))
+    return digest.hexdigest()[:20]
+
+
+def jit_disabled() -> bool:
+    """Whether NUMBA_DISABLE_JIT asks for kernels in plain Python."""
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+
+
+def cache_root() -> pathlib.Path:
+    """Directory above all others: `$PLENA_CACHE_DIR`, else the user's cache directory."""
+    chosen = os.environ.get("PLENA_CACHE_DIR")
+    if chosen:
+        return pathlib.Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return pathlib.Path(base) / "plena-emu"
+
+
+def _writable(directory):
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def cache_path(module: str) -> pathlib.Path:
+    """Where a module's entry kernels are kept, be it there or not."""
+    return cache_root() / f"{module.replace('.', '-')}-{fingerprint(module)}"
+
+
+@functools.cache
+def cache_dir(module: str) -> pathlib.Path | None:
+    """Directory of a module's entry kernels, created; None when nothing is in it and it cannot be written."""
+    directory = cache_path(module)
+    return directory if (directory / MARKER).exists() or _writable(directory) else None

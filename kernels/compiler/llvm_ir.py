@@ -1,0 +1,18 @@
+"""Pieces of LLVM IR that several intrinsics share; imported only where kernels are compiled."""
+
+from llvmlite import ir
+
+F32 = ir.FloatType()
+
+
+def element_pointer(builder, array, index, kind):
+    """Pointer to `array[index]`, as a pointer to `kind`."""
+    return builder.bitcast(builder.gep(array.data, [index]), kind.as_pointer())
+
+
+def splat(builder, value, lanes):
+    """Vector with `value` in every lane."""
+    vector = ir.VectorType(value.type, lanes)
+    single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)

@@ -1,0 +1,333 @@
+"""Control pass: integer registers, loops and address registers (spec §1.2-§1.8).
+
+Executes the decoded program, checks every address and bound, counts instructions by op id, and
+appends resolved events for the data and the timing pass. It never sees floating-point data.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from plena_emu import isa
+
+from ..compiler.jit import entry, kernel, small
+from ..layout import (
+    CFG_MAX_LOOP,
+    CFG_WIDTH,
+    CTL_ADDR,
+    CTL_COMPUTE,
+    CTL_DELTA,
+    CTL_DEPTH,
+    CTL_ERR_A,
+    CTL_ERR_B,
+    CTL_EVENTS,
+    CTL_EXECUTED,
+    CTL_GP,
+    CTL_LIMIT_AT,
+    CTL_MEM_EVENTS,
+    CTL_PC,
+    CTL_SCALE,
+    CTL_SKIPS,
+    CTL_STRIDE,
+    CTL_TOPK,
+    CTL_VMASK,
+    INT_SRAM_SIZE,
+    LOOP_BASE,
+    LOOP_PC,
+    LOOP_REG,
+    OP_COST,
+    OP_F1,
+    OP_ID,
+    OP_IMM,
+    OP_RD,
+    OP_RS1,
+    OP_RS2,
+    OP_RS3,
+)
+from ..limits import U32_MASK
+from ..status import (
+    BREAK_OUTSIDE,
+    CHUNK_FULL,
+    DONE,
+    INT_SRAM,
+    INVALID_OPCODE,
+    LOOP_LIMIT,
+    LOOP_UNMATCHED,
+    LOOP_ZERO,
+    LOOPS_FULL,
+    OK,
+    SYNC,
+)
+from .loop_skip import skip_loop
+from .resolve_matrix import resolve_matrix, resolve_write_out
+from .resolve_memory import resolve_memory
+from .resolve_vector import resolve_fp, resolve_vector
+
+NO_LIMIT = np.iinfo(np.int64).max
+
+# The table of op ids is in the order of the codes, so groups of operations are ranges.
+FIRST_MATRIX, LAST_MATRIX = isa.M_MM, isa.M_BMV_WO
+FIRST_VECTOR, LAST_VECTOR = isa.V_ADD_VV, isa.V_RED_MAX
+FIRST_FP, LAST_FP = isa.S_ADD_FP, isa.S_MAP_V_FP
+FIRST_MEMORY, LAST_MEMORY = isa.H_PREFETCH_M, isa.H_STORE_V
+
+
+class ControlState(NamedTuple):
+    """Arrays of the control pass.
+
+    Attributes
+    ----------
+    ctl : int64[CTL_WIDTH]
+        Geometry, program counter, registers, counters (`CFG_*`, `CTL_*`).
+    gp : int64[16]
+        u32 registers, a view of `ctl`.
+    hbm : int64[16]
+        u64 address registers (bit patterns), a view of `ctl`.
+    int_sram : int64[1024]
+        u32 words.
+    loops : int64[capacity, LOOP_WIDTH]
+        Loop stack.
+    counts : int64[NUM_OPS]
+        Executed instructions by op id.
+    trace : int64[capacity]
+        Word index of every executed instruction of the slice; empty when nobody asked.
+    lines : int64[LINES, 17]
+        Room of `loop_skip`.
+    """
+
+    ctl: np.ndarray
+    gp: np.ndarray
+    hbm: np.ndarray
+    int_sram: np.ndarray
+    loops: np.ndarray
+    counts: np.ndarray
+    trace: np.ndarray
+    lines: np.ndarray
+
+
+@kernel
+def check_limit(ctl, loops):
+    """Renew CTL_LIMIT_AT; LOOP_LIMIT when some active loop's instruction count is over the maximum (§1.7).
+
+    CTL_LIMIT_AT may lag behind (be too low) when loops begin anew or end; it is renewed when it is reached.
+    """
+    max_loop = ctl[CFG_MAX_LOOP]
+    limit = NO_LIMIT
+    for i in range(ctl[CTL_DEPTH]):
+        at = loops[i, LOOP_BASE] + max_loop + 1
+        if at <= ctl[CTL_EXECUTED]:
+            ctl[CTL_ERR_A] = loops[i, LOOP_PC]
+            ctl[CTL_ERR_B] = max_loop
+            return LOOP_LIMIT
+        limit = min(limit, at)
+    ctl[CTL_LIMIT_AT] = limit
+    return OK
+
+
+@small
+def loop_start(ctl, loops, pc, reg, count):
+    """C_LOOP_START: push a loop of `count` iterations."""
+    if count == 0:
+        return LOOP_ZERO
+    depth = ctl[CTL_DEPTH]
+    ctl[CTL_GP + reg] = count
+    loops[depth, LOOP_PC] = pc
+    loops[depth, LOOP_REG] = reg
+    loops[depth, LOOP_BASE] = ctl[CTL_EXECUTED]
+    ctl[CTL_DEPTH] = depth + 1
+    if depth == 0:
+        ctl[CTL_LIMIT_AT] = ctl[CTL_EXECUTED] + ctl[CFG_MAX_LOOP] + 1
+    return OK
+
+
+@small
+def loop_drop(ctl, loops, index):
+    """Remove entry `index` of the loop stack."""
+    depth = ctl[CTL_DEPTH] - 1
+    for i in range(index, depth):
+        for k in range(loops.shape[1]):
+            loops[i, k] = loops[i + 1, k]
+    ctl[CTL_DEPTH] = depth
+
+
+@small
+def loop_end(ctl, loops, pc, reg):
+    """C_LOOP_END: pc of the next instruction, or -1 when no active loop uses `reg` (§1.7)."""
+    index = ctl[CTL_DEPTH] - 1
+    while index >= 0 and loops[index, LOOP_REG] != reg:
+        index -= 1
+    if index < 0:
+        return -1
+    if ctl[CTL_GP + reg] > 1:
+        ctl[CTL_GP + reg] -= 1
+        loops[index, LOOP_BASE] = ctl[CTL_EXECUTED]
+        return loops[index, LOOP_PC] + 1
+    ctl[CTL_GP + reg] = 0
+    loop_drop(ctl, loops, index)
+    return pc + 1
+
+
+@kernel
+def int_sram_access(ctl, int_sram, op, rd, address):
+    """S_LD_INT and S_ST_INT."""
+    if address >= INT_SRAM_SIZE:
+        ctl[CTL_ERR_A] = address
+        ctl[CTL_ERR_B] = INT_SRAM_SIZE
+        return INT_SRAM
+    if ctl[CTL_TOPK] != 0:
+        return SYNC
+    if op == isa.S_LD_INT:
+        ctl[CTL_GP + rd] = int_sram[address]
+    else:
+        int_sram[address] = ctl[CTL_GP + rd]
+    return OK
+
+
+@small
+def product_u32(a, b):
+    """Low 32 bits of the product of two u32, without leaving 63 bits (so that plain Python agrees)."""
+    return (a * (b & 0xFFFF) + (((a * (b >> 16)) & 0xFFFF) << 16)) & U32_MASK
+
+
+@small
+def resolve(op, rd, rs1, rs2, rs3, f1, imm, shapes, ctl, events, mem_events):
+    """Append the event of a matrix, vector, fp or memory operation; returns a status."""
+    if FIRST_MATRIX <= op <= LAST_MATRIX:
+        if op == isa.M_MM_WO or op == isa.M_BMM_WO or op == isa.M_MV_WO or op == isa.M_BMV_WO:
+            return resolve_write_out(op, rd, rs1, imm, ctl, events)
+        return resolve_matrix(op, rd, rs1, rs2, ctl, events)
+    if FIRST_MEMORY <= op <= LAST_MEMORY:
+        return resolve_memory(op, rd, rs1, rs2, rs3, f1, shapes, ctl, events, mem_events)
+    if FIRST_FP <= op <= LAST_FP:
+        return resolve_fp(op, rd, rs1, rs2, imm, ctl, events)
+    return resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events)
+
+
+@entry
+def control_slice(table, cfg, shapes, s, events, mem_events, budget):
+    """Execute up to `budget` instructions; returns a status of `plena_emu.kernels.status`.
+
+    Parameters
+    ----------
+    table : int64[words, OP_WIDTH]
+        Decoded program.
+    cfg : int64[CFG_WIDTH]
+        Geometry.
+    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
+        DMA shapes.
+    s : ControlState
+    events, mem_events : int64[capacity, EV_WIDTH], int64[capacity, MEV_WIDTH]
+        Chunks to append to at CTL_EVENTS and CTL_MEM_EVENTS.
+    budget : int
+        Most instructions to execute.
+
+    On an error CTL_PC stays at the instruction and nothing of it is counted as done.
+    """
+    ctl = s.ctl
+    loops = s.loops
+    counts = s.counts
+    trace = s.trace
+    for i in range(CFG_WIDTH):
+        ctl[i] = cfg[i]
+    words = table.shape[0]
+    tracing = trace.shape[0] > 0
+    skips = ctl[CTL_SKIPS] == 1 and not tracing
+    pc = ctl[CTL_PC]
+    executed = ctl[CTL_EXECUTED]
+    delta = ctl[CTL_DELTA]
+    compute = ctl[CTL_COMPUTE]
+    first = executed
+    status = OK
+    while True:
+        if pc >= words:
+            status = DONE
+            break
+        if executed - first >= budget:
+            break
+        executed += 1
+        if tracing:
+            trace[executed - first - 1] = pc
+        if executed >= ctl[CTL_LIMIT_AT]:
+            ctl[CTL_EXECUTED] = executed
+            status = check_limit(ctl, loops)
+            if status != OK:
+                break
+        op = table[pc, OP_ID]
+        rd = table[pc, OP_RD]
+        rs1 = table[pc, OP_RS1]
+        cost = table[pc, OP_COST]
+        next_pc = pc + 1
+        if op == isa.S_ADDI_INT:
+            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & U32_MASK
+        elif op == isa.C_LOOP_END:
+            ctl[CTL_EXECUTED] = executed
+            next_pc = loop_end(ctl, loops, pc, rd)
+            if next_pc < 0:
+                ctl[CTL_ERR_A] = rd
+                status = LOOP_UNMATCHED
+                break
+        elif op == isa.S_ADD_INT:
+            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + ctl[CTL_GP + table[pc, OP_RS2]]) & U32_MASK
+        elif op == isa.S_SUB_INT:
+            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] - ctl[CTL_GP + table[pc, OP_RS2]]) & U32_MASK
+        elif op == isa.S_MUL_INT:
+            ctl[CTL_GP + rd] = product_u32(ctl[CTL_GP + rs1], ctl[CTL_GP + table[pc, OP_RS2]])
+        elif op == isa.S_LUI_INT:
+            ctl[CTL_GP + rd] = (table[pc, OP_IMM] << 12) & U32_MASK
+        elif op == isa.S_LD_INT or op == isa.S_ST_INT:
+            address = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & U32_MASK
+            status = int_sram_access(ctl, s.int_sram, op, rd, address)
+        elif op == isa.C_SET_ADDR_REG:
+            ctl[CTL_ADDR + rd] = (ctl[CTL_GP + rs1] << 32) | ctl[CTL_GP + table[pc, OP_RS2]]
+        elif op == isa.C_SET_SCALE_REG:
+            ctl[CTL_SCALE] = ctl[CTL_GP + rd]
+        elif op == isa.C_SET_STRIDE_REG:
+            ctl[CTL_STRIDE] = ctl[CTL_GP + rd]
+        elif op == isa.C_SET_V_MASK_REG:
+            ctl[CTL_VMASK] = ctl[CTL_GP + rd]
+        elif op == isa.C_LOOP_START:
+            if ctl[CTL_DEPTH] == loops.shape[0]:
+                status = LOOPS_FULL
+            else:
+                ctl[CTL_EXECUTED] = executed
+                times = table[pc, OP_IMM]
+                skipped = body_cost = 0
+                if skips:
+                    left = budget - (executed - first)
+                    skipped, body_cost = skip_loop(table, ctl, s.lines, counts, pc, times, left)
+                if skipped == 0:
+                    status = loop_start(ctl, loops, pc, rd, times)
+                executed += skipped * times
+                delta += body_cost * times
+                compute += body_cost * times
+                next_pc += skipped
+        elif op == isa.C_BREAK:
+            if ctl[CTL_DEPTH] == 0:
+                status = BREAK_OUTSIDE
+            else:
+                ctl[CTL_GP + loops[ctl[CTL_DEPTH] - 1, LOOP_REG]] = 0
+                loop_drop(ctl, loops, ctl[CTL_DEPTH] - 1)
+        elif op == isa.INVALID:
+            status = INVALID_OPCODE
+        elif ctl[CTL_EVENTS] == events.shape[0] or ctl[CTL_MEM_EVENTS] == mem_events.shape[0]:
+            status = CHUNK_FULL
+        else:
+            ctl[CTL_DELTA] = delta
+            ctl[CTL_PC] = pc
+            status = resolve(
+                op, rd, rs1, table[pc, OP_RS2], table[pc, OP_RS3], table[pc, OP_F1], table[pc, OP_IMM], shapes, ctl,
+                events, mem_events,
+            )
+            delta = ctl[CTL_DELTA]
+        if status != OK:
+            break
+        counts[op] += 1
+        delta += cost
+        compute += cost
+        pc = next_pc
+    if status == CHUNK_FULL or status == SYNC or status == LOOPS_FULL:
+        executed -= 1  # the instruction is executed again after the host has made room
+    ctl[CTL_PC] = pc
+    ctl[CTL_EXECUTED] = executed
+    ctl[CTL_DELTA] = delta
+    ctl[CTL_COMPUTE] = compute
+    return status

@@ -1,0 +1,1 @@
+"""The data pass: tiles, rows, floating-point registers, MX blocks."""

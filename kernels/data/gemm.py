@@ -1,0 +1,197 @@
+"""Matrix products in the exact summation orders of spec §2.5.
+
+`product` covers *sequential* and *chunked*: register blocks (`blocks`) over panels of up to 16 columns.
+The four-lane orders are dot products. `fused` selects one rounding a term, else multiply and add.
+"""
+
+import numpy as np
+
+from ..compiler.jit import kernel
+from .floats import fma
+from .microkernel import (
+    fused_1x1,
+    fused_1x8,
+    fused_4x4,
+    fused_4x8,
+    fused_4x16,
+    rounded_1x1,
+    rounded_1x8,
+    rounded_4x4,
+    rounded_4x8,
+)
+from .row_lanes import copy_sixteen
+
+LANES = 4
+ROWS = 4  # rows of a register block
+PANEL = 16  # columns of a panel
+ONE = np.float32(1.0)
+NEAR = 128  # a panel whose rows are further apart than this many elements is packed: it would thrash the L1 cache
+
+
+@kernel
+def chunk_length(k):
+    """Length of the chunks that are summed on their own before they are added up (§2.5)."""
+    if k <= 192:
+        return k
+    if k < 384:
+        return k // 2
+    return 192
+
+
+@kernel
+def columns_taken(left, fused, height):
+    """Columns of the next stack of blocks of `height` rows (4 or 1) when `left` columns remain."""
+    if left >= PANEL and fused and height == ROWS:
+        return PANEL
+    if left >= 8:
+        return 8
+    if left >= 4 and height == ROWS:
+        return 4
+    return 1
+
+
+@kernel
+def fused_stack(height, columns, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count):
+    """`count` blocks of `height` x `columns` with one rounding a term: 4 x 16, 4 x 8, 4 x 4, 4 x 1, 1 x 8 or 1 x 1."""
+    if columns == PANEL:
+        fused_4x16(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    elif columns == 8 and height == ROWS:
+        fused_4x8(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    elif columns == 8:
+        fused_1x8(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    elif columns == 4:
+        fused_4x4(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    else:
+        fused_1x1(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count * height)
+
+
+@kernel
+def rounded_stack(height, columns, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count):
+    """The same with two roundings a term: 4 x 8, 4 x 4, 4 x 1, 1 x 8 or 1 x 1."""
+    if columns == 8 and height == ROWS:
+        rounded_4x8(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    elif columns == 8:
+        rounded_1x8(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    elif columns == 4:
+        rounded_4x4(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count)
+    else:
+        rounded_1x1(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count * height)
+
+
+@kernel
+def pack_panel(b, b0, b_term, k, panel):
+    """`pack` for a whole panel of adjacent columns."""
+    for t in range(k):
+        copy_sixteen(b, b0 + t * b_term, panel, t * PANEL)
+
+
+@kernel
+def pack(b, b0, b_term, b_column, k, columns, panel):
+    """panel[t * columns + j] = b[b0 + t * b_term + j * b_column]: adjacent columns, adjacent terms."""
+    if b_column == 1 and columns == PANEL:
+        pack_panel(b, b0, b_term, k, panel)
+    elif b_column == 1:
+        for t in range(k):
+            for j in range(columns):
+                panel[t * columns + j] = b[b0 + t * b_term + j]
+    else:
+        for j in range(columns):
+            for t in range(k):
+                panel[t * columns + j] = b[b0 + t * b_term + j * b_column]
+
+
+@kernel
+def stripes(
+    height, a, a0, a_row, a_term, b, b0, b_term, b_column, rows, k, columns, chunk, fused, out, o, scale, work, part,
+):
+    """`product` for `rows` rows, a multiple of `height` (4 or 1), that many at a time."""
+    j = 0
+    while j < columns:
+        width = columns_taken(columns - j, fused, height)
+        panel, panel0, panel_term = b, b0 + j * b_column, b_term
+        if b_column != 1 or (b_term > NEAR and rows > ROWS):
+            pack(b, panel0, b_term, b_column, k, width, work)
+            panel, panel0, panel_term = work, 0, width
+        if fused:
+            fused_stack(
+                height, width, a, a0, a_row, a_term, panel, panel0, panel_term, k, chunk, out, o + j, columns, scale,
+                part, rows // height,
+            )
+        else:
+            rounded_stack(
+                height, width, a, a0, a_row, a_term, panel, panel0, panel_term, k, chunk, out, o + j, columns, scale,
+                part, rows // height,
+            )
+        j += width
+
+
+@kernel
+def product(a, a0, a_row, a_term, b, b0, b_term, b_column, rows, k, columns, chunk, fused, out, o, scale, work, part):
+    """out[r, j] += scale * sum over t of a[r, t] * b[t, j], in chunks of `chunk` terms.
+
+    Operands are strided: a[a0 + r * a_row + t * a_term], b[b0 + t * b_term + j * b_column],
+    out[o + r * columns + j]. `work` (k * 16 f32) takes a packed panel, `part` (64 f32) a block.
+    """
+    fours = rows // ROWS * ROWS
+    if fours > 0:
+        stripes(
+            ROWS, a, a0, a_row, a_term, b, b0, b_term, b_column, fours, k, columns, chunk, fused, out, o, scale,
+            work, part,
+        )
+    if fours < rows:
+        stripes(
+            1, a, a0 + fours * a_row, a_row, a_term, b, b0, b_term, b_column, rows - fours, k, columns, chunk, fused,
+            out, o + fours * columns, scale, work, part,
+        )
+
+
+@kernel
+def term(x, y, acc, fused):
+    """One more term of a sum."""
+    return fma(x, y, acc) if fused else acc + x * y
+
+
+@kernel
+def dot_four_lanes(a, a0, b, b0, k, fused):
+    """One output in *four lanes*: lane l sums the terms l, l + 4, ...; (0 + 2) + (1 + 3)."""
+    l0 = np.float32(0.0)
+    l1 = np.float32(0.0)
+    l2 = np.float32(0.0)
+    l3 = np.float32(0.0)
+    whole = k // LANES * LANES
+    for t in range(0, whole, LANES):
+        l0 = term(a[a0 + t], b[b0 + t], l0, fused)
+        l1 = term(a[a0 + t + 1], b[b0 + t + 1], l1, fused)
+        l2 = term(a[a0 + t + 2], b[b0 + t + 2], l2, fused)
+        l3 = term(a[a0 + t + 3], b[b0 + t + 3], l3, fused)
+    if whole < k:
+        l0 = term(a[a0 + whole], b[b0 + whole], l0, fused)
+    if whole + 1 < k:
+        l1 = term(a[a0 + whole + 1], b[b0 + whole + 1], l1, fused)
+    if whole + 2 < k:
+        l2 = term(a[a0 + whole + 2], b[b0 + whole + 2], l2, fused)
+    return (l0 + l2) + (l1 + l3)
+
+
+@kernel
+def dot_four_lanes_head(a, a0, b, b0, k, fused):
+    """One output in *four lanes with a head*: lane 0 first takes the terms 0 to 3."""
+    l0 = np.float32(0.0)
+    for t in range(min(LANES, k)):
+        l0 = term(a[a0 + t], b[b0 + t], l0, fused)
+    l1 = np.float32(0.0)
+    l2 = np.float32(0.0)
+    l3 = np.float32(0.0)
+    for t in range(LANES, k):
+        lane = t % LANES
+        x = a[a0 + t]
+        y = b[b0 + t]
+        if lane == 0:
+            l0 = term(x, y, l0, fused)
+        elif lane == 1:
+            l1 = term(x, y, l1, fused)
+        elif lane == 2:
+            l2 = term(x, y, l2, fused)
+        else:
+            l3 = term(x, y, l3, fused)
+    return (l0 + l2) + (l1 + l3)

@@ -1,0 +1,136 @@
+"""Decoding eight 8-bit MX elements at once (spec §2.2, §2.4): what a prefetch spends its time on."""
+
+import numpy as np
+
+from ..compiler.jit import JIT, kernel, small
+from ..layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN
+
+LANES = 8
+INF_BITS = 0x7F800000
+MAGNITUDE = 0x7F
+SIGN_BIT = -(1 << 31)  # as i32
+LEAST_NORMAL = 1 << 23
+
+if JIT:
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
+    from numba.extending import intrinsic
+
+    from ..compiler.llvm_ir import F32, element_pointer, splat
+
+    @intrinsic
+    def decode_blocks(typingctx, codes, at, scale_at, mantissa, exponent, scales, blocks, vectors, out, o):
+        """out[o : o + n] = values of codes[at : at + n] times their blocks' scales, n = blocks * vectors * 8.
+
+        A block is `vectors` times eight elements of `exponent` and `mantissa` bits; its scale is
+        scales[codes[scale_at + block]]. A float code is moved into place and its exponent biased anew, which
+        makes (1 + m) * 2**-bias of a subnormal m * 2**-bias: 2**-bias has to be taken away (§2.2).
+        """
+        signature = types.void(codes, at, scale_at, mantissa, exponent, scales, blocks, vectors, out, o)
+        word = ir.IntType(32)
+        words = ir.VectorType(word, LANES)
+        floats = ir.VectorType(F32, LANES)
+        bytes_ = ir.VectorType(ir.IntType(8), LANES)
+
+        def constant(value):
+            return ir.Constant(words, [value] * LANES)
+
+        def codegen(context, builder, sig, args):
+            source, table, target = (context.make_array(sig.args[i])(context, builder, args[i]) for i in (0, 5, 8))
+            at, scale_at, blocks, vectors, o = (args[i] for i in (1, 2, 6, 7, 9))
+            mantissa, exponent = (builder.trunc(args[i], word) for i in (3, 4))
+            one = ir.Constant(word, 1)
+            ones = builder.sub(builder.shl(one, exponent), one)
+            rebias = builder.sub(ir.Constant(word, 128), builder.shl(one, builder.sub(exponent, one)))
+            shift = splat(builder, builder.sub(ir.Constant(word, 23), mantissa), LANES)
+            rebias = splat(builder, builder.shl(rebias, ir.Constant(word, 23)), LANES)
+            special = splat(builder, builder.shl(ones, ir.Constant(word, 23)), LANES)
+            in_place = builder.shl(constant(MAGNITUDE), shift)
+
+            def eight(index, scale, to):
+                code = builder.sext(builder.load(element_pointer(builder, source, index, bytes_), align=1), words)
+                placed = builder.and_(builder.shl(code, shift), in_place)
+                biased = builder.add(placed, rebias)
+                tiny = builder.icmp_signed("<", placed, constant(LEAST_NORMAL))
+                excess = builder.select(tiny, rebias, constant(0))
+                value = builder.fsub(builder.bitcast(biased, floats), builder.bitcast(excess, floats))
+                endless = builder.icmp_signed(">=", placed, special)
+                bits = builder.bitcast(value, words)
+                bits = builder.or_(bits, builder.select(endless, constant(INF_BITS), constant(0)))
+                bits = builder.or_(bits, builder.and_(code, constant(SIGN_BIT)))
+                value = builder.fmul(builder.bitcast(bits, floats), scale)
+                builder.store(value, element_pointer(builder, target, to, floats), align=4)
+
+            def scale_of(block):
+                pointer = element_pointer(builder, source, builder.add(scale_at, block), ir.IntType(8))
+                code = builder.zext(builder.load(pointer), at.type)
+                return splat(builder, builder.load(element_pointer(builder, table, code, F32)), LANES)
+
+            def number(vector, scale):
+                ahead = builder.mul(vector, ir.Constant(at.type, LANES))
+                eight(builder.add(at, ahead), scale, builder.add(o, ahead))
+
+            # Blocks of eight are the usual ones, and a loop of one round would take as long as what it does.
+            with builder.if_else(builder.icmp_signed("==", vectors, ir.Constant(at.type, 1))) as (short, long):
+                with short, cgutils.for_range(builder, blocks) as block:
+                    number(block.index, scale_of(block.index))
+                with long, cgutils.for_range(builder, blocks) as block:
+                    scale = scale_of(block.index)
+                    before = builder.mul(block.index, vectors)
+                    with cgutils.for_range(builder, vectors) as vector:
+                        number(builder.add(before, vector.index), scale)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def touch(typingctx, data, at):
+        """Have the cache line of data[at] (bytes) loaded in the background; `at` may be anywhere."""
+        signature = types.void(data, at)
+
+        def codegen(context, builder, sig, args):
+            array = context.make_array(sig.args[0])(context, builder, args[0])
+            byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            pointer = element_pointer(builder, array, args[1], ir.IntType(8))
+            builder.call(function, (pointer, *(ir.Constant(word, flag) for flag in (0, 3, 1))))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+else:
+
+    def decode_blocks(codes, at, scale_at, mantissa, exponent, scales, blocks, vectors, out, o):
+        """The same in numpy, for runs without the compiler."""
+        n = blocks * vectors * LANES
+        code = codes[at : at + n].astype(np.uint32)
+        placed = (code & MAGNITUDE) << np.uint32(23 - mantissa)
+        rebias = (128 - (1 << (exponent - 1))) << 23
+        biased = (placed + np.uint32(rebias)).view(np.float32)
+        value = biased - np.where(placed < LEAST_NORMAL, np.uint32(rebias).view(np.float32), np.float32(0.0))
+        endless = np.where(placed >= ((1 << exponent) - 1) << 23, INF_BITS, 0)
+        bits = (value.view(np.uint32) | endless | (code & 0x80) << 24).astype(np.uint32)
+        scale = scales[codes[scale_at : scale_at + blocks]]
+        out[o : o + n] = bits.view(np.float32) * np.repeat(scale, vectors * LANES)
+
+    def touch(data, at):
+        """Nothing to do without the compiler."""
+
+
+@kernel
+def fits_lanes(fmt, block):
+    """Whether elements of format `fmt` in blocks of `block` can be decoded eight at a time."""
+    return (
+        fmt[FMT_INT] == 0 and fmt[FMT_BITS] == 8 and fmt[FMT_SIGN] == 1 and fmt[FMT_EXP] < 8 and block > 0
+        and block % LANES == 0
+    )
+
+
+@small
+def decode_lanes(hbm, element_at, scale_at, fmt, scale_table, n, block, out, o):
+    """out[o : o + n] = `n` elements of format `fmt` times their blocks' scales, straight from HBM bytes."""
+    decode_blocks(
+        hbm, element_at, scale_at, fmt[FMT_MAN], fmt[FMT_EXP], scale_table, n // block, block // LANES, out, o
+    )

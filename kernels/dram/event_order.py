@@ -1,0 +1,431 @@
+"""The front end under the full event order of §4.10: overlapping tasks, mixed batches, waits for the host.
+
+Used where `dram_front` is not enough. Ticks in which nobody is woken are passed over, and a channel runs only when a
+request reaches it or one of its reads may return.
+"""
+
+import numpy as np
+
+from ..compiler.jit import kernel
+from ..limits import NEVER, TIME_LIMIT
+from .channel import send, step
+from .event_queue import (
+    AT_BATCH,
+    AT_END,
+    AT_HOST,
+    AT_JOIN,
+    AT_LEAVE,
+    AT_LINK,
+    AT_PARTS,
+    AT_SERIAL,
+    AT_SLEEP,
+    AT_START,
+    AT_WAIT,
+    CORE,
+    DONE,
+    HOLDING,
+    NEW,
+    QUEUED,
+    RETRYING,
+    SENT,
+    SERIAL,
+    SPAWN,
+    TICK,
+    fire_timers,
+    make_ready,
+    next_ready,
+    pop_woken,
+    push_woken,
+    reset_loop,
+    start_timer,
+    wake,
+)  # fmt: skip
+from .front_end import channel_of, part_address, place_of, ticks_before
+from .state import FORWARDED, NONE, READ, REJECTED
+
+
+@kernel
+def clear_run(cfg, run, n):
+    """Make one batch of the run's first n accesses, none of them begun."""
+    run.task[0].start, run.task[0].stop, run.task[0].front = 0, n, NONE
+    run.task[0].kind = run.task[0].armed = run.task[0].joined = 0
+    run.task[0].at = run.task[0].left = 0
+    for index in range(n):
+        access = run.access[index]
+        access.stage, access.write, access.in_queue, access.woken = AT_START, READ, 0, 0
+    for index in range(cfg.parts * n):
+        run.part[index].stage = NEW
+
+
+# --- ticks --------------------------------------------------------------------------------------
+
+
+@kernel
+def add_return(run, number, ch, index):
+    """Append the return just inserted in channel `number`, that of part `index`, to the channel's list."""
+    loop, part = run.loop[0], run.part[index]
+    part.return_tick = ch.last_return
+    part.after = NONE
+    if loop.return_front[number] == NONE:
+        loop.return_front[number] = index
+    else:
+        run.part[loop.return_back[number]].after = index
+    loop.return_back[number] = index
+
+
+@kernel
+def advance(cfg, run, number, ch, clk):
+    """Run the channel's ticks up to `clk`."""
+    while ch.clk < clk:
+        index = step(cfg, ch, clk)
+        if index != NONE:
+            add_return(run, number, ch, index)
+
+
+@kernel
+def schedule_tick(state, run):
+    """Create the tick's timer; a tick of this very instant is ready at once."""
+    loop = run.loop[0]
+    loop.tick_due = state.front[0].ticks * state.config[0].period
+    loop.tick_number = loop.created
+    loop.created += 1
+    if loop.tick_due == loop.now:
+        make_ready(run, TICK)
+
+
+@kernel
+def tick(state, run):
+    """One tick (§4.4, §4.9): the reads that return in it wake their accesses in channel order."""
+    cfg, front, loop = state.config[0], state.front[0], run.loop[0]
+    front.ticks += 1
+    loop.tick_due = NEVER
+    for number in range(cfg.channels):
+        ch = state.channels[number]
+        if ch.reads_left > 0 and ch.clk + cfg.latency < front.ticks:
+            advance(cfg, run, number, ch, front.ticks)
+        index = loop.return_front[number]
+        if index != NONE and run.part[index].return_tick == front.ticks:
+            loop.return_front[number] = run.part[index].after
+            run.part[index].stage = DONE
+            loop.pending -= 1
+            for _ in range(cfg.twins):
+                wake(run, index // cfg.parts)
+    if loop.pending > 0:
+        schedule_tick(state, run)
+
+
+@kernel
+def pass_quiet_ticks(state, run, until):
+    """Pass over ticks before instant `until` in which no read can return."""
+    cfg, front, loop = state.config[0], state.front[0], run.loop[0]
+    clk = -(-until // cfg.period)
+    for number in range(cfg.channels):
+        ch = state.channels[number]
+        if ch.reads_left > 0:
+            clk = min(clk, ch.clk + cfg.latency)
+        index = loop.return_front[number]
+        if index != NONE:
+            clk = min(clk, run.part[index].return_tick - 1)
+    if clk > front.ticks:
+        front.ticks = clk
+        schedule_tick(state, run)
+
+
+# --- accesses -----------------------------------------------------------------------------------
+
+
+@kernel
+def queue_for_lock(run, lock, index):
+    """Append a part to the waiters of a lock."""
+    loop = run.loop[0]
+    run.part[index].stage = QUEUED
+    run.part[index].after = NONE
+    if loop.lock_front[lock] == NONE:
+        loop.lock_front[lock] = index
+    else:
+        run.part[loop.lock_back[lock]].after = index
+    loop.lock_back[lock] = index
+
+
+@kernel
+def release_lock(cfg, run, lock):
+    """Give the lock to its longest waiter."""
+    loop = run.loop[0]
+    index = loop.lock_front[lock]
+    loop.holder[lock] = index
+    loop.first_attempt[lock] = NONE
+    if index != NONE:
+        loop.lock_front[lock] = run.part[index].after
+        run.part[index].stage = HOLDING
+        wake(run, index // cfg.parts)
+
+
+@kernel
+def attempt(state, run, lock, index):
+    """The lock's holder sends its part (§4.9)."""
+    cfg, front, loop = state.config[0], state.front[0], run.loop[0]
+    owner = index // cfg.parts
+    part = index % cfg.parts
+    if loop.first_attempt[lock] == NONE:
+        loop.first_attempt[lock] = loop.now // cfg.period
+    if loop.pending == 0:
+        front.ticks = ticks_before(cfg, front, loop.now)
+    place = place_of(cfg, run.address[owner]) ^ cfg.part_place[part]
+    number = channel_of(place)
+    ch = state.channels[number]
+    advance(cfg, run, number, ch, front.ticks)
+    first, rest = loop.first_attempt[lock], loop.now // cfg.period
+    sent = send(cfg, ch, lock, place, part_address(cfg, run.address[owner], part), first, rest, index)
+    if sent == REJECTED:
+        run.part[index].stage = RETRYING
+        loop.retry_due[lock] = loop.now + cfg.period
+        start_timer(run, loop.retry_due[lock], owner)
+        return
+    run.access[owner].accept = loop.now
+    if run.part[index].stage != NEW:
+        for _ in range(cfg.twins - 1):  # they waited too, and hand the lock from one to the next
+            wake(run, owner)
+    run.part[index].stage = SENT if lock == READ else DONE
+    if sent == FORWARDED:
+        add_return(run, number, ch, index)
+    if lock == READ:
+        if loop.pending == 0:
+            schedule_tick(state, run)
+        loop.pending += 1
+    release_lock(cfg, run, lock)
+
+
+@kernel
+def poll_parts(state, run, owner):
+    """Carry on every part of access `owner`; True once all are done."""
+    cfg, loop = state.config[0], run.loop[0]
+    lock = np.int64(run.access[owner].write)
+    first = owner * cfg.parts
+    for index in range(first, first + cfg.parts):
+        stage = run.part[index].stage
+        if stage == NEW and loop.holder[lock] != NONE:
+            queue_for_lock(run, lock, index)
+        elif stage == NEW:
+            loop.holder[lock] = index
+            attempt(state, run, lock, index)
+        elif stage == HOLDING or (stage == RETRYING and loop.now >= loop.retry_due[lock]):
+            attempt(state, run, lock, index)
+    for index in range(first, first + cfg.parts):
+        if run.part[index].stage != DONE:
+            return False
+    return True
+
+
+@kernel
+def take_link(run, index):
+    """Take the host link (True) or queue for it."""
+    loop = run.loop[0]
+    if loop.link_holder == NONE:
+        loop.link_holder = index
+        return True
+    run.access[index].after_link = NONE
+    if loop.link_front == NONE:
+        loop.link_front = index
+    else:
+        run.access[loop.link_back].after_link = index
+    loop.link_back = index
+    return False
+
+
+@kernel
+def give_link(run):
+    """Give the host link to its longest waiter."""
+    loop = run.loop[0]
+    index = loop.link_front
+    loop.link_holder = index
+    if index != NONE:
+        loop.link_front = run.access[index].after_link
+        run.access[index].stage = AT_HOST
+        wake(run, index)
+
+
+@kernel
+def wait_for_host(run, index):
+    """Before the access itself: take the host link and wait, where asked to; True once that is over."""
+    loop, access = run.loop[0], run.access[index]
+    if access.stage == AT_START:
+        access.stage = AT_HOST if access.link == 0 or take_link(run, index) else AT_LINK
+    if access.stage == AT_HOST:
+        access.stage = AT_WAIT
+        access.due = loop.now
+        if access.wait > TIME_LIMIT - loop.now:
+            loop.late = 1
+        elif access.wait > 0:
+            access.due += access.wait
+            start_timer(run, access.due, index)
+    if access.stage == AT_WAIT and loop.now >= access.due:
+        access.stage = AT_PARTS
+    return access.stage == AT_PARTS
+
+
+@kernel
+def poll(state, run, index):
+    """Carry access `index` on until it has to wait again; True once it is finished."""
+    front, loop, access = state.front[0], run.loop[0], run.access[index]
+    if access.stage == AT_START:
+        access.issue = loop.now
+        front.reads += 1 - np.int64(access.write)
+        front.writes += np.int64(access.write)
+    if not (wait_for_host(run, index) and poll_parts(state, run, index)):
+        return False
+    access.stage = AT_END
+    access.done = loop.now
+    if access.link == 1:
+        give_link(run)
+    return True
+
+
+# --- tasks --------------------------------------------------------------------------------------
+
+
+@kernel
+def gather_turn(state, run, number):
+    """Turns of a gather task until none of its accesses is woken or a turn ends early (§4.10)."""
+    task = run.task[number]
+    if task.left == 0:
+        return
+    task.armed = 1
+    polls, own_wakes = task.left, 0
+    while task.front != NONE:
+        index = pop_woken(run, number)
+        if run.access[index].stage == AT_END:
+            continue
+        if poll(state, run, index):
+            task.left -= 1
+            task.armed = 1
+            polls, own_wakes = task.left, 0
+            continue
+        polls -= 1
+        own_wakes += run.access[index].woken
+        if polls == 0 or own_wakes == 2:
+            make_ready(run, number)
+            return
+    if task.left == 0 and task.joined == 1:
+        make_ready(run, CORE)
+
+
+@kernel
+def start_gather(run, number):
+    """Spawn a batch's gather task; all its accesses are to be polled."""
+    task = run.task[number]
+    for index in range(task.start, task.stop):
+        run.access[index].owner = number
+        push_woken(run, number, index)
+    task.left = task.stop - task.start
+    make_ready(run, number)
+
+
+@kernel
+def join_before(run, batch):
+    """True when every batch before `batch` is complete; else the core waits for the first that is not."""
+    loop = run.loop[0]
+    while loop.core_joined < batch:
+        task = run.task[loop.core_joined]
+        if task.left > 0:
+            task.joined = 1
+            return False
+        loop.core_joined += 1
+    return True
+
+
+@kernel
+def sleep_until(run, due):
+    """The core sleeps."""
+    loop = run.loop[0]
+    loop.core_stage = AT_SLEEP
+    loop.core_due = due
+    if due > loop.now:
+        start_timer(run, due, CORE)
+
+
+@kernel
+def start_batch(run, batch):
+    """The core starts a batch whose time has come."""
+    loop, task = run.loop[0], run.task[batch]
+    if task.kind == SERIAL:
+        loop.core_stage = AT_SERIAL
+        loop.core_access = task.start
+    else:
+        start_gather(run, batch)
+        loop.core_stage = AT_BATCH
+        loop.core_batch += 1
+
+
+@kernel
+def run_serial(state, run, task):
+    """The core runs a batch's accesses itself; True after the last."""
+    loop = run.loop[0]
+    while loop.core_access < task.stop:
+        run.access[loop.core_access].owner = CORE
+        if not poll(state, run, loop.core_access):
+            return False
+        loop.core_access += 1
+    return True
+
+
+@kernel
+def core_turn(state, run):
+    """The core goes on from batch to batch until it has to wait; it tolerates wake-ups for nothing."""
+    loop = run.loop[0]
+    while True:
+        batch, stage = loop.core_batch, loop.core_stage
+        if stage == AT_BATCH and batch < loop.core_stop and run.task[batch].kind == SPAWN:
+            sleep_until(run, run.task[batch].at)
+        elif stage == AT_BATCH:
+            loop.core_stage = AT_JOIN
+        elif stage == AT_JOIN:
+            if not join_before(run, batch):
+                return
+            if batch < loop.core_stop:
+                sleep_until(run, loop.now + run.task[batch].at)
+            else:
+                loop.core_stage = AT_LEAVE
+        elif stage == AT_SLEEP:
+            if loop.now < loop.core_due:
+                return
+            start_batch(run, batch)
+        elif stage == AT_SERIAL:
+            if not run_serial(state, run, run.task[batch]):
+                return
+            loop.core_stage = AT_BATCH
+            loop.core_batch += 1
+        else:
+            return
+
+
+@kernel
+def run_ready(state, run):
+    """Run tasks in wake order until none is left."""
+    loop = run.loop[0]
+    while loop.ready_head != loop.ready_tail:
+        task = next_ready(run)
+        if task == TICK:
+            tick(state, run)
+        elif task == CORE:
+            core_turn(state, run)
+        else:
+            gather_turn(state, run, task)
+
+
+@kernel
+def run_events(state, run, start, stop, now):
+    """Run batches `start` to `stop` - 1 from instant `now` on; the instant of the last event.
+
+    No read is under way before or after.
+    """
+    front, loop = state.front[0], run.loop[0]
+    reset_loop(run, start, stop, now)
+    run_ready(state, run)
+    while loop.timers > 0 or loop.tick_due != NEVER:
+        due = run.timer[0, 0] if loop.timers > 0 else NEVER
+        if loop.tick_due < due:
+            pass_quiet_ticks(state, run, due)
+        fire_timers(run, min(due, loop.tick_due))
+        run_ready(state, run)
+    front.last_event = max(front.last_event, loop.now)
+    return loop.now

@@ -1,0 +1,1 @@
+"""The reference's SimpleTiming: idealised DDR banks (spec §3.5)."""

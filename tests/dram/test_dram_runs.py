@@ -1,0 +1,114 @@
+"""`--dram` of `plena-emu run`: a DRAM description in place of a model's memory (spec §3.6, chapter 4)."""
+
+import json
+import lzma
+import pathlib
+import shutil
+
+import pytest
+from plena_emu.boards.dram_schema import load_dram
+from plena_emu.cli.main import main
+from plena_emu.kernels.compiler import (
+    jit,  # before any run: with `--dram` kernels are compiled by numba, in this process too
+)
+
+assert not jit.PREBUILT
+BUILD = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests" / "base_clm60m_dec_L1_m64b16_a7"
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """Build directory without preloads: runs are of timing alone."""
+    folder = tmp_path_factory.mktemp("dram")
+    packed = (BUILD / "generated_machine_code.mem.xz").read_bytes()
+    (folder / "generated_machine_code.mem").write_bytes(lzma.decompress(packed))
+    for name in ("plena_settings.toml", "hbm_size.txt", "weight_manifest.json"):
+        shutil.copy(BUILD / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def run(build, tmp_path):
+    """Record of a run on a model with further flags."""
+
+    def call(model, *flags):
+        out = tmp_path / "out.json"
+        argv = ["run", str(build), "--timing-only", "--threads", "1", "--memory-model", model, "--quiet"]
+        assert main([*argv, "--json", str(out), *flags]) == 0
+        return json.loads(out.read_text())
+
+    return call
+
+
+def test_hbm_is_hbm2(run):
+    plain, named = run("hbm"), run("hbm", "--dram", "hbm2")
+    assert plain["latency_ps"] == named["latency_ps"]
+    assert plain["dram_statistics"] == named["dram_statistics"]
+    assert (plain["sources"]["dram"], named["sources"]["dram"]) == (None, "hbm2")
+
+
+def test_a_resident_model_is_plain_reads(run):
+    """Nothing waits for the host, so the capacity model is that of plain reads; idealised banks are another memory."""
+    plain, resident = run("hbm", "--dram", "ddr4"), run("resident", "--dram", "ddr4")
+    assert resident["latency_ps"] == plain["latency_ps"]
+    assert resident["dram_statistics"] == plain["dram_statistics"]
+    assert resident["dram_statistics"]["refreshes"] > 0
+    assert run("resident")["latency_ps"] != plain["latency_ps"]
+    assert run("resident")["dram_statistics"] is None
+
+
+@pytest.mark.parametrize("model", ["weight-stream", "kv-swap", "host-stream", "layer-swap"])
+def test_inner_memory_of_the_host_models(run, model):
+    """What the model moves does not depend on the memory behind it; its time does, and is above the host link's."""
+    banks, ddr4 = run(model), run(model, "--dram", "ddr4")
+    assert ddr4["model_line"] == banks["model_line"]
+    assert ddr4["bytes_read"] == banks["bytes_read"]
+    counted = ddr4["dram_statistics"]
+    assert (counted["dram"], counted["bytes"]) == ("ddr4", ddr4["bytes_read"] + ddr4["bytes_written"])
+    assert ddr4["latency_ps"] != banks["latency_ps"]
+    assert ddr4["latency_ps"] > 0.9 * banks["latency_ps"]
+    assert counted["last_event_ps"] <= ddr4["latency_ps"]
+
+
+def test_statistics_add_up(run):
+    record = run("hbm")
+    counted = record["dram_statistics"]
+    assert counted["bytes"] == 64 * (counted["reads"] + counted["writes"])
+    assert counted["bytes"] == record["bytes_read"] + record["bytes_written"]
+    requests = counted["row_hits"] + counted["row_misses"] + counted["row_conflicts"] + counted["forwarded_reads"]
+    assert requests == counted["bytes"] // 16
+    assert counted["read_latency_mean_ps"] <= counted["read_latency_p99_ps"] <= counted["read_latency_max_ps"]
+    assert len(counted["channel_busy_share"]) == 8
+    assert 0 < counted["bandwidth_bytes_per_s"] < counted["peak_bandwidth_bytes_per_s"] == 64e9
+
+
+def test_a_description_of_ones_own(run, tmp_path):
+    text = pathlib.Path(load_dram("ddr4").source).read_text()
+    path = tmp_path / "slow.yaml"
+    path.write_text(text.replace("read_latency: 20", "read_latency: 40"))
+    slow, stock = run("hbm", "--dram", str(path)), run("hbm", "--dram", "ddr4")
+    assert slow["latency_ps"] > stock["latency_ps"]
+    assert slow["sources"]["dram"] == str(path)
+
+
+@pytest.mark.parametrize("before, after, message", [
+    ("read_latency: 20", "read_latency: no", "read_latency"),
+    ("[rank, RD, WR, 10]", "[rank, RD, XX, 10]", "timing"),
+    ("bankgroup: 4", "bankgroup: 3", "organisation.bankgroup: found 3, expected a power of two"),
+    ("bankgroup: [8^6, 9^7]", "bankgroup: [8^6, 8^6]", "the bit sums depend on each other"),
+])  # fmt: skip
+def test_a_description_that_is_wrong(build, tmp_path, capsys, before, after, message):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(pathlib.Path(load_dram("ddr4").source).read_text().replace(before, after))
+    assert main(["run", str(build), "--timing-only", "--dram", str(path)]) == 101
+    error = capsys.readouterr().err
+    assert error.startswith(f"plena-emu run: error: DRAM description {path}")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_the_summary_tells_of_the_controller(build, capsys):
+    assert main(["run", str(build), "--timing-only", "--threads", "1", "--dram", "ddr4"]) == 0
+    out = capsys.readouterr().out
+    for words in ("DRAM rows", "DRAM read latency", "DRAM bandwidth", "DRAM channels busy", "DRAM refreshes"):
+        assert words in out

@@ -1,0 +1,195 @@
+"""Each row of the timing tables: the command is not ready one clock before, and ready at the clock (spec §4.6)."""
+
+import dataclasses
+
+import msgspec
+import numpy as np
+import pytest
+from oracle import dram as oracle
+from plena_emu.boards.dram_schema import COMMANDS, LEVELS, load_dram
+from plena_emu.kernels.dram import state as at
+from plena_emu.kernels.dram.channel import record, send, step
+from plena_emu.memory.dram import new_state
+
+MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
+ORACLES = {"hbm2": oracle.hbm2, "ddr4": oracle.ddr4}
+START = 1000  # clock of the first command
+ROW, OTHER_ROW = 5, 6
+
+
+def rows_of(name, revision):
+    """Timing rows of a memory as test parameters."""
+    for row in load_dram(name).timing_rows(revision):
+        label = f"{name}-{revision}-{row.level}-{row.after}-{row.before}-{row.window}"
+        yield pytest.param(name, revision, row, id=label)
+
+
+ROWS = [row for memory in MEMORIES for row in rows_of(*memory)]
+
+
+@dataclasses.dataclass
+class Bench:
+    """One channel of an unused memory; banks are (rank, bank group, bank)."""
+
+    description: object
+    revision: str = "base"
+
+    def __post_init__(self):
+        self.state = new_state(self.description, self.revision)
+        self.cfg, self.ch = self.state.config[0], self.state.channels[0]
+
+    def number(self, bank):
+        """The kernel's number of a bank."""
+        rank, group, inner = bank
+        return np.int64(rank << int(self.cfg.rank_bits) | group * self.description.organisation.bank + inner)
+
+    def command(self, name, bank, clk):
+        """Let the channel have issued a command at a clock."""
+        self.ch.clk = clk
+        record(self.cfg, self.ch, np.int64(COMMANDS.index(name)), self.number(bank))
+
+    def want(self, name, bank):
+        """Make a command on a bank the only thing the channel has to do."""
+        number, rank = self.number(bank), bank[0]
+        if name in ("PREA", "REF"):
+            self.ch.refresh_due, self.ch.refresh_rank = 1, rank
+            self.ch.open_banks[rank] = 1 if name == "PREA" else 0
+            return
+        if name != "ACT":
+            self.ch.open_row[number] = OTHER_ROW if name == "PRE" else ROW
+            self.ch.open_banks[rank] = 1
+        queue = at.WRITE if name == "WR" else at.READ
+        place = np.int64(ROW << at.PLACE_ROW | int(number))
+        assert send(self.cfg, self.ch, queue, place, *np.zeros(4, np.int64)) == at.QUEUED
+
+    def issued(self, name, bank):
+        """Whether the wanted command was issued."""
+        number = self.number(bank)
+        if name == "ACT":
+            return self.ch.active == 1
+        if name == "PRE":
+            return self.ch.open_row[number] == at.NONE
+        if name == "PREA":
+            return self.ch.open_banks[bank[0]] == 0
+        if name == "REF":
+            return self.ch.count[at.REFRESHES] == 1
+        return self.ch.queued[READ_OR_WRITE[name]] == 0
+
+    def run_to(self, clk):
+        """Ticks up to a clock."""
+        while self.ch.clk < clk:
+            step(self.cfg, self.ch, np.int64(clk))
+
+
+READ_OR_WRITE = {"RD": int(at.READ), "WR": int(at.WRITE)}
+
+
+def apart(level, organisation):
+    """Two banks whose closest common node is on a level."""
+    first = (0, 0, 0)
+    if level == "channel":
+        return first, (1, 0, 0) if organisation.rank > 1 else (0, 1, 0)
+    return first, {"rank": (0, 1, 0), "bankgroup": (0, 0, 1), "bank": first}[level]
+
+
+def common_levels(a, b):
+    """Levels on which two banks have a node in common."""
+    same = 0
+    while same < len(a) and a[same] == b[same]:
+        same += 1
+    return LEVELS[: same + 1]
+
+
+def earliest(rows, after, before, levels, clocks):
+    """First clock at which `before` is allowed after commands `after` at `clocks`, by the table alone."""
+    return max(
+        clocks[-row.window] + row.clocks
+        for row in rows
+        if (row.after, row.before) == (after, before) and row.level in levels and row.window <= len(clocks)
+    )
+
+
+def check_row(description, revision, row):
+    """The row's command is not issued at t - 1 and is at t; returns t."""
+    bench = Bench(description, revision)
+    first, second = apart(row.level, description.organisation)
+    clocks = [START + number for number in range(row.window)]
+    for clk in clocks:
+        bench.command(row.after, first, clk)
+    bench.want(row.before, second)
+    t = earliest(description.timing_rows(revision), row.after, row.before, common_levels(first, second), clocks)
+    bench.run_to(t - 1)
+    assert bench.ch.clk == t - 1
+    assert not bench.issued(row.before, second), f"{row.before} already at {t - 1}"
+    bench.run_to(t)
+    assert bench.issued(row.before, second), f"{row.before} not at {t}"
+    return t
+
+
+@pytest.mark.parametrize("name, revision, row", ROWS)
+def test_row_holds_back_and_lets_go(name, revision, row):
+    check_row(load_dram(name), revision, row)
+
+
+@pytest.mark.parametrize("name, revision, row", [row for row in ROWS if row.values[1] == "base"])
+def test_row_counts_with_another_number(name, revision, row):
+    """With the row's figure raised above all others its command waits for just that figure."""
+    description = load_dram(name)
+    raised = msgspec.structs.replace(row, clocks=1500)
+    timing = tuple(raised if other == row else other for other in description.timing)
+    t = check_row(msgspec.structs.replace(description, timing=timing), revision, raised)
+    assert t == START + 1500
+
+
+@pytest.mark.parametrize("name, revision", MEMORIES)
+def test_rows_are_those_of_the_specification(name, revision):
+    def known(row):
+        return (oracle.CHANNEL, oracle.RANK, oracle.GROUP, oracle.BANK)[LEVELS.index(row.level)]
+
+    rows = {(known(row), row.after, row.before, row.clocks, row.window)
+            for row in load_dram(name).timing_rows(revision)}
+    assert rows == set(ORACLES[name](revision).rows)
+
+
+@pytest.mark.parametrize("revision", ["base", "moe"])
+def test_other_nodes_are_not_held_back(revision):
+    """ACT on one bank: a bank of another rank may have its ACT as soon as the channel's rows allow it."""
+    description = load_dram("hbm2")
+    bench = Bench(description, revision)
+    bench.command("ACT", (0, 0, 0), START)
+    bench.want("ACT", (1, 0, 0))
+    rows = [row for row in description.timing_rows(revision) if row.level == "channel"]
+    t = earliest(rows, "ACT", "ACT", ("channel",), [START])
+    bench.run_to(t)
+    assert bench.issued("ACT", (1, 0, 0))
+
+
+def test_window_needs_all_its_commands():
+    """Three ACTs do not fill a window of four."""
+    description = load_dram("hbm2")
+    bench = Bench(description)
+    for clk in (START, START + 1, START + 2):
+        bench.command("ACT", (0, 0, 0), clk)
+    bench.want("ACT", (0, 1, 0))
+    bench.run_to(START + 4)
+    assert bench.issued("ACT", (0, 1, 0))
+
+
+@pytest.mark.parametrize("level", ["rank", "bankgroup"])
+def test_hit_behind_a_blocked_precharge_waits(level):
+    """§4.5 d: a PRE that is ready but whose bank has an active request takes the tick from younger hits."""
+    bench = Bench(load_dram("hbm2"))
+    ch, bank = bench.ch, bench.number((0, 0, 0))
+    ch.clk = START
+    bench.want("PRE", (0, 0, 0))
+    other = (0, 1, 0) if level == "rank" else (0, 0, 1)
+    bench.want("RD", other)
+    ch.active, ch.active_banks, ch.active_order[0] = 1, 1 << int(bank), bank
+    ch.active_request[bank, at.REQ_COMMAND], ch.active_request[bank, at.REQ_ARRIVE] = at.RD, START
+    ch.reads_left += 1
+    ch.ready[int(at.RD), bank] = START + 20 - ch.epoch  # the active request itself is not ready before
+    bench.run_to(START + 19)
+    assert not bench.issued("PRE", (0, 0, 0))
+    assert ch.queued[int(at.READ)] == 2
+    bench.run_to(START + 20)
+    assert ch.active == 0

@@ -1,0 +1,41 @@
+"""Do maps of what was touched tell it, in time that goes by what was touched?"""
+
+import os
+
+import numpy as np
+import pytest
+from plena_emu.machine.lazy_arrays import _occupied, lazy_zeros, runs_of
+
+
+def marked(array, places):
+    """The map with 1 at some places, and the runs of them."""
+    runs = []
+    for place in sorted(places):
+        array[place] = 1
+        if runs and runs[-1][1] == place:
+            runs[-1] = (runs[-1][0], place + 1)
+        else:
+            runs.append((place, place + 1))
+    return runs
+
+
+@pytest.mark.parametrize("size", [1, 4096, 64 * 4096, 64 * 4096 + 1, 1 << 22])
+@pytest.mark.parametrize("new", [lambda size: lazy_zeros(size, np.uint8, "map"), lambda size: np.zeros(size, np.uint8)])
+def test_runs(new, size):
+    assert runs_of(new(size)) == []
+    rng = np.random.default_rng(size)
+    places = {0, size - 1, *rng.integers(0, size, 9).tolist(), *(k for k in range(4090, 4100) if k < size)}
+    array = new(size)
+    runs = marked(array, places)
+    array[size // 2] += 0  # read and written, yet 0
+    assert runs_of(array) == runs
+
+
+@pytest.mark.skipif(not os.access("/proc/self/pagemap", os.R_OK), reason="no page table to read")
+def test_a_map_of_four_billion_rows():
+    """A scan of all of it would take seconds; few pages are looked at."""
+    size = 2**32 - 1
+    array = lazy_zeros(size, np.uint8, "map")
+    runs = marked(array, {5, 6, 1 << 31, size - 1})
+    assert runs_of(array) == runs
+    assert sum(end - first for first, end in _occupied(array)) < 1 << 26

@@ -1,0 +1,414 @@
+"""The ISA profiler (spec §6.4): the static view, the executed view, and the tables of both."""
+
+import json
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from oracle import control, goldens
+from plena_emu.boards import load_board
+from plena_emu.cli.main import main
+from plena_emu.config.settings import load_settings
+from plena_emu.errors import EmuError
+from plena_emu.logs import Log
+from plena_emu.profiler.model import make_machine, match_loops, profile
+from plena_emu.profiler.sources import profile_source
+from plena_emu.profiler.static import read_assembly, read_program, static_counts
+from plena_emu.program.assembler import assemble, mem_text
+from plena_emu.program.decode import decode
+from plena_emu.request import RunRequest
+from plena_emu.running.runner import execute
+from support import changed, write_settings
+
+A7, NEXYS, V80 = load_board("custom_a7"), load_board("nexys_video"), load_board("v80")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """(settings, oracle settings) with MLEN = VLEN = 16 and latencies that all differ."""
+    path = write_settings(tmp_path_factory.mktemp("settings") / "s.toml")
+    return load_settings(path), control.Settings.load(path)
+
+
+def static_profile(text, config, board=A7, latencies="settings"):
+    listing = read_assembly(text)
+    return profile(listing, static_counts(listing), make_machine(board, config[0], latencies), "static")
+
+
+# --- golden programs -----------------------------------------------------------------------------
+
+def archives():
+    return goldens.archives() + [path for path in goldens.archives(shared=True) if path.name.startswith("base_aten")]
+
+
+@pytest.fixture(scope="module", params=archives(), ids=goldens.name_of)
+def golden(request, tmp_path_factory):
+    """A golden program and what the control oracle counted in it."""
+    golden = goldens.unpack(request.param, tmp_path_factory.mktemp("golden"))
+    folder = golden.directory
+    words, ints = folder / "generated_machine_code.mem", folder / "int_sram.bin"
+    oracle = control.Control(
+        control.read_words(words), control.Settings.load(folder / "plena_settings.toml"), golden.isa,
+        control.read_ints(ints), topk=lambda *_: range(8))
+    return golden, oracle.run()
+
+
+def check_against(found, outcome, golden):
+    """Counts by opcode and compute time are those of the oracle, and the published number of instructions."""
+    names = {"V_SHFT_V": "V_SHIFT_V"}
+    assert {names.get(name, name): row.count for name, row in found.by_opcode.items() if row.count} == outcome.counts
+    assert 1000 * found.compute_cycles == outcome.compute_ps
+    expected = golden.expected
+    assert found.static_instructions == expected["static_instructions"]
+    assert expected["dynamic_instructions"] in (None, found.dynamic_instructions)
+
+
+def test_static_view_of_golden_programs(golden):
+    golden, outcome = golden
+    source = str(golden.directory / "generated_machine_code.mem")
+    found = profile_source(source, A7, revision=golden.isa, static=True, latencies="settings")
+    if outcome.counts["C_BREAK"]:
+        assert any("C_BREAK" in warning for warning in found.warnings)
+    else:
+        check_against(found, outcome, golden)
+
+
+def test_executed_view_of_golden_programs(golden):
+    golden, outcome = golden
+    found = profile_source(str(golden.directory), A7, revision=golden.isa, latencies="settings")
+    assert found.view == "executed"
+    check_against(found, outcome, golden)
+    check_sums(found)
+
+
+def test_executed_view_is_the_emulator(golden, tmp_path):
+    """Counts by mnemonic and compute time of a whole run, data and memory model included."""
+    golden, outcome = golden
+    folder = golden.directory
+    (tmp_path / "empty.json").write_text('{"activation_ceiling": 0, "regions": []}')
+    run = execute(RunRequest(
+        opcode=str(folder / "generated_machine_code.mem"), hbm=str(folder / "hbm_for_behave_sim.bin"),
+        fpsram=str(folder / "fp_sram.bin"), intsram=str(folder / "int_sram.bin"), isa=golden.isa,
+        settings_path=str(folder / "plena_settings.toml"), hbm_size=int(golden.flag("--hbm-size") or 0) or None,
+        memory_model="resident", weight_manifest=str(tmp_path / "empty.json"), dump_dir=None,
+        timing_only=not outcome.counts["V_TOPK"]), Log("off"))
+    found = profile_source(str(folder), A7, revision=golden.isa, latencies="settings")
+    assert run.compute_ps == 1000 * found.compute_cycles
+    assert run.instruction_counts == {name: row.count for name, row in found.by_opcode.items() if row.count}
+    assert run.instructions == found.dynamic_instructions
+
+
+def check_sums(found):
+    """Every figure is the sum of its parts, and loops hold at most what is around them."""
+    for rows in (found.by_type, found.by_opcode):
+        assert sum(row.count for row in rows.values()) == found.dynamic_instructions
+        assert sum(row.compute_cycles for row in rows.values()) == found.compute_cycles
+        assert sum(row.memory_cycles for row in rows.values()) == found.memory_cycles
+    check_tree(found.loops, found.dynamic_instructions, found.compute_cycles, found.memory_cycles, -1, 2**63)
+    total = found.compute_cycles + found.memory_cycles
+    assert found.seconds == pytest.approx(total / found.clock_mhz / 1e6, rel=1e-12)
+
+
+def check_tree(loops, instructions, compute, memory, start, end):
+    assert sum(loop.instructions for loop in loops) <= instructions
+    assert sum(loop.compute_cycles for loop in loops) <= compute
+    assert sum(loop.memory_cycles for loop in loops) <= memory
+    for before, after in zip(loops, loops[1:]):
+        assert before.end_pc < after.pc
+    for loop in loops:
+        assert start < loop.pc < loop.end_pc < end
+        check_tree(loop.loops, loop.instructions, loop.compute_cycles, loop.memory_cycles, loop.pc, loop.end_pc)
+
+
+# --- the static view -----------------------------------------------------------------------------
+
+def nested(draw, depth):
+    """Lines of a random block: instructions and closed loops, of registers that differ where they nest."""
+    lines = []
+    for _ in range(draw(st.integers(0, 3))):
+        if depth < 4 and draw(st.booleans()):
+            trips = draw(st.integers(1, 4))
+            body = nested(draw, depth + 1)
+            lines += [f"C_LOOP_START gp{depth + 1}, {trips}", *body, f"C_LOOP_END gp{depth + 1}"]
+        else:
+            lines.append(draw(st.sampled_from(PLAIN)))
+    return lines
+
+
+PLAIN = ["S_ADDI_INT gp10, gp0, 3", "S_ADD_FP f0, f1, f2", "S_ADD_FP f1, f1, f2", "V_ADD_VV gp0, gp0, gp0",
+         "V_RED_SUM f0, gp0", "V_RED_SUM f3, gp0", "M_MM 0, gp0, gp0", "S_MAP_V_FP gp0, gp0, 0", "M_MM_WO gp0, gp0, 0",
+         "V_EXP_V gp0, gp0, 0, 0", "C_SET_STRIDE_REG gp0", "H_PREFETCH_V gp0, gp0, a0, 0, 0", "S_SQRT_FP f0, f1, 0"]
+programs = st.composite(lambda draw: nested(draw, 0))()
+
+
+@settings(max_examples=150, deadline=None)
+@given(programs)
+def test_static_counts_are_those_of_execution(config, lines):
+    text = "\n".join(lines)
+    outcome = control.Control(assemble(text), config[1]).run()
+    found = static_profile(text, config)
+    assert {name: row.count for name, row in found.by_opcode.items() if row.count} == outcome.counts
+    assert 1000 * found.compute_cycles == outcome.compute_ps
+    check_sums(found)
+    words = read_program(decode(assemble(text), "base", config[0]), "words")
+    assert static_counts(words) == static_counts(read_assembly(text))
+
+
+def test_loops_as_a_tree(config):
+    text = """; fill
+C_LOOP_START gp1, 3
+S_ADDI_INT gp10, gp0, 1
+; inner part
+C_LOOP_START gp2, 4 ; not this
+V_ADD_VV gp0, gp0, gp0
+H_PREFETCH_M gp0, gp0, a0, 0, 0
+C_LOOP_END gp2
+C_LOOP_END gp1
+C_LOOP_START gp1, 1
+C_LOOP_END gp1
+"""
+    found = static_profile(text, config)
+    outer, last = found.loops
+    (inner,) = outer.loops
+    assert (outer.label, outer.line, outer.pc, outer.end_pc, outer.trips) == ("fill", 2, 0, 6, 3)
+    assert (inner.label, inner.line, inner.register, inner.trips) == ("inner part", 5, 2, 4)
+    assert (outer.entered, outer.iterations, inner.entered, inner.iterations) == (1, 3, 3, 12)
+    assert (inner.instructions, outer.instructions, last.instructions) == (3 + 3 * 12, 1 + 2 * 3 + 39, 2)
+    assert inner.compute_cycles == 3 + 12 * (5 + 1) and inner.memory_cycles == 12 * 400
+    assert outer.compute_cycles == 1 + 3 * (53 + 1) + inner.compute_cycles
+    assert inner.share == (inner.compute_cycles + 4800) / (found.compute_cycles + 4800)
+    assert (found.source_lines, found.static_instructions) == (11, 9)
+
+
+def test_text_that_would_not_assemble_still_counts(config):
+    text = """.section text
+start:
+  C_LOOP_START gp3, 0x5
+    V_ADD_VV gp{dst}, gp1
+    S_FANCY f1, f2
+    jump start
+    V_RED_SUM f0, gp1
+    V_RED_SUM fX, gp1
+  C_LOOP_END gp3
+"""
+    found = static_profile(text, config)
+    counts = {name: row.count for name, row in found.by_opcode.items()}
+    assert counts == {"C_LOOP_START": 1, "V_ADD_VV": 5, "S_FANCY": 5, "V_RED_SUM": 10, "C_LOOP_END": 5}
+    assert found.by_opcode["V_RED_SUM"].compute_cycles == 5 * 29  # the one into f0 is free
+    assert found.warnings == ["S_FANCY is no known operation: counted 5 times at 0 cycles"]
+    assert found.by_type["unknown"].count == 5
+
+
+def test_loops_that_do_not_match(config):
+    text = "C_LOOP_END gp4\nC_LOOP_START gp1, 10\nC_LOOP_START gp2, 5\nS_ADDI_INT gp9, gp0, 1\nC_LOOP_END gp1\n"
+    listing = read_assembly(text)
+    assert match_loops(listing.entries) == ([(1, 4)], [0])
+    assert static_counts(listing) == [1, 1, 10, 10, 10]
+    assert listing.warnings == ["line 1: C_LOOP_END gp4 closes no open loop: ignored"]
+
+
+def test_a_loop_without_a_readable_count():
+    for line in ("C_LOOP_START gp1, n", "C_LOOP_START gp1", "C_LOOP_START x, 3"):
+        with pytest.raises(EmuError, match="a.asm, line 2: C_LOOP_START"):
+            read_assembly(f"\n{line}\n", "a.asm")
+
+
+def test_break_is_said(config):
+    listing = read_assembly("C_LOOP_START gp1, 3\nC_BREAK\nC_LOOP_END gp1\n")
+    assert static_counts(listing) == [1, 3, 3] and "C_BREAK" in listing.warnings[0]
+
+
+# --- the executed view ---------------------------------------------------------------------------
+
+MAX_LOOP = "TRANSACTIONAL.CONFIG.MAX_LOOP_INSTRUCTIONS"
+
+
+def executed_profile(text, tmp_path, revision="base"):
+    (tmp_path / "p.asm").write_text(text)
+    write_settings(tmp_path / "plena_settings.toml", changed(MAX_LOOP, {"value": 100000}))
+    return profile_source(str(tmp_path / "p.asm"), A7, revision=revision, latencies="settings")
+
+
+WILD = PLAIN + ["S_ADDI_INT gp1, gp1, 1", "S_ADDI_INT gp2, gp0, 0", "C_BREAK"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(
+    st.sampled_from(WILD), st.builds("C_LOOP_START gp{}, {}".format, st.integers(1, 3), st.integers(1, 4)),
+    st.builds("C_LOOP_END gp{}".format, st.integers(1, 3))), max_size=14))
+def test_executed_counts_of_wild_loops(tmp_path_factory, lines):
+    """Early exits, loop registers that are written, loops that close in any order: the counts are the oracle's."""
+    folder = tmp_path_factory.mktemp("wild")
+    text = "\n".join(lines) + "\n"
+    write_settings(folder / "s.toml", changed(MAX_LOOP, {"value": 60}))
+    try:
+        outcome = control.Control(assemble(text), control.Settings.load(folder / "s.toml")).run(3000)
+    except control.ProgramError as error:
+        outcome = error
+    assume(not isinstance(outcome, control.Outcome) or sum(outcome.counts.values()) < 3000)  # else it may run for ever
+    (folder / "p.asm").write_text(text)
+    try:
+        found = profile_source(str(folder / "p.asm"), A7, settings_path=str(folder / "s.toml"), latencies="settings")
+    except EmuError as error:
+        assert isinstance(outcome, control.ProgramError) and str(error).startswith(f"pc={outcome.pc} ")
+        return
+    assert not isinstance(outcome, control.ProgramError)
+    assert {name: row.count for name, row in found.by_opcode.items() if row.count} == outcome.counts
+    assert 1000 * found.compute_cycles == outcome.compute_ps
+    check_sums(found)
+
+
+def test_break_leaves_a_loop_early(tmp_path):
+    found = executed_profile("C_LOOP_START gp1, 3\nS_ADDI_INT gp2, gp0, 1\nC_BREAK\nS_ADDI_INT gp2, gp0, 1\n", tmp_path)
+    assert found.dynamic_instructions == 4 and found.loops == [] and found.warnings == []
+
+
+def test_loads_of_the_int_sram_preload(tmp_path):
+    """The preload holds -1, which the body adds to the loop register: 3 iterations in place of 5."""
+    folder = build(tmp_path, "S_LD_INT gp3, gp0, 0\nC_LOOP_START gp1, 5\nS_ADD_INT gp1, gp1, gp3\nC_LOOP_END gp1\n")
+    assert profile_source(folder, A7).dynamic_instructions == 2 + 2 * 5
+    (tmp_path / "int_sram.bin").write_bytes(b"\xff" * 4)
+    assert profile_source(folder, A7).dynamic_instructions == 2 + 2 * 3
+    assert profile_source(folder, A7, static=True).dynamic_instructions == 2 + 2 * 5
+
+
+def test_topk_without_data_is_said(tmp_path):
+    text = "V_TOPK gp0, gp0, gp0, 0\nS_LD_INT gp1, gp0, 0\n"
+    found = executed_profile(text, tmp_path, "moe")
+    assert found.dynamic_instructions == 2 and "V_TOPK is not computed" in found.warnings[0]
+    assert found.by_opcode["V_TOPK"].compute_cycles == 23 * 32
+
+
+def test_long_programs_run_in_slices(tmp_path):
+    """More instructions than a slice, more events than a chunk, loops deeper than the first stack."""
+    deep = 70
+    text = "".join(f"C_LOOP_START gp{1 + k % 15}, 1\n" for k in range(deep))
+    text += "C_LOOP_START gp1, 9000\nV_ADD_VV gp0, gp0, gp0\nS_ADDI_INT gp9, gp9, 1\nC_LOOP_END gp1\n"
+    found = executed_profile(text, tmp_path)
+    assert found.dynamic_instructions == deep + 1 + 3 * 9000
+    assert found.by_opcode["V_ADD_VV"].count == 9000
+
+
+def test_illegal_programs_are_named(tmp_path):
+    with pytest.raises(EmuError, match="pc=1 V_ADD_VV .*row address 1"):
+        executed_profile("S_ADDI_INT gp1, gp0, 1\nV_ADD_VV gp1, gp0, gp0\n", tmp_path)
+
+
+# --- machine -------------------------------------------------------------------------------------
+
+def test_latencies_of_board_and_settings(config):
+    text = "V_EXP_V gp0, gp0\nS_SQRT_FP f1, f1\nM_MM 0, gp0, gp0\nM_BMV 0, gp0, gp0\nS_ADDI_INT gp1, gp0, 1\n"
+    assert static_profile(text, config, A7, "board").compute_cycles == 15 + 2 + (8 + 16) + (8 + 1) + 1
+    assert static_profile(text, config, V80, "board").compute_cycles == 1 + 1 + 16 + 1 + 1
+    assert static_profile(text, config, A7, "settings").compute_cycles == 11 + 43 + (3 + 16) + (3 + 1) + 53
+    fast = load_board("nexys_video", "nexys_video_150mhz")
+    found = static_profile(text, config, fast, "board")
+    assert found.compute_cycles == 18 + 2 + 24 + 9 + 1 and found.seconds == pytest.approx(54 / 150e6)
+
+
+def test_memory_cycles_of_the_board(config):
+    text = "H_PREFETCH_M gp0, gp0, a0, 0, 0\nH_PREFETCH_V gp0, gp0, a0, 0, 0\nH_STORE_V gp0, gp0, a0, 0, 0\n"
+    found = static_profile(text, config)
+    assert (found.memory_cycles, found.compute_cycles, found.memory_charged) == (450, 0, True)
+    found = static_profile(text, config, V80)
+    assert (found.memory_cycles, found.memory_charged) == (0, False)
+
+
+# --- command -------------------------------------------------------------------------------------
+
+BUILD = "C_LOOP_START gp1, 4\nV_ADD_VV gp0, gp0, gp0\nH_PREFETCH_V gp0, gp0, a0, 0, 0\nC_LOOP_END gp1\n"
+
+
+def build(tmp_path, text=BUILD):
+    """A build directory with both forms of a program."""
+    write_settings(tmp_path / "plena_settings.toml")
+    (tmp_path / "generated_asm_code.asm").write_text(f"; add\n{text}")
+    (tmp_path / "generated_machine_code.mem").write_text(mem_text(assemble(text)))
+    return str(tmp_path)
+
+
+def run_json(capsys, *flags):
+    assert main(["profile", *flags, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_default_board_is_nexys_video(tmp_path, capsys):
+    found = run_json(capsys, build(tmp_path), "--static")
+    assert found["board"] == "nexys_video" and found["latencies_from"] == "board nexys_video"
+    assert found["compute_cycles"] == 1 + 4 * (9 + 1) and found["memory_cycles"] == 100 and found["clock_mhz"] == 100
+
+
+@pytest.mark.parametrize("static", [["--static"], []])
+@pytest.mark.parametrize("name", ["", "generated_asm_code.asm", "generated_machine_code.mem"])
+def test_all_kinds_of_source(static, name, tmp_path, capsys):
+    found = run_json(capsys, f"{build(tmp_path)}/{name}", "--board", "custom_a7", "--clock-mhz", "50", *static)
+    assert found["dynamic_instructions"] == 13 and found["mlen"] == 16
+    assert found["seconds"] == pytest.approx(141 / 50e6)
+    (loop,) = found["loops"]
+    assert loop["iterations"] == 4 and loop["share"] == 1.0
+    assert loop.get("label") == (None if name.endswith(".mem") else "add")
+
+
+def test_the_text(tmp_path, capsys):
+    assert main(["profile", build(tmp_path), "--static"]) == 0
+    text = capsys.readouterr().out
+    for words in ("(static)", "4 static, 13 dynamic", "41 cycles", "100 cycles, as board nexys_video charges",
+                  "H_PREFETCH_V", "100.0 %", "line 2: gp1 x 4  ; add", "0.001410 ms at 100 MHz"):
+        assert words in text, words
+    assert main(["profile", str(tmp_path), "--static", "--board", "v80"]) == 0
+    assert "not charged: board v80 states no transfer cycles" in capsys.readouterr().out
+
+
+def test_an_empty_program(tmp_path, capsys):
+    found = run_json(capsys, build(tmp_path, ""), "--static")
+    assert (found["dynamic_instructions"], found["seconds"], found["loops"]) == (0, 0.0, [])
+    assert main(["profile", str(tmp_path), "--static"]) == 0
+
+
+@pytest.mark.parametrize("static", [["--static"], []])
+def test_built_in_defaults_are_said(static, tmp_path, capsys, monkeypatch):
+    """MLEN and VLEN decide about cycles: a program without settings is not profiled without a word."""
+    monkeypatch.delenv("PLENA_SETTINGS_TOML", raising=False)
+    empty = tmp_path / "a" / "b"
+    empty.mkdir(parents=True)
+    monkeypatch.chdir(empty)
+    (empty / "p.asm").write_text("V_ADD_VV gp0, gp0, gp0\n")
+    assert run_json(capsys, "p.asm", *static)["warnings"] == [
+        "no settings file was named and none was found: using the built-in defaults"]
+    assert main(["profile", "p.asm", *static]) == 0
+    assert "no settings file was named" in capsys.readouterr().out
+
+
+def test_the_hbm_size_of_the_build_counts(tmp_path, capsys):
+    """As for a run: hbm_size.txt of a build directory stands above HBM_SIZE."""
+    source = build(tmp_path, "S_ADDI_INT gp1, gp0, 4032\nH_STORE_V gp0, gp1, a0, 0, 0\n")
+    assert run_json(capsys, source)["by_opcode"]["H_STORE_V"]["count"] == 1  # HBM_SIZE is 4096
+    (tmp_path / "hbm_size.txt").write_text("4032\n")
+    assert main(["profile", source]) == 101
+    assert "pc=1 H_STORE_V" in capsys.readouterr().err
+    (tmp_path / "hbm_size.txt").write_text("many\n")
+    assert main(["profile", source]) == 101
+    assert "hbm_size.txt: found 'many'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, content, words", [
+    ("gone.mem", None, "cannot read"), ("gone.asm", None, "cannot read"), ("bad.mem", "12 zz", "'zz'"),
+    ("bad.asm", "C_LOOP_START gp1", "bad.asm, line 1"), ("", None, "found neither"),
+])
+def test_malformed_sources(name, content, words, tmp_path, capsys):
+    write_settings(tmp_path / "plena_settings.toml")
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    assert main(["profile", str(tmp_path / name), "--static"]) == 101
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("flags", [["--clock-mhz", "0"], ["--clock-mhz", "nan"], ["--clock-mhz", "fast"],
+                                   ["--board", "nexys_a7"], ["--latencies", "mine"]])
+def test_usage_errors(flags, tmp_path, capsys):
+    try:
+        status = main(["profile", build(tmp_path), "--static", *flags])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2 and capsys.readouterr().err
