@@ -9,7 +9,7 @@ from plena_emu.models.constants import Constants
 from plena_emu.models.machine import BLOCK, Activation, HbmTensor, Machine, round_up
 from plena_emu.models.number_formats import decode_mx, encode_stored, round_bf16
 from plena_emu.models.presets import find_preset, settings_text
-from plena_emu.settings import load_settings
+from plena_emu.config.settings import load_settings
 
 
 class Kernel:
