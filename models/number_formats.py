@@ -13,7 +13,7 @@ import numpy as np
 from plena_emu.errors import EmuError
 
 if TYPE_CHECKING:
-    from plena_emu.settings import Fp, Int, Mx, Plain
+    from plena_emu.config.settings import Fp, Int, Mx, Plain
 
 _TINY = np.float32(1e-9)  # added before every log2 (§2.4)
 

@@ -96,7 +96,7 @@ def settings_text(
     str
         TOML; the geometry also stands in BEHAVIOR.CONFIG.
     """
-    from plena_emu.board_settings import apply_board
+    from plena_emu.config.apply_board import apply_board
 
     text = resources.files(__package__).joinpath(TEMPLATE).read_text()
     follows = {"HBM_M_Prefetch_Amount": preset.mlen, "HBM_V_Prefetch_Amount": preset.blen,

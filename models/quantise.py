@@ -15,7 +15,7 @@ from plena_emu.errors import EmuError
 from .number_formats import check_mx, decode_mx, value_table
 
 if TYPE_CHECKING:
-    from plena_emu.settings import Mx
+    from plena_emu.config.settings import Mx
 
 _CHUNK = 1 << 20  # elements that are worked on at a time
 # Exponents tried, from the one that just holds a block's largest element: a clipped element asks for the next, one

@@ -26,7 +26,7 @@ from .number_formats import round_bf16
 from .weights import Weights
 
 if TYPE_CHECKING:
-    from plena_emu.settings import Settings
+    from plena_emu.config.settings import Settings
 
 FILE = "references.npz"
 EXACT, MACHINE = "f32", "machine"

@@ -15,26 +15,14 @@ import msgspec
 import numpy as np
 
 from plena_emu.errors import EmuError
+from plena_emu.running.result_regions import DUMP as HBM_RESULTS
+from plena_emu.running.result_regions import Region
 
 if TYPE_CHECKING:
-    from plena_emu.settings import Settings
+    from plena_emu.config.settings import Settings
 
 FILE = "results.json"
 VRAM_DUMP = "vram_dump.bin"
-HBM_RESULTS = "hbm_results.bin"
-
-
-class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A region of the HBM that a run writes to `hbm_results.bin`: `address` and `bytes` with the scales.
-
-    `rows` × `columns` elements come first, then rows · columns / block scale bytes (§9.3).
-    """
-
-    name: str
-    address: int
-    bytes: int
-    rows: int
-    columns: int
 
 
 class HeadPlace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -190,7 +178,7 @@ def load_results(build: str | os.PathLike, dump_dir: str | os.PathLike | None = 
     EmuError
         A file is missing, unsound or too short.
     """
-    from plena_emu.settings import load_settings
+    from plena_emu.config.settings import load_settings
 
     settings = load_settings(os.path.join(build, "plena_settings.toml"), "build directory")
     results = read_results(build)

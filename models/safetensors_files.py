@@ -8,7 +8,7 @@ import numpy as np
 from plena_emu.errors import EmuError
 
 from .tensor_names import tensors_of
-from .weights import Weights
+from .weight_mapping import Weights
 
 try:
     from safetensors import SafetensorError, safe_open

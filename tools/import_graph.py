@@ -49,10 +49,13 @@ LAYERS = {
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
-    "report": _HOST | {"bench", "memory", "planning", "profiler"},
+    "models.descriptions": {"errors", "models"},
+    "models.forward": {"errors", "config", "models"},
+    "models": _HOST | {"boards", "config", "manifests", "models.descriptions", "models.forward", "program", "running"},
+    "report": _HOST | {"bench", "memory", "models", "planning", "profiler"},
     "cli": _HOST
-    | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "planning", "precompile", "profiler",
-       "program", "report", "running"},
+    | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "planning", "precompile",
+       "profiler", "program", "report", "running"},
     # Public paths that only hand on (docs/api.md).
     "assembler": {"program"},
     "ddr": {"memory"},

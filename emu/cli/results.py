@@ -22,7 +22,7 @@ def run(args):
     """Write the results, or list them; 0."""
     import msgspec
 
-    from ..files import check_directory, write_whole
+    from ..atomic_files import check_directory, write_whole
     from ..models.results import load_results, read_results, results_bytes
 
     if args.output is None:

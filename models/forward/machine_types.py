@@ -12,7 +12,7 @@ from ..number_formats import round_bf16, round_stored
 from ..quantise import dequantised
 
 if TYPE_CHECKING:
-    from plena_emu.settings import Settings
+    from plena_emu.config.settings import Settings
 
 
 class HeldWeights(Mapping):

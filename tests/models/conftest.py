@@ -1,5 +1,5 @@
 """Fixtures of the tests of models."""
 
-from finished_build import build
+from model_build import build
 
 __all__ = ["build"]

@@ -6,7 +6,7 @@ import os
 import msgspec
 import numpy as np
 import pytest
-from finished_build import BATCH, KV, ROWS, SETTINGS, TOKENS, hbm_region, write_dumps
+from model_build import BATCH, KV, ROWS, SETTINGS, TOKENS, hbm_region, write_dumps
 from model_files import ROOT, make_model
 
 from plena_emu.errors import EmuError

@@ -9,7 +9,7 @@ import numpy as np
 from plena_emu.models.config_files import parse_config
 from plena_emu.models.tensor_names import tensors_of
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "golden" / "models"
 
 LLAMA = {

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from finished_build import write_dumps
+from model_build import write_dumps
 
 from plena_emu.cli.main import main
 
