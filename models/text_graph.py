@@ -7,6 +7,7 @@ import msgspec
 from . import graph as ir
 from .configs import TextConfig
 from .head_plan import HeadPlan
+from .lowering.packed_attention import pair_rows, pairs_of
 from .machine import Machine, ceil_div, round_up
 
 
@@ -227,8 +228,9 @@ class _TextGraph:
         decode = self.request.is_decode
         stacked = round_up(config.heads // config.kv_heads, machine.blen)
         if plan.packed:
-            rows = plan.slots * (1 if decode else machine.mlen * ceil_div(shape.sequence_rows, machine.mlen))
-            scores = self.buffer(f"scores_{i}", rows * shape.key_blocks, machine.mlen)
+            pairs = len(pairs_of(min(config.kv_heads, plan.slots), config.group, plan.slots))
+            rows = pair_rows(machine, shape.sequence_rows, shape.key_blocks, plan.slots, decode)
+            scores = self.buffer(f"scores_{i}", pairs * rows, machine.mlen)
         elif decode:
             scores = self.buffer(f"scores_{i}", stacked, shape.key_blocks * machine.mlen)
         else:

@@ -12,6 +12,8 @@ from .attention import Attention, Steps, attention
 from .elementwise import add, add_bias, swiglu
 from .kv_store import store_rows
 from .linear import TileRun, linear, plain_runs
+from .packed_attention import PackedAttention, packed_attention
+from .packed_head_norm import packed_head_norm
 from .rms_norm import rms_norm
 from .rope import RopeTables, rope_by_halves, rope_by_product
 from .score_rows import ScoreRows
@@ -80,8 +82,12 @@ class _Lowering:
         count = op.span.count if rows.token_major else op.span.count * rows.tokens
         for token in starts:
             x = Activation(buffer.at(0, rows.row(op.span.first, token)), buffer.rows, buffer.columns, buffer.vlen)
-            rms_norm(self.b, self.constants, x, x, rows=count, width=op.width, epsilon=op.epsilon,
-                     scratch=self.scratch, weight=weight)
+            if op.sections:
+                packed_head_norm(self.b, self.constants, x, self.buffers[op.sections], weight, rows=count,
+                                 slots=op.slots, width=op.width, epsilon=op.epsilon, scratch=self.scratch)
+            else:
+                rms_norm(self.b, self.constants, x, x, rows=count, width=op.width, epsilon=op.epsilon,
+                         scratch=self.scratch, weight=weight)
 
     def rope(self, op: ir.Rope):
         x = self.buffers[op.heads.buffer]
@@ -104,7 +110,23 @@ class _Lowering:
                        rows_per_sequence=op.rows_per_sequence)
 
     def attend(self, op: ir.Attend):
-        attention(self.b, self.machine, self.constants, self.unpacked(op), op.layer)
+        if op.slots > 1:
+            packed_attention(self.b, self.machine, self.constants, self.packed(op), op.layer)
+        else:
+            attention(self.b, self.machine, self.constants, self.unpacked(op), op.layer)
+
+    def packed(self, op):
+        """Attention of heads that share rows."""
+        vlen, rows = self.machine.mlen, op.q
+        q, out = self.buffers[rows.buffer], self.buffers[op.out]
+        return PackedAttention(
+            sequences=op.sequences, sequence_rows=op.sequence_rows, tokens=op.tokens,
+            key_blocks=ceil_div(op.keys, vlen), causal=op.causal, heads=op.heads, kv_heads=op.kv_heads,
+            slots=op.slots, head_dim=op.head_dim, q=q.address, q_row=rows.head_step * vlen,
+            q_sequence=op.sequence_rows * rows.token_step * vlen, out=out.address, out_block=out.block_step,
+            out_sequence=op.sequence_rows * vlen, keys=self.tensors[op.k_cache], values=self.tensors[op.v_cache],
+            rows_per_sequence=op.rows_per_sequence, scores=self.buffers[op.scores].address, scratch=self.scratch,
+            mask=self.buffers[op.mask].address if op.mask else None, decode=rows.token_major)
 
     def unpacked(self, op):
         """Attention of heads with column blocks of their own."""
