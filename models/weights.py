@@ -18,7 +18,7 @@ _SPREAD = 0.1  # of norm weights around 1, and of biases around 0
 
 
 class SeededWeights(Weights):
-    """Weights with the spread of trained ones (§9.8): linears N(0, 1/√in), norms 1 ± 0.1.
+    """Weights with the spread of trained ones (§9.8): linears N(0, 1/√in), norms 1 ± 0.1, embeddings N(0, 1).
 
     The bytes follow from seed, name and shape alone.
     """
@@ -45,8 +45,9 @@ class SeededWeights(Weights):
         values = generator.standard_normal((rows, *shape[1:]), dtype=np.float32)
         if len(shape) == 1:
             return values * np.float32(_SPREAD) + np.float32(0 if name.endswith("bias") else 1)
-        inputs = shape[1] if name in ("embed", "positions") else shape[0]
-        return values * np.float32(1 / np.sqrt(inputs))
+        if name == "embed":
+            return values
+        return values * np.float32(1 / np.sqrt(shape[1] if name == "positions" else shape[0]))
 
 
 class NoWeights(Weights):
