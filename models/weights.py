@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from plena_emu.errors import EmuError
+from plena_emu.errors import EmuError, UsageError
 
 from .configs import TextConfig, VisionConfig
 from .weight_mapping import Weights
@@ -94,7 +94,7 @@ def open_weights(source: str | os.PathLike, config: TextConfig | VisionConfig) -
         return NoWeights(config)
     if text.startswith(RANDOM):
         if not re.fullmatch(r"[0-9]{1,18}", text[len(RANDOM):]):
-            raise EmuError(f"weights {text!r}: expected random:SEED with a whole number")
+            raise UsageError(f"weights {text!r}: expected random:SEED with a whole number")
         return SeededWeights(int(text[len(RANDOM):]), config)
     from .safetensors_files import StoredWeights
 
