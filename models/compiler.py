@@ -31,6 +31,7 @@ from .references import FILE as REFERENCES
 from .references import HeldWeights, references_bytes, text_references
 from .results import HbmResult, HeadPlace, Region, Results, VramResult
 from .sources import open_model
+from .stored_cache import cache_from, cache_length, seeded_cache
 from .text_contents import TextContents
 from .text_graph import TextRequest, TextShape, build_text_graph
 from .weights import NoWeights
@@ -98,7 +99,12 @@ class _TextCompiler:
         self.config, self.weights, self.options, self.preset, self.progress = (
             config, weights, options, preset, progress)
         self.machine = Machine.of(preset, options.vector_sram_rows)
-        self.inputs = text_inputs(config, weights, options, options.past or 0)
+        past, batch = options.past or 0, None
+        if options.cache_from is not None:
+            batch, past = cache_length(options.cache_from)
+        if past and not config.causal:
+            raise EmuError(f"model {config.name}: attends in both directions, so there is no decode")
+        self.inputs = text_inputs(config, weights, options, past, batch)
         self.request = TextRequest(batch=self.inputs.batch, tokens=self.inputs.tokens, past=self.inputs.past,
                                    logits=options.logits)
         self.shape = TextShape(self.machine, self.request)
@@ -160,19 +166,31 @@ class _TextCompiler:
         contents = TextContents(self.config, self.plan, self.request, weights, self.inputs.embeddings)
         buffers = [(self.graph.buffers[name], self.placement.activations[name]) for name in self.graph.preloads]
         preload_rows(buffers, contents.preload, self.machine.mlen).tofile(os.path.join(directory, PRELOAD))
+        cache = self.cache(settings)
         with open(os.path.join(directory, IMAGE), "wb") as file:
             for tensor in self.placement.tensors.values():
                 described = self.graph.tensors[tensor.name]
                 self.progress(tensor.name, tensor.address, self.placement.hbm_bytes)
-                if described.kind != "cache":
+                if cache and described.kind == "cache":
+                    cache.write(file, tensor, self.shape.cache_rows)
+                elif described.kind != "cache":
                     write_tensor(file, tensor, contents.tensor(described), settings.hbm_m_weight_type)
             file.truncate(self.placement.hbm_bytes)
         references = text_references(self.config, self.weights, self.inputs.embeddings, settings,
-                                     logits=self.options.logits, held_weights=HeldWeights(weights, settings))
+                                     caches=cache and cache.caches, logits=self.options.logits,
+                                     held_weights=HeldWeights(weights, settings))
         with open(os.path.join(directory, REFERENCES), "wb") as file:
             file.write(references_bytes(references))
         build_files.write_golden(directory, self.inputs.embeddings, references["f32/hidden"],
                                  hidden.blocks * hidden.vlen)
+
+    def cache(self, settings):
+        """What a decode step starts from; None for a prefill."""
+        if self.options.cache_from is not None:
+            return cache_from(self.options.cache_from, self.config, self.preset.name)
+        if self.request.is_decode:
+            return seeded_cache(self.config, self.plan, settings, self.request.batch, self.request.past)
+        return None
 
     def write_record(self, directory):
         """`model.json`: enough to make the build again."""

@@ -34,8 +34,8 @@ class TextShape:
         Rows of a sequence; in a decode step sequences follow one another row by row.
     rows : int
         Rows of an activation, whole groups of BLEN.
-    used : int
-        Rows that row-wise operators do.
+    used, normed : int
+        Rows that row-wise operators do, and norms.
     cache_rows : int
         Rows a sequence has in the stored cache (§9.2): SV − 1 spare ones behind the new token, whole MLEN.
     """
@@ -45,11 +45,12 @@ class TextShape:
         if request.is_decode:
             self.sequence_rows = 1
             self.rows = round_up(request.batch, machine.blen)
-            self.used = request.batch
+            self.used = self.normed = request.batch
         else:
             self.sequence_rows = round_up(request.tokens, machine.blen)
             self.rows = request.batch * self.sequence_rows
             self.used = request.tokens if request.batch == 1 else self.rows
+            self.normed = self.rows
         self.keys = request.past + request.tokens
         self.cache_rows = round_up(self.keys + machine.write_back, machine.mlen)
         self.key_blocks = ceil_div(self.keys, machine.mlen)
@@ -142,11 +143,11 @@ class _TextGraph:
 
     def layer(self, i):
         config, used = self.config, self.shape.used
-        normed = self.buffer(f"normed_{i}", self.shape.rows, config.hidden)
+        normed = self.normed(f"normed_{i}")
         self.norm("norm", i, "X", normed)
         self.attention(i, normed)
         self.add(ir.Add(stage="residual", layer=i, x="X", y="projected", rows=used))
-        normed = self.buffer(f"ffn_normed_{i}", self.shape.rows, config.hidden)
+        normed = self.normed(f"ffn_normed_{i}")
         self.norm("norm", i, "X", normed)
         gate, up = (self.buffer(f"{name}_{i}", self.shape.rows, config.intermediate) for name in ("gate", "up"))
         for out, name in ((gate, "gate"), (up, "up")):
@@ -157,8 +158,17 @@ class _TextGraph:
         self.dense("ffn.down", i, gate, weight, "projected", config.hidden)
         self.add(ir.Add(stage="residual", layer=i, x="X", y="projected", rows=used))
 
+    def normed(self, name):
+        """A buffer for what a norm makes.
+
+        Rows without a token must stay small: their keys are masked by adding a large number. A prefill's norms do them
+        too; in a decode step they are 0, in one buffer that nothing else uses.
+        """
+        decode = self.request.is_decode
+        return self.buffer("normed" if decode else name, self.shape.rows, self.config.hidden, alone=decode)
+
     def norm(self, stage, layer, x, out, weight=None):
-        self.add(ir.Norm(stage=stage, layer=layer, x=x, out=out, rows=self.shape.used, width=self.config.hidden,
+        self.add(ir.Norm(stage=stage, layer=layer, x=x, out=out, rows=self.shape.normed, width=self.config.hidden,
                          epsilon=self.config.norm_eps, weight=weight))
 
     def head_rows(self, name, heads, alone):
