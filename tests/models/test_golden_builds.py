@@ -4,7 +4,8 @@ import numpy as np
 import plena_emu
 import pytest
 from model_files import SHARED, VENDORED
-from plena_emu.models.check import check_build, relative_rms
+from plena_emu.errors import EmuError
+from plena_emu.models.check import check_build, clear_choices, relative_rms
 from plena_emu.models.compiler import compile as compile_model
 from plena_emu.models.references import load_references
 from plena_emu.models.results import load_results
@@ -41,6 +42,53 @@ def test_prefill(model, preset, tmp_path):
     assert relative_rms(references["f32/hidden"], outputs["hidden"][-1]) < 2e-4
     assert relative_rms(references["f32/logits"], outputs["logits"]) < 2e-4
     assert relative_rms(load_results(directory)["hidden"], outputs["hidden"][-1]) < 0.08
+
+
+def clear(logits):
+    """Whether the choice of each sequence is clear (§9.7)."""
+    return clear_choices(logits.reshape(len(logits), -1))
+
+
+@pytest.mark.parametrize("model, preset", [(name, preset) for name in TEXT for preset in PRESETS[name]
+                                           if name != "llada_bidirectional"])
+def test_every_decode_step(model, preset, tmp_path):
+    """Each step takes the cache of the run before, and is right against Hugging Face's step with its own cache."""
+    inputs, outputs = (np.load(FOLDERS[model] / f"{kind}.npz") for kind in ("inputs", "outputs"))
+    prompt, ids = int(inputs["prefill"]), inputs["ids"]
+    tokens = saved(tmp_path / "ids.npy", ids[:, :prompt])
+    before, _ = built(tmp_path / "prefill", model, preset=preset, tokens=tokens, logits="none")
+    for step, (hidden, logits) in enumerate(zip(outputs["decode_last_hidden"], outputs["decode_logits"])):
+        tokens = saved(tmp_path / "ids.npy", ids[:, prompt + step : prompt + step + 1])
+        directory, report = built(tmp_path / f"step{step}", model, preset=preset, tokens=tokens, cache_from=str(before))
+        assert report.ok, report
+        references, found = load_references(directory), load_results(directory)
+        assert relative_rms(references["f32/hidden"], hidden) < 2e-4
+        assert relative_rms(references["f32/logits"], logits) < 2e-4
+        assert relative_rms(found["hidden"], hidden) < 0.08
+        same = found["logits"].argmax(axis=-1) == logits.argmax(axis=-1)
+        assert same.reshape(-1)[clear(logits)].all()
+        earlier = load_results(before)
+        for name in ("K_0", "V_1"):  # the neighbours of the new row are as they were
+            assert np.array_equal(found[name][:, :, :-1], earlier[name]), name
+        before = directory
+
+
+def test_a_part_of_a_cache(tmp_path):
+    """--past before the cache's end gives the step that a shorter prefill gives."""
+    ids = np.load(FOLDERS["llama_hd32_b2"] / "inputs.npz")["ids"]
+    options = {"preset": "m16b4", "logits": "last"}
+    steps = []
+    for length in (9, 20):
+        tokens = saved(tmp_path / "ids.npy", ids[:, :length])
+        before, _ = built(tmp_path / f"of{length}", "llama_hd32_b2", tokens=tokens, preset="m16b4", logits="none")
+        tokens = saved(tmp_path / "ids.npy", ids[:, 9:10])
+        steps.append(built(tmp_path / f"step{length}", "llama_hd32_b2", tokens=tokens, past=9, cache_from=str(before),
+                           **options))
+    assert all(report.ok for _, report in steps)
+    (first, _), (second, _) = steps
+    assert np.array_equal(load_results(first)["logits"], load_results(second)["logits"])
+    with pytest.raises(EmuError, match="its cache holds 9 tokens, --past asks for 10"):
+        compile_model(FOLDERS["llama_hd32_b2"], tmp_path / "no", past=10, cache_from=str(tmp_path / "of9"), **options)
 
 
 def test_the_check_looks_at_the_machine(tmp_path):
