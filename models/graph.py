@@ -140,13 +140,18 @@ class HeadNorm(Operator, frozen=True, kw_only=True):
 
 
 class Rope(Operator, frozen=True, kw_only=True):
-    """Rotary positions for all rows of heads; `rotation` is a tensor, or None where halves are whole blocks."""
+    """Rotary positions for the rows of all heads, `tokens` of each of `sequences`.
+
+    `rotation` is a tensor, or None where halves are whole column blocks; `half` is half of head_dim where a row is one
+    head, else None.
+    """
 
     heads: HeadRows
     rotated: str | None
     rotation: str | None
-    rows: int
-    rows_per_table: int
+    tokens: int
+    sequences: int
+    half: int | None
 
     @property
     def buffers(self):

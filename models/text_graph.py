@@ -223,8 +223,8 @@ class _TextGraph:
             rotated = self.buffer(f"rotated_{i}", heads.heads * self.shape.rows, self.plan.parts * self.machine.mlen)
         decode = self.request.is_decode
         self.add(ir.Rope(stage="attn.rope", layer=i, heads=heads, rotated=rotated, rotation=self.rotation,
-                         rows=heads.heads * (self.request.batch if decode else self.shape.rows),
-                         rows_per_table=1 if decode else self.shape.sequence_rows))
+                         tokens=1 if decode else self.shape.sequence_rows, sequences=self.request.batch,
+                         half=self.plan.head_dim // 2 if self.plan.parts == self.plan.slots == 1 else None))
 
     def store(self, i, name, span):
         decode = self.request.is_decode

@@ -45,7 +45,7 @@ def add_bias(b: Builder, out: int, bias: int, *, blocks: int, rows: int, row_ste
 
 def swiglu(b: Builder, constants: Constants, gate: Activation, up: Activation, *, rows: int,
            scratch: int) -> None:
-    """Replace `gate` g by silu(g) · up = g · up / (1 + exp(−g)); both have the same rows.
+    """Replace `gate` by silu(g) · u = g · u / (1 + exp(−g)); `gate` holds −g and `up` −u, both with the same rows.
 
     `rows` counts rows of each column block from the first on; `scratch` is the element address of a row.
     """
@@ -54,9 +54,8 @@ def swiglu(b: Builder, constants: Constants, gate: Activation, up: Activation, *
     with b.register(gate.address) as g, b.register(up.address) as u, b.register(scratch) as e:
         b.emit("S_LD_FP", 1, 0, one)
         with b.loop(1 if together else gate.blocks):
-            with each_row(b, rows * gate.blocks if together else rows, (g, gate.vlen), (u, up.vlen)):
-                b.emit("V_SUB_VF", e, g, 0, 0, 1)
-                b.emit("V_EXP_V", e, e)
+            with each_row(b, rows * gate.blocks if together else rows, (g, gate.vlen), (u, up.vlen), unroll=8):
+                b.emit("V_EXP_V", e, g)
                 b.emit("V_ADD_VF", e, e, 1)
                 b.emit("V_RECI_V", e, e)
                 b.emit("V_MUL_VV", g, g, u)

@@ -109,7 +109,7 @@ def load_tiles(b: Builder, machine: Machine, count: int, offset: Register, colum
         if keep and count > 1:
             source = stack.enter_context(b.register())
             b.set(source, offset)
-        with b.loop(count):
+        with b.loop(count, unroll=4):
             b.emit("H_PREFETCH_M", to, source, address_register, 1, precision)
             if count > 1 or not keep:
                 b.advance(source, step)

@@ -15,7 +15,7 @@ from .linear import TileRun, linear, plain_runs
 from .packed_attention import PackedAttention, packed_attention
 from .packed_head_norm import packed_head_norm
 from .rms_norm import rms_norm
-from .rope import RopeTables, rope_by_halves, rope_by_product
+from .rope import RopeOrder, RopeTables, rope_by_halves, rope_by_product
 from .score_rows import ScoreRows
 
 
@@ -92,12 +92,14 @@ class _Lowering:
     def rope(self, op: ir.Rope):
         x = self.buffers[op.heads.buffer]
         tables = RopeTables(self.buffers["COS"], self.buffers["SIN"])
+        rows = op.heads
+        order = RopeOrder(heads=rows.heads, tokens=op.tokens, sequences=op.sequences, head_step=rows.head_step,
+                          token_step=rows.token_step, single=rows.token_major)
         if op.rotation is None:
-            rope_by_halves(self.b, self.machine, x, tables, rows=op.rows, rows_per_table=op.rows_per_table,
-                           scratch=self.scratch)
+            rope_by_halves(self.b, x, tables, order, scratch=self.scratch)
         else:
-            rope_by_product(self.b, self.machine, x, self.buffers[op.rotated], self.tensors[op.rotation], tables,
-                            rows=op.rows, rows_per_table=op.rows_per_table, partial=self.buffers["partial"].address)
+            rope_by_product(self.b, self.machine, x, self.buffers[op.rotated], self.tensors[op.rotation], tables, order,
+                            partial=self.buffers["partial"].address, half=op.half)
 
     def store(self, op: ir.StoreRows):
         vlen, rows = self.machine.mlen, op.span.rows

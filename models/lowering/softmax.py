@@ -31,54 +31,73 @@ def softmax_rows(b: Builder, machine: Machine, constants: Constants, shape: Scor
         Element address of a row.
     """
     lowest = constants.address(LOWEST)
-    with b.registers(2) as (row, masking), b.register(scratch) as sums:
+    if shape.key_blocks == 1:
+        _single_block(b, machine, shape, lowest, scores, mask)
+        return
+    with b.registers(2) as (row, masked), b.register(scratch) as sums:
         b.set(row, scores)
-        if mask is not None:
-            b.set(masking, mask)
-        if not shape.causal:
-            last = shape.block_step * (shape.key_blocks - 1)
-            with b.register() as masked:
-                b.advance(masked, last, row)
-                with b.loop(shape.real_rows, unroll=4 if shape.key_blocks == 1 else 1):
-                    _row(b, shape, lowest, row, masked, mask is not None and masking, sums, None)
-                    b.advance(row, machine.mlen)
-                    b.advance(masked, machine.mlen)
-            return
-        whole, rest = divmod(shape.real_rows, machine.mlen)
-        with b.registers(2) as (missing, masked):
-            b.set(missing, shape.key_blocks - 1)
-            b.set(masked, row)
-            for blocks, rows in ((whole, machine.mlen), (1, rest)):
-                if blocks and rows:
-                    with b.loop(blocks):
-                        _query_block(b, machine, shape, lowest, rows, row, masked, masking, sums, missing)
-                        b.advance(row, shape.query_step - rows * machine.mlen)
-                        b.advance(masked, shape.query_step + shape.block_step - rows * machine.mlen)
-                        b.set(masking, mask)
-                        b.advance(missing, -1)
+        with _optional(b, mask) as mask_row:
+            if shape.causal:
+                _causal(b, machine, shape, lowest, (row, masked, mask_row, sums), mask)
+                return
+            b.advance(masked, shape.block_step * (shape.key_blocks - 1), row)
+            with b.loop(shape.real_rows):
+                _row(b, shape, lowest, row, masked, mask_row, sums, None)
+                b.advance(row, machine.mlen)
+                b.advance(masked, machine.mlen)
 
 
-def _query_block(b, machine, shape, lowest, rows, row, masked, masking, sums, missing):
-    with b.loop(rows, unroll=4 if shape.key_blocks == 1 else 1):
-        _row(b, shape, lowest, row, masked, masking, sums, missing)
-        for register in (row, masked, masking):
-            b.advance(register, machine.mlen)
+def _optional(b, value):
+    """A register with `value`, or nothing where that is None."""
+    return contextlib.nullcontext() if value is None else b.register(value)
 
 
-def _row(b, shape, lowest, row, masked, masking, sums, missing):
+def _causal(b, machine, shape, lowest, registers, mask):
+    """Block of queries by block of queries, each seeing one key block more."""
+    row, masked, mask_row, sums = registers
+    whole, rest = divmod(shape.real_rows, machine.mlen)
+    b.set(masked, row)
+    with b.register(shape.key_blocks - 1) as missing:
+        for blocks, rows in ((whole, machine.mlen), (1, rest)):
+            if not blocks or not rows:
+                continue
+            with b.loop(blocks):
+                with b.loop(rows):
+                    _row(b, shape, lowest, row, masked, mask_row, sums, missing)
+                    for register in (row, masked, mask_row):
+                        b.advance(register, machine.mlen)
+                b.advance(row, shape.query_step - rows * machine.mlen)
+                b.advance(masked, shape.query_step + shape.block_step - rows * machine.mlen)
+                b.set(mask_row, mask)
+                b.advance(missing, -1)
+
+
+def _single_block(b, machine, shape, lowest, scores, mask):
+    """All keys are in one block: a row of scores is one SRAM row."""
+    with b.register() as row, _optional(b, mask) as mask_row:
+        b.set(row, scores)
+        with b.loop(shape.real_rows, unroll=4):
+            if mask_row:
+                b.emit("V_ADD_VV", row, row, mask_row)
+            b.emit("S_LD_FP", 1, 0, lowest)
+            b.emit("S_ADD_FP", 2, 0, 0)
+            b.emit("V_RED_MAX", 1, row)
+            b.emit("V_SUB_VF", row, row, 1, 0, 0)
+            b.emit("V_EXP_V", row, row)
+            b.emit("V_RED_SUM", 2, row)
+            b.emit("S_RECI_FP", 2, 2)
+            b.emit("V_MUL_VF", row, row, 2)
+            b.advance(row, machine.mlen)
+            if shape.causal:
+                b.advance(mask_row, machine.mlen)
+
+
+def _row(b, shape, lowest, row, masked, mask_row, sums, missing):
     """One row; `masked` is its last key block, `missing` (None: 0) the key blocks it does not attend to."""
-    if masking:
-        b.emit("V_ADD_VV", masked, masked, masking)
+    if mask_row:
+        b.emit("V_ADD_VV", masked, masked, mask_row)
     b.emit("S_LD_FP", 1, 0, lowest)
     b.emit("S_ADD_FP", 2, 0, 0)
-    if shape.key_blocks == 1:
-        b.emit("V_RED_MAX", 1, row)
-        b.emit("V_SUB_VF", row, row, 1, 0, 0)
-        b.emit("V_EXP_V", row, row)
-        b.emit("V_RED_SUM", 2, row)
-        b.emit("S_RECI_FP", 2, 2)
-        b.emit("V_MUL_VF", row, row, 2)
-        return
     with b.register() as block:
         with _blocks(b, shape, row, block, missing):
             b.emit("V_RED_MAX", 1, block)

@@ -1,7 +1,7 @@
 """Folding: factors that the program leaves out go into the weights before quantisation (spec §9.2).
 
-On top of `FoldedWeights`: √columns of each RMSNorm or LayerNorm, which the program's norms do not multiply by, and the
-4 that undoes the fixed 0.25 of broadcast products.
+On top of `FoldedWeights`: √columns of each RMSNorm or LayerNorm, which the program's norms do not multiply by; the 4 that
+undoes the fixed 0.25 of broadcast products; and −1 for gate and up, whose product stays while exp(−gate) is for free.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class ProgramWeights(FoldedWeights):
         scale = 1.0
         if (layer and inner in _BEHIND_A_NORM) or name in _FINAL_NORMS:
             scale = np.sqrt(self.config.hidden)
+        if layer and inner in ("gate", "up"):
+            scale = -scale
         if layer and inner in ("q_norm", "k_norm"):
             scale = np.sqrt(self.config.head_dim)
         carriers = ("q_norm",) if isinstance(self.config, TextConfig) and self.config.qk_norm else ("q", "q_bias")

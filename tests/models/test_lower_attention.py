@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.kernel import Kernel, relative_error
+from model_kernel import Kernel, relative_error
 
 from plena_emu.models.lowering.attention import Attention, Steps, attention
 from plena_emu.models.lowering.score_rows import ScoreRows

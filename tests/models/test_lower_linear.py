@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from models.kernel import Kernel, relative_error
+from model_kernel import Kernel, relative_error
 
 from plena_emu.models.lowering.linear import linear, plain_runs
 from plena_emu.models.machine import ceil_div, round_up
