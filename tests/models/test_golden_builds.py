@@ -73,6 +73,21 @@ def test_every_decode_step(model, preset, tmp_path):
         before = directory
 
 
+@pytest.mark.parametrize("model", [name for name in TEXT if name != "llada_bidirectional"])
+def test_greedy_continuation(model, tmp_path):
+    """Eight tokens, each the f32 forward's choice: where that is clear the machine's own choice is the same (§9.7)."""
+    ids = np.load(FOLDERS[model] / "inputs.npz")["ids"][:, :12]
+    before, report = built(tmp_path / "prefill", model, tokens=saved(tmp_path / "ids.npy", ids))
+    clear_ones = 0
+    for step in range(8):
+        assert report.ok, (step, report)
+        clear_ones += report.choices.clear
+        chosen = load_references(before)["f32/logits"].argmax(axis=-1)
+        tokens = saved(tmp_path / "ids.npy", chosen)
+        before, report = built(tmp_path / f"step{step}", model, tokens=tokens, cache_from=str(before))
+    assert report.ok and clear_ones > 0
+
+
 def test_a_part_of_a_cache(tmp_path):
     """--past before the cache's end gives the step that a shorter prefill gives."""
     ids = np.load(FOLDERS["llama_hd32_b2"] / "inputs.npz")["ids"]

@@ -11,8 +11,8 @@ from plena_emu.models.check import check_build
 from plena_emu.models.compiler import compile as compile_model
 from plena_emu.models.presets import PRESETS
 
-BAR = 0.03  # against what the machine can hold
-F32_BAR = 0.12  # a few odd elements of a small model weigh more than §9.7's 0.08 allows for
+BAR = 0.05  # against what the machine can hold; a few odd elements of a small model weigh more than §9.7 allows for
+F32_BAR = 0.12
 
 
 @st.composite
