@@ -101,7 +101,7 @@ class _TextCompiler:
         self.machine = Machine.of(preset, options.vector_sram_rows)
         past, batch = options.past or 0, None
         if options.cache_from is not None:
-            batch, past = cache_length(options.cache_from)
+            batch, past = cache_length(options.cache_from, options.past)
         if past and not config.causal:
             raise EmuError(f"model {config.name}: attends in both directions, so there is no decode")
         self.inputs = text_inputs(config, weights, options, past, batch)
@@ -187,7 +187,7 @@ class _TextCompiler:
     def cache(self, settings):
         """What a decode step starts from; None for a prefill."""
         if self.options.cache_from is not None:
-            return cache_from(self.options.cache_from, self.config, self.preset.name)
+            return cache_from(self.options.cache_from, self.config, self.preset.name, self.inputs.past)
         if self.request.is_decode:
             return seeded_cache(self.config, self.plan, settings, self.request.batch, self.request.past)
         return None

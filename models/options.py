@@ -15,7 +15,8 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of one build; None leaves a choice to the model, the files or the default of §9.8.
 
     `prefill` and `past` count tokens, `batch` sequences, `image` pixels of an edge, `vector_sram_rows` rows of VLEN
-    elements. `tokens`, `embeddings` and `pixels` are `.npy` files; `cache_from` is a build directory that was run;
+    elements. `tokens`, `embeddings` and `pixels` are `.npy` files; `cache_from` is a build directory that was run, with
+    at least `past` tokens;
     `weights` is `none`, `random:SEED` or a directory.
 
     Raises
@@ -45,10 +46,9 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise UsageError(f"{_flag(name)}: found {value!r}, expected a whole number of at least 1")
-        for one, *others in _EXCLUDING:
-            for other in others:
-                if getattr(self, one) is not None and getattr(self, other) is not None:
-                    raise UsageError(f"{_flag(one)} and {_flag(other)} exclude each other")
+        for one, other in _EXCLUDING:
+            if getattr(self, one) is not None and getattr(self, other) is not None:
+                raise UsageError(f"{_flag(one)} and {_flag(other)} exclude each other")
 
     @property
     def is_decode(self) -> bool:
@@ -66,7 +66,8 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
 _TEXT_ONLY = ("prefill", "past", "batch", "tokens", "embeddings", "cache_from")
 _VISION_ONLY = ("pixels", "image")
 _EXCLUDING = (
-    ("prefill", "past", "cache_from"),
+    ("prefill", "past"),
+    ("prefill", "cache_from"),
     ("tokens", "embeddings"),
 )
 

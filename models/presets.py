@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import tomlkit
 
-from plena_emu.errors import EmuError
+from plena_emu.errors import UsageError
 
 if TYPE_CHECKING:
     from plena_emu.boards.schema import Board
@@ -68,11 +68,11 @@ def find_preset(name: str) -> Preset:
 
     Raises
     ------
-    EmuError
+    UsageError
         There is none of this name.
     """
     if name not in PRESETS:
-        raise EmuError(f"preset {name}: expected one of {', '.join(PRESETS)}")
+        raise UsageError(f"preset {name}: expected one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
 

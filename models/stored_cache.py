@@ -75,8 +75,8 @@ def _values(codes, scales, config, plan, kind: Mx):
     return np.ascontiguousarray(wide[..., places].swapaxes(1, 2))
 
 
-def cache_length(build: str) -> tuple[int, int]:
-    """Read how many sequences and tokens the cache of a build holds.
+def cache_length(build: str, past: int | None = None) -> tuple[int, int]:
+    """Read how many sequences the cache of a build holds, and how many tokens to take of it: `past`, None: all.
 
     Returns
     -------
@@ -86,13 +86,15 @@ def cache_length(build: str) -> tuple[int, int]:
     Raises
     ------
     EmuError
-        The build has no cache.
+        The build has no cache, or a shorter one.
     """
     batch, _, tokens, _ = read_results(build).named("K_0").shape
-    return batch, tokens
+    if past is not None and past > tokens:
+        raise EmuError(f"{build}: its cache holds {tokens} tokens, --past asks for {past}")
+    return batch, past or tokens
 
 
-def cache_from(build: str, config: TextConfig, preset: str) -> StoredCache:
+def cache_from(build: str, config: TextConfig, preset: str, tokens: int) -> StoredCache:
     """Read the cache that a run of a build left, and what it should be.
 
     Parameters
@@ -101,6 +103,8 @@ def cache_from(build: str, config: TextConfig, preset: str) -> StoredCache:
         A prefill or decode step of the same model and preset, which was run.
     config : TextConfig
     preset : str
+    tokens : int
+        The first so many tokens are taken.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def cache_from(build: str, config: TextConfig, preset: str) -> StoredCache:
     """
     _check_same(build, config, preset)
     results = read_results(build)
-    batch, _, tokens, _ = results.named("K_0").shape
+    batch = results.named("K_0").shape[0]
     path = os.path.join(build, HBM_RESULTS)
     expected = sum(region.bytes for region in results.regions)
     if not os.path.isfile(path) or os.path.getsize(path) != expected:
@@ -126,9 +130,10 @@ def cache_from(build: str, config: TextConfig, preset: str) -> StoredCache:
             rows = data[first : first + region.rows * width].reshape(batch, -1, width)
             kept[region.name] = rows[:, :tokens]
         start += region.bytes
-    held = cache_of(load_results(build))
-    exact = cache_of(load_references(build), f"{EXACT}/")
-    return StoredCache(batch=batch, tokens=tokens, codes=codes, scales=scales, caches=Caches(exact=exact, held=held))
+    caches = Caches(exact=cache_of(load_references(build), f"{EXACT}/"), held=cache_of(load_results(build)))
+    for cache in (caches.exact, caches.held):
+        cache.keys, cache.values = ([layer[:, :, :tokens] for layer in layers] for layers in (cache.keys, cache.values))
+    return StoredCache(batch=batch, tokens=tokens, codes=codes, scales=scales, caches=caches)
 
 
 def _check_same(build, config, preset):

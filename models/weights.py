@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from plena_emu.errors import EmuError
+from plena_emu.errors import EmuError, UsageError
 
 from .configs import TextConfig, VisionConfig
 from .weight_mapping import Weights
@@ -18,7 +18,7 @@ _SPREAD = 0.1  # of norm weights around 1, and of biases around 0
 
 
 class SeededWeights(Weights):
-    """Weights with the spread of trained ones (§9.8): linears N(0, 1/√in), norms 1 ± 0.1.
+    """Weights with the spread of trained ones (§9.8): linears N(0, 1/√in), norms 1 ± 0.1, embeddings N(0, 1).
 
     The bytes follow from seed, name and shape alone.
     """
@@ -45,8 +45,9 @@ class SeededWeights(Weights):
         values = generator.standard_normal((rows, *shape[1:]), dtype=np.float32)
         if len(shape) == 1:
             return values * np.float32(_SPREAD) + np.float32(0 if name.endswith("bias") else 1)
-        inputs = shape[1] if name in ("embed", "positions") else shape[0]
-        return values * np.float32(1 / np.sqrt(inputs))
+        if name == "embed":
+            return values
+        return values * np.float32(1 / np.sqrt(shape[1] if name == "positions" else shape[0]))
 
 
 class NoWeights(Weights):
@@ -93,7 +94,7 @@ def open_weights(source: str | os.PathLike, config: TextConfig | VisionConfig) -
         return NoWeights(config)
     if text.startswith(RANDOM):
         if not re.fullmatch(r"[0-9]{1,18}", text[len(RANDOM):]):
-            raise EmuError(f"weights {text!r}: expected random:SEED with a whole number")
+            raise UsageError(f"weights {text!r}: expected random:SEED with a whole number")
         return SeededWeights(int(text[len(RANDOM):]), config)
     from .safetensors_files import StoredWeights
 

@@ -11,6 +11,7 @@ from plena_emu.models.tensor_names import tensors_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "golden" / "models"
+VENDORED = ROOT / "tests" / "golden" / "models"
 
 LLAMA = {
     "model_type": "llama", "vocab_size": 32, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,

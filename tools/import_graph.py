@@ -52,7 +52,8 @@ LAYERS = {
     "models.descriptions": {"errors", "models"},
     "models.forward": {"errors", "config", "models"},
     "models": _HOST
-    | {"api", "boards", "config", "manifests", "models.descriptions", "models.forward", "planning", "program", "running"},
+    | {"api", "assembler", "boards", "config", "manifests", "models.builder", "models.descriptions", "models.forward",
+       "models.lowering", "models.passes", "planning", "program", "running"},
     "report": _HOST | {"bench", "memory", "models", "planning", "profiler"},
     "cli": _HOST
     | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "planning", "precompile",

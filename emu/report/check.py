@@ -15,12 +15,10 @@ if TYPE_CHECKING:
 
 def print_check(report: CheckReport, per_layer: bool, stream) -> None:
     """Write the errors of each result; of the cached K and V only the worst unless `per_layer`."""
-    from ..models.check import BARS, EXACT, MACHINE
-
     table = Table(title=f"Check of {report.build}", title_justify="left", box=box.SIMPLE_HEAD)
     for title in ("result", "shape"):
         table.add_column(title)
-    for title in ("machine types", "f32", f"bars {BARS[MACHINE]}, {BARS[EXACT]}"):
+    for title in ("machine types", "f32", f"bars {report.machine_bar:.3g}, {report.f32_bar:.3g}"):
         table.add_column(title, justify="right")
     shown = report.results if per_layer else [*_named(report), *_worst(report)]
     for result in shown:

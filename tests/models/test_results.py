@@ -10,7 +10,7 @@ from model_build import BATCH, KV, ROWS, SETTINGS, TOKENS, hbm_region, write_dum
 from model_files import ROOT, make_model
 
 from plena_emu.errors import EmuError
-from plena_emu.models.check import check_build, clear_choices, relative_rms
+from plena_emu.models.check import bars_of, check_build, clear_choices, relative_rms
 from plena_emu.models.config_files import parse_config, read_config
 from plena_emu.models.folding import FoldedWeights
 from plena_emu.models.forward.machine_types import HeldWeights
@@ -85,6 +85,12 @@ def test_clear_choices():
     logits[1, 7] = 1.1
     assert clear_choices(logits).tolist() == [True, False, False]
     assert clear_choices(logits[:, :1]).tolist() == [True] * 3
+
+
+def test_bars_grow_with_depth():
+    """Spec §9.7 states them for models of two and three layers; errors of layers add up as their squares."""
+    assert bars_of(1) == bars_of(3) == {"machine": 0.03, "f32": 0.08}
+    assert bars_of(12) == pytest.approx({"machine": 0.06, "f32": 0.16})
 
 
 def test_relative_rms():
