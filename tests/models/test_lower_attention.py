@@ -50,6 +50,7 @@ def test_attention(preset, tokens, kv, group, dim, causal, sequences, tmp_path):
     key_blocks = -(-tokens // mlen)
     scores = kernel.activation(np.zeros((rows, group * key_blocks * mlen)))
     scratch = kernel.activation(np.zeros((1, 1)))
+    partial = kernel.activation(np.zeros((rows, 1)))
     future = np.triu(np.full((mlen, mlen), LOWEST), 1)
     padding = np.where(np.arange(mlen) < tokens - (key_blocks - 1) * mlen, 0, LOWEST)[None]
     mask = kernel.activation(future if causal else padding)
@@ -60,7 +61,8 @@ def test_attention(preset, tokens, kv, group, dim, causal, sequences, tmp_path):
     attention(kernel.b, kernel.machine, kernel.fp, Attention(
         sequences=sequences, kv_heads=kv, heads=group, parts=parts, head_dim=dim, shape=shape,
         q=Steps(address=q_place.address, **steps), out=Steps(address=out.address, **steps), stride=1, keys=keys,
-        values=values, rows_per_sequence=stored, scores=scores.address, scratch=scratch.address, mask=mask.address), 0)
+        values=values, rows_per_sequence=stored, scores=scores.address, scratch=scratch.address,
+        partial=partial.address, mask=mask.address), 0)
     q = kernel.read(q_place, sequences * rows).reshape(sequences, rows, heads, width)[:, :tokens, :, :dim].swapaxes(1, 2)
     expected = reference(q, k.repeat(group, 1), v.repeat(group, 1), causal)
     result = kernel.run()
