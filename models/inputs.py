@@ -66,6 +66,8 @@ def text_inputs(config: TextConfig, weights: Weights, options: CompileOptions, p
         A file is unsound, an id outside the vocabulary, a shape not the one that was asked for, or the sequence longer
         than the model's.
     """
+    if None not in (batch, options.batch) and batch != options.batch:
+        raise EmuError(f"--batch {options.batch}: the cache holds {batch} sequences")
     count = 1 if past else options.prefill
     wanted = {"batch": batch or options.batch, "tokens": count}
     if options.embeddings is not None:

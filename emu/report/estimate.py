@@ -13,7 +13,7 @@ from ..manifests.generate import mib
 from .console import print_tables
 
 if TYPE_CHECKING:
-    from ..models.estimate import Estimate
+    from ..models.board_estimate import Estimate
 
 _CSV = ("phase", "past", "tokens", "seconds", "exact", "compute_share", "instructions", "bytes_read", "bytes_written",
         "regime")
