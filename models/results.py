@@ -154,7 +154,7 @@ def results_bytes(found: dict[str, np.ndarray]) -> bytes:
     bytes
     """
     buffer = io.BytesIO()
-    np.savez(buffer, **found)
+    np.savez(buffer, allow_pickle=False, **found)
     return buffer.getvalue()
 
 

@@ -29,6 +29,6 @@ def models_text() -> str:
 
 def _aligned(rows):
     """Rows as columns: numbers to the right, the first and the last to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1])),
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
                        row[-1]]).rstrip() for row in rows]

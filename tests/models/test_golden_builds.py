@@ -1,9 +1,10 @@
 """Golden models compiled, run and checked against both references (spec §9.7)."""
 
 import numpy as np
-import plena_emu
 import pytest
 from model_files import SHARED, VENDORED
+
+import plena_emu
 from plena_emu.errors import EmuError
 from plena_emu.models.check import check_build, clear_choices, relative_rms
 from plena_emu.models.compiler import compile as compile_model
@@ -13,8 +14,8 @@ from plena_emu.models.results import load_results
 FOLDERS = {path.parent.name: path.parent
            for base in (SHARED, VENDORED) for path in sorted(base.glob("*/config.json"))}
 TEXT = sorted(name for name in FOLDERS if "vision" not in name)
-PRESETS = {name: ("m64b16", "m256b64") for name in TEXT}
-PRESETS |= {name: ("m16b4", "m32b8", "m64b16", "m256b64") for name in ("qwen2_bias", "llama_hd32_b2")}
+PRESETS = dict.fromkeys(TEXT, ("m64b16", "m256b64"))
+PRESETS |= dict.fromkeys(("qwen2_bias", "llama_hd32_b2"), ("m16b4", "m32b8", "m64b16", "m256b64"))
 
 
 def saved(path, values):
@@ -57,7 +58,8 @@ def test_every_decode_step(model, preset, tmp_path):
     prompt, ids = int(inputs["prefill"]), inputs["ids"]
     tokens = saved(tmp_path / "ids.npy", ids[:, :prompt])
     before, _ = built(tmp_path / "prefill", model, preset=preset, tokens=tokens, logits="none")
-    for step, (hidden, logits) in enumerate(zip(outputs["decode_last_hidden"], outputs["decode_logits"])):
+    steps = zip(outputs["decode_last_hidden"], outputs["decode_logits"], strict=True)
+    for step, (hidden, logits) in enumerate(steps):
         tokens = saved(tmp_path / "ids.npy", ids[:, prompt + step : prompt + step + 1])
         directory, report = built(tmp_path / f"step{step}", model, preset=preset, tokens=tokens, cache_from=str(before))
         assert report.ok, report

@@ -4,9 +4,10 @@ import json
 import tempfile
 from pathlib import Path
 
-import plena_emu
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import plena_emu
 from plena_emu.models.check import check_build
 from plena_emu.models.compiler import compile as compile_model
 from plena_emu.models.presets import PRESETS

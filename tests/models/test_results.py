@@ -18,8 +18,15 @@ from plena_emu.models.forward.text import embed, forward_text
 from plena_emu.models.forward.vision import forward_vision
 from plena_emu.models.number_formats import decode_region, round_bf16, round_stored
 from plena_emu.models.references import Caches, cache_of, references_bytes, text_references, vision_references
-from plena_emu.models.results import HbmResult, HeadPlace, Results, _from_regions, load_results, read_results
-from plena_emu.models.results import results_json
+from plena_emu.models.results import (
+    HbmResult,
+    HeadPlace,
+    Results,
+    _from_regions,
+    load_results,
+    read_results,
+    results_json,
+)
 from plena_emu.models.weights import open_weights
 
 GOLDEN = ROOT / "tests" / "golden" / "models"
