@@ -20,20 +20,23 @@ from .build_files import IMAGE, PRELOAD
 from .configs import TextConfig
 from .head_plan import HeadPlan
 from .image import preload_rows, write_tensor
-from .inputs import text_inputs
+from .inputs import text_inputs, vision_inputs
 from .lowering.program import lower
 from .machine import Machine
 from .options import CompileOptions
 from .passes.fold import ProgramWeights
 from .passes.place import place
-from .presets import Preset, find_preset, settings_text
+from .presets import find_preset, settings_text
 from .references import FILE as REFERENCES
-from .references import HeldWeights, references_bytes, text_references
+from .references import HeldWeights, references_bytes, text_references, vision_references
 from .results import HbmResult, HeadPlace, Region, Results, VramResult
+from .row_shape import RowShape
 from .sources import open_model
 from .stored_cache import cache_from, cache_length, seeded_cache
 from .text_contents import TextContents
-from .text_graph import TextRequest, TextShape, build_text_graph
+from .text_graph import build_text_graph
+from .vision_contents import VisionContents
+from .vision_graph import PREFIX, build_vision_graph
 from .weights import NoWeights
 
 
@@ -87,35 +90,28 @@ def compile(model: str | os.PathLike, output: str | os.PathLike, *,  # noqa: A00
     """
     chosen = CompileOptions(**options)
     config, weights = open_model(model, chosen)
-    if not isinstance(config, TextConfig):
-        raise EmuError(f"model {config.name}: the vision part cannot be compiled yet")
-    preset = find_preset(chosen.preset).for_head_dim(config.head_dim)
-    compiler = _TextCompiler(config, weights, chosen, preset, progress or (lambda *_: None))
-    return compiler.compile(os.fspath(output))
+    kind = _TextCompiler if isinstance(config, TextConfig) else _VisionCompiler
+    return kind(config, weights, chosen, progress or (lambda *_: None)).compile(os.fspath(output))
 
 
-class _TextCompiler:
-    def __init__(self, config, weights, options: CompileOptions, preset: Preset, progress):
-        self.config, self.weights, self.options, self.preset, self.progress = (
-            config, weights, options, preset, progress)
-        self.machine = Machine.of(preset, options.vector_sram_rows)
-        past, batch = options.past or 0, None
-        if options.cache_from is not None:
-            batch, past = cache_length(options.cache_from, options.past)
-        if past and not config.causal:
-            raise EmuError(f"model {config.name}: attends in both directions, so there is no decode")
-        self.inputs = text_inputs(config, weights, options, past, batch)
-        self.request = TextRequest(batch=self.inputs.batch, tokens=self.inputs.tokens, past=self.inputs.past,
-                                   logits=options.logits)
-        self.shape = TextShape(self.machine, self.request)
+class _Compiler:
+    """What text and vision builds share: program, tables, image, record."""
+
+    prefix = ""  # of tensor names
+
+    def __init__(self, config, weights, options: CompileOptions, progress):
+        self.config, self.weights, self.options, self.progress = config, weights, options, progress
+        self.preset = find_preset(options.preset).for_head_dim(config.head_dim)
+        self.machine = Machine.of(self.preset, options.vector_sram_rows)
         self.plan = HeadPlan.of(self.machine, config.head_dim)
+        self.shape = self.read_inputs()
 
     def compile(self, output):
-        self.graph = build_text_graph(self.config, self.machine, self.request)
+        self.graph = self.build_graph()
         self.placement = place(self.graph, self.machine)
         program, constants = lower(self.graph, self.placement, self.machine)
+        board = load_board(self.options.board) if self.options.board else None
         with build_files.replaced_directory(output) as directory:
-            board = load_board(self.options.board) if self.options.board else None
             path = os.path.join(directory, "plena_settings.toml")
             with open(path, "w") as file:
                 file.write(settings_text(self.preset, self.placement.hbm_bytes, board, self.options.vector_sram_rows))
@@ -123,47 +119,41 @@ class _TextCompiler:
             build_files.write_program(directory, program, constants.image())
             build_files.write_tables(directory, self.graph, self.placement)
             build_files.write_results(directory, self.results())
-            hidden = self.placement.activations["hidden"]
-            build_files.write_comparison(directory, hidden, batch=self.inputs.batch, tokens=self.inputs.tokens,
-                                         sequence_rows=self.shape.sequence_rows)
+            shape = self.shape
+            build_files.write_comparison(directory, self.placement.activations["hidden"], batch=shape.batch,
+                                         tokens=shape.tokens, sequence_rows=shape.sequence_rows)
             if board:
-                manifest = manifest_json(make_manifest(directory, board))
                 with open(os.path.join(directory, "weight_manifest.json"), "w") as file:
-                    file.write(manifest)
+                    file.write(manifest_json(make_manifest(directory, board)))
             if not isinstance(self.weights, NoWeights):
-                self.write_data(directory, settings, hidden)
+                self.write_data(directory, settings)
             self.write_record(directory)
         return Build(directory=output, model=self.config.name, preset=self.preset.name, words=len(program.words),
                      stages=len(program.stages), vector_rows=self.placement.rows, hbm_bytes=self.placement.hbm_bytes)
 
-    def results(self):
-        """Where the results lie."""
-        config, request, shape, places = self.config, self.request, self.shape, self.placement
-        hidden = places.activations["hidden"]
-        found = [VramResult(name="hidden", shape=(request.batch, request.tokens, config.hidden),
-                            first_row=hidden.address // hidden.vlen, physical_rows=hidden.rows,
-                            rows_per_sequence=shape.sequence_rows)]
-        if "logits" in places.activations:
-            logits = places.activations["logits"]
-            whole = request.logits == "all"
-            found.append(VramResult(
-                name="logits", shape=(request.batch, request.tokens if whole else 1, config.vocab),
-                first_row=logits.address // logits.vlen, physical_rows=logits.rows,
-                rows_per_sequence=shape.sequence_rows if whole else 1))
-        regions = []
-        for name in "KV":
-            for layer in range(config.layers):
-                tensor = places.tensors[f"{name}_stored_{layer}"]
-                regions.append(Region(tensor.name, tensor.address, tensor.size, tensor.rows, tensor.columns))
-                heads = tuple(HeadPlace(tensor.name, head * self.plan.width) for head in range(config.kv_heads))
-                found.append(HbmResult(name=f"{name}_{layer}", heads=heads, rows_per_sequence=shape.cache_rows,
-                                       shape=(request.batch, config.kv_heads, shape.keys, config.head_dim)))
-        return Results(tuple(found), tuple(regions))
+    def vram_result(self, name, tokens, columns, rows_per_sequence):
+        """Where a buffer lies in `vram_dump.bin`."""
+        place = self.placement.activations[name]
+        return VramResult(name=name, shape=(self.shape.batch, tokens, columns), first_row=place.address // place.vlen,
+                          physical_rows=place.rows, rows_per_sequence=rows_per_sequence)
 
-    def write_data(self, directory, settings, hidden):
+    def cache_results(self, kv_heads):
+        """Where K and V lie in `hbm_results.bin`: results and regions."""
+        found, regions = [], []
+        for name in "KV":
+            for layer in range(self.config.layers):
+                tensor = self.placement.tensors[f"{self.prefix}{name}_stored_{layer}"]
+                regions.append(Region(tensor.name, tensor.address, tensor.size, tensor.rows, tensor.columns))
+                heads = tuple(HeadPlace(tensor.name, head * self.plan.width) for head in range(kv_heads))
+                found.append(HbmResult(
+                    name=f"{name}_{layer}", heads=heads, rows_per_sequence=self.shape.cache_rows,
+                    shape=(self.shape.batch, kv_heads, self.shape.keys, self.config.head_dim)))
+        return found, regions
+
+    def write_data(self, directory, settings):
         """Image, preload, references and goldens."""
         weights = ProgramWeights(self.weights, self.plan.packed)
-        contents = TextContents(self.config, self.plan, self.request, weights, self.inputs.embeddings)
+        contents = self.contents(weights)
         buffers = [(self.graph.buffers[name], self.placement.activations[name]) for name in self.graph.preloads]
         preload_rows(buffers, contents.preload, self.machine.mlen).tofile(os.path.join(directory, PRELOAD))
         cache = self.cache(settings)
@@ -171,37 +161,99 @@ class _TextCompiler:
             for tensor in self.placement.tensors.values():
                 described = self.graph.tensors[tensor.name]
                 self.progress(tensor.name, tensor.address, self.placement.hbm_bytes)
-                if cache and described.kind == "cache":
-                    cache.write(file, tensor, self.shape.cache_rows)
-                elif described.kind != "cache":
+                if described.kind != "cache":
                     write_tensor(file, tensor, contents.tensor(described), settings.hbm_m_weight_type)
+                elif cache:
+                    cache.write(file, tensor, self.shape.cache_rows)
             file.truncate(self.placement.hbm_bytes)
-        references = text_references(self.config, self.weights, self.inputs.embeddings, settings,
-                                     caches=cache and cache.caches, logits=self.options.logits,
-                                     held_weights=HeldWeights(weights, settings))
+        references = self.references(HeldWeights(weights, settings), settings, cache)
         with open(os.path.join(directory, REFERENCES), "wb") as file:
             file.write(references_bytes(references))
-        build_files.write_golden(directory, self.inputs.embeddings, references["f32/hidden"],
-                                 hidden.blocks * hidden.vlen)
+        hidden = self.placement.activations["hidden"]
+        build_files.write_golden(directory, self.values, references["f32/hidden"], hidden.blocks * hidden.vlen)
 
     def cache(self, settings):
-        """What a decode step starts from; None for a prefill."""
-        if self.options.cache_from is not None:
-            return cache_from(self.options.cache_from, self.config, self.preset.name, self.inputs.past)
-        if self.request.is_decode:
-            return seeded_cache(self.config, self.plan, settings, self.request.batch, self.request.past)
+        """What a decode step starts from; None for everything else."""
         return None
 
     def write_record(self, directory):
         """`model.json`: enough to make the build again."""
-        ids = self.inputs.ids
         build_files.write_json(directory, "model.json", {
             "config": self.config, "options": self.options, "preset": self.preset, "weights": self.weights.source,
-            "batch": self.inputs.batch, "tokens": self.inputs.tokens, "past": self.inputs.past,
-            "ids": None if ids is None else ids.tolist(),
+            "batch": self.shape.batch, "tokens": self.shape.tokens, "past": self.shape.past, "ids": self.ids,
             "versions": {"plena_emu": plena_emu.__version__, "numpy": np.__version__},
             "sha256": {name: _hash(os.path.join(directory, name)) for name in sorted(os.listdir(directory))},
         })  # fmt: skip
+
+
+class _TextCompiler(_Compiler):
+    def read_inputs(self):
+        options = self.options
+        past, batch = options.past or 0, None
+        if options.cache_from is not None:
+            batch, past = cache_length(options.cache_from, options.past)
+        if past and not self.config.causal:
+            raise EmuError(f"model {self.config.name}: attends in both directions, so there is no decode")
+        inputs = text_inputs(self.config, self.weights, options, past, batch)
+        self.values = inputs.embeddings
+        self.ids = None if inputs.ids is None else inputs.ids.tolist()
+        return RowShape(self.machine, batch=inputs.batch, tokens=inputs.tokens, past=inputs.past)
+
+    def build_graph(self):
+        return build_text_graph(self.config, self.machine, self.shape, self.options.logits)
+
+    def contents(self, weights):
+        return TextContents(self.config, self.plan, self.shape, weights, self.values)
+
+    def results(self):
+        config, shape = self.config, self.shape
+        found = [self.vram_result("hidden", shape.tokens, config.hidden, shape.sequence_rows)]
+        if self.options.logits == "all":
+            found.append(self.vram_result("logits", shape.tokens, config.vocab, shape.sequence_rows))
+        elif self.options.logits == "last":
+            found.append(self.vram_result("logits", 1, config.vocab, 1))
+        cached, regions = self.cache_results(config.kv_heads)
+        return Results((*found, *cached), tuple(regions))
+
+    def cache(self, settings):
+        if self.options.cache_from is not None:
+            return cache_from(self.options.cache_from, self.config, self.preset.name, self.shape.past)
+        if self.shape.decode:
+            return seeded_cache(self.config, self.plan, settings, self.shape.batch, self.shape.past)
+        return None
+
+    def references(self, held_weights, settings, cache):
+        return text_references(self.config, self.weights, self.values, settings, caches=cache and cache.caches,
+                               logits=self.options.logits, held_weights=held_weights)
+
+
+class _VisionCompiler(_Compiler):
+    prefix = PREFIX
+    ids = None
+
+    def read_inputs(self):
+        if isinstance(self.weights, NoWeights):
+            self.values = None
+            return RowShape(self.machine, batch=1, tokens=self.config.patches_of(self.options.image) ** 2)
+        self.values = vision_inputs(self.config, self.options).patches
+        return RowShape(self.machine, batch=1, tokens=self.values.shape[1])
+
+    def build_graph(self):
+        return build_vision_graph(self.config, self.machine, self.shape)
+
+    def contents(self, weights):
+        return VisionContents(self.config, self.plan, self.shape, weights, self.values)
+
+    def results(self):
+        config, shape = self.config, self.shape
+        tokens = shape.tokens // config.connector_scale**2
+        found = [self.vram_result("hidden", shape.tokens, config.hidden, shape.sequence_rows),
+                 self.vram_result("connector", tokens, config.text_hidden, tokens)]
+        cached, regions = self.cache_results(config.heads)
+        return Results((*found, *cached), tuple(regions))
+
+    def references(self, held_weights, settings, cache):
+        return vision_references(self.config, self.weights, self.values, settings, held_weights=held_weights)
 
 
 def _hash(path):

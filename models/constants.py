@@ -7,7 +7,7 @@ import numpy as np
 from plena_emu.errors import EmuError
 
 SIZE = 1024
-_SMALLEST_NORMAL = 2.0**-14  # f16 loses bits below
+_SMALLEST = 2.0**-17  # below, f16 has fewer bits left than bf16 keeps
 
 
 class Constants:
@@ -25,8 +25,8 @@ class Constants:
             f16 cannot hold it with all its bits, or the SRAM is full.
         """
         value = float(value)
-        if value and not _SMALLEST_NORMAL <= abs(value) <= float(np.finfo(np.float16).max):
-            raise EmuError(f"constant {value}: outside of what fp_sram.bin can hold ({_SMALLEST_NORMAL} to 65504)")
+        if value and not _SMALLEST <= abs(value) <= float(np.finfo(np.float16).max):
+            raise EmuError(f"constant {value}: outside of what fp_sram.bin can hold ({_SMALLEST} to 65504)")
         if value not in self._addresses and len(self._addresses) == SIZE:
             raise EmuError(f"constant {value}: the fp SRAM is full ({SIZE} values)")
         return self._addresses.setdefault(value, len(self._addresses))

@@ -83,7 +83,8 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
 class Norm(Operator, frozen=True, kw_only=True):
     """`out` ← RMSNorm of `rows` rows of `x` without the factor √width, times `weight` where given.
 
-    `centred` makes it a LayerNorm: the mean is subtracted first, and `bias` added at the end.
+    `centred` makes it a LayerNorm: the mean is subtracted first, and `bias` added at the end; `columns` is a row of ones
+    in the columns of the last block that hold numbers, None where all do.
     """
 
     x: str
@@ -94,10 +95,12 @@ class Norm(Operator, frozen=True, kw_only=True):
     weight: str | None = None
     centred: bool = False
     bias: str | None = None
+    columns: str | None = None
 
     @property
     def buffers(self):
-        return tuple(name for name in (self.x, self.out, self.weight, self.bias) if name)
+        named = (self.x, self.out, self.weight, self.bias, self.columns, "scratch")
+        return tuple(name for name in named if name)
 
 
 class Linear(Operator, frozen=True, kw_only=True):
@@ -245,6 +248,22 @@ class CopyRows(Operator, frozen=True, kw_only=True):
     first_row: int
     step: int
     count: int
+
+    @property
+    def buffers(self):
+        return self.x, self.out
+
+
+class Shuffle(Operator, frozen=True, kw_only=True):
+    """Pixel shuffle: row (i, j) of `out` ← the patches of the `scale` × `scale` square there, side by side (§9.1).
+
+    `x` holds `side` × `side` patches row by row.
+    """
+
+    x: str
+    out: str
+    side: int
+    scale: int
 
     @property
     def buffers(self):

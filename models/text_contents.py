@@ -12,9 +12,8 @@ from .graph import Buffer, Tensor
 from .head_plan import HeadPlan
 from .lowering.softmax import LOWEST
 from .passes.fold import ProgramWeights
-from .text_graph import TextRequest
-
-_CHUNK = 1 << 22  # elements of a weight that are read at a time
+from .reading import read_rows, split_name, wide
+from .row_shape import RowShape
 
 
 class TextContents:
@@ -24,15 +23,15 @@ class TextContents:
     ----------
     config : TextConfig
     plan : HeadPlan
-    request : TextRequest
+    shape : RowShape
     weights : ProgramWeights
     embeddings : f32 array
         `[batch, tokens, hidden]`.
     """
 
-    def __init__(self, config: TextConfig, plan: HeadPlan, request: TextRequest, weights: ProgramWeights,
+    def __init__(self, config: TextConfig, plan: HeadPlan, shape: RowShape, weights: ProgramWeights,
                  embeddings: np.ndarray):
-        self.config, self.plan, self.request = config, plan, request
+        self.config, self.plan, self.shape = config, plan, shape
         self.weights, self.embeddings = weights, embeddings
 
     # -- vector SRAM -------------------------------------------------------------------------------------------------
@@ -45,7 +44,7 @@ class TextContents:
         f32 array
             `[rows, columns]`, at most the buffer's; the rest is 0.
         """
-        name, layer = _split(buffer.name)
+        name, layer = split_name(buffer.name)
         if layer is None:
             return getattr(self, f"_{name.lower()}")(buffer)
         at = f"layers.{layer}."
@@ -57,13 +56,12 @@ class TextContents:
 
     def _x(self, buffer):
         batch, tokens, hidden = self.embeddings.shape
-        rows = 1 if self.request.is_decode else buffer.rows // batch
-        values = np.zeros((batch, rows, hidden), dtype=np.float32)
+        values = np.zeros((batch, self.shape.sequence_rows, hidden), dtype=np.float32)
         values[:, :tokens] = self.embeddings
         return values.reshape(-1, hidden)
 
     def _tables(self, which, buffer):
-        table = rope_tables(self.config, self.request.past, buffer.rows)[which]
+        table = rope_tables(self.config, self.shape.past, buffer.rows)[which]
         return np.stack([self._repeat(row) for row in table])
 
     def _cos(self, buffer):
@@ -76,7 +74,7 @@ class TextContents:
         return np.triu(np.full((buffer.rows, buffer.columns), LOWEST, dtype=np.float32), 1)
 
     def _padding_mask(self, buffer):
-        used = (self.request.past + self.request.tokens - 1) % buffer.columns + 1
+        used = (self.shape.keys - 1) % buffer.columns + 1
         return np.where(np.arange(buffer.columns) < used, 0, LOWEST).astype(np.float32)[None]
 
     def _sections(self, buffer):
@@ -99,43 +97,20 @@ class TextContents:
         f32 arrays
             `[rows, columns]` of the tensor's padded columns, from the first row on; rows that are left out are 0.
         """
-        name, layer = _split(tensor.name)
+        name, layer = split_name(tensor.name)
         if name == "R_rope":
-            yield _wide(self.plan.rotation(), tensor.columns)
+            yield wide(self.plan.rotation(), tensor.columns)
         elif name == "W_lm_head":
-            yield from self._chunks("lm_head", tensor)
+            yield from read_rows(self.weights, "lm_head", tensor.columns)
         elif name == "W_o":
-            yield _wide(self.plan.spread(self.weights[f"layers.{layer}.o"], self.config.heads, 0), tensor.columns)
+            yield wide(self.plan.spread(self.weights[f"layers.{layer}.o"], self.config.heads, 0), tensor.columns)
         elif name in ("W_q", "W_k", "W_v"):
             inner = name[-1]
-            for rows in self._read(f"layers.{layer}.{inner}"):
+            for rows in read_rows(self.weights, f"layers.{layer}.{inner}"):
                 yield self._spread(rows, inner)
         else:
-            yield from self._chunks(f"layers.{layer}.{name.removeprefix('W_')}", tensor)
+            yield from read_rows(self.weights, f"layers.{layer}.{name.removeprefix('W_')}", tensor.columns)
 
     def _spread(self, values, inner):
         heads = self.config.heads if inner == "q" else self.config.kv_heads
         return self.plan.spread(values, heads, values.ndim - 1)
-
-    def _read(self, name):
-        rows, columns = self.weights.shapes[name]
-        step = max(1, _CHUNK // columns)
-        for first in range(0, rows, step):
-            yield self.weights.rows(name, slice(first, min(rows, first + step)))
-
-    def _chunks(self, name, tensor):
-        for rows in self._read(name):
-            yield _wide(rows, tensor.columns)
-
-
-def _wide(values, columns):
-    """Columns padded with 0."""
-    if values.shape[1] == columns:
-        return values
-    return np.pad(values, ((0, 0), (0, columns - values.shape[1])))
-
-
-def _split(name):
-    """Name and layer of `W_q_3`, `final_norm`, …"""
-    head, _, number = name.rpartition("_")
-    return (head, int(number)) if number.isdigit() else (name, None)

@@ -130,6 +130,12 @@ class Builder:
         for place, number in enumerate(away, first):
             self.emit("S_LD_INT", number, 0, place)
 
+    @contextlib.contextmanager
+    def room(self, count: int, *kept: Register) -> Iterator[None]:
+        """Make sure that `count` registers are free in the block; where they are not, spill all but `kept`."""
+        with self.spilled(*kept) if count > len(self._free) else contextlib.nullcontext():
+            yield
+
     @property
     def free_registers(self) -> int:
         """How many gp registers can be lent now."""

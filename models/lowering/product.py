@@ -9,7 +9,10 @@ import msgspec
 from plena_emu.models.builder import Builder, Register
 from plena_emu.models.machine import Machine
 
-_UNROLLED_WORDS = 260  # most words of the unrolled column blocks
+_UNROLLED_WORDS = 300  # most words of the unrolled column blocks
+_SHORT_BLOCK = 1600  # cycles of a block below which a loop's own cycles count
+_WORKING = 10  # registers that any product can do with
+_PAYS = 8  # result blocks from which on free registers are worth spilling others
 _WALK = 16  # terms of the sum that one iteration of the inner loop takes
 
 
@@ -50,10 +53,11 @@ def multiply(
         Terms to leave out at the end, at run time; kept.
     """
     column_step = machine.blen * (machine.mlen if shape.transposed else 1)
-    with contextlib.ExitStack() as stack:
+    operands = [register for register in (rows, tile, out, stride, shortfall) if register is not None]
+    with b.room(_wanted(shape), *operands), contextlib.ExitStack() as stack:
         lend = stack.enter_context
         at = lend(b.register())
-        fixed_terms, walks = _plan_terms(b, shape, shortfall is not None)
+        fixed_terms, walks = _plan_terms(b, machine, shape, shortfall is not None)
         fixed = lend(b.registers(fixed_terms))
         walking = lend(b.registers(2)) if walks else None
         row_step = lend(b.step(shape.row_step))
@@ -73,21 +77,29 @@ def multiply(
             b.advance(out, shape.group_step)
 
 
-def _plan_terms(b, shape, variable):
+def _wanted(shape):
+    """Free registers to ask for: one a term, where that pays for spilling others."""
+    if shape.groups * shape.blocks >= _PAYS:
+        return max(_WORKING, shape.terms + 4)
+    return _WORKING
+
+
+def _plan_terms(b, machine, shape, variable):
     """How many terms get a row register of their own, and whether the others walk."""
     if variable:
         return 0, True
     spare = b.free_registers - 2 - (shape.groups > 1)  # steps, the loop of groups
-    if not _is_unrolled(shape):
+    if not _is_unrolled(machine, shape):
         spare -= 2  # the loop of column blocks, where they go
     if shape.terms <= spare:
         return shape.terms, False
     return max(0, spare - 3), True
 
 
-def _is_unrolled(shape):
-    """Whether column blocks are written one by one."""
-    return shape.blocks * (3 * shape.terms + 2) <= _UNROLLED_WORDS
+def _is_unrolled(machine, shape):
+    """Whether column blocks are written one by one, which saves some cycles a block."""
+    words = shape.blocks * (3 * shape.terms + 2)
+    return words <= _UNROLLED_WORDS and shape.terms * machine.mlen <= _SHORT_BLOCK
 
 
 def _start_rows(b, rows, fixed, walking, row_step):
@@ -109,7 +121,7 @@ def _set_tile(b, at, tile):
 
 def _blocks(b, machine, shape, at, fixed, walking, row_step, back, out, stride):
     """All column blocks of one group; `at` stands at the tile of the first one."""
-    if _is_unrolled(shape):
+    if _is_unrolled(machine, shape):
         for block in range(shape.blocks):
             _sum(b, shape, at, fixed, walking, row_step)
             b.emit("M_MM_WO", out, stride or 0, block * machine.blen)

@@ -9,8 +9,11 @@ from plena_emu.models.machine import Activation, Machine, ceil_div, round_up
 from plena_emu.models.passes.place import Placement
 
 from .attention import Attention, Steps, attention
+from .copies import copy_rows, pixel_shuffle
 from .elementwise import add, add_bias, swiglu
+from .gelu import gelu
 from .kv_store import store_rows
+from .layer_norm import layer_norm
 from .linear import TileRun, linear, plain_runs
 from .packed_attention import PackedAttention, packed_attention
 from .packed_head_norm import packed_head_norm
@@ -49,8 +52,14 @@ class _Lowering:
         return self.buffers["scratch"].address
 
     def norm(self, op: ir.Norm):
-        rms_norm(self.b, self.constants, self.buffers[op.x], self.buffers[op.out], rows=op.rows, width=op.width,
-                 epsilon=op.epsilon, scratch=self.scratch, weight=self.buffers.get(op.weight))
+        x, out, weight = self.buffers[op.x], self.buffers[op.out], self.buffers.get(op.weight)
+        if op.centred:
+            layer_norm(self.b, self.constants, x, out, rows=op.rows, width=op.width, epsilon=op.epsilon,
+                       scratch=self.scratch, columns=self.buffers.get(op.columns), weight=weight,
+                       bias=self.buffers.get(op.bias))
+        else:
+            rms_norm(self.b, self.constants, x, out, rows=op.rows, width=op.width, epsilon=op.epsilon,
+                     scratch=self.scratch, weight=weight)
 
     def linear(self, op: ir.Linear):
         machine, out = self.machine, self.buffers[op.out]
@@ -158,18 +167,15 @@ class _Lowering:
     def swiglu(self, op: ir.SwiGlu):
         swiglu(self.b, self.constants, self.buffers[op.gate], self.buffers[op.up], rows=op.rows, scratch=self.scratch)
 
+    def gelu(self, op: ir.Gelu):
+        gelu(self.b, self.constants, self.buffers[op.x], rows=op.rows, scratch=self.scratch)
+
     def copy_rows(self, op: ir.CopyRows):
-        x, out = self.buffers[op.x], self.buffers[op.out]
-        with self.b.registers(2) as (source, to):
-            self.b.set(source, x.at(0, op.first_row))
-            self.b.set(to, out.address)
-            with self.b.loop(out.blocks):
-                with self.b.loop(op.count):
-                    self.b.emit("V_ADD_VF", to, source, 0)
-                    self.b.advance(source, op.step * x.vlen)
-                    self.b.advance(to, out.vlen)
-                self.b.advance(source, x.block_step - op.count * op.step * x.vlen)
-                self.b.advance(to, out.block_step - op.count * out.vlen)
+        copy_rows(self.b, self.buffers[op.x], self.buffers[op.out], first_row=op.first_row, step=op.step,
+                  count=op.count)
+
+    def shuffle(self, op: ir.Shuffle):
+        pixel_shuffle(self.b, self.buffers[op.x], self.buffers[op.out], side=op.side, scale=op.scale)
 
 
 def head_runs(machine: Machine, op: ir.Linear, out: Activation) -> list[TileRun]:
@@ -191,5 +197,5 @@ def head_runs(machine: Machine, op: ir.Linear, out: Activation) -> list[TileRun]
 _BY_KIND = {
     ir.Norm: _Lowering.norm, ir.Linear: _Lowering.linear, ir.HeadNorm: _Lowering.head_norm, ir.Rope: _Lowering.rope,
     ir.StoreRows: _Lowering.store, ir.Attend: _Lowering.attend, ir.Add: _Lowering.add, ir.SwiGlu: _Lowering.swiglu,
-    ir.CopyRows: _Lowering.copy_rows,
+    ir.Gelu: _Lowering.gelu, ir.CopyRows: _Lowering.copy_rows, ir.Shuffle: _Lowering.shuffle,
 }
