@@ -235,7 +235,10 @@ def test_results_json_reads_back(build):
     results = read_results(directory)
     assert msgspec.json.decode(results_json(results), type=Results) == results
     assert json.loads(results_json(results))["results"][0]["dump"] == "vram_dump.bin"
-    assert results.named("K_0").heads[0].region == "K_0"
+    assert results.named("K_0").heads[0].region == "K_0" and results.cache_length() == (BATCH, TOKENS)
+    moved = Results((msgspec.structs.replace(results.named("hidden"), name="K_0"),))
+    with pytest.raises(EmuError, match=r"result K_0: in vram_dump\.bin, expected in hbm_results\.bin"):
+        moved.cache_length()
     with pytest.raises(EmuError, match="result K_9: not in results.json, which has hidden, logits, K_0, V_0"):
         results.named("K_9")
 
