@@ -31,7 +31,7 @@ _LLADA_NAMES = {
 }  # fmt: skip
 
 # Fields that change the mathematics, and the values with which they do not.
-_NEUTRAL = {
+_NEUTRAL: dict[str, tuple] = {
     "attn_logit_softcapping": (None,), "final_logit_softcapping": (None,), "logits_scaling": (None, 1),
     "logit_scale": (None, 1), "embedding_multiplier": (None, 1), "residual_multiplier": (None, 1),
     "attention_multiplier": (None,), "query_pre_attn_scalar": (None,), "num_experts": (None, 0, 1),
@@ -39,7 +39,7 @@ _NEUTRAL = {
     "partial_rotary_factor": (None, 1), "rotary_pct": (None, 1), "alibi": (None, False), "clip_qkv": (None,),
     "no_rope_layers": (None, []), "mlp_bias": (None, False), "sandwich_norm": (None, False),
 }  # fmt: skip
-_LLADA_NEUTRAL = {
+_LLADA_NEUTRAL: dict[str, tuple] = {
     "rope": (None, True), "layer_norm_type": (None, "rms"), "block_type": (None, "llama"),
     "scale_logits": (None, False), "attention_layer_norm": (None, False), "input_emb_norm": (None, False),
     "multi_query_attention": (None, False), "bias_for_layer_norm": (None, False), "block_group_size": (None, 1),

@@ -121,20 +121,19 @@ class ModelDescription(msgspec.Struct, frozen=True, kw_only=True):
     """A model by name, with the parts it has."""
 
     name: str
-    text: TextConfig | None
+    text: TextConfig
     vision: VisionConfig | None = None
 
     def part(self, wanted: Literal["text", "vision"] | None = None) -> TextConfig | VisionConfig:
-        """Choose a part: the one `wanted`, else text, else what there is (§9.8).
+        """Choose a part: the one `wanted`, else text (§9.8).
 
         Raises
         ------
         EmuError
             The model has no such part.
         """
-        found = {"text": self.text, "vision": self.vision}
-        if wanted is None:
-            return self.text or self.vision
-        if found[wanted] is None:
-            raise EmuError(f"model {self.name}: has no {wanted} part")
-        return found[wanted]
+        if wanted != "vision":
+            return self.text
+        if self.vision is None:
+            raise EmuError(f"model {self.name}: has no vision part")
+        return self.vision

@@ -26,6 +26,7 @@ class FoldedWeights(Weights):
         super().__init__(weights.source, weights.config)
         self._weights = weights
         self._text = isinstance(weights.config, TextConfig)
+        self._qk_norm = isinstance(weights.config, TextConfig) and weights.config.qk_norm
         self._norm_of = _TEXT if self._text else _VISION
 
     def query_scale(self, name: str) -> np.float32:
@@ -35,7 +36,7 @@ class FoldedWeights(Weights):
         -------
         f32
         """
-        carriers = ("q_norm",) if self._text and self.config.qk_norm else ("q", "q_bias")
+        carriers = ("q_norm",) if self._qk_norm else ("q", "q_bias")
         inner = name.rpartition(".")[2] if name.startswith("layers.") else ""
         return np.float32(1 / np.sqrt(self.config.head_dim) if inner in carriers else 1)
 

@@ -66,6 +66,8 @@ def text_inputs(config: TextConfig, weights: Weights, options: CompileOptions, p
         A file is unsound, an id outside the vocabulary, a shape not the one that was asked for, or the sequence longer
         than the model's.
     """
+    if None not in (batch, options.batch) and batch != options.batch:
+        raise EmuError(f"--batch {options.batch}: the cache holds {batch} sequences")
     count = 1 if past else options.prefill
     wanted = {"batch": batch or options.batch, "tokens": count}
     if options.embeddings is not None:
@@ -76,13 +78,12 @@ def text_inputs(config: TextConfig, weights: Weights, options: CompileOptions, p
         if not values.size or not np.isfinite(values).all():
             raise EmuError(f"{options.embeddings}: is empty or holds a value that is infinite or no number")
         _check_shape(values.shape[:2], wanted, options.embeddings)
-        ids, embeddings = None, values.astype(np.float32)
-    else:
-        ids = _ids(config, options, wanted, past)
-        embeddings = None if isinstance(weights, NoWeights) else embed(weights, ids)
-    shape = (embeddings if ids is None else ids).shape
-    config.check_length(past + shape[1])
-    return TextInputs(ids, embeddings, shape[0], shape[1], past)
+        config.check_length(past + values.shape[1])
+        return TextInputs(None, values.astype(np.float32), values.shape[0], values.shape[1], past)
+    ids = _ids(config, options, wanted, past)
+    config.check_length(past + ids.shape[1])
+    embeddings = None if isinstance(weights, NoWeights) else embed(weights, ids)
+    return TextInputs(ids, embeddings, ids.shape[0], ids.shape[1], past)
 
 
 def _ids(config, options, wanted, past):
@@ -97,7 +98,7 @@ def _ids(config, options, wanted, past):
 
 
 def _check_shape(shape, wanted, source):
-    for found, (name, value) in zip(shape, wanted.items()):
+    for found, (name, value) in zip(shape, wanted.items(), strict=True):
         if value is not None and found != value:
             raise EmuError(f"{source}: found {name} {found}, expected {value}")
 

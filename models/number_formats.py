@@ -6,14 +6,11 @@ Independent of the emulator's kernels: the check of a build stands on it.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from plena_emu.config.settings import Fp, Int, Mx, Plain
 from plena_emu.errors import EmuError
-
-if TYPE_CHECKING:
-    from plena_emu.config.settings import Fp, Int, Mx, Plain
 
 _TINY = np.float32(1e-9)  # added before every log2 (§2.4)
 
@@ -28,7 +25,7 @@ def value_table(kind: Fp | Int) -> np.ndarray:
         Of 2^bits values, read-only.
     """
     codes = np.arange(1 << kind.size_in_bits)
-    if not hasattr(kind, "exponent"):
+    if isinstance(kind, Int):
         values = codes.astype(np.float32)
     else:
         bias = (1 << kind.exponent - 1) - 1
@@ -86,11 +83,23 @@ def round_bf16(values: np.ndarray) -> np.ndarray:
     return (rounded & np.uint32(0xFFFF0000)).view(np.float32)
 
 
-def check_mx(kind: Mx | Plain, what: str) -> None:
-    """Refuse a type whose elements or scales are not a byte each. Raises `EmuError` that names `what`."""
-    sizes = [part.size_in_bits for part in (kind.elem, getattr(kind, "scale", None)) if part is not None]
-    if sizes != [8, 8] or not hasattr(kind.elem, "exponent") or kind.scale.sign or kind.scale.mantissa:
-        raise EmuError(f"{what}: {kind} is not supported, expected MX of 8-bit floats with e8m0 scales")
+def check_mx(kind: Mx | Plain, what: str) -> tuple[Mx, Fp]:
+    """Refuse a type whose elements are no 8-bit floats or whose scales are not e8m0.
+
+    Returns
+    -------
+    tuple of Mx and Fp
+        The type and that of its elements.
+
+    Raises
+    ------
+    EmuError
+        With `what` as the name of the type's place.
+    """
+    if isinstance(kind, Mx) and isinstance(kind.elem, Fp) and kind.elem.size_in_bits == 8 and kind.elem.sign \
+            and kind.scale == Fp(False, 8, 0):
+        return kind, kind.elem
+    raise EmuError(f"{what}: {kind} is not supported, expected MX of 8-bit floats with e8m0 scales")
 
 
 def decode_mx(codes: np.ndarray, scales: np.ndarray, kind: Mx) -> np.ndarray:
@@ -114,7 +123,7 @@ def decode_mx(codes: np.ndarray, scales: np.ndarray, kind: Mx) -> np.ndarray:
         return (elements * value_table(kind.scale)[scales][..., None]).reshape(codes.shape)
 
 
-def decode_region(data: np.ndarray, rows: int, columns: int, kind: Mx) -> np.ndarray:
+def decode_region(data: np.ndarray, rows: int, columns: int, kind: Mx | Plain) -> np.ndarray:
     """Decode an HBM tensor: `rows` × `columns` element bytes, then their scale bytes (§9.3).
 
     Returns
@@ -122,14 +131,14 @@ def decode_region(data: np.ndarray, rows: int, columns: int, kind: Mx) -> np.nda
     f32 array
         `[rows, columns]`.
     """
-    check_mx(kind, "HBM_M_KV_TYPE")
+    mx, _ = check_mx(kind, "HBM_M_KV_TYPE")
     count = rows * columns
     codes = np.asarray(data[:count]).reshape(rows, columns)
-    scales = np.asarray(data[count : count + count // kind.block]).reshape(rows, columns // kind.block)
-    return decode_mx(codes, scales, kind)
+    scales = np.asarray(data[count : count + count // mx.block]).reshape(rows, columns // mx.block)
+    return decode_mx(codes, scales, mx)
 
 
-def round_stored(values: np.ndarray, kind: Mx) -> np.ndarray:
+def round_stored(values: np.ndarray, kind: Mx | Plain) -> np.ndarray:
     """Round rows as H_STORE_V does in the base revision, and decode them again (§2.4).
 
     Parameters
@@ -143,15 +152,14 @@ def round_stored(values: np.ndarray, kind: Mx) -> np.ndarray:
     f32 array
         Of the same shape.
     """
-    check_mx(kind, "HBM_V_KV_TYPE")
+    mx, _ = check_mx(kind, "HBM_V_KV_TYPE")
     columns = values.shape[-1]
-    spare = -columns % kind.block
+    spare = -columns % mx.block
     padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, spare)]).astype(np.float32)
-    codes, scales = encode_stored(padded, kind)
-    return decode_mx(codes, scales, kind)[..., :columns]
+    return decode_mx(*encode_stored(padded, mx), mx)[..., :columns]
 
 
-def encode_stored(values: np.ndarray, kind: Mx) -> tuple[np.ndarray, np.ndarray]:
+def encode_stored(values: np.ndarray, kind: Mx | Plain) -> tuple[np.ndarray, np.ndarray]:
     """Encode rows as H_STORE_V does in the base revision (§2.4): half away from zero, no carry into the exponent.
 
     Parameters
@@ -165,15 +173,16 @@ def encode_stored(values: np.ndarray, kind: Mx) -> tuple[np.ndarray, np.ndarray]
     tuple of u8 arrays
         Codes `[…, columns]` and scale bytes `[…, columns / block]`.
     """
-    blocks = values.reshape(*values.shape[:-1], -1, kind.block).astype(np.float32)
+    mx, elem = check_mx(kind, "HBM_V_KV_TYPE")
+    blocks = values.reshape(*values.shape[:-1], -1, mx.block).astype(np.float32)
     magnitude = np.abs(blocks)
     largest = magnitude.max(axis=-1)
-    limit = (1 << kind.scale.exponent - 1) - 1
+    limit = (1 << 8 - 1) - 1  # of an e8m0 scale
     power = np.clip(_floor_log2(largest), -limit, limit)
     power[largest == 0] = -limit
     magnitude = np.ldexp(magnitude, -power[..., None])
 
-    exponent_bits, mantissa = kind.elem.exponent, kind.elem.mantissa
+    exponent_bits, mantissa = elem.exponent, elem.mantissa
     bias = (1 << exponent_bits - 1) - 1
     top = (1 << exponent_bits) - 2 - bias
     exponent = _floor_log2(magnitude)

@@ -15,7 +15,7 @@ from plena_emu.errors import EmuError
 from .number_formats import check_mx, decode_mx, value_table
 
 if TYPE_CHECKING:
-    from plena_emu.config.settings import Mx
+    from plena_emu.config.settings import Mx, Plain
 
 _CHUNK = 1 << 18  # elements that are worked on at a time: their arrays stay near the cache
 # Exponents tried, from the one that just holds a block's largest element: a clipped element asks for the next, one
@@ -24,7 +24,7 @@ _IF_CLIPPED = (0, 1)
 _IF_SMALL = tuple(sorted(range(-2, 17), key=abs))
 
 
-def quantise(values: np.ndarray, kind: Mx) -> tuple[np.ndarray, np.ndarray]:
+def quantise(values: np.ndarray, kind: Mx | Plain) -> tuple[np.ndarray, np.ndarray]:
     """Quantise rows to MX, the exponent of each block chosen for the smallest squared error (§9.2).
 
     Parameters
@@ -44,21 +44,21 @@ def quantise(values: np.ndarray, kind: Mx) -> tuple[np.ndarray, np.ndarray]:
     EmuError
         The type is not supported, the columns are no whole blocks, or a value is no finite number.
     """
-    check_mx(kind, "HBM_M_WEIGHT_TYPE")
+    mx, _ = check_mx(kind, "HBM_M_WEIGHT_TYPE")
     rows, columns = values.shape
-    if columns % kind.block:
-        raise EmuError(f"{columns} columns are no whole blocks of {kind.block} elements")
-    blocks = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, kind.block)
+    if columns % mx.block:
+        raise EmuError(f"{columns} columns are no whole blocks of {mx.block} elements")
+    blocks = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, mx.block)
     codes = np.empty(blocks.shape, dtype=np.uint8)
     scales = np.empty(len(blocks), dtype=np.uint8)
-    step = max(1, _CHUNK // kind.block)
+    step = max(1, _CHUNK // mx.block)
     for first in range(0, len(blocks), step):
         part = slice(first, first + step)
-        codes[part], scales[part] = _quantise_blocks(blocks[part], kind)
-    return codes.reshape(rows, columns), scales.reshape(rows, columns // kind.block)
+        codes[part], scales[part] = _quantise_blocks(blocks[part], mx)
+    return codes.reshape(rows, columns), scales.reshape(rows, columns // mx.block)
 
 
-def quantised_bytes(values: np.ndarray, kind: Mx) -> bytes:
+def quantised_bytes(values: np.ndarray, kind: Mx | Plain) -> bytes:
     """Quantise a whole tensor as it lies in the HBM: element bytes, then scale bytes (§9.3).
 
     Returns
@@ -70,7 +70,7 @@ def quantised_bytes(values: np.ndarray, kind: Mx) -> bytes:
     return codes.tobytes() + scales.tobytes()
 
 
-def dequantised(values: np.ndarray, kind: Mx) -> np.ndarray:
+def dequantised(values: np.ndarray, kind: Mx | Plain) -> np.ndarray:
     """Round values to what the HBM image holds of them.
 
     Parameters
@@ -84,9 +84,10 @@ def dequantised(values: np.ndarray, kind: Mx) -> np.ndarray:
     f32 array
         Of the same shape.
     """
+    mx, _ = check_mx(kind, "HBM_M_WEIGHT_TYPE")
     columns = values.shape[1]
-    padded = np.pad(values, ((0, 0), (0, -columns % kind.block)))
-    return decode_mx(*quantise(padded, kind), kind)[:, :columns]
+    padded = np.pad(values, ((0, 0), (0, -columns % mx.block)))
+    return decode_mx(*quantise(padded, mx), mx)[:, :columns]
 
 
 def _quantise_blocks(blocks, kind):

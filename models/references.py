@@ -76,9 +76,9 @@ def text_references(
         As `forward_text`.
     """
     held_weights = held_weights or HeldWeights(FoldedWeights(weights), settings)
-    exact = forward_text(config, weights, embeddings, caches and caches.exact, logits=logits)
-    held = forward_text(config, held_weights, round_bf16(embeddings), caches and caches.held, logits=logits,
-                        hold=holder(settings))
+    starts = (None, None) if caches is None else (caches.exact, caches.held)
+    exact = forward_text(config, weights, embeddings, starts[0], logits=logits)
+    held = forward_text(config, held_weights, round_bf16(embeddings), starts[1], logits=logits, hold=holder(settings))
     return {f"{kind}/{name}": values for kind, output in ((EXACT, exact), (MACHINE, held))
             for name, values in _text_results(output).items()}
 
@@ -140,7 +140,7 @@ def references_bytes(references: Mapping[str, np.ndarray]) -> bytes:
     bytes
     """
     buffer = io.BytesIO()
-    np.savez(buffer, **references)
+    np.savez(buffer, allow_pickle=False, **references)
     return buffer.getvalue()
 
 

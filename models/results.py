@@ -82,6 +82,24 @@ class Results(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 return result
         raise EmuError(f"result {name}: not in {FILE}, which has {', '.join(result.name for result in self.results)}")
 
+    def cache_length(self) -> tuple[int, int]:
+        """Read how many sequences and tokens the caches hold.
+
+        Returns
+        -------
+        tuple of int
+            Batch and tokens.
+
+        Raises
+        ------
+        EmuError
+            There is no cache.
+        """
+        result = self.named("K_0")
+        if not isinstance(result, HbmResult):
+            raise EmuError(f"result K_0: in {result.__struct_config__.tag}, expected in {HBM_RESULTS}")
+        return result.shape[0], result.shape[2]
+
 
 def results_json(results: Results) -> bytes:
     """Write `results.json`.
@@ -154,7 +172,7 @@ def results_bytes(found: dict[str, np.ndarray]) -> bytes:
     bytes
     """
     buffer = io.BytesIO()
-    np.savez(buffer, **found)
+    np.savez(buffer, allow_pickle=False, **found)
     return buffer.getvalue()
 
 

@@ -88,7 +88,7 @@ def cache_length(build: str, past: int | None = None) -> tuple[int, int]:
     EmuError
         The build has no cache, or a shorter one.
     """
-    batch, _, tokens, _ = read_results(build).named("K_0").shape
+    batch, tokens = read_results(build).cache_length()
     if past is not None and past > tokens:
         raise EmuError(f"{build}: its cache holds {tokens} tokens, --past asks for {past}")
     return batch, past or tokens
@@ -117,7 +117,7 @@ def cache_from(build: str, config: TextConfig, preset: str, tokens: int) -> Stor
     """
     _check_same(build, config, preset)
     results = read_results(build)
-    batch = results.named("K_0").shape[0]
+    batch, _ = results.cache_length()
     path = os.path.join(build, HBM_RESULTS)
     expected = sum(region.bytes for region in results.regions)
     if not os.path.isfile(path) or os.path.getsize(path) != expected:

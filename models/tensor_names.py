@@ -95,7 +95,7 @@ def _text(config):
 
 def _vision(config):
     hidden, inter = config.hidden, config.intermediate
-    shapes = {name: (hidden, hidden) for name in "qkvo"} | {"fc1": (hidden, inter), "fc2": (inter, hidden)}
+    shapes = dict.fromkeys("qkvo", (hidden, hidden)) | {"fc1": (hidden, inter), "fc2": (inter, hidden)}
 
     def stored(name):
         return tuple(root + name for root in _VISION_ROOTS)

@@ -1,5 +1,6 @@
 """Weights of a model by canonical name, one tensor at a time: from safetensors, seeded, or none (spec §9.1)."""
 
+import functools
 import os
 import re
 import zlib
@@ -28,8 +29,8 @@ class SeededWeights(Weights):
         self.seed = seed
 
     def _rows(self, name, index):
-        if name == "lm_head" and self.config.tied:
-            return np.ascontiguousarray(self["embed"].T[index])
+        if name == "lm_head" and isinstance(self.config, TextConfig) and self.config.tied:
+            return np.ascontiguousarray(self._tied_table.T[index])
         shape = self.shapes[name]
         wanted = np.arange(shape[0])[index]
         values = np.empty((len(wanted), *shape[1:]), dtype=np.float32)
@@ -37,6 +38,11 @@ class SeededWeights(Weights):
         for chunk in np.unique(chunks).tolist():
             values[chunks == chunk] = self._chunk(name, shape, chunk)[wanted[chunks == chunk] - chunk * _CHUNK]
         return values
+
+    @functools.cached_property
+    def _tied_table(self):
+        """The embedding, kept: the rows of a tied head are its columns, and each would make it anew."""
+        return self["embed"]
 
     def _chunk(self, name, shape, chunk):
         """Rows from `chunk · _CHUNK` on; all of a vector."""

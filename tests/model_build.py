@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from model_files import make_model
 
+from plena_emu.config.settings import parse_settings
 from plena_emu.models.forward.text import embed
 from plena_emu.models.number_formats import encode_stored
 from plena_emu.models.presets import find_preset, settings_text
 from plena_emu.models.references import references_bytes, text_references
 from plena_emu.models.results import HbmResult, HeadPlace, Region, Results, VramResult, results_json
 from plena_emu.models.weights import open_weights
-from plena_emu.config.settings import parse_settings
 
 BATCH, TOKENS, VLEN, ROWS = 2, 3, 16, 5  # rows a sequence: no multiple of anything
 SETTINGS = parse_settings(settings_text(find_preset("m16b4"), 4096), "settings", "test")

@@ -49,11 +49,7 @@ LAYERS = {
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
-    "models.descriptions": {"errors", "models"},
-    "models.forward": {"errors", "config", "models"},
-    "models": _HOST
-    | {"api", "assembler", "boards", "config", "manifests", "models.builder", "models.descriptions", "models.forward",
-       "models.lowering", "models.passes", "planning", "program", "running"},
+    "models": _HOST | {"api", "assembler", "boards", "config", "manifests", "planning", "program", "running"},
     "report": _HOST | {"bench", "memory", "models", "planning", "profiler"},
     "cli": _HOST
     | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "planning", "precompile",

@@ -42,7 +42,7 @@ def configure(parser):
 def run(args):
     """Print the estimate; 0."""
     from ..atomic_files import check_directory, write_whole
-    from ..models.estimate import estimate
+    from ..models.board_estimate import estimate
     from ..report.estimate import estimate_csv, print_estimate
 
     check_directory(args.csv, "CSV")

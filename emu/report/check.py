@@ -28,8 +28,9 @@ def print_check(report: CheckReport, per_layer: bool, stream) -> None:
     print_tables([table], stream)
     if report.choices:
         choices = report.choices
-        stream.write(f"  largest logits: {choices.agree} of {choices.clear} as in the f32 forward where that is clear;"
-                     f" {choices.tokens} in all\n")
+        tokens = f"{choices.tokens} token{'' if choices.tokens == 1 else 's'}"
+        stream.write(f"  largest logit: of {tokens} the f32 forward is clear about {choices.clear}, the machine agrees"
+                     f" on {choices.agree} of those\n")
     stream.write("  columns: RMS of the difference / RMS of the reference, for the reference with what the machine can"
                  " hold and the f32 one\n")
     stream.write(f"  {'every bar holds' if report.ok else 'A BAR IS BROKEN'}\n")

@@ -13,7 +13,7 @@ from ..manifests.generate import mib
 from .console import print_tables
 
 if TYPE_CHECKING:
-    from ..models.estimate import Estimate
+    from ..models.board_estimate import Estimate
 
 _CSV = ("phase", "past", "tokens", "seconds", "exact", "compute_share", "instructions", "bytes_read", "bytes_written",
         "regime")
@@ -41,11 +41,13 @@ def print_estimate(found: Estimate, stream) -> None:
 
 def _steps(found):
     table = Table(box=box.SIMPLE_HEAD)
-    for title in ("timed", "past", "tokens", "time", "compute", "instructions", "read", "written"):
-        table.add_column(title, justify="left" if title == "timed" else "right")
-    for name, step in (("prefill", found.prefill), *(("decode", step) for step in found.decode if step.exact)):
-        table.add_row(name, f"{step.past:,}", f"{step.tokens:,}", _time(step.seconds), f"{step.compute_share:.0%}",
-                      f"{step.instructions:,}", mib(step.bytes_read), mib(step.bytes_written))
+    for title in ("timed", "time", "compute", "instructions", "read", "written"):
+        table.add_column(title, justify="left" if title == "timed" else "right", no_wrap=True)
+    named = [(f"prefill of {found.prefill.tokens:,}", found.prefill)]
+    named += [(f"decode at {step.past:,}", step) for step in found.decode if step.exact]
+    for name, step in named:
+        table.add_row(name, _time(step.seconds), f"{step.compute_share:.0%}", f"{step.instructions:,}",
+                      mib(step.bytes_read), mib(step.bytes_written))
     return table
 
 

@@ -29,6 +29,9 @@ def models_text() -> str:
 
 def _aligned(rows):
     """Rows as columns: numbers to the right, the first and the last to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1])),
-                       row[-1]]).rstrip() for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *middle, last in rows:
+        numbers = (cell.rjust(width) for cell, width in zip(middle, widths[1:-1], strict=True))
+        lines.append("  ".join([first.ljust(widths[0]), *numbers, last]).rstrip())
+    return lines

@@ -39,4 +39,4 @@ def load_description(name: str) -> ModelDescription:
     for part in ("text", "vision"):
         if part in document:
             document[part]["name"] = name
-    return msgspec.convert({"text": None} | document | {"name": name}, ModelDescription, strict=True)
+    return msgspec.convert(document | {"name": name}, ModelDescription, strict=True)

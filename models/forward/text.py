@@ -123,7 +123,7 @@ def forward_text(
     residuals, new = [residual], Cache([], [])
     for layer in range(config.layers):
         part = _Part(weights, f"layers.{layer}.")
-        before = (cache.keys[layer], cache.values[layer]) if past else None
+        before = (cache.keys[layer], cache.values[layer]) if cache and past else None
         attended, keys, values = _attend(config, part, residual, before, tables, hold)
         residual = residual + attended
         new.keys.append(keys)
@@ -167,7 +167,7 @@ def _attend(config, part, residual, before, tables, hold):
     past = 0
     if before:
         past = before[0].shape[2]
-        keys, values = (np.concatenate(pair, axis=2) for pair in zip(before, (keys, values)))
+        keys, values = (np.concatenate(pair, axis=2) for pair in zip(before, (keys, values), strict=True))
     mixed = operators.attention(queries, keys, values, past if config.causal else None)
     return part.linear(mixed, "o", config.out_bias), keys, values
 

@@ -3,12 +3,13 @@
 import csv
 import json
 
-import plena_emu
 import pytest
+
+import plena_emu
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError, UsageError
+from plena_emu.models.board_estimate import estimate, interpolate, key_blocks, sample_positions
 from plena_emu.models.compiler import compile as compile_model
-from plena_emu.models.estimate import estimate, interpolate, key_blocks, sample_positions
 
 SMALL = {"board": "custom_a7", "layers": 1, "prefill": 5}
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import numerics
 
+from plena_emu.config.settings import Fp, Int, Mx, Plain
 from plena_emu.errors import EmuError
 from plena_emu.models.number_formats import decode_mx, encode_stored, round_bf16, round_stored, value_table
 from plena_emu.models.quantise import dequantised, quantise, quantised_bytes
-from plena_emu.config.settings import Fp, Int, Mx, Plain
 
 E4M3 = Mx(Fp(True, 4, 3), Fp(False, 8, 0), 8)
 E5M2 = Mx(Fp(True, 5, 2), Fp(False, 8, 0), 8)

@@ -46,7 +46,7 @@ def test_prefill_and_decode(name):
     output = forward_text(config, weights, embed(weights, ids[:, :prompt]), logits="all")
     hidden = [*output.residuals[:-1], output.hidden]
     assert len(hidden) == len(outputs["hidden"]) == config.layers + 1
-    assert max(relative_rms(*pair) for pair in zip(hidden, outputs["hidden"])) < BAR
+    assert max(relative_rms(*pair) for pair in zip(hidden, outputs["hidden"], strict=True)) < BAR
     assert relative_rms(output.logits, outputs["logits"]) < BAR
     last = forward_text(config, weights, embed(weights, ids[:, :prompt])).logits
     assert relative_rms(last, outputs["logits"][:, -1:]) < BAR

@@ -1,9 +1,12 @@
 """Golden models compiled, run and checked against both references (spec §9.7)."""
 
+import json
+
 import numpy as np
-import plena_emu
 import pytest
 from model_files import SHARED, VENDORED
+
+import plena_emu
 from plena_emu.errors import EmuError
 from plena_emu.models.check import check_build, clear_choices, relative_rms
 from plena_emu.models.compiler import compile as compile_model
@@ -13,8 +16,8 @@ from plena_emu.models.results import load_results
 FOLDERS = {path.parent.name: path.parent
            for base in (SHARED, VENDORED) for path in sorted(base.glob("*/config.json"))}
 TEXT = sorted(name for name in FOLDERS if "vision" not in name)
-PRESETS = {name: ("m64b16", "m256b64") for name in TEXT}
-PRESETS |= {name: ("m16b4", "m32b8", "m64b16", "m256b64") for name in ("qwen2_bias", "llama_hd32_b2")}
+PRESETS = dict.fromkeys(TEXT, ("m64b16", "m256b64"))
+PRESETS |= dict.fromkeys(("qwen2_bias", "llama_hd32_b2"), ("m16b4", "m32b8", "m64b16", "m256b64"))
 
 
 def saved(path, values):
@@ -44,6 +47,34 @@ def test_prefill(model, preset, tmp_path):
     assert relative_rms(load_results(directory)["hidden"], outputs["hidden"][-1]) < 0.08
 
 
+@pytest.mark.parametrize("preset", ["m16b4", "m32b8", "m64b16", "m256b64"])
+@pytest.mark.skipif("smolvlm_vision" not in FOLDERS, reason="the golden is too large to lie in the repository")
+def test_vision(preset, tmp_path):
+    inputs, outputs = (np.load(FOLDERS["smolvlm_vision"] / f"{kind}.npz") for kind in ("inputs", "outputs"))
+    pixels = saved(tmp_path / "pixels.npy", inputs["pixel_values"])
+    directory, report = built(tmp_path / "build", "smolvlm_vision", preset=preset, part="vision", pixels=pixels)
+    assert report.ok, report
+    references, found = load_references(directory), load_results(directory)
+    for name, expected in (("hidden", outputs["last_hidden"]), ("connector", outputs["connector"])):
+        assert relative_rms(references[f"f32/{name}"], expected) < 2e-4
+        assert relative_rms(found[name], expected) < 0.08
+
+
+@pytest.mark.parametrize("preset, image", [("m16b4", 32), ("m64b16", 64), ("m256b64", None)])
+def test_a_seeded_vision_model(preset, image, tmp_path):
+    """Sizes that are no multiple of MLEN, images smaller than the model's."""
+    config = {"model_type": "smolvlm", "scale_factor": 2, "text_config": {"hidden_size": 40, "num_attention_heads": 2},
+              "vision_config": {"hidden_size": 72, "intermediate_size": 104, "num_hidden_layers": 2, "image_size": 80,
+                                "num_attention_heads": 3, "patch_size": 8}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    directory = tmp_path / "build"
+    compile_model(tmp_path / "config.json", directory, preset=preset, part="vision", image=image)
+    plena_emu.run(directory, dump_dir=directory)
+    report = check_build(directory)
+    tokens = ((image or 80) // 16) ** 2
+    assert report.ok and {r.name: r.shape for r in report.results}["connector"] == (1, tokens, 40), report
+
+
 def clear(logits):
     """Whether the choice of each sequence is clear (§9.7)."""
     return clear_choices(logits.reshape(len(logits), -1))
@@ -57,7 +88,8 @@ def test_every_decode_step(model, preset, tmp_path):
     prompt, ids = int(inputs["prefill"]), inputs["ids"]
     tokens = saved(tmp_path / "ids.npy", ids[:, :prompt])
     before, _ = built(tmp_path / "prefill", model, preset=preset, tokens=tokens, logits="none")
-    for step, (hidden, logits) in enumerate(zip(outputs["decode_last_hidden"], outputs["decode_logits"])):
+    steps = zip(outputs["decode_last_hidden"], outputs["decode_logits"], strict=True)
+    for step, (hidden, logits) in enumerate(steps):
         tokens = saved(tmp_path / "ids.npy", ids[:, prompt + step : prompt + step + 1])
         directory, report = built(tmp_path / f"step{step}", model, preset=preset, tokens=tokens, cache_from=str(before))
         assert report.ok, report

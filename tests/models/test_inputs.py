@@ -54,6 +54,11 @@ def test_a_decode_step_has_one_token(tmp_path):
         text_inputs(TINY, SEEDED, CompileOptions(tokens=ids), past=9)
 
 
+def test_a_batch_that_is_not_the_caches():
+    with pytest.raises(EmuError, match="--batch 3: the cache holds 2 sequences"):
+        text_inputs(TINY, SEEDED, CompileOptions(batch=3), past=9, batch=2)
+
+
 @pytest.mark.parametrize("values, options, message", [
     (np.array([[0, 256]]), {}, "found id 256 at sequence 0, token 1, expected 0 to 255"),
     (np.array([[0, 1]]), {"prefill": 3}, "found tokens 2, expected 3"),

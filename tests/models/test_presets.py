@@ -5,9 +5,9 @@ import tomllib
 import pytest
 
 from plena_emu.boards import load_board
+from plena_emu.config.settings import parse_settings
 from plena_emu.errors import EmuError
 from plena_emu.models.presets import PRESETS, find_preset, settings_text
-from plena_emu.config.settings import parse_settings
 
 
 @pytest.mark.parametrize("name", PRESETS)

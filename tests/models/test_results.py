@@ -18,8 +18,15 @@ from plena_emu.models.forward.text import embed, forward_text
 from plena_emu.models.forward.vision import forward_vision
 from plena_emu.models.number_formats import decode_region, round_bf16, round_stored
 from plena_emu.models.references import Caches, cache_of, references_bytes, text_references, vision_references
-from plena_emu.models.results import HbmResult, HeadPlace, Results, _from_regions, load_results, read_results
-from plena_emu.models.results import results_json
+from plena_emu.models.results import (
+    HbmResult,
+    HeadPlace,
+    Results,
+    _from_regions,
+    load_results,
+    read_results,
+    results_json,
+)
 from plena_emu.models.weights import open_weights
 
 GOLDEN = ROOT / "tests" / "golden" / "models"
@@ -228,7 +235,10 @@ def test_results_json_reads_back(build):
     results = read_results(directory)
     assert msgspec.json.decode(results_json(results), type=Results) == results
     assert json.loads(results_json(results))["results"][0]["dump"] == "vram_dump.bin"
-    assert results.named("K_0").heads[0].region == "K_0"
+    assert results.named("K_0").heads[0].region == "K_0" and results.cache_length() == (BATCH, TOKENS)
+    moved = Results((msgspec.structs.replace(results.named("hidden"), name="K_0"),))
+    with pytest.raises(EmuError, match=r"result K_0: in vram_dump\.bin, expected in hbm_results\.bin"):
+        moved.cache_length()
     with pytest.raises(EmuError, match="result K_9: not in results.json, which has hidden, logits, K_0, V_0"):
         results.named("K_9")
 

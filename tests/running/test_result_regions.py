@@ -4,8 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-import plena_emu
 import pytest
+
+import plena_emu
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
 from plena_emu.request import MEMORY_MODELS

@@ -135,7 +135,7 @@ def estimate(
     EmuError
         As `compile` and `run`; also a decode of a model that has none.
     """
-    config = find_model(model).part("text")
+    config = find_model(model).text
     decode = _decode_length(config, decode)
     config.check_length(prefill + decode)
     chosen = CompileOptions(**options | {"board": board, "weights": NONE})
@@ -236,7 +236,7 @@ def sample_positions(positions: range, mlen: int) -> tuple[list[int], int | None
     """
     if not positions:
         return [], None
-    of_blocks = {}
+    of_blocks: dict[int, list[int]] = {}
     for past in positions:
         of_blocks.setdefault(key_blocks(past, mlen), []).append(past)
     blocks = list(of_blocks)
