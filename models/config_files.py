@@ -91,6 +91,13 @@ class _Fields:
             self.fail(name, value, "a positive number")
         return float(value)
 
+    def words(self, name):
+        """Strings of an array; none where it is missing."""
+        value = self.get(name)
+        if value is not None and not (isinstance(value, list) and all(isinstance(word, str) for word in value)):
+            self.fail(name, value, "an array of strings")
+        return value or []
+
     def flag(self, name, default):
         value = self.get(name)
         value = default if value is None else value
@@ -160,8 +167,8 @@ def parse_config(values: object, source: str, name: str) -> ModelDescription:
 def _model_type(fields):
     kind = fields.get("model_type")
     if kind is None:
-        for architecture in fields.get("architectures") or ():
-            kind = kind or _ARCHITECTURES.get(architecture)
+        found = (_ARCHITECTURES.get(architecture) for architecture in fields.words("architectures"))
+        kind = next((name for name in found if name), None)
     if kind not in MODEL_TYPES:
         fields.fail("model_type", kind or fields.get("architectures"), f"one of {', '.join(MODEL_TYPES)}")
     return kind
@@ -212,7 +219,7 @@ def _text(fields, kind, name):
 
 def _intermediate(fields, hidden, llada):
     if llada and fields.get("intermediate_size") is None and fields.get("mlp_ratio") is not None:
-        return int(fields.number("mlp_ratio") * hidden)
+        return max(1, int(fields.number("mlp_ratio") * hidden))
     return fields.count("intermediate_size")
 
 
@@ -263,7 +270,7 @@ def _rope_scaling(fields):
 
 def _window(fields, kind):
     """Length of the sliding window, None where no layer has one."""
-    for layer_type in fields.get("layer_types") or ():
+    for layer_type in fields.words("layer_types"):
         if layer_type not in ("full_attention", "sliding_attention"):
             raise EmuError(f"{fields.source}: {fields.prefix}layer_types: {_shown(layer_type)} is not supported")
     if fields.get("sliding_window") is None or kind in ("llama", "llada"):

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_files import LLAMA
 
 from plena_emu.errors import EmuError
+from plena_emu.models import config_files
 from plena_emu.models.config_files import parse_config, read_config
 from plena_emu.models.configs import RopeScaling
 from plena_emu.models.descriptions import bundled_names, load_description
@@ -126,6 +129,33 @@ def test_what_is_not_supported_is_named(changes, message):
     with pytest.raises(EmuError) as raised:
         text_of(**changes)
     assert message in str(raised.value) and str(raised.value).startswith("config.json: ")
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2**40) | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(("type", "factor", "size")), inner),
+    max_leaves=4)
+VISION = {"model_type": "smolvlm", "scale_factor": 2, "text_config": LLAMA, "vision_config": {"image_size": 64}}
+NAMES = sorted({*config_files._NEUTRAL, *config_files._LLADA_NAMES, *config_files._LLADA_NEUTRAL, *LLAMA,
+                "architectures", "model_type", "head_dim", "is_causal", "layer_types", "rope_parameters",
+                "rope_scaling", "rope_theta",
+                "sliding_window", "use_sliding_window", "embedding_size", "mlp_ratio", "tie_word_embeddings",
+                "text_config", "vision_config", "scale_factor", "image_size", "patch_size"})
+
+
+@settings(max_examples=300, deadline=None)
+@given(base=st.sampled_from([LLAMA, LLAMA | {"model_type": "llada"}, LLAMA | {"model_type": "qwen2"},
+                             LLAMA | {"model_type": None}, VISION]),
+       name=st.sampled_from(NAMES), inner=st.sampled_from([None, "text_config", "vision_config", "rope_scaling"]),
+       value=VALUES)
+def test_no_value_of_a_field_is_a_traceback(base, name, inner, value):
+    changed = {name: value} if inner is None else {inner: (base.get(inner) or {}) | {name: value}}
+    try:
+        model = parse_config(base | changed, "config.json", "m")
+    except EmuError as error:
+        assert str(error).startswith("config.json: ") and len(str(error)) < 400
+    else:
+        assert model.text.heads % model.text.kv_heads == 0 and model.text.head_dim % 2 == 0
 
 
 @pytest.mark.parametrize("text, message", [
