@@ -67,11 +67,14 @@ class GraphWriter:
         self.add(ir.Linear(stage=stage, layer=layer, x=x, weight=weight, out=out, groups=self.shape.groups,
                            rows=self.shape.used, columns=columns, bias=bias, **more))
 
-    def working_rows(self, columns):
-        """Declare what every graph needs: results of linears that are added to X, scratch rows, partial sums."""
+    def working_rows(self, columns, group):
+        """Declare what every graph needs: results of linears that are added to X, scratch rows, partial sums.
+
+        `group` is the query heads of a KV head, which are rows in a decode step.
+        """
         self.buffer("projected", self.shape.rows, columns, alone=True)  # its padding is added to that of X
         self.buffer("scratch", 2, self.machine.mlen, alone=True)
-        self.buffer("partial", self.shape.rows, self.machine.mlen, alone=True)
+        self.buffer("partial", max(self.shape.rows, round_up(group, self.machine.blen)), self.machine.mlen, alone=True)
 
     # -- attention ---------------------------------------------------------------------------------------------------
 

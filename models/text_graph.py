@@ -38,7 +38,7 @@ class _TextGraph(GraphWriter):
         config = self.config
         self.preload("X", self.shape.rows, config.hidden)
         self.tables()
-        self.working_rows(config.hidden)
+        self.working_rows(config.hidden, config.group)
         for layer in range(config.layers):
             self.caches(layer, self.attending)
         for layer in range(config.layers):

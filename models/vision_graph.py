@@ -45,7 +45,7 @@ class _VisionGraph(GraphWriter):
             self.columns = self.preload("columns", 1, self.machine.mlen)
         self.attending = Attending(heads=config.heads, kv_heads=config.heads, causal=False, mask=mask, prefix=PREFIX)
         self.buffer("X", shape.rows, config.hidden, alone=True)
-        self.working_rows(config.hidden)
+        self.working_rows(config.hidden, 1)
         for layer in range(config.layers):
             self.caches(layer, self.attending)
         weight = self.tensor("V_PATCH_W", config.patch_size, config.hidden)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import msgspec
 
-from plena_emu.models.builder import Builder
+from plena_emu.models.builder import Builder, Register
 from plena_emu.models.constants import Constants
 from plena_emu.models.machine import HbmTensor, Machine
 
 from .score_rows import ScoreRows
 from .scores import KEYS, VALUES, load_blocks, score_blocks
 from .softmax import softmax_rows
-from .values import ValueColumns, value_rows
+from .values import ValueColumns, add_partial_rows, value_rows
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,8 +46,8 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     keys, values : HbmTensor
     rows_per_sequence : int
         Rows of a sequence in the stored tensors.
-    scores, scratch : int
-        Element addresses: of heads · key_blocks · rows score rows, and of one row.
+    scores, scratch, partial : int
+        Element addresses: of heads · key_blocks · rows score rows, of one row, and of `rows` rows.
     mask : int or None
         As for `softmax_rows`.
     """
@@ -66,6 +66,7 @@ class Attention(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_sequence: int
     scores: int
     scratch: int
+    partial: int
     mask: int | None
 
 
@@ -87,41 +88,68 @@ def attention(b: Builder, machine: Machine, constants: Constants, a: Attention, 
 
 
 def _unit(b, machine, constants, a, layer, q, out, offset):
-    """One KV head of one sequence."""
+    """One KV head of one sequence; the matrix SRAM holds a chunk of its key or value blocks at a time."""
     head_step = a.shape.key_blocks * a.shape.block_step
+    chunks = a.shape.chunks(machine.tiles // a.parts)
     with b.spilled(q, offset):
-        load_blocks(b, machine, a.keys, KEYS, offset, a.parts, a.shape.key_blocks)
-        with b.registers(2) as (row, scores):
-            b.set(row, q)
-            b.set(scores, a.scores)
-            with b.loop(a.heads):
-                with b.spilled(row, scores):
-                    score_blocks(b, machine, a.shape, row, scores, parts=a.parts, part_step=a.q.part, first=0,
-                                 count=a.shape.key_blocks)
-                b.advance(row, a.q.head)
-                b.advance(scores, head_step)
+        for first, count in _each_chunk(b, machine, a, chunks, a.keys, KEYS, offset):
+            with b.registers(2) as (row, scores):
+                b.set(row, q)
+                b.set(scores, first.scores)
+                with b.loop(a.heads):
+                    with b.spilled(row, scores):
+                        score_blocks(b, machine, a.shape, row, scores, parts=a.parts, part_step=a.q.part,
+                                     first=first.block, count=count)
+                    b.advance(row, a.q.head)
+                    b.advance(scores, head_step)
     with b.spilled(), b.stage("attn.softmax", layer), b.register(a.scores) as scores:
         with b.loop(a.heads):
             softmax_rows(b, machine, constants, a.shape, scores, mask=a.mask, scratch=a.scratch)
             b.advance(scores, head_step)
     with b.stage("attn.values", layer), b.spilled(out, offset):
-        load_blocks(b, machine, a.values, VALUES, offset, a.parts, a.shape.key_blocks)
-        with b.registers(2) as (to, scores):
-            b.set(scores, a.scores)
-            b.set(to, out)
-            with b.loop(a.heads):
-                _values_of_head(b, machine, a, scores, to)
-                b.advance(scores, head_step)
-                b.advance(to, a.out.head - (a.parts - 1) * a.out.part)
+        for first, count in _each_chunk(b, machine, a, chunks, a.values, VALUES, offset):
+            with b.registers(2) as (to, scores):
+                b.set(scores, first.scores)
+                b.set(to, out)
+                with b.loop(a.heads):
+                    _values_of_head(b, machine, a, scores, to, first.block, count)
+                    b.advance(scores, head_step)
+                    b.advance(to, a.out.head - (a.parts - 1) * a.out.part)
 
 
-def _values_of_head(b, machine, a, scores, to):
+class _Chunk(msgspec.Struct, frozen=True):
+    """The first key block of a chunk, and the register with its first score row."""
+
+    block: int
+    scores: Register
+
+
+def _each_chunk(b, machine, a, chunks, cache, address_register, offset):
+    """Load chunk by chunk; yields each chunk and its number of blocks, inside the loop that repeats it."""
+    with b.registers(2) as (source, scores):
+        b.set(source, offset)
+        b.set(scores, a.scores)
+        for times, first, count in chunks:
+            with b.loop(times):
+                load_blocks(b, machine, cache, address_register, source, a.parts, count)
+                yield _Chunk(first, scores), count
+                if len(chunks) > 1:
+                    b.advance(source, count * machine.mlen * cache.columns)
+                    b.advance(scores, count * a.shape.block_step)
+
+
+def _values_of_head(b, machine, a, scores, to, first, count):
     """All parts of one head's result; `to` ends at the last part."""
     for part in range(a.parts):
         columns = min(machine.mlen, a.head_dim - part * machine.mlen)
         place = ValueColumns(tile=part * machine.tile, blocks=machine.blocks_of(columns),
                              tile_step=a.parts * machine.tile)
         with b.spilled(scores, to):
-            value_rows(b, machine, a.shape, place, scores, to, stride=a.stride, first=0, count=a.shape.key_blocks)
+            if first == 0:
+                value_rows(b, machine, a.shape, place, scores, to, stride=a.stride, first=0, count=count)
+            else:
+                with b.register(a.partial) as partial:
+                    value_rows(b, machine, a.shape, place, scores, partial, stride=1, first=first, count=count)
+                add_partial_rows(b, machine, a.shape, a.partial, to, stride=a.stride, first=first)
         if part < a.parts - 1:
             b.advance(to, a.out.part)

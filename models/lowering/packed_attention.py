@@ -16,7 +16,7 @@ from plena_emu.models.machine import HbmTensor, Machine, ceil_div
 from .score_rows import ScoreRows
 from .scores import KEYS, VALUES, load_blocks
 from .softmax import softmax_rows
-from .values import ValueColumns, value_rows
+from .values import ValueColumns, add_partial_rows, value_rows
 
 
 class PackedAttention(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +24,8 @@ class PackedAttention(msgspec.Struct, frozen=True, kw_only=True):
 
     Addresses and steps count elements: `q` is the first query row, `q_row` leads to the next row of heads of the token,
     `q_sequence` to the next sequence; `out`, `out_block` and `out_sequence` likewise for the result, whose heads lie
-    side by side. `scores` has room for all pairs of a column of key tiles, `scratch` for one row.
+    side by side. `scores` has room for all pairs of a column of key tiles, `scratch` for one row, `partial` for the rows
+    of a sequence.
     """
 
     sequences: int
@@ -47,6 +48,7 @@ class PackedAttention(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_sequence: int
     scores: int
     scratch: int
+    partial: int
     mask: int | None
     decode: bool
 
@@ -106,64 +108,95 @@ def packed_attention(b: Builder, machine: Machine, constants: Constants, a: Pack
 
 
 def _column(b, machine, constants, a, layer, kv_heads, q, out, offset):
-    """All pairs of one column of key tiles."""
+    """All pairs of one column of key tiles; the matrix SRAM holds a chunk of its key or value blocks at a time."""
     pairs = pairs_of(kv_heads, a.group, a.slots)
     step = pair_rows(machine, a.sequence_rows, a.key_blocks, a.slots, a.decode) * machine.mlen
+    chunks = _shape(machine, a).chunks(machine.tiles)
     with b.spilled(q, offset):
-        load_blocks(b, machine, a.keys, KEYS, offset, 1, a.key_blocks)
-        for number, pair in enumerate(pairs):
-            with b.spilled(q), b.register(a.scores + number * step) as scores:
-                (_score_vectors if a.decode else _score_matrices)(b, machine, a, pair, q, scores)
+        for first, moved, count in _each_chunk(b, machine, a, chunks, a.keys, KEYS, offset):
+            for number, pair in enumerate(pairs):
+                with b.spilled(q, moved), b.register() as scores:
+                    b.advance(scores, a.scores + number * step, moved)
+                    (_score_vectors if a.decode else _score_matrices)(b, machine, a, pair, q, scores, first, count)
     with b.spilled(), b.stage("attn.softmax", layer):
         for number, pair in enumerate(pairs):
             _softmax(b, machine, constants, a, pair, a.scores + number * step)
     with b.spilled(out, offset), b.stage("attn.values", layer):
-        load_blocks(b, machine, a.values, VALUES, offset, 1, a.key_blocks)
-        for number, pair in enumerate(pairs):
-            with b.spilled(out):
-                (_value_vectors if a.decode else _value_matrices)(b, machine, a, pair, a.scores + number * step, out)
+        for first, moved, count in _each_chunk(b, machine, a, chunks, a.values, VALUES, offset):
+            for number, pair in enumerate(pairs):
+                with b.spilled(out, moved), b.register() as scores:
+                    b.advance(scores, a.scores + number * step, moved)
+                    _values(b, machine, a, pair, scores, out, first, count)
+
+
+def _each_chunk(b, machine, a, chunks, cache, address_register, offset):
+    """Load chunk by chunk; yields first key block, a register with its distance in a pair's scores, and the count."""
+    with b.registers(2) as (source, moved):
+        b.set(source, offset)
+        b.set(moved, 0)
+        for times, first, count in chunks:
+            with b.loop(times):
+                load_blocks(b, machine, cache, address_register, source, 1, count)
+                yield first, moved, count
+                if len(chunks) > 1:
+                    b.advance(source, count * machine.mlen * cache.columns)
+                    b.advance(moved, count * _shape(machine, a).block_step)
 
 
 def _shape(machine, a):
-    """How the scores of one slot lie: M_BMM_WO writes the slots one after the other, MLEN rows each."""
+    """How the scores of one slot lie: a write-out puts the slots one after the other, MLEN rows each or one."""
+    if a.decode:
+        return ScoreRows(rows=1, real_rows=1, key_blocks=a.key_blocks, causal=False,
+                         block_step=a.slots * machine.mlen, query_step=0)
     block = a.slots * machine.tile
     return ScoreRows(rows=a.sequence_rows, real_rows=a.tokens, key_blocks=a.key_blocks, causal=a.causal,
                      block_step=block, query_step=a.key_blocks * block)
 
 
-def _score_matrices(b, machine, a, pair, q, scores):
-    """M_BTMM for every block of MLEN queries and each key block that it may see."""
-    block = a.slots * machine.tile
+def _score_matrices(b, machine, a, pair, q, scores, first, count):
+    """M_BTMM for every block of MLEN queries and each key block of the chunk that it may see.
+
+    `scores` stands at the chunk's first key block; it moves.
+    """
+    shape = _shape(machine, a)
+    queries = ceil_div(a.sequence_rows, machine.mlen)
+    skipped = first if a.causal else 0  # query blocks that see nothing of the chunk
+    inside = min(count, queries - skipped) if a.causal and count > 1 else 0
     with b.registers(3) as (row, tile, to):
-        b.advance(row, pair.row * a.q_row, q)
+        b.advance(row, pair.row * a.q_row + skipped * machine.tile, q)
+        b.advance(scores, skipped * shape.query_step)
 
         def one():
             b.emit("M_BTMM", 0, tile, row)
             b.emit("M_BMM_WO", to, 0)
             b.advance(tile, machine.tile)
-            b.advance(to, block)
+            b.advance(to, shape.block_step)
 
-        with b.register(a.key_blocks - 1) as missing, b.loop(ceil_div(a.sequence_rows, machine.mlen)):
-            b.set(tile, pair.kv_head * machine.hlen)
-            b.set(to, scores)
-            if a.causal and a.key_blocks > 1:
-                with b.register() as left:
-                    b.set(left, missing)
-                    with b.loop_short_of(a.key_blocks, left):
-                        one()
-                b.advance(missing, -1)
-            else:
-                with b.loop(a.key_blocks):
-                    one()
-            b.advance(row, machine.tile)
-            b.advance(scores, a.key_blocks * block)
+        with b.register(count - 1) as missing:
+            for times, growing in ((inside, True), (queries - skipped - inside, False)):
+                if not times:
+                    continue
+                with b.loop(times):
+                    b.set(tile, pair.kv_head * machine.hlen)
+                    b.set(to, scores)
+                    if growing:
+                        with b.register() as left:
+                            b.set(left, missing)
+                            with b.loop_short_of(count, left):
+                                one()
+                        b.advance(missing, -1)
+                    else:
+                        with b.loop(count):
+                            one()
+                    b.advance(row, machine.tile)
+                    b.advance(scores, shape.query_step)
 
 
-def _score_vectors(b, machine, a, pair, q, scores):
-    """M_BTMV of the one query row for every key block."""
+def _score_vectors(b, machine, a, pair, q, scores, first, count):
+    """M_BTMV of the one query row for every key block of the chunk."""
     with b.register() as row, b.register(pair.kv_head * machine.hlen) as tile:
         b.advance(row, pair.row * a.q_row, q)
-        with b.loop(a.key_blocks):
+        with b.loop(count):
             b.emit("M_BTMV", 0, tile, row)
             b.emit("M_BMV_WO", scores, 0)
             b.advance(tile, machine.tile)
@@ -172,44 +205,55 @@ def _score_vectors(b, machine, a, pair, q, scores):
 
 def _softmax(b, machine, constants, a, pair, scores):
     """Softmax of the slots of a pair: in a decode step they are neighbouring rows."""
+    shape = _shape(machine, a)
     if a.decode:
-        shape = ScoreRows(rows=a.slots, real_rows=pair.count, key_blocks=a.key_blocks, causal=False,
-                          block_step=a.slots * machine.mlen, query_step=0)
+        neighbours = msgspec.structs.replace(shape, rows=a.slots, real_rows=pair.count)
         with b.register(scores + pair.first_slot * machine.mlen) as row:
-            softmax_rows(b, machine, constants, shape, row, mask=a.mask, scratch=a.scratch)
+            softmax_rows(b, machine, constants, neighbours, row, mask=a.mask, scratch=a.scratch)
         return
     with b.register(scores + pair.first_slot * machine.tile) as row, b.loop(pair.count):
-        softmax_rows(b, machine, constants, _shape(machine, a), row, mask=a.mask, scratch=a.scratch)
+        softmax_rows(b, machine, constants, shape, row, mask=a.mask, scratch=a.scratch)
         b.advance(row, machine.tile)
 
 
-def _value_matrices(b, machine, a, pair, scores, out):
-    """M_MM of a slot's probabilities with the columns of its KV head, to the head's place in the result."""
+def _values(b, machine, a, pair, scores, out, first, count):
+    """Results of a pair's heads, each to its place; those of later chunks are added lane by lane."""
+    write = _value_vector if a.decode else _value_matrix
+    slot_step = machine.mlen if a.decode else machine.tile
+    with b.registers(2) as (row, to):
+        b.advance(row, pair.first_slot * slot_step, scores)
+        b.advance(to, pair.row * a.out_block + pair.first_slot * machine.hlen, out)
+        if first == 0:
+            with b.loop(pair.count), b.spilled(row, to):
+                write(b, machine, a, pair, row, to, first, count)
+                b.advance(row, slot_step)
+                b.advance(to, machine.hlen)
+            return
+        b.advance(to, pair.row * a.out_block, out)  # the start of the row: the sum takes whole rows
+        for slot in range(pair.first_slot, pair.first_slot + pair.count):
+            with b.spilled(row, to):
+                with b.register(a.partial + slot * machine.hlen) as partial:
+                    write(b, machine, a, pair, row, partial, first, count)
+                add_partial_rows(b, machine, _shape(machine, a), a.partial, to, stride=1, first=first, lanes=1 << slot)
+            b.advance(row, slot_step)
+
+
+def _value_matrix(b, machine, a, pair, row, to, first, count):
+    """M_MM of a slot's probabilities with the columns of its KV head."""
     columns = ValueColumns(tile=pair.kv_head * machine.hlen, blocks=machine.blocks_of(a.head_dim),
                            tile_step=machine.tile)
-    with b.register(scores + pair.first_slot * machine.tile) as row, b.register() as to:
-        b.advance(to, pair.row * a.out_block + pair.first_slot * machine.hlen, out)
-        with b.loop(pair.count):
-            with b.spilled(row, to):
-                value_rows(b, machine, _shape(machine, a), columns, row, to, stride=1, first=0, count=a.key_blocks)
-            b.advance(row, machine.tile)
-            b.advance(to, machine.hlen)
+    value_rows(b, machine, _shape(machine, a), columns, row, to, stride=1, first=first, count=count)
 
 
-def _value_vectors(b, machine, a, pair, scores, out):
-    """M_MV of each slot's row of probabilities; one head at a time lands in its place."""
+def _value_vector(b, machine, a, pair, row, to, first, count):
+    """M_MV of a slot's one row of probabilities."""
     block = a.slots * machine.mlen
-    with b.register(scores + pair.first_slot * machine.mlen) as row, b.registers(2) as (to, tile):
-        b.advance(to, pair.row * a.out_block + pair.first_slot * machine.hlen, out)
-        with b.loop(pair.count):
-            b.set(tile, pair.kv_head * machine.hlen)
-            for number in range(machine.blocks_of(a.head_dim)):
-                with b.loop(a.key_blocks):
-                    b.emit("M_MV", 0, tile, row)
-                    b.advance(tile, machine.tile)
-                    b.advance(row, block)
-                b.emit("M_MV_WO", to, number * machine.blen)
-                b.advance(row, -a.key_blocks * block)
-                b.advance(tile, machine.blen - a.key_blocks * machine.tile)
-            b.advance(row, machine.mlen)
-            b.advance(to, machine.hlen)
+    with b.register(pair.kv_head * machine.hlen) as tile, b.register() as part:
+        for number in range(machine.blocks_of(a.head_dim)):
+            b.set(part, row)
+            with b.loop(count):
+                b.emit("M_MV", 0, tile, part)
+                b.advance(tile, machine.tile)
+                b.advance(part, block)
+            b.emit("M_MV_WO", to, number * machine.blen)
+            b.advance(tile, machine.blen - count * machine.tile)

@@ -49,7 +49,13 @@ class _Lowering:
 
     @property
     def scratch(self):
+        """Address of two rows that any operator may use."""
         return self.buffers["scratch"].address
+
+    @property
+    def partial(self):
+        """Address of rows for partial sums, as many as an activation has."""
+        return self.buffers["partial"].address
 
     def norm(self, op: ir.Norm):
         x, out, weight = self.buffers[op.x], self.buffers[op.out], self.buffers.get(op.weight)
@@ -68,7 +74,7 @@ class _Lowering:
         runs = plain_runs(machine, op.columns, out) if op.span is None else head_runs(machine, op, out)
         stride = op.span.rows.token_step if op.span else 1
         linear(self.b, machine, x, self.tensors[op.weight], runs, groups=op.groups,
-               partial=self.buffers["partial"].address, stride=stride)
+               partial=self.partial, stride=stride)
         if op.bias is not None:
             self.bias(op, out, self.buffers[op.bias])
 
@@ -108,7 +114,7 @@ class _Lowering:
             rope_by_halves(self.b, x, tables, order, scratch=self.scratch)
         else:
             rope_by_product(self.b, self.machine, x, self.buffers[op.rotated], self.tensors[op.rotation], tables, order,
-                            partial=self.buffers["partial"].address, half=op.half)
+                            partial=self.partial, half=op.half)
 
     def store(self, op: ir.StoreRows):
         vlen, rows = self.machine.mlen, op.span.rows
@@ -137,7 +143,7 @@ class _Lowering:
             q_sequence=op.sequence_rows * rows.token_step * vlen, out=out.address, out_block=out.block_step,
             out_sequence=op.sequence_rows * vlen, keys=self.tensors[op.k_cache], values=self.tensors[op.v_cache],
             rows_per_sequence=op.rows_per_sequence, scores=self.buffers[op.scores].address, scratch=self.scratch,
-            mask=self.buffers[op.mask].address if op.mask else None, decode=rows.token_major)
+            partial=self.partial, mask=self.buffers[op.mask].address if op.mask else None, decode=rows.token_major)
 
     def unpacked(self, op):
         """Attention of heads with column blocks of their own."""
@@ -158,7 +164,7 @@ class _Lowering:
                       head=parts * out.block_step, part=out.block_step),
             stride=parts * out.rows if rows.token_major else 1, keys=self.tensors[op.k_cache],
             values=self.tensors[op.v_cache], rows_per_sequence=op.rows_per_sequence,
-            scores=self.buffers[op.scores].address, scratch=self.scratch,
+            scores=self.buffers[op.scores].address, scratch=self.scratch, partial=self.partial,
             mask=self.buffers[op.mask].address if op.mask else None)
 
     def add(self, op: ir.Add):

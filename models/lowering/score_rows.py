@@ -28,3 +28,26 @@ class ScoreRows(msgspec.Struct, frozen=True, kw_only=True):
     causal: bool
     block_step: int
     query_step: int
+
+    def runs(self, count: int, mlen: int) -> list[tuple[int, int]]:
+        """Split the first `count` rows where they stop following one another: (times, rows), a query block apart."""
+        if self.query_step == mlen * mlen and not self.causal:
+            return [(1, count)]
+        whole, rest = divmod(count, mlen)
+        return [(whole, mlen)] * (whole > 0) + [(1, rest)] * (rest > 0)
+
+    def chunks(self, capacity: int) -> list[tuple[int, int, int]]:
+        """Split the key blocks into chunks of at most `capacity`, which the matrix SRAM holds at a time.
+
+        Returns
+        -------
+        list of (times, first, count)
+            `times` chunks of `count` key blocks one after the other, the first one from key block `first` on. With
+            `causal` each chunk is an entry of its own, because fewer queries see it than the one before.
+        """
+        whole, rest = divmod(self.key_blocks, capacity)
+        if self.causal:
+            found = [(1, chunk * capacity, capacity) for chunk in range(whole)]
+        else:
+            found = [(1, 0, capacity)] * (whole > 0) + [(whole - 1, capacity, capacity)] * (whole > 1)
+        return found + [(1, whole * capacity, rest)] * (rest > 0)

@@ -41,10 +41,15 @@ def softmax_rows(b: Builder, machine: Machine, constants: Constants, shape: Scor
                 _causal(b, machine, shape, lowest, (row, masked, mask_row, sums), mask)
                 return
             b.advance(masked, shape.block_step * (shape.key_blocks - 1), row)
-            with b.loop(shape.real_rows):
-                _row(b, shape, lowest, row, masked, mask_row, sums, None)
-                b.advance(row, machine.mlen)
-                b.advance(masked, machine.mlen)
+            for times, rows in shape.runs(shape.real_rows, machine.mlen):
+                with b.loop(times):
+                    with b.loop(rows):
+                        _row(b, shape, lowest, row, masked, mask_row, sums, None)
+                        b.advance(row, machine.mlen)
+                        b.advance(masked, machine.mlen)
+                    if rows < shape.real_rows:
+                        b.advance(row, shape.query_step - rows * machine.mlen)
+                        b.advance(masked, shape.query_step - rows * machine.mlen)
 
 
 def _optional(b, value):
@@ -55,13 +60,10 @@ def _optional(b, value):
 def _causal(b, machine, shape, lowest, registers, mask):
     """Block of queries by block of queries, each seeing one key block more."""
     row, masked, mask_row, sums = registers
-    whole, rest = divmod(shape.real_rows, machine.mlen)
     b.set(masked, row)
     with b.register(shape.key_blocks - 1) as missing:
-        for blocks, rows in ((whole, machine.mlen), (1, rest)):
-            if not blocks or not rows:
-                continue
-            with b.loop(blocks):
+        for times, rows in shape.runs(shape.real_rows, machine.mlen):
+            with b.loop(times):
                 with b.loop(rows):
                     _row(b, shape, lowest, row, masked, mask_row, sums, missing)
                     for register in (row, masked, mask_row):

@@ -24,7 +24,9 @@ class ValueColumns(msgspec.Struct, frozen=True, kw_only=True):
 
 def value_rows(b: Builder, machine: Machine, shape: ScoreRows, columns: ValueColumns, scores: Register, out: Register,
                *, stride: int, first: int, count: int) -> None:
-    """Write (or for `first` > 0 add) a head's probabilities times `count` value blocks in the matrix SRAM.
+    """Write a head's probabilities times `count` value blocks in the matrix SRAM.
+
+    With `causal` only queries from block `first` on see these value blocks; the others' rows are left alone.
 
     Parameters
     ----------
@@ -46,7 +48,10 @@ def value_rows(b: Builder, machine: Machine, shape: ScoreRows, columns: ValueCol
         b.set(row, scores)
         b.set(to, out)
         if not shape.causal:
-            _multiply(b, machine, product(shape.rows // machine.blen), columns, row, to, stride, None)
+            for times, rows in shape.runs(shape.rows, machine.mlen):
+                with b.loop(times):
+                    _multiply(b, machine, product(rows // machine.blen), columns, row, to, stride, None)
+                    b.advance(row, shape.query_step if rows < shape.rows else 0)
             return
         b.advance(row, first * shape.query_step)
         b.advance(to, first * machine.tile * stride)
@@ -72,3 +77,21 @@ def _multiply(b, machine, product, columns, row, to, stride, missing):
     else:
         with b.register(columns.tile) as tile, b.register(stride) as distance:
             multiply(b, machine, product, row, tile, to, distance, missing)
+
+
+def add_partial_rows(b: Builder, machine: Machine, shape: ScoreRows, partial: int, out: Register, *, stride: int,
+                     first: int, lanes: int | None = None) -> None:
+    """Add the rows that `value_rows` wrote to `partial`, an element address, to the result at `out`; `out` is kept.
+
+    `lanes` selects the sections of the rows that count (§1.5), as a value of `v_mask`; None: all.
+    """
+    start = first * machine.mlen if shape.causal else 0
+    if lanes is not None:
+        with b.register(lanes) as mask:
+            b.emit("C_SET_V_MASK_REG", mask)
+    with b.register(partial + start * machine.mlen) as row, b.register() as to:
+        b.advance(to, start * machine.mlen * stride, out)
+        with b.loop(shape.rows - start, unroll=4):
+            b.emit("V_ADD_VV", to, to, row, 0 if lanes is None else 1)
+            b.advance(row, machine.mlen)
+            b.advance(to, machine.mlen * stride)
