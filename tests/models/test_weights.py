@@ -51,9 +51,9 @@ def test_sharded_files(tmp_path):
     (directory / "b.safetensors").unlink()
     with pytest.raises(EmuError, match=r"b\.safetensors: not found"):
         open_weights(directory, config)
+    outside = '{"weight_map": {"a": "../a.safetensors"}}'
     for text, message in (("{}", "weight_map: found nothing"), ("[]", "found an empty list, expected a table"),
-                          ('{"weight_map": {"a": "../a.safetensors"}}', "weight_map: expected names of files beside it"),
-                          ("{", "not JSON")):
+                          (outside, "weight_map: expected names of files beside it"), ("{", "not JSON")):
         (directory / "model.safetensors.index.json").write_text(text)
         with pytest.raises(EmuError, match=f"weight index .*{message}"):
             open_weights(directory, config)
