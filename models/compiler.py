@@ -174,7 +174,7 @@ class _Compiler:
 
     def cache(self, settings):
         """What a decode step starts from; None for everything else."""
-        return None
+        return
 
     def write_record(self, directory):
         """`model.json`: enough to make the build again."""

@@ -83,8 +83,8 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
 class Norm(Operator, frozen=True, kw_only=True):
     """`out` ← RMSNorm of `rows` rows of `x` without the factor √width, times `weight` where given.
 
-    `centred` makes it a LayerNorm: the mean is subtracted first, and `bias` added at the end; `columns` is a row of ones
-    in the columns of the last block that hold numbers, None where all do.
+    `centred` makes it a LayerNorm: the mean is subtracted first, and `bias` added at the end; `columns` is a row of
+    ones in the columns of the last block that hold numbers, None where all do.
     """
 
     x: str
@@ -127,7 +127,10 @@ class Linear(Operator, frozen=True, kw_only=True):
 
 
 class HeadNorm(Operator, frozen=True, kw_only=True):
-    """RMSNorm over head_dim of each head of a span, in place, times `weight`; `slots` are the heads that share a row."""
+    """RMSNorm over head_dim of each head of a span, in place, times `weight`.
+
+    `slots` heads share a row; `sections` then has a row a slot with ones in its lanes.
+    """
 
     span: HeadSpan
     width: int

@@ -4,12 +4,12 @@ import numpy as np
 
 import plena_emu
 from plena_emu.assembler import mem_text
+from plena_emu.config.settings import load_settings
 from plena_emu.models.builder import Builder
 from plena_emu.models.constants import Constants
-from plena_emu.models.machine import BLOCK, Activation, HbmTensor, Machine, round_up
+from plena_emu.models.machine import Activation, HbmTensor, Machine, round_up
 from plena_emu.models.number_formats import decode_mx, encode_stored, round_bf16
 from plena_emu.models.presets import find_preset, settings_text
-from plena_emu.config.settings import load_settings
 
 
 class Kernel:
@@ -50,7 +50,8 @@ class Kernel:
     def tensor(self, values, name="W") -> tuple[HbmTensor, np.ndarray]:
         """Place a weight, padded to tiles; returns the tensor and the values that the machine reads."""
         rows, columns = values.shape
-        tensor = HbmTensor(name, self.next_byte, round_up(rows, self.machine.mlen), round_up(columns, self.machine.mlen))
+        padded_shape = (round_up(size, self.machine.mlen) for size in values.shape)
+        tensor = HbmTensor(name, self.next_byte, *padded_shape)
         padded = np.zeros((tensor.rows, tensor.columns), np.float32)
         padded[:rows, :columns] = values
         codes, scales = encode_stored(padded, self.mx)
@@ -74,13 +75,10 @@ class Kernel:
         dump = np.fromfile(self.path / "vram_dump.bin", "<u2").astype(np.uint32) << 16
         self.vram = dump.view(np.float32).reshape(self.vram.shape)
         self.hbm = np.fromfile(self.path / "hbm_dump.bin", np.uint8)
-        assert not any(vars(result.dropped).values() if hasattr(result.dropped, "__dict__") else []), result.dropped
+        assert result.dropped.vector_rows == result.dropped.hbm_bytes_read_outside == 0
         return result
 
 
 def relative_error(found, expected) -> float:
     """RMS of the difference over the RMS of the expected values."""
     return float(np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)))
-
-
-__all__ = ["BLOCK", "Kernel", "relative_error"]

@@ -46,7 +46,7 @@ def encode(mnemonic: str, *operands: int) -> int:
     needed = sum(not optional for *_, optional in slots)
     if not needed <= len(operands) <= len(slots):
         raise EmuError(f"instruction {mnemonic}: found {len(operands)} operands, expected {needed} to {len(slots)}")
-    for value, (name, shift, count, _) in zip(operands, slots):
+    for value, (name, shift, count, _) in zip(operands, slots, strict=False):
         if not 0 <= value < count:
             raise EmuError(f"instruction {mnemonic}: {name}: found {value}, expected a number from 0 to {count - 1}")
         word |= value << shift

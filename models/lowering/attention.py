@@ -75,16 +75,16 @@ def attention(b: Builder, machine: Machine, constants: Constants, a: Attention, 
     with b.stage("attn.scores", layer):
         b.set_transfer(KEYS, a.keys.address, a.keys.scale, a.keys.columns)
         b.set_address(VALUES, a.values.address)
-        with b.register(a.q.address) as q, b.register(a.out.address) as out, b.register(0) as offset:
-            with b.loop(a.sequences):
-                with b.loop(a.kv_heads):
-                    _unit(b, machine, constants, a, layer, q, out, offset)
-                    b.advance(q, a.q.kv_head)
-                    b.advance(out, a.out.kv_head)
-                    b.advance(offset, a.parts * machine.mlen)
-                b.advance(q, a.q.sequence - a.kv_heads * a.q.kv_head)
-                b.advance(out, a.out.sequence - a.kv_heads * a.out.kv_head)
-                b.advance(offset, a.rows_per_sequence * a.keys.columns - a.kv_heads * a.parts * machine.mlen)
+        registers = b.register(a.q.address), b.register(a.out.address), b.register(0)
+        with registers[0] as q, registers[1] as out, registers[2] as offset, b.loop(a.sequences):
+            with b.loop(a.kv_heads):
+                _unit(b, machine, constants, a, layer, q, out, offset)
+                b.advance(q, a.q.kv_head)
+                b.advance(out, a.out.kv_head)
+                b.advance(offset, a.parts * machine.mlen)
+            b.advance(q, a.q.sequence - a.kv_heads * a.q.kv_head)
+            b.advance(out, a.out.sequence - a.kv_heads * a.out.kv_head)
+            b.advance(offset, a.rows_per_sequence * a.keys.columns - a.kv_heads * a.parts * machine.mlen)
 
 
 def _unit(b, machine, constants, a, layer, q, out, offset):
@@ -102,10 +102,9 @@ def _unit(b, machine, constants, a, layer, q, out, offset):
                                      first=first.block, count=count)
                     b.advance(row, a.q.head)
                     b.advance(scores, head_step)
-    with b.spilled(), b.stage("attn.softmax", layer), b.register(a.scores) as scores:
-        with b.loop(a.heads):
-            softmax_rows(b, machine, constants, a.shape, scores, mask=a.mask, scratch=a.scratch)
-            b.advance(scores, head_step)
+    with b.spilled(), b.stage("attn.softmax", layer), b.register(a.scores) as scores, b.loop(a.heads):
+        softmax_rows(b, machine, constants, a.shape, scores, mask=a.mask, scratch=a.scratch)
+        b.advance(scores, head_step)
     with b.stage("attn.values", layer), b.spilled(out, offset):
         for first, count in _each_chunk(b, machine, a, chunks, a.values, VALUES, offset):
             with b.registers(2) as (to, scores):

@@ -24,17 +24,16 @@ def pixel_shuffle(b: Builder, x: Activation, out: Activation, *, side: int, scal
     blocks is the number of column blocks of `x`.
     """
     few = side // scale
-    with b.register(x.address) as source, b.register(out.address) as to:
+    with b.register(x.address) as source, b.register(out.address) as to, b.loop(scale):
         with b.loop(scale):
-            with b.loop(scale):
-                with b.loop(x.blocks):
+            with b.loop(x.blocks):
+                with b.loop(few):
                     with b.loop(few):
-                        with b.loop(few):
-                            b.emit("V_ADD_VF", to, source, 0)
-                            b.advance(source, scale * x.vlen)
-                            b.advance(to, out.vlen)
-                        b.advance(source, (scale - 1) * side * x.vlen)
-                    b.advance(source, x.block_step - side * side * x.vlen)
-                    b.advance(to, out.block_step - few * few * out.vlen)
-                b.advance(source, x.vlen - x.blocks * x.block_step)
-            b.advance(source, (side - scale) * x.vlen)
+                        b.emit("V_ADD_VF", to, source, 0)
+                        b.advance(source, scale * x.vlen)
+                        b.advance(to, out.vlen)
+                    b.advance(source, (scale - 1) * side * x.vlen)
+                b.advance(source, x.block_step - side * side * x.vlen)
+                b.advance(to, out.block_step - few * few * out.vlen)
+            b.advance(source, x.vlen - x.blocks * x.block_step)
+        b.advance(source, (side - scale) * x.vlen)

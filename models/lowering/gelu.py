@@ -20,16 +20,15 @@ def gelu(b: Builder, constants: Constants, x: Activation, *, rows: int, scratch:
     together = rows == x.rows
     for number, value in enumerate((_C * _A, _C, 1.0), 1):
         b.emit("S_LD_FP", number, 0, constants.address(value))
-    with b.register(x.address) as row, b.register(scratch) as t:
-        with b.loop(1 if together else x.blocks):
-            with each_row(b, rows * x.blocks if together else rows, (row, x.vlen), unroll=8):
-                b.emit("V_MUL_VV", t, row, row)
-                b.emit("V_MUL_VF", t, t, 1)
-                b.emit("V_ADD_VF", t, t, 2)
-                b.emit("V_MUL_VV", t, t, row)
-                b.emit("V_EXP_V", t, t)
-                b.emit("V_ADD_VF", t, t, 3)
-                b.emit("V_RECI_V", t, t)
-                b.emit("V_MUL_VV", row, row, t)
-            if not together:
-                b.advance(row, (x.rows - rows) * x.vlen)
+    with b.register(x.address) as row, b.register(scratch) as t, b.loop(1 if together else x.blocks):
+        with each_row(b, rows * x.blocks if together else rows, (row, x.vlen), unroll=8):
+            b.emit("V_MUL_VV", t, row, row)
+            b.emit("V_MUL_VF", t, t, 1)
+            b.emit("V_ADD_VF", t, t, 2)
+            b.emit("V_MUL_VV", t, t, row)
+            b.emit("V_EXP_V", t, t)
+            b.emit("V_ADD_VF", t, t, 3)
+            b.emit("V_RECI_V", t, t)
+            b.emit("V_MUL_VV", row, row, t)
+        if not together:
+            b.advance(row, (x.rows - rows) * x.vlen)

@@ -28,14 +28,14 @@ def store_rows(
     chunks = ceil_div(rows, machine.write_back)
     row_chunk = machine.write_back * machine.mlen
     b.set_transfer(WEIGHTS, cache.address, cache.scale, cache.columns)
-    with b.register(source) as row, b.register(first_row * cache.columns + column) as offset:
-        with b.step(machine.write_back * cache.columns) as down, b.loop(sequences):
-            with b.loop(blocks):
-                with b.loop(chunks):
-                    b.emit("H_STORE_V", row, offset, WEIGHTS, 1, KV)
-                    b.advance(row, row_chunk)
-                    b.advance(offset, down)
-                b.advance(row, block_step - chunks * row_chunk)
-                b.advance(offset, column_step - chunks * machine.write_back * cache.columns)
-            b.advance(row, sequence_step - blocks * block_step)
-            b.advance(offset, rows_per_sequence * cache.columns - blocks * column_step)
+    first = b.register(source), b.register(first_row * cache.columns + column)
+    with first[0] as row, first[1] as offset, b.step(machine.write_back * cache.columns) as down, b.loop(sequences):
+        with b.loop(blocks):
+            with b.loop(chunks):
+                b.emit("H_STORE_V", row, offset, WEIGHTS, 1, KV)
+                b.advance(row, row_chunk)
+                b.advance(offset, down)
+            b.advance(row, block_step - chunks * row_chunk)
+            b.advance(offset, column_step - chunks * machine.write_back * cache.columns)
+        b.advance(row, sequence_step - blocks * block_step)
+        b.advance(offset, rows_per_sequence * cache.columns - blocks * column_step)

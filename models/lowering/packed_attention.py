@@ -1,8 +1,8 @@
 """attn.scores, attn.softmax and attn.values of heads that share rows, by broadcast products (spec §1.4, §9.4).
 
-A key tile holds the keys of `slots` KV heads side by side; a query row holds `slots` query heads. M_BTMM multiplies every
-head of a query row with one KV head, so a unit is a *pair* of a KV head and a query row that has heads of its group.
-Units of one column of key tiles share its loads.
+A key tile holds the keys of `slots` KV heads side by side; a query row holds `slots` query heads. M_BTMM multiplies
+every head of a query row with one KV head, so a unit is a *pair* of a KV head and a query row that has heads of its
+group. Units of one column of key tiles share its loads.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class PackedAttention(msgspec.Struct, frozen=True, kw_only=True):
 
     Addresses and steps count elements: `q` is the first query row, `q_row` leads to the next row of heads of the token,
     `q_sequence` to the next sequence; `out`, `out_block` and `out_sequence` likewise for the result, whose heads lie
-    side by side. `scores` has room for all pairs of a column of key tiles, `scratch` for one row, `partial` for the rows
-    of a sequence.
+    side by side. `scores` has room for all pairs of a column of key tiles, `scratch` for one row, `partial` for the
+    rows of a sequence.
     """
 
     sequences: int
@@ -92,19 +92,18 @@ def packed_attention(b: Builder, machine: Machine, constants: Constants, a: Pack
     with b.stage("attn.scores", layer):
         b.set_transfer(KEYS, a.keys.address, a.keys.scale, a.keys.columns)
         b.set_address(VALUES, a.values.address)
-        with b.register(a.q) as q, b.register(a.out) as out, b.register(0) as offset:
-            with b.loop(a.sequences):
-                for columns, kv_heads in ((whole, a.slots), (1, rest)):
-                    if columns and kv_heads:
-                        with b.loop(columns):
-                            _column(b, machine, constants, a, layer, kv_heads, q, out, offset)
-                            b.advance(q, a.group * a.q_row)
-                            b.advance(out, a.group * a.out_block)
-                            b.advance(offset, machine.mlen)
-                done = whole + (rest > 0)
-                b.advance(q, a.q_sequence - done * a.group * a.q_row)
-                b.advance(out, a.out_sequence - done * a.group * a.out_block)
-                b.advance(offset, a.rows_per_sequence * a.keys.columns - done * machine.mlen)
+        with b.register(a.q) as q, b.register(a.out) as out, b.register(0) as offset, b.loop(a.sequences):
+            for columns, kv_heads in ((whole, a.slots), (1, rest)):
+                if columns and kv_heads:
+                    with b.loop(columns):
+                        _column(b, machine, constants, a, layer, kv_heads, q, out, offset)
+                        b.advance(q, a.group * a.q_row)
+                        b.advance(out, a.group * a.out_block)
+                        b.advance(offset, machine.mlen)
+            done = whole + (rest > 0)
+            b.advance(q, a.q_sequence - done * a.group * a.q_row)
+            b.advance(out, a.out_sequence - done * a.group * a.out_block)
+            b.advance(offset, a.rows_per_sequence * a.keys.columns - done * machine.mlen)
 
 
 def _column(b, machine, constants, a, layer, kv_heads, q, out, offset):

@@ -20,8 +20,8 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     """The shape of a product: `groups` groups of BLEN rows by `blocks` blocks of BLEN columns, `terms` tiles deep.
 
     Steps count elements: `row_step` from a row's part for one term to that for the next, `tile_step` between the
-    tiles of two terms, `column_step` between two column blocks in a tile, `group_step` between two groups in the result.
-    `transposed` takes M_TMM (column blocks are rows of the tile).
+    tiles of two terms, `group_step` between two groups in the result. `transposed` takes M_TMM, whose column blocks
+    are rows of the tile.
     """
 
     groups: int

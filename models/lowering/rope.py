@@ -70,14 +70,21 @@ def rope_by_product(
     rows = order.heads * order.tokens * order.sequences
     columns = half if half and half % machine.blen == 0 else machine.mlen
     if columns < machine.mlen:
-        with b.register(x.address) as source, b.register(rotated.address) as to, b.register(half) as distance:
-            with each_row(b, rows, (source, x.vlen), (to, x.vlen), unroll=8):
-                b.emit("V_SHIFT_V", to, source, distance)
+        _shift(b, x, rotated, rows, half)
     run = TileRun(count=x.blocks, column=0, column_step=machine.mlen, blocks=columns // machine.blen,
                   out=rotated.address, out_step=rotated.block_step)
     linear(b, machine, x, rotation, [run], groups=ceil_div(rows, machine.blen), partial=partial)
     for block in range(x.blocks):
         _turn(b, x, rotated, tables, order, block)
+
+
+def _shift(b, x, rotated, rows, half):
+    """Write x₁ to the lanes of x₂."""
+    registers = b.register(x.address), b.register(rotated.address), b.register(half)
+    with registers[0] as source, registers[1] as to, registers[2] as distance:
+        step = x.vlen
+        with each_row(b, rows, (source, step), (to, step), unroll=8):
+            b.emit("V_SHIFT_V", to, source, distance)
 
 
 def _turn(b, x, rotated, tables, order, block):

@@ -113,17 +113,16 @@ def _triangle(b, machine, shape, product, row, to, queries):
         b.advance(row, machine.tile)
         b.advance(to, shape.query_step)
         return
-    with b.register(queries - 2) as missing:
-        with b.loop(queries - 1):
-            with b.registers(3) as (tile, column, left):
-                b.set(tile, 0)
-                b.set(column, to)
-                b.set(left, missing)
-                with b.loop_short_of(queries - 1, left):
-                    _one_block(b, machine, shape, product, row, column, tile)
-            b.advance(row, machine.tile)
-            b.advance(to, shape.query_step)
-            b.advance(missing, -1)
+    with b.register(queries - 2) as missing, b.loop(queries - 1):
+        with b.registers(3) as (tile, column, left):
+            b.set(tile, 0)
+            b.set(column, to)
+            b.set(left, missing)
+            with b.loop_short_of(queries - 1, left):
+                _one_block(b, machine, shape, product, row, column, tile)
+        b.advance(row, machine.tile)
+        b.advance(to, shape.query_step)
+        b.advance(missing, -1)
 
 
 def _rectangle(b, machine, shape, product, row, to, count):

@@ -1,7 +1,7 @@
 """Folding: factors that the program leaves out go into the weights before quantisation (spec §9.2).
 
-On top of `FoldedWeights`: √columns of each RMSNorm or LayerNorm, which the program's norms do not multiply by; the 4 that
-undoes the fixed 0.25 of broadcast products; and −1 for gate and up, whose product stays while exp(−gate) is for free.
+On top of `FoldedWeights`: √columns of each RMSNorm or LayerNorm, which the program's norms do not multiply by; the 4
+that undoes the fixed 0.25 of broadcast products; and −1 for gate and up, whose product stays while exp(−gate) is free.
 """
 
 from __future__ import annotations

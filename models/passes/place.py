@@ -20,10 +20,6 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     hbm_bytes: int
 
-    def span_activation(self, name: str) -> Activation:
-        """Find a buffer by name."""
-        return self.activations[name]
-
 
 def place(graph: Graph, machine: Machine) -> Placement:
     """Give every buffer and tensor an address.

@@ -85,9 +85,8 @@ def test_nested_loops_count_and_stay_below_the_limit(times, unroll, limit):
 def test_loop_of_variable_length(most, data):
     missing = data.draw(st.integers(0, most - 1))
     b = Builder(1000)
-    with b.register(0) as count, b.register(missing) as shortfall:
-        with b.loop_short_of(most, shortfall):
-            b.advance(count, 1)
+    with b.register(0) as count, b.register(missing) as shortfall, b.loop_short_of(most, shortfall):
+        b.advance(count, 1)
     gp, _ = executed(b.finish())
     assert gp[count.number] == most - missing
     assert gp[shortfall.number] == 0
@@ -98,14 +97,13 @@ def test_spilled_registers_come_back_loop_counters_too():
     with b.registers(13) as kept, b.register(0) as total:
         for number, register in enumerate(kept):
             b.set(register, 100 + number)
-        with b.loop(3):
-            with b.spilled(total):
-                assert b.free_registers == 14
-                with b.registers(13) as others:
-                    for register in others:
-                        b.set(register, 7)
-                with b.spilled(total), b.register(1) as one:
-                    b.advance(total, one)
+        with b.loop(3), b.spilled(total):
+            assert b.free_registers == 14
+            with b.registers(13) as others:
+                for register in others:
+                    b.set(register, 7)
+            with b.spilled(total), b.register(1) as one:
+                b.advance(total, one)
     gp, _ = executed(b.finish())
     assert [gp[register.number] for register in kept] == list(range(100, 113))
     assert gp[total.number] == 3
@@ -113,11 +111,10 @@ def test_spilled_registers_come_back_loop_counters_too():
 
 def test_stages_cover_every_word():
     b = Builder(8)
-    with b.stage("norm", 0):
-        with b.loop(3):
-            b.set(1, 5)
-            with b.stage("residual", 0):
-                b.set(2, 5)
+    with b.stage("norm", 0), b.loop(3):
+        b.set(1, 5)
+        with b.stage("residual", 0):
+            b.set(2, 5)
     b.set(3, 1)
     program = b.finish()
     assert [stage.first_pc for stage in program.stages] == [0, *(stage.last_pc + 1 for stage in program.stages[:-1])]

@@ -63,17 +63,22 @@ def test_attention(preset, tokens, kv, group, dim, causal, sequences, tiles, tmp
     step = q_place.block_step
     shape = ScoreRows(rows=rows, real_rows=tokens, key_blocks=key_blocks, causal=causal, block_step=rows * mlen,
                       query_step=mlen * mlen)
-    steps = dict(sequence=rows * mlen, kv_head=group * parts * step, head=parts * step, part=step)
+    steps = {"sequence": rows * mlen, "kv_head": group * parts * step, "head": parts * step, "part": step}
     attention(kernel.b, machine, kernel.fp, Attention(
         sequences=sequences, kv_heads=kv, heads=group, parts=parts, head_dim=dim, shape=shape,
         q=Steps(address=q_place.address, **steps), out=Steps(address=out.address, **steps), stride=1, keys=keys,
         values=values, rows_per_sequence=stored, scores=scores.address, scratch=scratch.address,
         partial=partial.address, mask=mask.address), 0)
-    q = kernel.read(q_place, sequences * rows).reshape(sequences, rows, heads, width)[:, :tokens, :, :dim].swapaxes(1, 2)
+
+    def heads_of(place):
+        """[sequences, heads, tokens, dim]."""
+        held = kernel.read(place, sequences * rows).reshape(sequences, rows, heads, width)
+        return held[:, :tokens, :, :dim].swapaxes(1, 2)
+
+    q = heads_of(q_place)
     expected = reference(q, k.repeat(group, 1), v.repeat(group, 1), causal)
     result = kernel.run()
-    found = kernel.read(out, sequences * rows).reshape(sequences, rows, heads, width)[:, :tokens, :, :dim].swapaxes(1, 2)
-    assert relative_error(found, expected) < 0.01
+    assert relative_error(heads_of(out), expected) < 0.01
     assert result.instruction_counts["H_PREFETCH_M"] == 2 * sequences * kv * key_blocks * parts
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from model_kernel import Kernel, relative_error
 
-from plena_emu.models.forward.operators import gelu_tanh, layer_norm as layer_norm_reference, silu
+from plena_emu.models.forward.operators import gelu_tanh, silu
+from plena_emu.models.forward.operators import layer_norm as layer_norm_reference
 from plena_emu.models.forward.vision import pixel_shuffle as pixel_shuffle_reference
 from plena_emu.models.head_plan import HeadPlan
 from plena_emu.models.lowering.copies import copy_rows, pixel_shuffle
