@@ -3,11 +3,13 @@
 A field that changes the mathematics and is not supported is an error that names it; other unknown fields are ignored.
 """
 
-import json
 import os
 from pathlib import Path
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.documents import parse_json
+from plena_emu.inputs.text import read_text
+from plena_emu.inputs.words import shown
 
 from .configs import ModelDescription, RopeScaling, TextConfig, VisionConfig
 
@@ -72,7 +74,7 @@ class _Fields:
     def inner(self, name):
         value = self.get(name)
         if not isinstance(value, dict):
-            self.fail(name, value, "an object")
+            self.fail(name, value, "a table")
         return _Fields(self.source, value, f"{self.prefix}{name}.")
 
     def count(self, name, default=None):
@@ -91,6 +93,13 @@ class _Fields:
             self.fail(name, value, "a positive number")
         return float(value)
 
+    def words(self, name):
+        """Strings of a list; none where it is missing."""
+        value = self.get(name)
+        if value is not None and not (isinstance(value, list) and all(isinstance(word, str) for word in value)):
+            self.fail(name, value, "a list of strings")
+        return value or []
+
     def flag(self, name, default):
         value = self.get(name)
         value = default if value is None else value
@@ -107,11 +116,8 @@ class _Fields:
 
 
 def _shown(value):
-    """Short JSON text of a value."""
-    if value is None:
-        return "nothing"
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """Short text of a value, or of one that is missing."""
+    return "nothing" if value is None else shown(value)
 
 
 def read_config(path: str | os.PathLike) -> ModelDescription:
@@ -129,19 +135,14 @@ def read_config(path: str | os.PathLike) -> ModelDescription:
     """
     path = Path(path)
     file = path / CONFIG_FILE if path.is_dir() else path
-    try:
-        values = json.loads(file.read_bytes())
-    except OSError as error:
-        raise EmuError(f"{file}: cannot read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise EmuError(f"{file}: not valid JSON: {' '.join(str(error).split())}") from None
-    return parse_config(values, str(file), file.resolve().parent.name)
+    where = f"model config {file}"
+    return parse_config(parse_json(read_text(file, "model config"), where), where, file.resolve().parent.name)
 
 
 def parse_config(values: object, source: str, name: str) -> ModelDescription:
     """Check the values of a `config.json`; `source` names it in errors, `name` the model. Raises `EmuError`."""
     if not isinstance(values, dict):
-        raise EmuError(f"{source}: found {_shown(values)}, expected an object")
+        raise EmuError(f"{source}: found {_shown(values)}, expected a table")
     fields = _Fields(source, values)
     kind = _model_type(fields)
     if kind not in VISION_TYPES:
@@ -160,8 +161,8 @@ def parse_config(values: object, source: str, name: str) -> ModelDescription:
 def _model_type(fields):
     kind = fields.get("model_type")
     if kind is None:
-        for architecture in fields.get("architectures") or ():
-            kind = kind or _ARCHITECTURES.get(architecture)
+        found = (_ARCHITECTURES.get(architecture) for architecture in fields.words("architectures"))
+        kind = next((name for name in found if name), None)
     if kind not in MODEL_TYPES:
         fields.fail("model_type", kind or fields.get("architectures"), f"one of {', '.join(MODEL_TYPES)}")
     return kind
@@ -212,7 +213,7 @@ def _text(fields, kind, name):
 
 def _intermediate(fields, hidden, llada):
     if llada and fields.get("intermediate_size") is None and fields.get("mlp_ratio") is not None:
-        return int(fields.number("mlp_ratio") * hidden)
+        return max(1, int(fields.number("mlp_ratio") * hidden))
     return fields.count("intermediate_size")
 
 
@@ -263,7 +264,7 @@ def _rope_scaling(fields):
 
 def _window(fields, kind):
     """Length of the sliding window, None where no layer has one."""
-    for layer_type in fields.get("layer_types") or ():
+    for layer_type in fields.words("layer_types"):
         if layer_type not in ("full_attention", "sliding_attention"):
             raise EmuError(f"{fields.source}: {fields.prefix}layer_types: {_shown(layer_type)} is not supported")
     if fields.get("sliding_window") is None or kind in ("llama", "llada"):

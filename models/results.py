@@ -15,6 +15,9 @@ import msgspec
 import numpy as np
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.documents import parse_json
+from plena_emu.inputs.schema import convert
+from plena_emu.inputs.text import read_text
 from plena_emu.running.result_regions import DUMP as HBM_RESULTS
 from plena_emu.running.result_regions import Region
 
@@ -125,43 +128,46 @@ def read_results(build: str | os.PathLike) -> Results:
         The file is missing or unsound.
     """
     path = os.path.join(build, FILE)
-    try:
-        with open(path, "rb") as file:
-            results = msgspec.json.decode(file.read(), type=Results)
-    except OSError as error:
-        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise EmuError(f"{path}: {error}") from None
-    _check(results, path)
+    where = f"results {path}"
+    results = convert(parse_json(read_text(path, "results"), where), Results, where)
+    _check(results, where)
     return results
 
 
-def _check(results, path):
+def _check(results, where):
     """Refuse places that lie outside their region; sizes of dumps are checked when those are read."""
     regions = {region.name: region for region in results.regions}
     for region in results.regions:
         if min(region.address, region.rows, region.columns) < 0 or region.bytes < region.rows * region.columns:
-            raise EmuError(f"{path}: region {region.name}: {region.rows} x {region.columns} elements do not fit its"
+            raise EmuError(f"{where}: region {region.name}: {region.rows} x {region.columns} elements do not fit its"
                            f" {region.bytes} bytes at {region.address}")
     for result in results.results:
+        fault = _fault_in_vram(result) if isinstance(result, VramResult) else _fault_in_hbm(result, regions)
         if min(result.shape) < 0 or result.rows_per_sequence < result.shape[-2]:
-            raise EmuError(f"{path}: result {result.name}: {result.rows_per_sequence} rows a sequence cannot hold shape"
-                           f" {list(result.shape)}")
-        if isinstance(result, VramResult):
-            last = (result.shape[0] - 1) * result.rows_per_sequence + result.shape[1]
-            if result.first_row < 0 or result.physical_rows < last:
-                raise EmuError(f"{path}: result {result.name}: {result.physical_rows} physical rows from"
-                               f" {result.first_row} cannot hold shape {list(result.shape)}")
-            continue
-        if len(result.heads) != result.shape[1]:
-            raise EmuError(f"{path}: result {result.name}: {len(result.heads)} places, expected one for each of the"
-                           f" {result.shape[1]} heads")
-        for head in result.heads:
-            region = regions.get(head.region)
-            rows = result.shape[0] * result.rows_per_sequence
-            if region is None or not 0 <= head.column <= region.columns - result.shape[3] or rows > region.rows:
-                raise EmuError(f"{path}: result {result.name}: column {head.column} of region {head.region} cannot hold"
-                               f" {rows} rows of {result.shape[3]} elements")
+            fault = f"{result.rows_per_sequence} rows a sequence cannot hold shape {list(result.shape)}"
+        if fault:
+            raise EmuError(f"{where}: result {result.name}: {fault}")
+
+
+def _fault_in_vram(result):
+    """What is wrong with a place in the vector SRAM; None where nothing is."""
+    last = (result.shape[0] - 1) * result.rows_per_sequence + result.shape[1]
+    if result.first_row >= 0 and result.physical_rows >= last:
+        return None
+    return f"{result.physical_rows} physical rows from {result.first_row} cannot hold shape {list(result.shape)}"
+
+
+def _fault_in_hbm(result, regions):
+    """What is wrong with the places of a cache; None where nothing is."""
+    batch, heads, _, head_dim = result.shape
+    if len(result.heads) != heads:
+        return f"{len(result.heads)} places, expected one for each of the {heads} heads"
+    rows = batch * result.rows_per_sequence
+    for place in result.heads:
+        region = regions.get(place.region)
+        if region is None or not 0 <= place.column <= region.columns - head_dim or rows > region.rows:
+            return f"column {place.column} of region {place.region} cannot hold {rows} rows of {head_dim} elements"
+    return None
 
 
 def results_bytes(found: dict[str, np.ndarray]) -> bytes:

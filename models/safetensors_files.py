@@ -3,9 +3,13 @@
 import json
 import os
 
+import msgspec
 import numpy as np
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.documents import parse_json
+from plena_emu.inputs.schema import convert
+from plena_emu.inputs.text import read_text
 
 from .tensor_names import tensors_of
 from .weight_mapping import Weights
@@ -72,16 +76,18 @@ def _weight_files(directory):
 
 
 def _indexed(path):
-    try:
-        with open(path, "rb") as file:
-            names = sorted(set(json.load(file)["weight_map"].values()))
-    except OSError as error:
-        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise EmuError(f"{path}: expected an index with weight_map, from tensor to file") from None
-    if not all(isinstance(name, str) and os.path.basename(name) == name for name in names):
-        raise EmuError(f"{path}: weight_map: expected names of files beside it")
+    where = f"weight index {path}"
+    index = convert(parse_json(read_text(path, "weight index"), where), _Index, where)
+    names = sorted(set(index.weight_map.values()))
+    if not all(os.path.basename(name) == name for name in names):
+        raise EmuError(f"{where}: weight_map: expected names of files beside it")
     return names
+
+
+class _Index(msgspec.Struct):
+    """What counts of an index: the file of each tensor."""
+
+    weight_map: dict[str, str]
 
 
 class _File:

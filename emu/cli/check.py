@@ -26,15 +26,14 @@ def configure(parser):
 
 def run(args):
     """Print the report; 0, or 101 where a bar is broken."""
-    import msgspec
-
     from ..models.check import check_build
+    from ..report.check import check_text
+    from ..report.table import terminal_width
+    from ..result import record_json
 
     report = check_build(args.build, args.dump_dir)
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode(report)).decode())
+        sys.stdout.write(record_json("check", report, args.command_line).decode())
     else:
-        from ..report.check import print_check
-
-        print_check(report, args.per_layer, sys.stdout)
+        print(check_text(report, args.per_layer, terminal_width(sys.stdout)))
     return EXIT_OK if report.ok else EXIT_ERROR

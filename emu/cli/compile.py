@@ -63,8 +63,9 @@ def run(args):
     """Write the build, or print the list; 0."""
     if args.list:
         from ..report.models import models_text
+        from ..report.table import terminal_width
 
-        print(models_text())
+        print(models_text(terminal_width(sys.stdout)))
         return 0
     missing = [name for name, value in (("MODEL", args.model), ("-o BUILD", args.output)) if value is None]
     if missing:
@@ -76,9 +77,9 @@ def run(args):
     with progress_bar("image", announce=LARGE_IMAGE) as progress:
         build = compile_model(args.model, args.output, progress=progress, **options)
     if args.json:
-        import msgspec
+        from ..result import record_json
 
-        print(msgspec.json.format(msgspec.json.encode(build)).decode())
+        sys.stdout.write(record_json("compile", build, args.command_line).decode())
     else:
         print(f"Wrote {build.directory}: {build.model} for {build.preset}, {build.words:,} words, HBM"
               f" {build.hbm_bytes:,} bytes, {build.vector_rows:,} rows of the vector SRAM")

@@ -43,7 +43,9 @@ def run(args):
     """Print the estimate; 0."""
     from ..atomic_files import check_directory, write_whole
     from ..models.board_estimate import estimate
-    from ..report.estimate import estimate_csv, print_estimate
+    from ..report.estimate import estimate_csv, estimate_text
+    from ..report.table import terminal_width
+    from ..result import record_json
 
     check_directory(args.csv, "CSV")
     named = ("preset", "layers", "batch", "vector_sram_rows")
@@ -56,9 +58,7 @@ def run(args):
     if args.csv:
         write_whole(args.csv, estimate_csv(found).encode(), "CSV")
     if args.json:
-        import msgspec
-
-        print(msgspec.json.format(msgspec.json.encode(found)).decode())
+        sys.stdout.write(record_json("estimate", found, args.command_line).decode())
     else:
-        print_estimate(found, sys.stdout)
+        print(estimate_text(found, terminal_width(sys.stdout)))
     return 0

@@ -3,35 +3,35 @@
 from ..models.config_files import MODEL_TYPES
 from ..models.descriptions import bundled_names, load_description
 from ..models.presets import DEFAULT_PRESET, PRESETS
+from .table import Table, render
 
 
-def models_text() -> str:
+def models_text(width: int | None = None) -> str:
     """Write what can be compiled.
+
+    Parameters
+    ----------
+    width : int, optional
+        Columns of the terminal; None where lines may be as long as they are.
 
     Returns
     -------
     str
     """
-    rows = [("bundled model", "hidden", "inter", "layers", "heads", "kv", "head_dim", "vocab", "besides")]
-    for name in bundled_names():
-        model = load_description(name)
-        text = model.text
-        besides = [word for word, holds in (("bidirectional", not text.causal), ("q/k norm", text.qk_norm),
-                                            ("vision part", model.vision is not None)) if holds]
-        sizes = (text.hidden, text.intermediate, text.layers, text.heads, text.kv_heads, text.head_dim, text.vocab)
-        rows.append((name, *map(str, sizes), ", ".join(besides)))
-    presets = [("preset", "MLEN = VLEN", "BLEN", "HLEN", "broadcast", "besides")]
-    presets += [(preset.name, str(preset.mlen), str(preset.blen), str(preset.hlen), str(preset.broadcast),
-                 "the default" if preset.name == DEFAULT_PRESET else "") for preset in PRESETS.values()]
-    families = f"model_type of a config.json: {', '.join(MODEL_TYPES)}"
-    return "\n".join([*_aligned(rows), "", *_aligned(presets), "", families])
+    head = ("bundled model", "hidden", "inter", "layers", "heads", "kv", "head_dim", "vocab", "besides")
+    models = Table([_model(load_description(name)) for name in bundled_names()], "lrrrrrrrl", head)
+    head = ("preset", "MLEN = VLEN", "BLEN", "HLEN", "broadcast", "besides")
+    presets = Table([_preset(preset) for preset in PRESETS.values()], "lrrrrl", head)
+    return render([models, "", presets, "", f"model_type of a config.json: {', '.join(MODEL_TYPES)}"], width)
 
 
-def _aligned(rows):
-    """Rows as columns: numbers to the right, the first and the last to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *middle, last in rows:
-        numbers = (cell.rjust(width) for cell, width in zip(middle, widths[1:-1], strict=True))
-        lines.append("  ".join([first.ljust(widths[0]), *numbers, last]).rstrip())
-    return lines
+def _model(model):
+    text = model.text
+    besides = (("bidirectional", not text.causal), ("q/k norm", text.qk_norm), ("vision part", bool(model.vision)))
+    sizes = (text.hidden, text.intermediate, text.layers, text.heads, text.kv_heads, text.head_dim, text.vocab)
+    return model.name, *map(str, sizes), ", ".join(word for word, holds in besides if holds)
+
+
+def _preset(preset):
+    lengths = (preset.mlen, preset.blen, preset.hlen, preset.broadcast)
+    return preset.name, *map(str, lengths), "the default" if preset.name == DEFAULT_PRESET else ""

@@ -3,6 +3,9 @@
 import msgspec
 
 from ..errors import EmuError
+from ..inputs.documents import parse_json
+from ..inputs.schema import convert
+from ..inputs.text import read_text
 
 DUMP = "hbm_results.bin"
 
@@ -39,17 +42,12 @@ def read_result_regions(path: str, hbm_size: int) -> tuple[Region, ...]:
     EmuError
         The file is unsound, or a region lies outside an HBM of `hbm_size` bytes.
     """
-    try:
-        with open(path, "rb") as file:
-            regions = msgspec.json.decode(file.read(), type=_ResultsFile).regions
-    except OSError as error:
-        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise EmuError(f"{path}: {error}") from None
+    where = f"results {path}"
+    regions = convert(parse_json(read_text(path, "results"), where), _ResultsFile, where).regions
     for region in regions:
         if region.address < 0 or region.bytes < 0 or region.address + region.bytes > hbm_size:
-            raise EmuError(f"{path}: region {region.name}: {region.bytes} bytes at {region.address} lie outside the HBM"
-                           f" of {hbm_size} bytes")
+            raise EmuError(f"{where}: region {region.name}: {region.bytes} bytes at {region.address} lie outside the"
+                           f" HBM of {hbm_size} bytes")
     return regions
 
 

@@ -3,10 +3,9 @@
 import functools
 from importlib import resources
 
-import msgspec
-import yaml
-
 from plena_emu.errors import EmuError
+from plena_emu.inputs.documents import parse_yaml
+from plena_emu.inputs.schema import convert
 
 from ..configs import ModelDescription
 
@@ -35,8 +34,7 @@ def load_description(name: str) -> ModelDescription:
     if name not in bundled_names():
         raise EmuError(f"model {name}: no such directory or config file, and no bundled description; bundled:"
                        f" {', '.join(bundled_names())}")
-    document = yaml.safe_load(resources.files(__name__).joinpath(f"{name}.yaml").read_bytes())
-    for part in ("text", "vision"):
-        if part in document:
-            document[part]["name"] = name
-    return msgspec.convert(document | {"name": name}, ModelDescription, strict=True)
+    where = f"model {name}"
+    parts = parse_yaml(resources.files(__name__).joinpath(f"{name}.yaml").read_text(), where)
+    named = {part: values | {"name": name} for part, values in parts.items()}
+    return convert(named | {"name": name}, ModelDescription, where, known_only=True)

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from model_files import LLAMA
 
 from plena_emu.errors import EmuError
+from plena_emu.models import config_files
 from plena_emu.models.config_files import parse_config, read_config
 from plena_emu.models.configs import RopeScaling
 from plena_emu.models.descriptions import bundled_names, load_description
@@ -94,10 +97,10 @@ def test_a_sliding_window_counts_only_where_it_is_shorter():
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"model_type": "gpt2"}, 'model_type: found "gpt2", expected one of llama'),
+    ({"model_type": "gpt2"}, "model_type: found 'gpt2', expected one of llama"),
     ({"model_type": ...}, "model_type: found nothing"),
     ({"vocab_size": ...}, "vocab_size: found nothing, expected a positive integer"),
-    ({"hidden_size": "16"}, 'hidden_size: found "16", expected a positive integer'),
+    ({"hidden_size": "16"}, "hidden_size: found '16', expected a positive integer"),
     ({"hidden_size": True}, "hidden_size: found true"),
     ({"hidden_size": 17}, "hidden_size: found 17, expected a multiple of num_attention_heads 2"),
     ({"num_hidden_layers": 0}, "num_hidden_layers: found 0"),
@@ -105,20 +108,20 @@ def test_a_sliding_window_counts_only_where_it_is_shorter():
     ({"head_dim": 7}, "head_dim: found 7, expected an even number"),
     ({"rms_norm_eps": -1e-5}, "rms_norm_eps: found -1e-05, expected a positive number"),
     ({"rms_norm_eps": ...}, "rms_norm_eps: found nothing"),
-    ({"hidden_act": "gelu"}, 'hidden_act: "gelu" is not supported, expected silu'),
+    ({"hidden_act": "gelu"}, "hidden_act: 'gelu' is not supported, expected silu"),
     ({"mlp_bias": True}, "mlp_bias: true is not supported"),
     ({"num_local_experts": 8}, "num_local_experts: 8 is not supported"),
     ({"final_logit_softcapping": 30.0}, "final_logit_softcapping: 30.0 is not supported"),
     ({"partial_rotary_factor": 0.5}, "partial_rotary_factor: 0.5 is not supported"),
-    ({"quantization_config": {"bits": 4}}, "quantization_config: {\"bits\": 4} is not supported"),
+    ({"quantization_config": {"bits": 4}}, "quantization_config: a table is not supported"),
     ({"is_causal": False}, "is_causal: found false, expected true for llama"),
-    ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, 'rope_scaling.rope_type: "yarn" is not supported'),
+    ({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}, "rope_scaling.rope_type: 'yarn' is not supported"),
     ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor: found nothing"),
-    ({"rope_scaling": 2}, "rope_scaling: found 2, expected an object"),
+    ({"rope_scaling": 2}, "rope_scaling: found 2, expected a table"),
     ({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4,
                        "original_max_position_embeddings": 64}}, "rope_scaling.high_freq_factor: found 4.0"),
-    ({"layer_types": ["linear_attention"]}, 'layer_types: "linear_attention" is not supported'),
-    ({"model_type": "smolvlm"}, "text_config: found nothing, expected an object"),
+    ({"layer_types": ["linear_attention"]}, "layer_types: 'linear_attention' is not supported"),
+    ({"model_type": "smolvlm"}, "text_config: found nothing, expected a table"),
     ({"model_type": "llada", "alibi": True}, "alibi: true is not supported"),
     ({"tie_word_embeddings": 1}, "tie_word_embeddings: found 1, expected true or false"),
 ])  # fmt: skip
@@ -128,9 +131,36 @@ def test_what_is_not_supported_is_named(changes, message):
     assert message in str(raised.value) and str(raised.value).startswith("config.json: ")
 
 
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2**40) | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(("type", "factor", "size")), inner),
+    max_leaves=4)
+VISION = {"model_type": "smolvlm", "scale_factor": 2, "text_config": LLAMA, "vision_config": {"image_size": 64}}
+NAMES = sorted({*config_files._NEUTRAL, *config_files._LLADA_NAMES, *config_files._LLADA_NEUTRAL, *LLAMA,
+                "architectures", "model_type", "head_dim", "is_causal", "layer_types", "rope_parameters",
+                "rope_scaling", "rope_theta",
+                "sliding_window", "use_sliding_window", "embedding_size", "mlp_ratio", "tie_word_embeddings",
+                "text_config", "vision_config", "scale_factor", "image_size", "patch_size"})
+
+
+@settings(max_examples=300, deadline=None)
+@given(base=st.sampled_from([LLAMA, LLAMA | {"model_type": "llada"}, LLAMA | {"model_type": "qwen2"},
+                             LLAMA | {"model_type": None}, VISION]),
+       name=st.sampled_from(NAMES), inner=st.sampled_from([None, "text_config", "vision_config", "rope_scaling"]),
+       value=VALUES)
+def test_no_value_of_a_field_is_a_traceback(base, name, inner, value):
+    changed = {name: value} if inner is None else {inner: (base.get(inner) or {}) | {name: value}}
+    try:
+        model = parse_config(base | changed, "config.json", "m")
+    except EmuError as error:
+        assert str(error).startswith("config.json: ") and len(str(error)) < 400
+    else:
+        assert model.text.heads % model.text.kv_heads == 0 and model.text.head_dim % 2 == 0
+
+
 @pytest.mark.parametrize("text, message", [
-    ("", "not valid JSON"), ("[1]", "found [1], expected an object"), ("{" * 9999, "not valid JSON"),
-    ('{"a": 1,}', "not valid JSON"),
+    ("", "not JSON"), ("[1]", "found a list, expected a table"), ("{" * 9999, "not JSON"),
+    ('{"a": 1,}', "not JSON"),
 ])  # fmt: skip
 def test_broken_config_files(tmp_path, text, message):
     (tmp_path / "config.json").write_text(text)

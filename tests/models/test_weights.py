@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from model_files import make_model, write_safetensors
 
 from plena_emu.errors import EmuError
@@ -49,9 +51,11 @@ def test_sharded_files(tmp_path):
     (directory / "b.safetensors").unlink()
     with pytest.raises(EmuError, match=r"b\.safetensors: not found"):
         open_weights(directory, config)
-    for text in ("{}", "[]", '{"weight_map": {"a": "../a.safetensors"}}', "{"):
+    outside = '{"weight_map": {"a": "../a.safetensors"}}'
+    for text, message in (("{}", "weight_map: found nothing"), ("[]", "found an empty list, expected a table"),
+                          (outside, "weight_map: expected names of files beside it"), ("{", "not JSON")):
         (directory / "model.safetensors.index.json").write_text(text)
-        with pytest.raises(EmuError, match="weight_map"):
+        with pytest.raises(EmuError, match=f"weight index .*{message}"):
             open_weights(directory, config)
 
 
@@ -154,6 +158,23 @@ def test_cut_files(tmp_path, cut):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(EmuError, match=r"model\.safetensors: not a sound safetensors file"):
         open_weights(tmp_path / "m", config)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places=st.lists(st.tuples(st.integers(0, 1500), st.integers(0, 255)), min_size=1, max_size=3))
+def test_damaged_files_are_no_tracebacks(tmp_path, places):
+    """A byte of header or data is another: a clear error, or weights of the right shapes."""
+    config, _ = make_model(tmp_path / "m")
+    path = tmp_path / "m" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    for place, value in places:
+        data[place] = value
+    path.write_bytes(data)
+    try:
+        weights = open_weights(tmp_path / "m", config)
+        assert all(weights[name].shape == shape for name, shape in weights.shapes.items())
+    except EmuError as error:
+        assert "\n" not in str(error) and len(str(error)) < 500
 
 
 def test_directories_without_weights(tmp_path):
