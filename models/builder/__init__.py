@@ -13,6 +13,6 @@
 """
 
 from .instructions import encode
-from .program import Builder, Program, Register, Stage
+from .program import IMMEDIATE, Builder, Program, Register, Stage
 
-__all__ = ["Builder", "Program", "Register", "Stage", "encode"]
+__all__ = ["IMMEDIATE", "Builder", "Program", "Register", "Stage", "encode"]

@@ -9,7 +9,7 @@ import msgspec
 from plena_emu.models.builder import Builder, Register
 from plena_emu.models.machine import Activation, HbmTensor, Machine, ceil_div
 
-from .product import Product, multiply
+from .product import Product, columns_at_once, multiply
 
 WEIGHTS = 0  # address register; precision field of the weight type
 KV = 1
@@ -77,44 +77,55 @@ def linear(
         for run in runs:
             b.set(column, run.column)
             b.set(out, run.out)
-            out_rest = run.out_step - groups * machine.blen * stride * machine.mlen
+            if chunks == 1:
+                _at_once(b, machine, x, weight, run, groups, column, out, distance)
+                continue
             with b.loop(run.count):
-                if chunks == 1:
-                    load_tiles(b, machine, depth, column, weight.columns)
-                    with b.register(x.address) as rows:
-                        multiply(b, machine, _shape(machine, x, groups, run, depth, stride), rows, None, out,
-                                 distance and distance.register)
-                else:
-                    _in_chunks(b, machine, x, weight, run, groups, (depth, size), column, out, partial, distance)
+                _in_chunks(b, machine, x, weight, run, groups, (depth, size), column, out, partial, distance)
                 b.advance(column, run.column_step)
-                b.advance(out, out_rest)
+                b.advance(out, run.out_step - groups * machine.blen * stride * machine.mlen)
+
+
+def _at_once(b, machine, x, weight, run, groups, column, out, distance):
+    """A run of tile columns that the matrix SRAM holds whole, as many at a time as pays."""
+    depth = machine.tiles_of(weight.rows)
+    stride = distance.rows if distance else 1
+    shape = _shape(machine, x, groups, run, depth, stride)
+    most = columns_at_once(machine, shape, run.count, stride > 1)
+    across = next(number for number in range(most, 0, -1) if run.count % number == 0)  # no code for a remainder
+    with b.loop(run.count // across):
+        with b.register(0) as to, b.loop(across):
+            load_tiles(b, machine, depth, column, weight.columns, to=to)
+            b.advance(column, run.column_step)
+        with b.register(x.address) as rows:
+            multiply(b, machine, msgspec.structs.replace(shape, across=across), rows, None, out,
+                     distance and distance.register)
+        b.advance(out, across * run.out_step - groups * machine.blen * stride * machine.mlen)
 
 
 def _shape(machine, x, groups, run, terms, stride):
     return Product(groups=groups, blocks=run.blocks, terms=terms, row_step=x.block_step, tile_step=machine.tile,
-                   group_step=machine.blen * stride * machine.mlen)
+                   group_step=machine.blen * stride * machine.mlen, across_step=run.out_step)
 
 
-def load_tiles(b: Builder, machine: Machine, count: int, offset: Register, columns: int, precision: int = 0,
-               address_register: int = WEIGHTS, first: int = 0, keep: bool = True) -> None:
-    """Prefetch `count` tiles, each MLEN rows below the one before, to the tiles from `first` on.
+def load_tiles(b: Builder, machine: Machine, count: int, offset: Register, columns: int, to: Register,
+               keep: bool = True) -> None:
+    """Prefetch `count` tiles of a weight, each MLEN rows below the one before, to tile address `to`, which moves on.
 
     `offset` is the first one's byte offset in its tensor, whose rows are `columns` wide; it is kept, or with `keep`
     false moves past the last tile.
     """
     with contextlib.ExitStack() as stack:
-        to = stack.enter_context(b.register(first * machine.tile))
         step = stack.enter_context(b.step(machine.mlen * columns))
         source = offset
         if keep and count > 1:
             source = stack.enter_context(b.register())
             b.set(source, offset)
         with b.loop(count, unroll=4):
-            b.emit("H_PREFETCH_M", to, source, address_register, 1, precision)
+            b.emit("H_PREFETCH_M", to, source, WEIGHTS, 1, 0)
             if count > 1 or not keep:
                 b.advance(source, step)
-            if count > 1:
-                b.advance(to, machine.tile)
+            b.advance(to, machine.tile)
 
 
 def _in_chunks(b, machine, x, weight, run, groups, depths, column, out, partial, distance):
@@ -127,7 +138,8 @@ def _in_chunks(b, machine, x, weight, run, groups, depths, column, out, partial,
     with b.registers(2) as (rows, offset):
         b.set(rows, x.address)
         b.set(offset, column)
-        load_tiles(b, machine, size, offset, weight.columns, keep=False)
+        with b.register(0) as to:
+            load_tiles(b, machine, size, offset, weight.columns, to, keep=False)
         multiply(b, machine, _shape(machine, x, groups, run, size, stride), rows, None, out,
                  distance and distance.register)
         for count, terms in rest:
@@ -135,7 +147,8 @@ def _in_chunks(b, machine, x, weight, run, groups, depths, column, out, partial,
                 continue
             with b.loop(count):
                 b.advance(rows, size * x.block_step)
-                load_tiles(b, machine, terms, offset, weight.columns, keep=False)
+                with b.register(0) as to:
+                    load_tiles(b, machine, terms, offset, weight.columns, to, keep=False)
                 with b.register(partial) as scratch:
                     multiply(b, machine, _shape(machine, x, groups, run, terms, 1), rows, None, scratch)
                 _add_partial(b, machine, groups * machine.blen, out, partial, stride)

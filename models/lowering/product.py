@@ -6,13 +6,14 @@ import contextlib
 
 import msgspec
 
-from plena_emu.models.builder import Builder, Register
+from plena_emu.models.builder import IMMEDIATE, Builder, Register
 from plena_emu.models.machine import Machine
 
 _UNROLLED_WORDS = 300  # most words of the unrolled column blocks
 _SHORT_BLOCK = 1600  # cycles of a block below which a loop's own cycles count
 _WORKING = 10  # registers that any product can do with
 _PAYS = 8  # result blocks from which on free registers are worth spilling others
+_FIXED_TERMS = 9  # of which a product can keep the rows in registers, whatever it is part of
 _WALK = 16  # terms of the sum that one iteration of the inner loop takes
 
 
@@ -22,6 +23,9 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     Steps count elements: `row_step` from a row's part for one term to that for the next, `tile_step` between the
     tiles of two terms, `group_step` between two groups in the result. `transposed` takes M_TMM, whose column blocks
     are rows of the tile.
+
+    `across` columns of tiles are multiplied one after the other, `across_step` apart in the result; their tiles follow
+    one another. It saves setting up rows for each.
     """
 
     groups: int
@@ -31,6 +35,8 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     tile_step: int
     group_step: int
     transposed: bool = False
+    across: int = 1
+    across_step: int = 0
 
 
 def multiply(
@@ -40,7 +46,7 @@ def multiply(
     """Write a product whose tiles are in the matrix SRAM.
 
     Each result block is summed in `m_accum` over all terms, so nothing is rounded in between. Columns lie at
-    `out` + block · BLEN; `rows` and `tile` (None: the first tile) keep their values, `out` moves by
+    `out` + block · BLEN (+ column · across_step); `rows` and `tile` (None: the first tile) keep their values, `out` moves by
     groups · group_step.
 
     Parameters
@@ -96,6 +102,22 @@ def _plan_terms(b, machine, shape, variable):
     return max(0, spare - 3), True
 
 
+def columns_at_once(machine: Machine, shape: Product, most: int, strided: bool) -> int:
+    """Count the tile columns, at most `most`, that `multiply` can take with `across`.
+
+    Every term must get a row register of its own, and the code stay short.
+
+    Returns
+    -------
+    int
+    """
+    if shape.terms > _FIXED_TERMS - strided or not _is_unrolled(machine, shape):
+        return 1
+    words = shape.blocks * (2 * shape.terms + 1)
+    written = 1 + (IMMEDIATE - machine.mlen) // shape.across_step
+    return max(1, min(most, machine.tiles // shape.terms, _UNROLLED_WORDS // words, written))
+
+
 def _is_unrolled(machine, shape):
     """Whether column blocks are written one by one, which saves some cycles a block."""
     words = shape.blocks * (3 * shape.terms + 2)
@@ -122,11 +144,14 @@ def _set_tile(b, at, tile):
 def _blocks(b, machine, shape, at, fixed, walking, row_step, back, out, stride):
     """All column blocks of one group; `at` stands at the tile of the first one."""
     if _is_unrolled(machine, shape):
-        for block in range(shape.blocks):
-            _sum(b, shape, at, fixed, walking, row_step)
-            b.emit("M_MM_WO", out, stride or 0, block * machine.blen)
-            if block < shape.blocks - 1:
-                b.advance(at, back)
+        for column in range(shape.across):
+            for block in range(shape.blocks):
+                _sum(b, shape, at, fixed, walking, row_step)
+                b.emit("M_MM_WO", out, stride or 0, column * shape.across_step + block * machine.blen)
+                if block < shape.blocks - 1:
+                    b.advance(at, back)
+            if column < shape.across - 1:
+                b.advance(at, shape.tile_step - (shape.blocks - 1) * machine.blen)
         return
     with b.register() as to:
         b.set(to, out)
