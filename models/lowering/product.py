@@ -46,8 +46,8 @@ def multiply(
     """Write a product whose tiles are in the matrix SRAM.
 
     Each result block is summed in `m_accum` over all terms, so nothing is rounded in between. Columns lie at
-    `out` + block · BLEN (+ column · across_step); `rows` and `tile` (None: the first tile) keep their values, `out` moves by
-    groups · group_step.
+    `out` + block · BLEN (+ column · across_step); `rows` and `tile` (None: the first tile) keep their values, `out`
+    moves by groups · group_step.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def multiply(
 
 def _wanted(shape):
     """Free registers to ask for: one a term, where that pays for spilling others."""
-    if shape.groups * shape.blocks >= _PAYS:
+    if shape.across > 1 or shape.groups * shape.blocks >= _PAYS:
         return max(_WORKING, shape.terms + 4)
     return _WORKING
 

@@ -10,6 +10,7 @@ from plena_emu.models.machine import ceil_div, round_up
 
 @pytest.mark.parametrize("preset, rows, depth, columns", [
     ("m16b4", 1, 16, 16), ("m16b4", 3, 32, 20), ("m16b4", 17, 112, 56), ("m16b4", 4, 16 * 300, 40),
+    ("m16b4", 3, 16 * 9, 16 * 6), ("m16b4", 9, 16 * 9, 16 * 7), ("m16b4", 5, 40, 16 * 12),
     ("m64b16", 65, 130, 200), ("m64b16", 16, 64 * 22, 64), ("m256b64", 3, 300, 384),
 ])
 def test_product(preset, rows, depth, columns, tmp_path):
