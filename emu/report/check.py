@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .table import Table, Title, render
+from .table import Block, Table, Title, render
 
 if TYPE_CHECKING:
     from ..models.check import CheckReport
@@ -28,7 +28,7 @@ def check_text(report: CheckReport, per_layer: bool, width: int | None = None) -
     head = ("result", "shape", "machine types", "f32", f"bars {report.machine_bar:.3g}, {report.f32_bar:.3g}")
     rows = [(result.name, " x ".join(map(str, result.shape)), f"{result.machine_error:.4f}", f"{result.f32_error:.4f}",
              _MARKS[result.ok]) for result in shown]
-    blocks = [Title(f"Check of {report.build}"), Table(rows, "llrrl", head, indent=2)]
+    blocks: list[Block] = [Title(f"Check of {report.build}"), Table(rows, "llrrl", head, indent=2)]
     if report.choices:
         choices = report.choices
         tokens = f"{choices.tokens} token{'' if choices.tokens == 1 else 's'}"

@@ -18,10 +18,10 @@ def models_text(width: int | None = None) -> str:
     -------
     str
     """
-    head = ("bundled model", "hidden", "inter", "layers", "heads", "kv", "head_dim", "vocab", "besides")
-    models = Table([_model(load_description(name)) for name in bundled_names()], "lrrrrrrrl", head)
-    head = ("preset", "MLEN = VLEN", "BLEN", "HLEN", "broadcast", "besides")
-    presets = Table([_preset(preset) for preset in PRESETS.values()], "lrrrrl", head)
+    columns = ("bundled model", "hidden", "inter", "layers", "heads", "kv", "head_dim", "vocab", "besides")
+    models = Table([_model(load_description(name)) for name in bundled_names()], "lrrrrrrrl", columns)
+    lengths = ("preset", "MLEN = VLEN", "BLEN", "HLEN", "broadcast", "besides")
+    presets = Table([_preset(preset) for preset in PRESETS.values()], "lrrrrl", lengths)
     return render([models, "", presets, "", f"model_type of a config.json: {', '.join(MODEL_TYPES)}"], width)
 
 

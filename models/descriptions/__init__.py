@@ -35,6 +35,7 @@ def load_description(name: str) -> ModelDescription:
         raise EmuError(f"model {name}: no such directory or config file, and no bundled description; bundled:"
                        f" {', '.join(bundled_names())}")
     where = f"model {name}"
-    parts = parse_yaml(resources.files(__name__).joinpath(f"{name}.yaml").read_text(), where)
-    named = {part: values | {"name": name} for part, values in parts.items()}
+    text = resources.files(__name__).joinpath(f"{name}.yaml").read_text()
+    parts = convert(parse_yaml(text, where), dict[str, dict], where)
+    named: dict[str, object] = {part: values | {"name": name} for part, values in parts.items()}
     return convert(named | {"name": name}, ModelDescription, where, known_only=True)
