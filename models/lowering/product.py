@@ -56,31 +56,19 @@ def multiply(
     stride : Register or None
         Distance of result rows in SRAM rows (M_MM_WO), where it is not 1.
     shortfall : Register or None
-        Terms to leave out at the end, at run time; kept.
+        Terms to leave out at the end, at run time; kept. It needs `tile`.
     """
-    column_step = machine.blen * (machine.mlen if shape.transposed else 1)
     operands = [register for register in (rows, tile, out, stride, shortfall) if register is not None]
     with b.room(_wanted(shape), *operands), contextlib.ExitStack() as stack:
-        lend = stack.enter_context
-        at = lend(b.register())
-        fixed_terms, walks = _plan_terms(b, machine, shape, shortfall is not None)
-        fixed = lend(b.registers(fixed_terms))
-        walking = lend(b.registers(2)) if walks else None
-        row_step = lend(b.step(shape.row_step))
-        # From the tile after a column block's last term to the first term of the next column block.
-        moved = shape.terms - 1 if not walks else shape.terms
-        back = lend(b.step(column_step - moved * shape.tile_step)) if shortfall is None else None
-        _start_rows(b, rows, fixed, walking, row_step)
+        nest = _Nest(b, machine, shape, tile, out, stride, stack)
+        nest.lend_registers(shortfall is not None)
+        nest.start(rows)
         with b.loop(shape.groups):
             if shortfall is None:
-                _set_tile(b, at, tile)
-                _blocks(b, machine, shape, at, fixed, walking, row_step, back, out, stride)
+                nest.blocks()
             else:
-                _blocks_of_variable_depth(b, machine, shape, at, tile, walking, row_step, out, stride, shortfall)
-            if shape.groups > 1:
-                for register in (*fixed, *(walking or ())[:1]):
-                    b.advance(register, machine.blen * machine.mlen)
-            b.advance(out, shape.group_step)
+                nest.blocks_of_variable_depth(shortfall)
+            nest.next_group()
 
 
 def _wanted(shape):
@@ -88,18 +76,6 @@ def _wanted(shape):
     if shape.across > 1 or shape.groups * shape.blocks >= _PAYS:
         return max(_WORKING, shape.terms + 4)
     return _WORKING
-
-
-def _plan_terms(b, machine, shape, variable):
-    """How many terms get a row register of their own, and whether the others walk."""
-    if variable:
-        return 0, True
-    spare = b.free_registers - 2 - (shape.groups > 1)  # steps, the loop of groups
-    if not _is_unrolled(machine, shape):
-        spare -= 2  # the loop of column blocks, where they go
-    if shape.terms <= spare:
-        return shape.terms, False
-    return max(0, spare - 3), True
 
 
 def columns_at_once(machine: Machine, shape: Product, most: int, strided: bool) -> int:
@@ -124,81 +100,116 @@ def _is_unrolled(machine, shape):
     return words <= _UNROLLED_WORDS and shape.terms * machine.mlen <= _SHORT_BLOCK
 
 
-def _start_rows(b, rows, fixed, walking, row_step):
-    """Point the row registers at the first group."""
-    last = rows
-    for register in fixed:
-        if last is rows:
-            b.set(register, rows)
+class _Nest:
+    """The loops of one product and the registers they move.
+
+    Attributes
+    ----------
+    at : Register
+        Tile address of the next term.
+    fixed : tuple of Register
+        The first terms' rows of the group, one register each.
+    walking : tuple of Register or None
+        First row of the other terms, and the one that walks over them.
+    """
+
+    def __init__(self, b, machine, shape, tile, out, stride, stack):
+        self.b, self.machine, self.shape, self.stack = b, machine, shape, stack
+        self.tile, self.out, self.stride = tile, out, stride or 0
+        self.column_step = machine.blen * (machine.mlen if shape.transposed else 1)
+
+    def lend_registers(self, variable):
+        """Give as many terms as possible a row register; `variable` says that their number is not known yet."""
+        b, shape, lend = self.b, self.shape, self.stack.enter_context
+        self.at = lend(b.register())
+        spare = b.free_registers - 2 - (shape.groups > 1)  # steps, the loop of groups
+        if not _is_unrolled(self.machine, shape):
+            spare -= 2  # the loop of column blocks, where they go
+        count = shape.terms if shape.terms <= spare else max(0, spare - 3)
+        self.fixed = lend(b.registers(0 if variable else count))
+        self.walking = lend(b.registers(2)) if len(self.fixed) < shape.terms else None
+        self.row_step = lend(b.step(shape.row_step))
+        if not variable:
+            # From the tile after a column block's last term to the first term of the next column block.
+            moved = shape.terms if self.walking else shape.terms - 1
+            self.back = lend(b.step(self.column_step - moved * shape.tile_step))
+
+    def start(self, rows):
+        """Point the row registers at the first group."""
+        last = rows
+        for register in self.fixed:
+            self.b.advance(register, 0 if last is rows else self.row_step, last)
+            last = register
+        if self.walking:
+            self.b.advance(self.walking[0], self.row_step if self.fixed else 0, last)
+
+    def next_group(self):
+        """Move rows and result to the next group of BLEN rows."""
+        if self.shape.groups > 1:
+            for register in (*self.fixed, *(self.walking or ())[:1]):
+                self.b.advance(register, self.machine.blen * self.machine.mlen)
+        self.b.advance(self.out, self.shape.group_step)
+
+    def blocks(self):
+        """Write all column blocks of a group."""
+        b, shape, blen = self.b, self.shape, self.machine.blen
+        b.set(self.at, 0 if self.tile is None else self.tile)
+        if _is_unrolled(self.machine, shape):
+            for column in range(shape.across):
+                for block in range(shape.blocks):
+                    self.sum()
+                    b.emit("M_MM_WO", self.out, self.stride, column * shape.across_step + block * blen)
+                    if block < shape.blocks - 1:
+                        b.advance(self.at, self.back)
+                if column < shape.across - 1:
+                    b.advance(self.at, shape.tile_step - (shape.blocks - 1) * blen)
+            return
+        with b.register() as to:
+            b.set(to, self.out)
+            with b.loop(shape.blocks):
+                self.sum()
+                b.emit("M_MM_WO", to, self.stride, 0)
+                b.advance(self.at, self.back)
+                b.advance(to, blen)
+
+    def sum(self):
+        """Write the terms of one block: those with registers of their own, then the rest."""
+        b, shape = self.b, self.shape
+        for number, register in enumerate(self.fixed):
+            self.term(register)
+            if number < shape.terms - 1:
+                b.advance(self.at, shape.tile_step)
+        if self.walking:
+            first, row = self.walking
+            b.set(row, first)
+            with b.loop(shape.terms - len(self.fixed), unroll=_WALK):
+                self.walk(row)
+
+    def walk(self, row):
+        """Write a term and go on to the next."""
+        self.term(row)
+        self.b.advance(row, self.row_step)
+        self.b.advance(self.at, self.shape.tile_step)
+
+    def term(self, row):
+        """Write one product of BLEN rows with BLEN columns of a tile."""
+        if self.shape.transposed:
+            self.b.emit("M_TMM", 0, row, self.at)
         else:
-            b.advance(register, row_step, last)
-        last = register
-    if walking:
-        b.advance(walking[0], row_step if fixed else 0, last)
+            self.b.emit("M_MM", 0, self.at, row)
 
-
-def _set_tile(b, at, tile):
-    b.set(at, tile if tile is not None else 0)
-
-
-def _blocks(b, machine, shape, at, fixed, walking, row_step, back, out, stride):
-    """All column blocks of one group; `at` stands at the tile of the first one."""
-    if _is_unrolled(machine, shape):
-        for column in range(shape.across):
-            for block in range(shape.blocks):
-                _sum(b, shape, at, fixed, walking, row_step)
-                b.emit("M_MM_WO", out, stride or 0, column * shape.across_step + block * machine.blen)
-                if block < shape.blocks - 1:
-                    b.advance(at, back)
-            if column < shape.across - 1:
-                b.advance(at, shape.tile_step - (shape.blocks - 1) * machine.blen)
-        return
-    with b.register() as to:
-        b.set(to, out)
-        with b.loop(shape.blocks):
-            _sum(b, shape, at, fixed, walking, row_step)
-            b.emit("M_MM_WO", to, stride or 0, 0)
-            b.advance(at, back)
-            b.advance(to, machine.blen)
-
-
-def _sum(b, shape, at, fixed, walking, row_step):
-    """The terms of one block: those with registers of their own, then the rest."""
-    for number, register in enumerate(fixed):
-        _term(b, shape, at, register)
-        if number < shape.terms - 1:
-            b.advance(at, shape.tile_step)
-    if walking:
-        start, row = walking
-        b.set(row, start)
-        with b.loop(shape.terms - len(fixed), unroll=_WALK):
-            _term(b, shape, at, row)
-            b.advance(row, row_step)
-            b.advance(at, shape.tile_step)
-
-
-def _blocks_of_variable_depth(b, machine, shape, at, tile, walking, row_step, out, stride, shortfall):
-    """As `_blocks`, with a number of terms that is known at run time only."""
-    start, row = walking
-    column_step = machine.blen * (machine.mlen if shape.transposed else 1)
-    with b.registers(2) as (to, left):
-        b.set(to, out)
-        with b.loop(shape.blocks):
-            b.set(at, tile)
-            b.set(row, start)
-            b.set(left, shortfall)
-            with b.loop_short_of(shape.terms, left):
-                _term(b, shape, at, row)
-                b.advance(row, row_step)
-                b.advance(at, shape.tile_step)
-            b.emit("M_MM_WO", to, stride or 0, 0)
-            b.advance(tile, column_step)
-            b.advance(to, machine.blen)
-    b.advance(tile, -shape.blocks * column_step)
-
-
-def _term(b, shape, at, row):
-    if shape.transposed:
-        b.emit("M_TMM", 0, row, at)
-    else:
-        b.emit("M_MM", 0, at, row)
+    def blocks_of_variable_depth(self, shortfall):
+        """As `blocks`, with a number of terms that is known at run time only."""
+        b, shape = self.b, self.shape
+        first, row = self.walking
+        with b.registers(2) as (to, left):
+            b.set(to, self.out)
+            with b.loop(shape.blocks):
+                for register, value in ((self.at, self.tile), (row, first), (left, shortfall)):
+                    b.set(register, value)
+                with b.loop_short_of(shape.terms, left):
+                    self.walk(row)
+                b.emit("M_MM_WO", to, self.stride, 0)
+                b.advance(self.tile, self.column_step)
+                b.advance(to, self.machine.blen)
+        b.advance(self.tile, -shape.blocks * self.column_step)

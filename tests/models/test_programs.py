@@ -1,20 +1,38 @@
 """Programs of whole models: their size, what they execute, what they leave alone (spec §9.2, §9.4, §9.5, §9.6)."""
 
 import json
+import tomllib
 
 import numpy as np
 import pytest
 
 import plena_emu
+from plena_emu.config.settings import load_settings
 from plena_emu.errors import EmuError
 from plena_emu.models.compiler import compile as compile_model
 from plena_emu.models.machine import BLOCK, Machine
 from plena_emu.models.passes.place import place
-from plena_emu.models.presets import find_preset
+from plena_emu.models.presets import PRESETS, find_preset, settings_text
 from plena_emu.models.results import read_results
 from plena_emu.models.row_shape import RowShape
 from plena_emu.models.sources import find_model
 from plena_emu.models.text_graph import build_text_graph
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_machine_is_that_of_the_settings(name, tmp_path):
+    machine = Machine.of(PRESETS[name], vector_rows=5000)
+    path = tmp_path / "settings.toml"
+    path.write_text(settings_text(PRESETS[name], 1 << 20, vector_sram_rows=5000))
+    found = load_settings(str(path), "test")
+    assert (found.mlen, found.blen, found.hlen, found.broadcast) == (machine.mlen, machine.blen, machine.hlen,
+                                                                    machine.broadcast)
+    config = tomllib.loads(path.read_text())["TRANSACTIONAL"]["CONFIG"]
+    values = {name: entry["value"] for name, entry in config.items()}
+    assert values["MATRIX_SRAM_SIZE"] // machine.mlen == machine.tiles
+    assert values["HBM_V_Writeback_Amount"] == machine.write_back
+    assert values["MAX_LOOP_INSTRUCTIONS"] == machine.max_loop_instructions
+    assert values["VECTOR_SRAM_SIZE"] == machine.vector_rows and Machine.of(PRESETS[name]).vector_rows == 4_194_304
 
 
 def counts(directory):
