@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import os
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from plena_emu.manifests.generate import make_manifest, manifest_json
 from . import build_files
 from .build_files import IMAGE, PRELOAD
 from .configs import TextConfig
+from .graph import Graph
 from .head_plan import HeadPlan
 from .image import preload_rows, write_tensor
 from .inputs import text_inputs, vision_inputs
@@ -94,10 +96,40 @@ def compile(model: str | os.PathLike, output: str | os.PathLike, *,  # noqa: A00
     return kind(config, weights, chosen, progress or (lambda *_: None)).compile(os.fspath(output))
 
 
-class _Compiler:
-    """What text and vision builds share: program, tables, image, record."""
+class _Compiler(abc.ABC):
+    """What text and vision builds share: program, tables, image, record.
+
+    Attributes
+    ----------
+    values : f32 array or None
+        Embeddings or patches, None without weights.
+    ids : list or None
+        Tokens, where ids were given or made.
+    """
 
     prefix = ""  # of tensor names
+    values: np.ndarray | None = None
+    ids: list | None = None
+
+    @abc.abstractmethod
+    def read_inputs(self) -> RowShape:
+        """Set `values` and `ids`; returns the rows of the activations."""
+
+    @abc.abstractmethod
+    def build_graph(self) -> Graph:
+        """Write the operators."""
+
+    @abc.abstractmethod
+    def contents(self, weights: ProgramWeights) -> TextContents | VisionContents:
+        """What tensors and preloads hold."""
+
+    @abc.abstractmethod
+    def results(self) -> Results:
+        """Where the results lie."""
+
+    @abc.abstractmethod
+    def references(self, held_weights, settings, cache) -> dict[str, np.ndarray]:
+        """What the results should be."""
 
     def __init__(self, config, weights, options: CompileOptions, progress):
         self.config, self.weights, self.options, self.progress = config, weights, options, progress
@@ -229,11 +261,9 @@ class _TextCompiler(_Compiler):
 
 class _VisionCompiler(_Compiler):
     prefix = PREFIX
-    ids = None
 
     def read_inputs(self):
         if isinstance(self.weights, NoWeights):
-            self.values = None
             return RowShape(self.machine, batch=1, tokens=self.config.patches_of(self.options.image) ** 2)
         self.values = vision_inputs(self.config, self.options).patches
         return RowShape(self.machine, batch=1, tokens=self.values.shape[1])

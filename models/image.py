@@ -47,12 +47,12 @@ def preload_rows(buffers: Iterable[tuple[Buffer, Activation]], values: Callable[
     u16 array
         `[rows, VLEN]`, bf16.
     """
-    parts = []
+    parts: list[np.ndarray] = []
     for buffer, place in buffers:
         blocks = np.zeros((buffer.blocks * vlen, buffer.rows), dtype=np.float32).T
         held = values(buffer)
         blocks[: held.shape[0], : held.shape[1]] = held
-        assert place.address == sum(map(len, parts)) * vlen  # noqa: S101
+        assert place.address == sum(len(part) for part in parts) * vlen
         parts.append(blocks.reshape(buffer.rows, buffer.blocks, vlen).swapaxes(0, 1).reshape(-1, vlen))
     rows = round_bf16(np.concatenate(parts))
     return (rows.view(np.uint32) >> np.uint32(16)).astype("<u2")

@@ -15,7 +15,7 @@ from .configs import TextConfig
 from .forward.text import Cache
 from .head_plan import HeadPlan
 from .machine import BLOCK, HbmTensor
-from .number_formats import encode_stored
+from .number_formats import check_mx, decode_mx, encode_stored
 from .references import EXACT, Caches, cache_of, load_references
 from .results import HBM_RESULTS, load_results, read_results
 
@@ -55,21 +55,22 @@ def seeded_cache(config: TextConfig, plan: HeadPlan, settings: Settings, batch: 
     StoredCache
     """
     generator = np.random.default_rng([_SEED, tokens])
-    codes, scales, held = {}, {}, Cache([], [])
+    kind, _ = check_mx(settings.hbm_m_kv_type, "HBM_M_KV_TYPE")
+    codes: dict[str, np.ndarray] = {}
+    scales: dict[str, np.ndarray] = {}
+    held = Cache([], [])
     for layer in range(config.layers):
         for name, kept in (("K", held.keys), ("V", held.values)):
             values = generator.standard_normal((batch, tokens, config.kv_heads * config.head_dim), dtype=np.float32)
             wide = plan.spread(values, config.kv_heads, 2)
             stored = f"{name}_stored_{layer}"
             codes[stored], scales[stored] = encode_stored(wide, settings.hbm_v_kv_type)
-            kept.append(_values(codes[stored], scales[stored], config, plan, settings.hbm_m_kv_type))
+            kept.append(_values(codes[stored], scales[stored], config, plan, kind))
     return StoredCache(batch=batch, tokens=tokens, codes=codes, scales=scales, caches=Caches(exact=held, held=held))
 
 
 def _values(codes, scales, config, plan, kind: Mx):
     """f32 [batch, KV heads, tokens, head_dim] of stored rows."""
-    from .number_formats import decode_mx
-
     wide = decode_mx(codes, scales, kind)
     places = np.arange(config.kv_heads)[:, None] * plan.width + np.arange(config.head_dim)
     return np.ascontiguousarray(wide[..., places].swapaxes(1, 2))
@@ -123,7 +124,9 @@ def cache_from(build: str, config: TextConfig, preset: str, tokens: int) -> Stor
     if not os.path.isfile(path) or os.path.getsize(path) != expected:
         raise EmuError(f"{path}: not found, or not the {expected} bytes of the cache; run the build first")
     data = np.memmap(path, dtype=np.uint8, mode="r")
-    codes, scales, start = {}, {}, 0
+    codes: dict[str, np.ndarray] = {}
+    scales: dict[str, np.ndarray] = {}
+    start = 0
     for region in results.regions:
         count = region.rows * region.columns
         for kept, width, first in ((codes, region.columns, start), (scales, region.columns // BLOCK, start + count)):

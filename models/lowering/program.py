@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from plena_emu.models import graph as ir
 from plena_emu.models.builder import Builder, Program
 from plena_emu.models.constants import Constants
@@ -71,7 +74,8 @@ class _Lowering:
         machine, out = self.machine, self.buffers[op.out]
         x = self.buffers[op.x]
         x = Activation(x.at(0, op.first_row), x.rows, x.columns, x.vlen)
-        runs = plain_runs(machine, op.columns, out) if op.span is None else head_runs(machine, op, out)
+        runs = (plain_runs(machine, op.columns, out) if op.span is None
+                else head_runs(machine, op.span, op.part_columns, op.columns, out))
         stride = op.span.rows.token_step if op.span else 1
         linear(self.b, machine, x, self.tensors[op.weight], runs, groups=op.groups,
                partial=self.partial, stride=stride)
@@ -184,12 +188,16 @@ class _Lowering:
         pixel_shuffle(self.b, self.buffers[op.x], self.buffers[op.out], side=op.side, scale=op.scale)
 
 
-def head_runs(machine: Machine, op: ir.Linear, out: Activation) -> list[TileRun]:
-    """List the runs of a weight whose result are rows of heads: one a part of the heads, and a ragged last row."""
-    rows, span, vlen = op.span.rows, op.span, machine.mlen
+def head_runs(machine: Machine, span: ir.HeadSpan, part_columns: tuple[int, ...], total: int,
+              out: Activation) -> list[TileRun]:
+    """List the runs of a weight whose result are rows of heads: one a part of the heads, and a ragged last row.
+
+    `part_columns` are the columns of each part of a head, `total` those of all heads.
+    """
+    rows, vlen = span.rows, machine.mlen
     runs = []
-    for part, columns in enumerate(op.part_columns):
-        last = op.columns - (span.count - 1) * vlen if rows.parts == 1 else columns
+    for part, columns in enumerate(part_columns):
+        last = total - (span.count - 1) * vlen if rows.parts == 1 else columns
         whole = span.count if last >= columns else span.count - 1
         for count, first, held in ((whole, 0, columns), (span.count - whole, whole, last)):
             if count:
@@ -200,7 +208,7 @@ def head_runs(machine: Machine, op: ir.Linear, out: Activation) -> list[TileRun]
     return runs
 
 
-_BY_KIND = {
+_BY_KIND: dict[type, Callable[[_Lowering, Any], None]] = {
     ir.Norm: _Lowering.norm, ir.Linear: _Lowering.linear, ir.HeadNorm: _Lowering.head_norm, ir.Rope: _Lowering.rope,
     ir.StoreRows: _Lowering.store, ir.Attend: _Lowering.attend, ir.Add: _Lowering.add, ir.SwiGlu: _Lowering.swiglu,
     ir.Gelu: _Lowering.gelu, ir.CopyRows: _Lowering.copy_rows, ir.Shuffle: _Lowering.shuffle,
