@@ -131,7 +131,7 @@ class _TextGraph(GraphWriter):
     def head(self):
         """Final norm, and the logits of the wanted tokens."""
         config, shape = self.config, self.shape
-        self.buffer("hidden", shape.rows, config.hidden, alone=True)
+        self.buffer("hidden", shape.rows, config.hidden)
         self.norm("final_norm", None, "X", "hidden", self.preload("final_norm", 1, config.hidden))
         self.graph.kept.append("hidden")
         if self.logits == "none":
@@ -146,7 +146,7 @@ class _TextGraph(GraphWriter):
                                      step=shape.sequence_rows, count=shape.batch))
                 first = 0
         weight = self.tensor("W_lm_head", config.hidden, config.vocab)
-        self.buffer("logits", groups * self.machine.blen, config.vocab, alone=True)
+        self.buffer("logits", groups * self.machine.blen, config.vocab)
         self.add(ir.Linear(stage="lm_head", x=source, weight=weight, out="logits", groups=groups, rows=rows,
                            columns=config.vocab, first_row=first))
         self.graph.kept.append("logits")

@@ -93,7 +93,7 @@ class _VisionGraph(GraphWriter):
     def connector(self):
         """Post norm, pixel shuffle and projection; a token's patches lie side by side, each in whole column blocks."""
         config, machine, shape = self.config, self.machine, self.shape
-        self.buffer("hidden", shape.rows, config.hidden, alone=True)
+        self.buffer("hidden", shape.rows, config.hidden)
         self.norm("post_norm", None, "hidden", weight=self.preload("V_POST_LN_weight", 1, config.hidden),
                   bias=self.preload("V_POST_LN_bias", 1, config.hidden))
         scale, side = config.connector_scale, round(shape.tokens**0.5)
@@ -103,7 +103,7 @@ class _VisionGraph(GraphWriter):
         shuffled = self.buffer("shuffled", rows, wide)
         self.add(ir.Shuffle(stage="connector", x="hidden", out=shuffled, side=side, scale=scale))
         weight = self.tensor("V_CONNECTOR_W", wide, config.text_hidden)
-        self.buffer("connector", rows, config.text_hidden, alone=True)
+        self.buffer("connector", rows, config.text_hidden)
         self.add(ir.Linear(stage="connector", x=shuffled, weight=weight, out="connector",
                            groups=ceil_div(tokens, machine.blen), rows=tokens, columns=config.text_hidden))
         self.graph.kept += ["hidden", "connector"]

@@ -83,13 +83,14 @@ def _height(graph, name):
 
 
 def _lives(graph):
-    """First and last operator of each buffer; buffers that stand alone live throughout."""
-    whole = (0, len(graph.operators))
-    lives = {name: whole for name, buffer in graph.buffers.items() if buffer.alone or name in graph.kept}
+    """First and last operator of each buffer; those that stand alone live throughout, kept ones to the end."""
+    end = len(graph.operators)
+    whole = (0, end)
+    lives = {name: whole for name, buffer in graph.buffers.items() if buffer.alone}
     for number, operator in enumerate(graph.operators):
         for name in operator.buffers:
             if name in graph.buffers and lives.get(name) is not whole:
-                lives[name] = (lives.get(name, (number, number))[0], number)
+                lives[name] = (lives.get(name, (number, number))[0], end if name in graph.kept else number)
     for name in graph.buffers:
         lives.setdefault(name, whole)
     return lives

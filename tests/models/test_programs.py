@@ -125,9 +125,10 @@ def test_buffers_that_live_at_a_time_do_not_overlap(model, preset, past):
     for number, operator in enumerate(graph.operators):
         for name in operator.buffers:
             uses[name].append(number)
-    whole = range(len(graph.operators) + 1)
-    lives = {name: whole if graph.buffers[name].alone or name in graph.kept else range(used[0], used[-1] + 1)
+    end = len(graph.operators) + 1
+    lives = {name: range(0 if graph.buffers[name].alone else used[0], end if name in graph.kept else used[-1] + 1)
              for name, used in uses.items() if used}
+    lives |= {name: range(end) for name, buffer in graph.buffers.items() if buffer.alone}
     places = {name: (place.address // machine.mlen, place.rows * graph.buffers[name].blocks)
               for name, place in placement.activations.items()}
     for one, life in lives.items():
