@@ -29,19 +29,22 @@ _MARK = "model.json"  # a directory with it may be replaced
 
 
 @contextlib.contextmanager
-def replaced_directory(path: str) -> Iterator[str]:
+def replaced_directory(path: str, needed: int) -> Iterator[str]:
     """Lend a temporary directory beside `path` that takes its name at the end, or vanishes after an error.
 
     Raises
     ------
     EmuError
-        `path` is there and no build of this compiler, or cannot be written.
+        `path` is there and no build of this compiler, or cannot be written, or fewer than `needed` bytes are free.
     """
     target = os.path.abspath(path)
     if os.path.lexists(target) and not (os.path.isdir(target) and _may_go(target)):
         raise EmuError(f"build directory {path}: exists and is no build of this compiler, expected a new name")
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
+        free = shutil.disk_usage(os.path.dirname(target)).free
+        if free < needed:
+            raise EmuError(f"build directory {path}: needs {needed} bytes, {free} are free on its disk")
         temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target))
     except OSError as error:
         raise EmuError(f"build directory {path}: cannot make: {error.strerror}") from None

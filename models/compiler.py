@@ -143,7 +143,8 @@ class _Compiler(abc.ABC):
         self.placement = place(self.graph, self.machine)
         program, constants = lower(self.graph, self.placement, self.machine)
         board = load_board(self.options.board) if self.options.board else None
-        with build_files.replaced_directory(output) as directory:
+        image = 0 if isinstance(self.weights, NoWeights) else self.placement.hbm_bytes
+        with build_files.replaced_directory(output, image) as directory:
             path = os.path.join(directory, "plena_settings.toml")
             with open(path, "w") as file:
                 file.write(settings_text(self.preset, self.placement.hbm_bytes, board, self.options.vector_sram_rows))

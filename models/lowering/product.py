@@ -10,6 +10,7 @@ from plena_emu.models.builder import IMMEDIATE, Builder, Register
 from plena_emu.models.machine import Machine
 
 _UNROLLED_WORDS = 300  # most words of the unrolled column blocks
+_ACROSS_WORDS = 160  # of column blocks in several tile columns
 _SHORT_BLOCK = 1600  # cycles of a block below which a loop's own cycles count
 _WORKING = 10  # registers that any product can do with
 _PAYS = 8  # result blocks from which on free registers are worth spilling others
@@ -91,7 +92,7 @@ def columns_at_once(machine: Machine, shape: Product, most: int, strided: bool) 
         return 1
     words = shape.blocks * (2 * shape.terms + 1)
     written = 1 + (IMMEDIATE - machine.mlen) // shape.across_step
-    return max(1, min(most, machine.tiles // shape.terms, _UNROLLED_WORDS // words, written))
+    return max(1, min(most, machine.tiles // shape.terms, _ACROSS_WORDS // words, written))
 
 
 def _is_unrolled(machine, shape):

@@ -140,3 +140,10 @@ def test_buffers_that_live_at_a_time_do_not_overlap(model, preset, past):
     starts = [tensor.address for tensor in placement.tensors.values()]
     assert all(start % 64 == 0 for start in starts)
     assert all(end <= start for end, start in zip(ends[:-1], starts[1:], strict=True))
+
+
+def test_too_little_disk_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(EmuError, match=r"needs \d+ bytes, 1000 are free"):
+        compile_model("tiny", tmp_path / "build")
+    assert not list(tmp_path.iterdir())
