@@ -19,6 +19,10 @@ class Constants:
     def address(self, value: float) -> int:
         """Find or make the address of a number.
 
+        Returns
+        -------
+        int
+
         Raises
         ------
         EmuError

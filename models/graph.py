@@ -56,7 +56,12 @@ class HeadRows(msgspec.Struct, frozen=True, kw_only=True):
         return self.heads if self.token_major else 1
 
     def row(self, head: int, token: int = 0) -> int:
-        """Row of a head's token in its column blocks."""
+        """Find the row of a head's token in its column blocks.
+
+        Returns
+        -------
+        int
+        """
         return head * self.head_step + token * self.token_step
 
 

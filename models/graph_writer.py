@@ -39,35 +39,36 @@ class GraphWriter:
         self.machine, self.shape, self.plan = machine, shape, plan
         self.graph = ir.Graph(operators=[], buffers={}, tensors={}, preloads=[], kept=[])
 
-    def buffer(self, name, rows, columns, alone=False, blocks=None):
+    def buffer(self, name: str, rows: int, columns: int, alone: bool = False) -> str:
         """Declare a buffer; returns its name."""
         self.graph.buffers[name] = ir.Buffer(
-            name=name, rows=rows, blocks=blocks or self.machine.tiles_of(columns), columns=columns, alone=alone)
+            name=name, rows=rows, blocks=self.machine.tiles_of(columns), columns=columns, alone=alone)
         return name
 
-    def preload(self, name, rows, columns):
+    def preload(self, name: str, rows: int, columns: int) -> str:
         """Declare a buffer that `vram_preload.bin` fills; returns its name."""
         self.buffer(name, rows, columns, alone=True)
         self.graph.preloads.append(name)
         return name
 
-    def tensor(self, name, rows, columns, kind="weight"):
+    def tensor(self, name: str, rows: int, columns: int, kind: str = "weight") -> str:
         """Declare an HBM tensor, padded to tiles; returns its name."""
         mlen = self.machine.mlen
         self.graph.tensors[name] = ir.Tensor(name=name, rows=round_up(rows, mlen), columns=round_up(columns, mlen),
                                              kind=kind)
         return name
 
-    def add(self, operator):
+    def add(self, operator: ir.Operator) -> None:
         """Append an operator."""
         self.graph.operators.append(operator)
 
-    def dense(self, stage, layer, x, weight, out, columns, bias=None, **more):
+    def dense(self, stage: str, layer: int | None, x: str, weight: str, out: str, columns: int, bias: str | None = None,
+              **more) -> None:
         """Append a linear over all rows."""
         self.add(ir.Linear(stage=stage, layer=layer, x=x, weight=weight, out=out, groups=self.shape.groups,
                            rows=self.shape.used, columns=columns, bias=bias, **more))
 
-    def working_rows(self, columns, group):
+    def working_rows(self, columns: int, group: int) -> None:
         """Declare what every graph needs: results of linears that are added to X, scratch rows, partial sums.
 
         `group` is the query heads of a KV head, which are rows in a decode step.
@@ -78,14 +79,14 @@ class GraphWriter:
 
     # -- attention ---------------------------------------------------------------------------------------------------
 
-    def caches(self, layer, attending):
+    def caches(self, layer: int, attending: Attending) -> None:
         """Declare a layer's stored K and V."""
         rows = self.shape.batch * self.shape.cache_rows
         for name in "KV":
             self.tensor(f"{attending.prefix}{name}_stored_{layer}", rows, self.plan.columns_of(attending.kv_heads),
                         "cache")
 
-    def spans(self, layer, attending):
+    def spans(self, layer: int, attending: Attending) -> dict[str, ir.HeadSpan]:
         """Declare rows of heads for queries, keys and values; spans by name.
 
         Padding lanes stay 0, so where there are some one buffer serves all layers.
@@ -99,20 +100,20 @@ class GraphWriter:
         return {"q": ir.HeadSpan(both, 0, q_rows), "k": ir.HeadSpan(both, q_rows, kv_rows),
                 "v": ir.HeadSpan(values, 0, kv_rows)}
 
-    def head_rows(self, name, heads, alone):
+    def head_rows(self, name: str, heads: int, alone: bool) -> ir.HeadRows:
         """Declare a buffer for rows of heads."""
         self.buffer(name, heads * self.shape.rows, self.plan.parts * self.machine.mlen, alone)
         return ir.HeadRows(buffer=name, heads=heads, tokens=self.shape.rows, parts=self.plan.parts,
                            token_major=self.shape.decode)
 
-    def project(self, layer, x, weight, span, heads, bias):
+    def project(self, layer: int, x: str, weight: str, span: ir.HeadSpan, heads: int, bias: str | None) -> None:
         """Append x · W_q, W_k or W_v to rows of heads; `bias` names a preload or is None."""
         plan, mlen = self.plan, self.machine.mlen
         parts = tuple(min(mlen, plan.head_dim - part * mlen) for part in range(plan.parts))
         self.dense("attn.qkv", layer, x, weight, span.rows.buffer, heads * plan.width, bias, span=span,
                    part_columns=(mlen,) if plan.packed else parts)
 
-    def store(self, layer, name, span, attending):
+    def store(self, layer: int, name: str, span: ir.HeadSpan, attending: Attending) -> None:
         """Append the store of the new tokens' K or V."""
         shape = self.shape
         self.add(ir.StoreRows(stage="attn.kv_store", layer=layer, span=span,
@@ -120,7 +121,7 @@ class GraphWriter:
                               sequence_rows=shape.sequence_rows, tokens=shape.tokens, first_row=shape.past,
                               rows_per_sequence=shape.cache_rows))
 
-    def attend(self, layer, queries, attending):
+    def attend(self, layer: int, queries: ir.HeadRows, attending: Attending) -> str:
         """Append scores, softmax and values; returns the name of the result."""
         plan, machine, shape = self.plan, self.machine, self.shape
         group = attending.heads // attending.kv_heads

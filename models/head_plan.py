@@ -23,7 +23,12 @@ class HeadPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, machine: Machine, head_dim: int) -> HeadPlan:
-        """Pack heads where a broadcast product can serve them, else give each whole column blocks."""
+        """Pack heads where a broadcast product can serve them, else give each whole column blocks.
+
+        Returns
+        -------
+        HeadPlan
+        """
         packed = head_dim <= machine.hlen < machine.mlen and machine.hlen * machine.broadcast == machine.mlen
         parts = 1 if packed else ceil_div(head_dim, machine.mlen)
         return cls(head_dim=head_dim, mlen=machine.mlen, parts=parts, slots=machine.broadcast if packed else 1,
@@ -35,15 +40,30 @@ class HeadPlan(msgspec.Struct, frozen=True, kw_only=True):
         return self.slots > 1
 
     def rows_of(self, heads: int) -> int:
-        """Count the rows that hold a token's `heads` heads, each of `parts` column blocks."""
+        """Count the rows that hold a token's `heads` heads, each of `parts` column blocks.
+
+        Returns
+        -------
+        int
+        """
         return ceil_div(heads, self.slots)
 
     def columns_of(self, heads: int) -> int:
-        """Columns of a matrix with `heads` heads, whole column blocks."""
+        """Count the columns of a matrix with `heads` heads, whole column blocks.
+
+        Returns
+        -------
+        int
+        """
         return self.rows_of(heads) * self.parts * self.mlen
 
     def fills(self, heads: int) -> bool:
-        """Whether `heads` heads leave no padding in their rows."""
+        """Tell whether `heads` heads leave no padding in their rows.
+
+        Returns
+        -------
+        bool
+        """
         return self.head_dim * heads == self.columns_of(heads)
 
     @property
@@ -52,7 +72,13 @@ class HeadPlan(msgspec.Struct, frozen=True, kw_only=True):
         return self.parts > 1 and self.head_dim == self.parts * self.mlen and self.parts % 2 == 0
 
     def spread(self, values: np.ndarray, heads: int, axis: int) -> np.ndarray:
-        """Move the heads of an axis of heads · head_dim elements to their places; the rest is 0."""
+        """Move the heads of an axis of heads · head_dim elements to their places; the rest is 0.
+
+        Returns
+        -------
+        array
+            Of columns_of(heads) elements along the axis.
+        """
         moved = np.moveaxis(values, axis, 0)
         shape = moved.shape[1:]
         wide = np.zeros((self.columns_of(heads), *shape), dtype=values.dtype)
@@ -61,7 +87,13 @@ class HeadPlan(msgspec.Struct, frozen=True, kw_only=True):
         return np.moveaxis(wide, 0, axis)
 
     def rotation(self) -> np.ndarray:
-        """Matrix whose product with a row of heads is (−x₂, x₁) of each head, square; entries 0, 1 and −1."""
+        """Make the matrix whose product with a row of heads is (−x₂, x₁) of each head, square; entries 0, 1 and −1.
+
+        Returns
+        -------
+        f32 array
+            `[size, size]`.
+        """
         size = self.slots * self.width
         half = self.head_dim // 2
         matrix = np.zeros((size, size), dtype=np.float32)

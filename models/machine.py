@@ -13,12 +13,22 @@ MAX_LOOP_INSTRUCTIONS = 100_000
 
 
 def ceil_div(value: int, unit: int) -> int:
-    """Divide and round up."""
+    """Divide and round up.
+
+    Returns
+    -------
+    int
+    """
     return -(-value // unit)
 
 
 def round_up(value: int, unit: int) -> int:
-    """Round `value` up to a multiple of `unit`."""
+    """Round `value` up to a multiple of `unit`.
+
+    Returns
+    -------
+    int
+    """
     return ceil_div(value, unit) * unit
 
 
@@ -40,7 +50,12 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, preset: Preset, vector_rows: int | None = None) -> Machine:
-        """Take the geometry of a preset and of the settings that go with it (§9.8)."""
+        """Take the geometry of a preset and of the settings that go with it (§9.8).
+
+        Returns
+        -------
+        Machine
+        """
         return cls(mlen=preset.mlen, blen=preset.blen, hlen=preset.hlen, broadcast=preset.broadcast,
                    write_back=preset.blen, tiles=MATRIX_SRAM_SIZE // preset.mlen,
                    vector_rows=vector_rows or VECTOR_SRAM_ROWS)
@@ -56,11 +71,21 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
         return self.mlen // self.blen
 
     def tiles_of(self, columns: int) -> int:
-        """Count the tiles, or column blocks of an activation, that hold `columns` columns."""
+        """Count the tiles, or column blocks of an activation, that hold `columns` columns.
+
+        Returns
+        -------
+        int
+        """
         return ceil_div(columns, self.mlen)
 
     def blocks_of(self, columns: int) -> int:
-        """Count the BLEN blocks that hold `columns` columns."""
+        """Count the BLEN blocks that hold `columns` columns.
+
+        Returns
+        -------
+        int
+        """
         return ceil_div(columns, self.blen)
 
 
@@ -86,7 +111,12 @@ class Activation(msgspec.Struct, frozen=True):
         return ceil_div(self.columns, self.vlen)
 
     def at(self, block: int, row: int = 0) -> int:
-        """Element address of a row's part in a column block."""
+        """Find the element address of a row's part in a column block.
+
+        Returns
+        -------
+        int
+        """
         return self.address + (block * self.rows + row) * self.vlen
 
 

@@ -38,7 +38,12 @@ class Distance(msgspec.Struct, frozen=True):
 
 
 def plain_runs(machine: Machine, columns: int, out: Activation) -> list[TileRun]:
-    """List the runs of a weight of `columns` columns whose result is an activation; a ragged last tile is its own."""
+    """List the runs of a weight of `columns` columns whose result is an activation; a ragged last tile is its own.
+
+    Returns
+    -------
+    list of TileRun
+    """
     whole, rest = divmod(columns, machine.mlen)
     runs = []
     if whole:

@@ -68,7 +68,12 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 def pairs_of(kv_heads: int, group: int, slots: int) -> list[Pair]:
-    """List the pairs of a column of `kv_heads` KV heads."""
+    """List the pairs of a column of `kv_heads` KV heads.
+
+    Returns
+    -------
+    list of Pair
+    """
     pairs = []
     for kv_head in range(kv_heads):
         head, end = kv_head * group, (kv_head + 1) * group
@@ -81,7 +86,12 @@ def pairs_of(kv_heads: int, group: int, slots: int) -> list[Pair]:
 
 
 def pair_rows(machine: Machine, sequence_rows: int, key_blocks: int, slots: int, decode: bool) -> int:
-    """Count the score rows of a pair."""
+    """Count the score rows of a pair.
+
+    Returns
+    -------
+    int
+    """
     queries = 1 if decode else machine.mlen * ceil_div(sequence_rows, machine.mlen)
     return queries * key_blocks * slots
 

@@ -193,6 +193,10 @@ def head_runs(machine: Machine, span: ir.HeadSpan, part_columns: tuple[int, ...]
     """List the runs of a weight whose result are rows of heads: one a part of the heads, and a ragged last row.
 
     `part_columns` are the columns of each part of a head, `total` those of all heads.
+
+    Returns
+    -------
+    list of TileRun
     """
     rows, vlen = span.rows, machine.mlen
     runs = []

@@ -30,7 +30,12 @@ class ScoreRows(msgspec.Struct, frozen=True, kw_only=True):
     query_step: int
 
     def runs(self, count: int, mlen: int) -> list[tuple[int, int]]:
-        """Split the first `count` rows where they stop following one another: (times, rows), a query block apart."""
+        """Split the first `count` rows where they stop following one another: (times, rows), a query block apart.
+
+        Returns
+        -------
+        list of (times, rows)
+        """
         if self.query_step == mlen * mlen and not self.causal:
             return [(1, count)]
         whole, rest = divmod(count, mlen)
