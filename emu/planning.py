@@ -24,9 +24,9 @@ from .manifests.footprint import (
     Footprint,
     choose_regime,
     footprint,
-    layer_ids,
+    layer_count,
     owned_lines,
-    project,
+    project_regions,
     transfer_ns,
 )
 from .manifests.schema import Manifest, load_manifest
@@ -156,10 +156,10 @@ def make_plan(
     assert capacity is not None  # `auto` compares with one
     link = resolve_bandwidth(host_bandwidth, board)  # None: only the times need it here
     found = footprint(manifest.regions)
-    layers = max(1, len(layer_ids(manifest.regions)))
+    layers = max(1, layer_count(manifest.regions))
     projected = None
     if total_layers is not None:
-        grown = project(found, layers, total_layers)
+        grown = project_regions(manifest.regions, total_layers)
         projected = LayerPlan(
             layers=total_layers, footprint=_sizes(grown), regime=choose_regime(grown, capacity.value),
             regimes=_regimes(manifest, grown, link, total_layers, layers),
@@ -176,8 +176,8 @@ def make_plan(
         by_layer=_by_layer(manifest),
         regime=regime,
         regimes=_regimes(manifest, found, link, layers, layers),
-        resident_up_to_layers=_most_layers(lambda n: project(found, layers, n).total, capacity.value),
-        kv_swap_up_to_layers=_most_layers(lambda n: project(found, layers, n).weight, capacity.value),
+        resident_up_to_layers=_most_layers(lambda n: project_regions(manifest.regions, n).total, capacity.value),
+        kv_swap_up_to_layers=_most_layers(lambda n: project_regions(manifest.regions, n).weight, capacity.value),
         projected=projected,
         warnings=[*manifest.warnings, *([capacity.warning] if capacity.warning else [])],
     )

@@ -16,7 +16,7 @@ DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
-          "board", "latency_profile", "dram", "memory_trace")
+          "results", "board", "latency_profile", "dram", "memory_trace")
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1}  # field: smallest value
 
 
@@ -90,6 +90,8 @@ class RunRequest:
         Directory the dumps go to; None writes none.
     dump_hbm : bool
         Whether `hbm_dump.bin` is wanted as well; it is written with the `hbm` model only (§5.4).
+    results : str or None
+        A compiled model's `results.json`: where dumps go, `hbm_results.bin` goes as well (§9.2).
     max_instructions : int or None
         Stop after so many executed instructions.
     timing_only : bool
@@ -129,6 +131,7 @@ class RunRequest:
     host_bandwidth: int | None = None
     dump_dir: str | None = "."
     dump_hbm: bool = False
+    results: str | None = None
     max_instructions: int | None = None
     timing_only: bool = False
     threads: int | None = None

@@ -173,7 +173,8 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
-FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1}
+FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
+           "compile": 1, "check": 1, "estimate": 1}
 
 
 def record_json(kind: str, content: object, command: list[str]) -> bytes:

@@ -57,6 +57,39 @@ def layer_ids(regions: Iterable[Region]) -> list[int]:
     return sorted({region.layer_id for region in regions if region.kind != "activation"})
 
 
+def head_of(regions: Sequence[Region]) -> Region | None:
+    """Find the LM head: the only region of the highest layer, a weight, where every layer below has a cache (§9.3).
+
+    Returns
+    -------
+    Region or None
+    """
+    layers = layer_ids(regions)
+    if len(layers) < 2:
+        return None
+    last = [region for region in regions if region.layer_id == layers[-1] and region.kind != "activation"]
+    cached = {region.layer_id for region in regions if region.kind == "kv"}
+    return last[0] if len(last) == 1 and last[0].kind == "weight" and cached == set(layers[:-1]) else None
+
+
+def layer_count(regions: Sequence[Region]) -> int:
+    """Count the layers among weight and kv regions; an LM head is none."""
+    return len(layer_ids(regions)) - (head_of(regions) is not None)
+
+
+def project_regions(regions: Sequence[Region], total_layers: int) -> Footprint:
+    """Project the footprint of a manifest to `total_layers` layers; the LM head stays one (§6.3, §9.3).
+
+    Returns
+    -------
+    Footprint
+    """
+    head = head_of(regions)
+    layered = [region for region in regions if region is not head]
+    grown = project(footprint(layered), layer_count(regions), total_layers)
+    return grown if head is None else grown._replace(weight=grown.weight + head.size)
+
+
 def project(found: Footprint, layers: int, total_layers: int) -> Footprint:
     """Project the footprint of `layers` layers to `total_layers` (§6.3).
 

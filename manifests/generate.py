@@ -16,7 +16,7 @@ from plena_emu.inputs.schema import convert
 from plena_emu.inputs.text import read_text
 from plena_emu.inputs.words import shown
 
-from .footprint import choose_regime, footprint, layer_ids, project
+from .footprint import choose_regime, footprint, layer_count, layer_ids, project_regions
 from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SIZE_SOURCES = ("hbm_sizes", "tensor_layouts", "address-delta")
 
 _KV = re.compile(r"(^|_)[KV]_stored_")
 _WEIGHT_PREFIXES = ("W_", "V_W_", "V_B_", "V_LN1_", "V_LN2_", "V_POST_LN_")
+_LM_HEAD = "W_lm_head"  # a layer of its own behind all others (§9.3)
 _WEIGHT_NAMES = ("V_PATCH_W", "V_PATCH_BIAS_POS", "V_CONNECTOR_W", "V_CONNECTOR_B")
 
 
@@ -113,7 +114,7 @@ def generate(
     ceiling = min((region.offset for region in regions if region.kind == "weight"), default=0)
     source = os.path.join(build_dir, MANIFEST_NAME)
     manifest = Manifest(ceiling, tuple(regions), capacity, source)
-    layers = len(layer_ids(regions))
+    layers = layer_count(regions)
     here = footprint(regions)
     report = Report(
         board=board.name,
@@ -123,7 +124,7 @@ def generate(
         warnings=warnings,
         this_build=_footprint_report(here, layers, capacity),
         projected=None if total_layers is None
-        else _footprint_report(project(here, layers, total_layers), total_layers, capacity),
+        else _footprint_report(project_regions(regions, total_layers), total_layers, capacity),
     )
     return manifest, report
 
@@ -174,7 +175,7 @@ def make_regions(
             raise EmuError(f"{source}: {_quoted(name)}: offset {offset} and its size from {origin} reach beyond 2^64")
         sizes_from[origin] += 1
         sized.append((name, offset, size))
-    regions = []
+    regions, names = [], []
     for at, (name, offset, size) in enumerate(sized):
         if at + 1 < len(sized) and offset + size > sized[at + 1][1]:
             after, room = sized[at + 1][0], sized[at + 1][1] - offset
@@ -183,6 +184,11 @@ def make_regions(
             size = room
         if size:
             regions.append(_region(name, offset, size, source))
+            names.append(name)
+    if _LM_HEAD in names:
+        at = names.index(_LM_HEAD)
+        layers = layer_ids([*regions[:at], *regions[at + 1 :]])
+        regions[at] = msgspec.structs.replace(regions[at], layer_id=layers[-1] + 1 if layers else 0)
     return regions, sizes_from, warnings
 
 

@@ -50,10 +50,11 @@ LAYERS = {
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
-    "report": _HOST | {"bench", "boards", "manifests", "memory", "planning", "profiler"},
+    "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "planning", "program", "running"},
+    "report": _HOST | {"bench", "boards", "manifests", "memory", "models", "planning", "profiler"},
     "cli": _HOST
-    | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "planning", "precompile", "profiler",
-       "program", "report", "running"},
+    | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "planning", "precompile",
+       "profiler", "program", "report", "running"},
     # Public paths that only hand on (docs/api.md).
     "assembler": {"program"},
     "ddr": {"memory"},

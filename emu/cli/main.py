@@ -15,6 +15,10 @@ from .parser import Parser
 
 COMMANDS = {
     "run": "run a build directory or explicit files",
+    "compile": "compile a model into a build directory",
+    "estimate": "time to first token and per token of a model on a board",
+    "check": "compare a run with the reference forward",
+    "results": "write hidden states, logits and caches out of the dumps",
     "asm": "assemble text to machine words",
     "disasm": "disassemble machine words to text",
     "boards": "list the boards or show one",

@@ -6,6 +6,7 @@ from ..errors import EmuError, UsageError
 from .units import read_hbm_size
 
 ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file
+RESULTS = "results.json"  # of a compiled model (§9.3)
 ORIGIN = "build directory"  # of settings that were found there
 
 
@@ -60,6 +61,9 @@ def fields_of(directory: str, given: dict) -> dict:
             fields[file.field] = path
         elif file.is_needed(fields.get("timing_only", False)):
             raise EmuError(f"build directory {directory}: {file.name} not found, expected there or as --{file.flag}")
+    results = os.path.join(directory, RESULTS)
+    if "results" not in fields and os.path.lexists(results):
+        fields["results"] = results
     if given.get("settings_path") is None and "settings_path" in fields:
         fields["settings_origin"] = ORIGIN
     size_file = os.path.join(directory, "hbm_size.txt")

@@ -18,6 +18,7 @@ from ..kernels import layout
 from ..kernels.compiler.jit import JIT
 from ..logs import Log
 from ..machine.core import Machine
+from ..machine.dumps import write_sparse
 from ..memory.models import open_model
 from ..program.decode import decode, read_words
 from ..request import RunRequest
@@ -32,6 +33,7 @@ from .log_records import (
 )
 from .platform import resolve_platform
 from .provenance import geometry_of, program_of, sources_of, versions
+from .result_regions import DUMP, read_result_regions, region_pieces
 from .simulation import Simulation, default_threads
 
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
@@ -64,16 +66,22 @@ def _trace(simulation, log, before):
     return executed
 
 
-def _write_dumps(machine, request, result, log):
-    """Write the dumps of §5.4; failures are collected, because statistics and latency come first."""
+def _write_dumps(machine, request, regions, result, log):
+    """Write the dumps of §5.4 and §9.2; failures are collected, because statistics and latency come first."""
     names = ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
     if request.isa == "moe":
         names.append("intsram_dump.bin")
     if request.dump_hbm and request.memory_model == "hbm":
         names.append("hbm_dump.bin")
+    if regions:
+        names.append(DUMP)
     for name in names:
         try:
-            path, size = machine.dump(name, request.dump_dir)
+            if name == DUMP:
+                path, size = os.path.join(request.dump_dir, name), sum(region.bytes for region in regions)
+                write_sparse(path, size, region_pieces(machine.data.hbm, regions))
+            else:
+                path, size = machine.dump(name, request.dump_dir)
         except EmuError as error:
             result.dump_errors.append(str(error))
             continue
@@ -164,6 +172,8 @@ def _execute(request, log):
     program_records(log, program)
     _check_timing_only(request, program)
     _check_store_types(settings, program)
+    writes = request.dump_dir is not None and not request.timing_only
+    regions = read_result_regions(request.results, settings.hbm_size) if writes and request.results else ()
     imported = time.perf_counter()
 
     machine = Machine(settings, request.isa, TRACED_SLICE if request.trace else 0)
@@ -195,8 +205,8 @@ def _execute(request, log):
     for line in result.warnings:
         if line != foreign_warning(program):
             log.warn(line)
-    if request.dump_dir is not None and not stopped and not request.timing_only:
-        _write_dumps(machine, request, result, log)
+    if writes and not stopped:
+        _write_dumps(machine, request, regions, result, log)
     result.wall = Wall(startup_s=imported - began + ready - loaded, load_s=loaded - imported,
                        simulate_s=done - ready, dump_s=time.perf_counter() - done)
     result.instructions_per_s = simulation.executed / result.wall.simulate_s if result.wall.simulate_s else 0.0

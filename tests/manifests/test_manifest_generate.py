@@ -295,3 +295,15 @@ def test_usage_errors(flags, tmp_path, capsys):
     except SystemExit as stop:
         status = stop.code
     assert status == 2 and capsys.readouterr().err
+
+
+def test_lm_head_is_a_layer_of_its_own_that_projections_leave_out(tmp_path):
+    """§9.3: its layer id is the number of layers."""
+    sizes = {"K_stored_0": 10, "K_stored_1": 10, "W_q_0": 100, "W_q_1": 100, "W_lm_head": 7000}
+    addresses = {name: 10000 * place for place, name in enumerate(sizes)}
+    for name, table in (("hbm_addrs.json", addresses), ("hbm_sizes.json", sizes)):
+        (tmp_path / name).write_text(json.dumps(table))
+    manifest, report = generate(tmp_path, load_board("custom_a7"), total_layers=6)
+    assert [region.layer_id for region in manifest.regions] == [0, 1, 0, 1, 2]
+    assert (report.this_build.layers, report.this_build.weight) == (2, 7200)
+    assert (report.projected.weight, report.projected.kv) == (7600, 60)
