@@ -88,7 +88,7 @@ class TestRuns:
         assert script(THREADS) == (["4", "1", "1", "False"], "")
 
     def test_in_threads_where_kernels_lack(self, copied):
-        forget(copied, "data-tables", "control-control")
+        forget(copied, "data-tables")
         out, err = script(THREADS)
         assert out == ["4", "1", "1", "False"] and re.fullmatch(COMPILING, err)
 
