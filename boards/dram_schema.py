@@ -19,7 +19,7 @@ COMMANDS = ("ACT", "PRE", "RD", "WR", "PREA", "REF")
 RANK_COMMANDS = ("PREA", "REF")  # address a rank, not a bank
 
 # What the kernel's fixed-size records hold.
-MAX_CHANNELS = 64
+MAX_CHANNELS = 256
 MAX_RANKS = 4
 MAX_BANKS = 32  # a channel: the active queue holds 33 requests, at most one a bank
 MAX_GROUP = 16  # banks of a bank group

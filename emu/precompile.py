@@ -19,7 +19,8 @@ from .kernels.compiler.fingerprint import MARKER, cache_dir, cache_root, jit_dis
 
 # Every module with entry kernels that are kept, those that take longest to compile first.
 MODULES = (
-    "data.data", "dram.replay", "dram.timing", "simple.timing", "control.control", "simple.batch", "data.tables",
+    "data.data", "dram.replay", "dram.timing", "dma_engine.timing", "simple.timing",
+    "dma_engine.bank_timing", "control.control", "scoreboard.timeline", "simple.batch", "data.tables",
 )
 LOCK = "lock"
 _said = threading.Event()
@@ -124,8 +125,14 @@ def choose_kernels(request) -> None:
     """
     from .kernels.compiler.object_code import choose_prebuilt
 
-    timing = "simple.timing" if request.memory_model != "hbm" and request.dram is None else "dram.timing"
+    idealised = request.memory_model != "hbm" and request.dram is None
+    if request.dma == "production":
+        timing = "dma_engine.bank_timing" if idealised else "dma_engine.timing"
+    else:
+        timing = "simple.timing" if idealised else "dram.timing"
     modules = ("data.data", timing, "control.control", "data.tables")
+    if request.timing != "serial":
+        modules += ("scoreboard.timeline",)
     make_ready(modules)
     choose_prebuilt(modules)
 
@@ -169,12 +176,16 @@ def _first_call_of_a_run(module):
     from .running.simulation import Simulation
 
     settings = with_hbm_size(default_settings(), 1 << 16)
-    machine = Machine(settings, "base")  # uses `tables`
+    dma = "production" if module.startswith("dma_engine.") else "reference"
+    machine = Machine(settings, "base", packed=dma == "production")  # uses `tables`
     if module == "data.tables":
         return
     program = decode(np.zeros(0, dtype=np.uint32), "base", settings)
-    model = "hbm" if module == "dram.timing" else "resident"
-    memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.shapes, 0, 1)
+    if module == "scoreboard.timeline":
+        _first_call_of_a_timeline(program, settings)
+        return
+    model = "hbm" if module in ("dram.timing", "dma_engine.timing") else "resident"
+    memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.shapes, 0, 1, dma=dma)
     simulation = Simulation(program, machine, memory)
     if module == "control.control":
         simulation.prepare_control()
@@ -182,6 +193,14 @@ def _first_call_of_a_run(module):
         simulation.prepare_data()
     else:
         memory.warm()
+
+
+def _first_call_of_a_timeline(program, settings):
+    from .boards.timing_schema import load_timing
+    from .timeline.rules import make_rules
+    from .timeline.scoreboard import ScoreboardPass
+
+    ScoreboardPass(make_rules(load_timing("rtl-v1"), settings), program, settings, 1000).prepare()
 
 
 def warm() -> None:

@@ -9,12 +9,14 @@ from .errors import UsageError
 from .isa import REVISIONS
 
 MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
+DMAS = ("reference", "production")
 DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
-          "board", "latency_profile", "dram")
-_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1}  # field: smallest value
+          "board", "latency_profile", "dram", "timing", "event_trace", "dma_event_trace", "rtl_validation_output",
+          "profile_output")
+_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1}  # field: smallest value
 
 
 def _path(name, value):
@@ -87,6 +89,16 @@ class RunRequest:
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
         Name or file of a latency profile that is laid over the board.
+    dma : str or None
+        `reference` (spec §3.2, §3.3), `production` (§7.2-§7.4), or None: production where `timing` is not serial.
+    timing : str
+        `serial`, or the name (or file) of a timing file such as `rtl-v1` (§7.6).
+    hbm_channels : int or None
+        Channels of hbm2 with production DMA, in place of HBM_CHANNELS.
+    event_trace, dma_event_trace, rtl_validation_output, profile_output : str or None
+        Files of §7.12; the profile goes beside the program where it is asked for and none is named.
+    memory_profile : str or None
+        `aggregate` or `opcode`: level of the memory profile, None for none.
     progress : callable or None
         Called between slices with (pc, words of the program, instructions executed, simulated picoseconds).
     started_at : float or None
@@ -117,6 +129,14 @@ class RunRequest:
     board: str | None = None
     latency_profile: str | None = None
     dram: str | None = None
+    dma: str | None = None
+    timing: str = "serial"
+    hbm_channels: int | None = None
+    event_trace: str | None = None
+    dma_event_trace: str | None = None
+    rtl_validation_output: str | None = None
+    profile_output: str | None = None
+    memory_profile: str | None = None
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
 
@@ -131,9 +151,35 @@ class RunRequest:
         for name, choices in (("isa", REVISIONS), ("memory_model", MEMORY_MODELS), ("threads", (None, 1, 2))):
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name}: found {getattr(self, name)!r}, expected one of {choices}")
+        self._check_hardware()
         if self.progress is not None and not callable(self.progress):
             raise UsageError(f"progress: found {self.progress!r}, expected something to call")
         if self.latency_profile is not None and self.board is None:
             raise UsageError("--latency-profile needs --board")
         if not self.timing_only and None in (self.hbm, self.fpsram):
             raise UsageError("a run with data needs --hbm and --fpsram")
+
+    def _check_hardware(self):
+        """Settle which DMA is meant, and refuse what only hardware timing has without it."""
+        if self.timing is None:
+            raise UsageError("timing: found None, expected serial or a timing file")
+        if self.dma is None:
+            self.dma = "reference" if self.timing == "serial" else "production"
+        for name, choices in (("dma", DMAS), ("memory_profile", (None, "aggregate", "opcode"))):
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name}: found {getattr(self, name)!r}, expected one of {choices}")
+        if self.hbm_channels is not None and self.dma != "production":
+            raise UsageError("--hbm-channels needs production DMA (--dma production)")
+        if self.memory_profile is None and self.profile_output is not None:
+            raise UsageError("profile_output needs memory_profile")
+        if self.memory_profile is not None and self.dma != "production":
+            raise UsageError("a memory profile needs production DMA (--dma production)")
+        outputs = ("event_trace", "dma_event_trace", "rtl_validation_output")
+        for name in outputs if not self.is_hardware else ():
+            if getattr(self, name) is not None:
+                raise UsageError(f"{name} needs hardware timing (--timing rtl-v1 or --dma production)")
+
+    @property
+    def is_hardware(self) -> bool:
+        """Whether spec chapter 7 applies: production DMA, or a timeline."""
+        return self.dma == "production" or self.timing != "serial"

@@ -29,3 +29,6 @@ HBM_WRITE_OUTSIDE = 30  # A: byte address, B: HBM size
 TOPK_POLICY = 31  # A: policy
 NOT_SQUARE = 32  # A: MLEN, B: VLEN
 BROADCAST = 33  # A: BROADCAST_AMOUNT, B: MLEN // HLEN
+BLOCK_MISALIGNED = 34  # A: elements, B: the block they have to be a multiple of
+PARTIAL_BYTES = 35  # A: values, B: bits of each; together no whole number of bytes
+BITS_UNEVEN = 36  # A: bits of an element or a scale, no power of two

@@ -21,7 +21,9 @@ FOLDERS = {"emu": "plena_emu", "kernels": "plena_emu.kernels", "boards": "plena_
 _LEAVES = {"errors", "isa", "plena_emu"}  # `plena_emu`: the face of the package, for its version
 _HOST = _LEAVES | {"atomic_files", "logs", "request", "result"}
 _KERNELS = {"isa", "kernels", "kernels.compiler"}
-_ALL_KERNELS = _KERNELS | {f"kernels.{name}" for name in ("control", "data", "dram", "memory", "simple")}
+_ALL_KERNELS = _KERNELS | {
+    f"kernels.{name}" for name in ("control", "data", "dma_engine", "dram", "memory", "scoreboard", "simple")
+}
 LAYERS = {
     "plena_emu": set(),
     "errors": set(),
@@ -33,6 +35,8 @@ LAYERS = {
     "kernels.memory": _KERNELS,
     "kernels.simple": _KERNELS | {"kernels.memory"},
     "kernels.dram": _KERNELS | {"kernels.memory"},
+    "kernels.dma_engine": _KERNELS | {"kernels.memory", "kernels.simple", "kernels.dram"},
+    "kernels.scoreboard": _KERNELS,
     "boards": {"errors"},
     "manifests": {"errors", "boards"},
     "atomic_files": {"errors"},
@@ -43,8 +47,10 @@ LAYERS = {
     "program": _LEAVES | {"config", "kernels"},
     "machine": _HOST | _ALL_KERNELS | {"config"},
     "memory": _HOST | _ALL_KERNELS | {"boards", "manifests"},
-    "running": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "manifests", "memory", "program"},
-    "precompile": {"config", "kernels.compiler", "machine", "manifests", "memory", "program", "running"},
+    "timeline": _HOST | _ALL_KERNELS | {"boards", "config", "program"},
+    "running": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "manifests", "memory", "program", "timeline"},
+    "precompile": {"boards", "config", "kernels.compiler", "machine", "manifests", "memory", "program", "running",
+                   "timeline"},
     "planning": _HOST | {"boards", "config", "manifests", "running"},
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},

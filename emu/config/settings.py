@@ -157,7 +157,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the TRANSACTIONAL table says, checked.
 
     Lengths and SRAM sizes count elements, rows or amounts as §1.1 and §1.2 do; `hbm_size` is bytes;
-    `latency` is cycles. `source` is the file (or "built-in defaults"), `origin` what named it.
+    `latency` is cycles. `clock_period` and `hbm_channels` are CLOCK_PERIOD_PS and HBM_CHANNELS as they stand in the file,
+    unchecked: only `plena_emu.config.hardware` uses them. `source` is the file (or "built-in defaults"), `origin` what named it.
     """
 
     blen: int
@@ -182,6 +183,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hbm_v_int_type: Plain | Mx
     scalar_fp: Fp | Int
     latency: Latency
+    clock_period: object = None
+    hbm_channels: object = None
     source: str = "built-in defaults"
     origin: str = "built-in defaults"
 
@@ -322,6 +325,10 @@ def _parse(document, source, origin):
     values = {field: config.table(key).integer("value", low, high) for field, key, low, high in _CONFIG}
     if values["hlen"] < values["vlen"] and values["vlen"] % values["hlen"]:
         config.fail("HLEN.value", values["hlen"], f"a divisor of VLEN {values['vlen']}")
+
+    for field, key in ("clock_period", "CLOCK_PERIOD_PS"), ("hbm_channels", "HBM_CHANNELS"):
+        entry = config.values.get(key)
+        values[field] = entry.get("value") if isinstance(entry, dict) else entry
 
     precision = top.table("PRECISION")
     for field, key in _PRECISION:

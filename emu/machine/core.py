@@ -21,8 +21,8 @@ MOST_LOOP = 2**62  # instructions: no run gets there, and a sum with those execu
 SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use the low rows and tiles
 
 
-def new_geometry(settings: Settings, revision: str) -> np.ndarray:
-    """int64[CFG_WIDTH] of a run; `settings` already has its HBM size."""
+def new_geometry(settings: Settings, revision: str, hardware: bool = False) -> np.ndarray:
+    """int64[CFG_WIDTH] of a run; `settings` already has its HBM size, `hardware` takes the machine of §7.1."""
     cfg = np.zeros(at.CFG_WIDTH, dtype=np.int64)
     cfg[at.CFG_MLEN] = settings.mlen
     cfg[at.CFG_VLEN] = settings.vlen
@@ -38,6 +38,8 @@ def new_geometry(settings: Settings, revision: str) -> np.ndarray:
     cfg[at.CFG_MLEN_SHIFT] = _log2(settings.mlen)
     cfg[at.CFG_VLEN_SHIFT] = _log2(settings.vlen)
     cfg[at.CFG_BLEN_SHIFT] = _log2(settings.blen)
+    cfg[at.CFG_FP_SRAM] = at.HARDWARE_FP_SRAM_SIZE if hardware else at.FP_SRAM_SIZE
+    cfg[at.CFG_NARROW_HEADS] = int(hardware)
     return cfg
 
 
@@ -53,8 +55,8 @@ def dma_types(settings: Settings) -> tuple:
     )
 
 
-def new_shapes(settings: Settings, formats: Formats) -> np.ndarray:
-    """int64[NUM_SHAPES, SHAPE_WIDTH]: what each unit and precision moves (§3.2, §3.3)."""
+def new_shapes(settings: Settings, formats: Formats, packed: bool = False) -> np.ndarray:
+    """int64[NUM_SHAPES, SHAPE_WIDTH]: what each unit and precision moves (§3.2, §3.3; `packed`: §7.2)."""
     shapes = np.zeros((at.NUM_SHAPES, at.SHAPE_WIDTH), dtype=np.int64)
     for shape, kind in enumerate(dma_types(settings)):
         row = shapes[shape]
@@ -69,9 +71,12 @@ def new_shapes(settings: Settings, formats: Formats) -> np.ndarray:
         row[at.SH_ELEM] = formats.id_of(kind.elem)
         row[at.SH_SCALE_FMT] = -1
         row[at.SH_TARGET] = int(not matrix)
+        row[at.SH_PACKED] = int(packed)
+        row[at.SH_BITS] = kind.elem.size_in_bits
         if isinstance(kind, Mx):
             row[at.SH_SLEN] = kind.scale.size_in_bits * (n // kind.block) // 8
             row[at.SH_BLOCK] = kind.block
+            row[at.SH_SCALE_BITS] = kind.scale.size_in_bits
             row[at.SH_SCALE_FMT] = formats.id_of(kind.scale)
     return shapes
 
@@ -89,6 +94,8 @@ def new_control(trace_capacity: int) -> ControlState:
         loops=np.zeros((LOOP_CAPACITY, at.LOOP_WIDTH), dtype=np.int64),
         counts=np.zeros(isa.NUM_OPS, dtype=np.int64),
         trace=np.zeros(trace_capacity, dtype=np.int64),
+        operands=np.zeros((0, at.OPERAND_WIDTH), dtype=np.int64),
+        tracked=np.zeros(isa.NUM_OPS, dtype=np.int64),
         lines=np.zeros((LINES, REGISTERS + 1), dtype=np.int64),
     )
 
@@ -109,7 +116,7 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
         tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
         tile_touched=np.zeros(settings.matrix_tiles, dtype=np.uint8),
         fp=np.zeros(at.FP_REGISTERS, dtype=np.float32),
-        fp_sram=np.zeros(at.FP_SRAM_SIZE, dtype=np.float32),
+        fp_sram=np.zeros(int(cfg[at.CFG_FP_SRAM]), dtype=np.float32),
         int_sram=int_sram,
         m_accum=np.zeros(blen * blen, dtype=np.float32),
         hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=SRAM_HUGE),
@@ -135,14 +142,20 @@ class Machine:
         `base` or `moe`.
     trace_capacity : int
         Executed instructions a slice can record; 0 records none.
+    hardware : bool
+        The machine of §7.1: a larger fp SRAM, heads that need not fill a row.
+    packed : bool
+        Production DMA (§7.2).
     """
 
-    def __init__(self, settings: Settings, revision: str, trace_capacity: int = 0):
+    def __init__(
+        self, settings: Settings, revision: str, trace_capacity: int = 0, hardware: bool = False, packed: bool = False
+    ):
         self.settings = settings
         self.revision = revision
         self.formats = Formats(dma_types(settings))
-        self.cfg = new_geometry(settings, revision)
-        self.shapes = new_shapes(settings, self.formats)
+        self.cfg = new_geometry(settings, revision, hardware)
+        self.shapes = new_shapes(settings, self.formats, packed)
         self.control = new_control(trace_capacity)
         self.data = new_data(settings, self.cfg, self.shapes, self.formats, self.control.int_sram)
         self.preloaded = 0

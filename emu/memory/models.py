@@ -230,6 +230,10 @@ class RegimeModel:
         `base` or `moe`; a DRAM's timing may differ between them (§4.6).
     memo : bool
         Whether answers to repeated access patterns are remembered; the figures are the same.
+    dma : str
+        `reference` (spec §3.2, §3.3) or `production` (§7.2-§7.4).
+    channels : int, optional
+        Channels of hbm2 with production DMA.
 
     Attributes
     ----------
@@ -241,7 +245,8 @@ class RegimeModel:
 
     def __init__(
         self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
-        dram: str | None = None, revision: str = "base", memo: bool = True,
+        dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
+        channels: int | None = None,
     ):
         if model not in MEMORY_MODELS:
             raise EmuError(f"memory model {model!r}: expected one of {', '.join(MEMORY_MODELS)}")
@@ -255,10 +260,23 @@ class RegimeModel:
         self.shapes = shapes
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
-        accesses = most_accesses(shapes)
-        self._port = new_port(_regime(self._plan, bandwidth), accesses)
         if model == "hbm":
             dram = dram or "hbm2"
+        self._open_engine(dram, revision, memo, dma, channels)
+
+    def _open_engine(self, dram, revision, memo, dma, channels):
+        regime = _regime(self._plan, self.bandwidth)
+        if dma == "production":
+            from .line_engine import BankLineEngine, LineEngine, most_lines
+
+            self._port = new_port(regime, most_lines(self.shapes))
+            if dram is None:
+                self.engine = BankLineEngine(self._port, self.shapes)
+            else:
+                self.engine = LineEngine(self._port, self.shapes, dram, channels)
+            return
+        accesses = most_accesses(self.shapes)
+        self._port = new_port(regime, accesses)
         self.engine = (
             BankEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision, memo)
         )
@@ -346,8 +364,10 @@ class RegimeModel:
         ]
 
 
-def open_model(request: RunRequest, board, shapes):
+def open_model(request: RunRequest, board, shapes, channels: int | None = None):
     """Memory model of a request: `board` supplies capacity and bandwidth, `shapes` are the run's DMA shapes.
+
+    `channels` are those of hbm2 with production DMA.
 
     Raises
     ------
@@ -355,9 +375,10 @@ def open_model(request: RunRequest, board, shapes):
         A model without its weight manifest, or a malformed one.
     """
     model = request.memory_model
+    more = {"dram": request.dram, "revision": request.isa, "memo": request.memo, "dma": request.dma,
+            "channels": channels}
     if model == "hbm":
-        no_manifest = Manifest(activation_ceiling=0)
-        return RegimeModel(model, no_manifest, shapes, 0, 1, request.dram, request.isa, request.memo)
+        return RegimeModel(model, Manifest(activation_ceiling=0), shapes, 0, 1, **more)
     manifest = board.open_manifest()
     capacity, bandwidth = board.choose_limits(manifest)
-    return RegimeModel(model, manifest, shapes, capacity, bandwidth, request.dram, request.isa, request.memo)
+    return RegimeModel(model, manifest, shapes, capacity, bandwidth, **more)

@@ -24,6 +24,9 @@ _TEXTS = {
     st.TOPK_POLICY: "policy {a}, expected 0 or 1",
     st.NOT_SQUARE: "matrix operations need MLEN = VLEN, found MLEN = {a} and VLEN = {b}",
     st.BROADCAST: "BROADCAST_AMOUNT is {a}, expected MLEN / HLEN = {b}",
+    st.BLOCK_MISALIGNED: "offset, step or row length of {a} elements, expected a multiple of the block of {b}",
+    st.PARTIAL_BYTES: "{a} values of {b} bits are no whole number of bytes",
+    st.BITS_UNEVEN: "elements or scales of {a} bits, expected a power of two with production DMA",
 }
 
 

@@ -217,8 +217,3 @@ def _cycles(timing, op, cost, settings):
         return [evaluate(formula, geometry) for formula in cost.formulas]
     except FormulaError as error:
         raise EmuError(f"timing {timing.source}: {op.mnemonic}: {error}") from None
-
-
-def tracked_ops() -> np.ndarray:
-    """int64[NUM_OPS]: 1 for the operations whose operands control records (§7.8)."""
-    return np.array([int(op_id > 0 and at.has_operands(op_id)) for op_id in range(isa.NUM_OPS)], dtype=np.int64)

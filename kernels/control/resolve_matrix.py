@@ -10,6 +10,7 @@ from ..layout import (
     CFG_HLEN,
     CFG_MLEN,
     CFG_MLEN_SHIFT,
+    CFG_NARROW_HEADS,
     CFG_MOE,
     CFG_VLEN,
     CTL_GP,
@@ -59,7 +60,8 @@ def resolve_broadcast(op, ctl, events, m, v):
     """M_BMM, M_BTMM, M_BMV, M_BTMV: tile slice at m, rows at v."""
     mlen = ctl[CFG_MLEN]
     hlen = ctl[CFG_HLEN]
-    if hlen * ctl[CFG_BROADCAST] != mlen:
+    width = hlen * ctl[CFG_BROADCAST]
+    if width > mlen or (width < mlen and ctl[CFG_NARROW_HEADS] == 0):
         return fail(ctl, BROADCAST, ctl[CFG_BROADCAST], mlen // hlen)
     transposed = op == isa.M_BTMM or op == isa.M_BTMV
     o1 = m % (mlen * mlen if transposed else mlen * ctl[CFG_BLEN])

@@ -1,9 +1,9 @@
-"""Addresses and checks of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V (spec §1.7, §3.2, §3.3)."""
+"""Addresses and checks of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V (spec §1.7, §3.2, §3.3; packed: §7.2)."""
 
 from plena_emu import isa
 
 from ..compiler.jit import kernel
-from ..dma_address import delivered_scales, element_address, scale_address
+from ..dma_address import packed_step, row_elements, row_scales, row_scales_delivered
 from ..layout import (
     CFG_HBM_SIZE,
     CFG_MLEN,
@@ -24,17 +24,21 @@ from ..layout import (
     MEV_SCALE,
     MEV_SHAPE,
     MEV_STEP,
+    SH_BITS,
+    SH_BLOCK,
     SH_LEN,
     SH_N,
+    SH_PACKED,
     SH_RATIO,
     SH_ROWS,
+    SH_SCALE_BITS,
     SH_SLEN,
     SHAPE_M_WEIGHT,
     SHAPE_STORE_ACT,
     SHAPE_V_ACT,
 )
 from ..limits import U32_MASK
-from ..status import HBM_WRITE_OUTSIDE, OK
+from ..status import BITS_UNEVEN, BLOCK_MISALIGNED, HBM_WRITE_OUTSIDE, OK, PARTIAL_BYTES
 from .resolve import append, check_rows, check_tiles, fail
 
 
@@ -50,14 +54,14 @@ def bytes_outside(address, length, size):
 def stays_inside(shape, index, scale_index, step, size):
     """Whether every row's bytes lie in the HBM, decided from the last row alone (False: not known)."""
     rows = shape[SH_ROWS]
-    span = (rows - 1) * step
-    if rows == 0 or span > U32_MASK or index < 0 or scale_index < 0:
+    packed = shape[SH_PACKED] == 1
+    span = (rows - 1) * (packed_step(shape, step, shape[SH_LEN]) if packed else step)
+    scale_span = (rows - 1) * packed_step(shape, step, shape[SH_SLEN]) if packed else 0
+    if rows == 0 or max(span, scale_span) > U32_MASK or index < 0 or scale_index < 0:
         return False
     if index + span + shape[SH_LEN] > size:
         return False
-    return shape[SH_SLEN] == 0 or (
-        scale_address(scale_index, rows - 1, step, shape[SH_RATIO]) + shape[SH_SLEN] <= size
-    )
+    return shape[SH_SLEN] == 0 or row_scales(shape, scale_index, rows - 1, step) + shape[SH_SLEN] <= size
 
 
 @kernel
@@ -67,10 +71,10 @@ def prefetch_outside(shape, index, scale_index, step, size):
         return 0
     outside = 0
     for row in range(shape[SH_ROWS]):
-        outside += bytes_outside(element_address(index, row, step), shape[SH_LEN], size)
+        outside += bytes_outside(row_elements(shape, index, row, step), shape[SH_LEN], size)
         if shape[SH_SLEN] > 0:
-            address = scale_address(scale_index, row, step, shape[SH_RATIO])
-            outside += bytes_outside(address, delivered_scales(address, shape[SH_SLEN]), size)
+            address = row_scales(shape, scale_index, row, step)
+            outside += bytes_outside(address, row_scales_delivered(shape, address), size)
     return outside
 
 
@@ -80,11 +84,11 @@ def store_outside(shape, index, scale_index, step, size):
     if stays_inside(shape, index, scale_index, step, size):
         return size - 1
     for row in range(shape[SH_ROWS]):
-        address = element_address(index, row, step)
+        address = row_elements(shape, index, row, step)
         if bytes_outside(address, shape[SH_LEN], size) > 0:
             return max(address, size) if address >= 0 else address
         if shape[SH_SLEN] > 0:
-            address = scale_address(scale_index, row, step, shape[SH_RATIO])
+            address = row_scales(shape, scale_index, row, step)
             if bytes_outside(address, shape[SH_SLEN], size) > 0:
                 return max(address, size) if address >= 0 else address
     return size - 1
@@ -116,6 +120,43 @@ def select_shape(op, precision):
 
 
 @kernel
+def whole_bytes(ctl, count, bits):
+    """Check that `count` values of `bits` bits are a whole number of bytes (§7.2)."""
+    if (count * bits) & 7 != 0:
+        return fail(ctl, PARTIAL_BYTES, count, bits)
+    return OK
+
+
+@kernel
+def check_packing(ctl, shape, offset, step):
+    """Check what §7.2 refuses instead of rounding it; `offset` and `step` count elements."""
+    bits, scale_bits, block, n = shape[SH_BITS], shape[SH_SCALE_BITS], shape[SH_BLOCK], shape[SH_N]
+    if bits & (bits - 1) != 0:
+        return fail(ctl, BITS_UNEVEN, bits, 0)
+    if scale_bits & (scale_bits - 1) != 0:
+        return fail(ctl, BITS_UNEVEN, scale_bits, 0)
+    for count in (n, offset, step):
+        if block > 0 and count % block != 0:
+            return fail(ctl, BLOCK_MISALIGNED, count, block)
+        status = whole_bytes(ctl, count, bits)
+        if status == OK and block > 0:
+            status = whole_bytes(ctl, count // block, scale_bits)
+        if status != OK:
+            return status
+    return whole_bytes(ctl, ctl[CTL_SCALE], bits) if block > 0 else OK
+
+
+@kernel
+def packed_addresses(shape, base, offset, scale):
+    """(first element byte, first scale byte) of row 0 (§7.2); everything but `base` counts elements."""
+    index = base + (offset * shape[SH_BITS] >> 3)
+    if shape[SH_BLOCK] == 0:
+        return index, index
+    scales = (scale * shape[SH_BITS] >> 3) + (offset // shape[SH_BLOCK] * shape[SH_SCALE_BITS] >> 3)
+    return index, base + (scales & U32_MASK)
+
+
+@kernel
 def append_memory(ctl, mem_events, shape_id, index, scale_index, step):
     """Append a memory event and start counting compute time anew."""
     at = ctl[CTL_MEM_EVENTS]
@@ -141,10 +182,15 @@ def resolve_memory(op, rd, rs1, rs2, rs3, f1, shapes, ctl, events, mem_events):
     offset = ctl[CTL_GP + rs1]
     base = ctl[CTL_ADDR + rs2]
     step = ctl[CTL_STRIDE] if rs3 == 1 else shape[SH_N]
-    index = base + offset
-    scale_index = index
-    if shape[SH_SLEN] > 0:
-        scale_index = base + ctl[CTL_SCALE] + offset // shape[SH_RATIO]
+    if shape[SH_PACKED] == 1:
+        status = check_packing(ctl, shape, offset, step)
+        if status != OK:
+            return status
+        index, scale_index = packed_addresses(shape, base, offset, ctl[CTL_SCALE])
+    else:
+        index = scale_index = base + offset
+        if shape[SH_SLEN] > 0:
+            scale_index = base + ctl[CTL_SCALE] + offset // shape[SH_RATIO]
     size = ctl[CFG_HBM_SIZE]
     if op == isa.H_STORE_V:
         outside = store_outside(shape, index, scale_index, step, size)

@@ -1,13 +1,13 @@
 """Data movement of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V (spec §3.2, §3.3, MX blocks §2.4).
 
 Only what is in the HBM is delivered: bytes outside it, and scale bytes past the end of the one
-64-byte block that is read for them, are 0.
+64-byte block that is read for them, are 0. With production DMA (spec §7.2) all scale bytes are delivered.
 
 `codes` is scratch uint8[2, n]: the packed elements and the packed scales of one row.
 """
 
 from ..compiler.jit import kernel
-from ..dma_address import delivered_scales, element_address, scale_address
+from ..dma_address import row_elements, row_scales, row_scales_delivered
 from ..layout import (
     CFG_MOE,
     FMT_BITS,
@@ -15,7 +15,6 @@ from ..layout import (
     SH_ELEM,
     SH_LEN,
     SH_N,
-    SH_RATIO,
     SH_ROWS,
     SH_SCALE_FMT,
     SH_SLEN,
@@ -63,10 +62,10 @@ def fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row,
     """Read and decode one row of a prefetch into out[o : o + n]."""
     slen = shape[SH_SLEN]
     got = 0
-    fetch(hbm, element_address(index, row, step), shape[SH_LEN], codes[0])
+    fetch(hbm, row_elements(shape, index, row, step), shape[SH_LEN], codes[0])
     if slen > 0:
-        scale_at = scale_address(scale_index, row, step, shape[SH_RATIO])
-        got = delivered_scales(scale_at, slen)
+        scale_at = row_scales(shape, scale_index, row, step)
+        got = row_scales_delivered(shape, scale_at)
         fetch(hbm, scale_at, got, codes[1])
     # And one more: scales of less than a byte may end within a byte that is not read.
     for i in range(got, min(slen + 1, codes.shape[1])):
@@ -77,26 +76,26 @@ def fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row,
 @kernel
 def touch_row(hbm, shape, index, scale_index, step, row):
     """Have a row that is decoded soon brought into the cache: rows are too far apart for the CPU to see it coming."""
-    address = element_address(index, row, step)
+    address = row_elements(shape, index, row, step)
     for line in range(0, shape[SH_LEN], ACCESS_BYTES):
         touch(hbm, address + line)
-    touch(hbm, scale_address(scale_index, row, step, shape[SH_RATIO]))
+    touch(hbm, row_scales(shape, scale_index, row, step))
 
 
 @kernel
 def prefetch_lanes(formats, tables, hbm, codes, shape, index, scale_index, step, count, out, first):
     """`prefetch` for the formats of `mx_lanes`; a row that is not wholly inside the HBM goes the general way."""
-    n, length, slen, ratio, block = shape[SH_N], shape[SH_LEN], shape[SH_SLEN], shape[SH_RATIO], shape[SH_BLOCK]
+    n, length, slen, block = shape[SH_N], shape[SH_LEN], shape[SH_SLEN], shape[SH_BLOCK]
     fmt = formats[shape[SH_ELEM]]
     scales = tables[shape[SH_SCALE_FMT]]
     size = hbm.shape[0]
     for row in range(count):
         if row + AHEAD < count:
             touch_row(hbm, shape, index, scale_index, step, row + AHEAD)
-        address = element_address(index, row, step)
-        scale_at = scale_address(scale_index, row, step, ratio)
+        address = row_elements(shape, index, row, step)
+        scale_at = row_scales(shape, scale_index, row, step)
         inside = 0 <= address <= size - length and 0 <= scale_at <= size - slen
-        if inside and delivered_scales(scale_at, slen) == slen:
+        if inside and row_scales_delivered(shape, scale_at) == slen:
             decode_lanes(hbm, address, scale_at, fmt, scales, n, block, out, (first + row) * n)
         else:
             fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row, out, (first + row) * n)
@@ -162,11 +161,11 @@ def store_rows(cfg, formats, shape, rows, hbm, hbm_touched, codes, first, index,
     slen = shape[SH_SLEN]
     for row in range(shape[SH_ROWS]):
         encode_row(formats, shape, cfg[CFG_MOE], rows, (first + row) * shape[SH_N], codes)
-        address = element_address(index, row, step)
+        address = row_elements(shape, index, row, step)
         put(hbm, address, length, codes[0])
         mark_written(hbm_touched, address, length)
         if slen > 0:
-            address = scale_address(scale_index, row, step, shape[SH_RATIO])
+            address = row_scales(shape, scale_index, row, step)
             put(hbm, address, slen, codes[1])
             mark_written(hbm_touched, address, slen)
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.jit import kernel, small
-from ..layout import MEV_INDEX, MEV_SCALE, MEV_STEP, SH_LEN, SH_N, SH_ROWS, SH_SLEN, SH_STORE
+from ..dma_address import packed_step
+from ..layout import MEV_INDEX, MEV_SCALE, MEV_STEP, SH_LEN, SH_ROWS, SH_SLEN, SH_STORE
 from ..limits import ACCESS_BYTES, U32_MASK
 
 SIGN = np.int64(-(2**63))  # flips u64 order into int64 order
@@ -143,9 +144,8 @@ def plan_lines(plan, shape, event):
     reg[SORTED] = 1
     rows, length, slen = shape[SH_ROWS], shape[SH_LEN], shape[SH_SLEN]
     index, scale_index = event[MEV_INDEX], event[MEV_SCALE]
-    # Whole bytes: control has refused any other step. A type of 8 bytes an element still stays within int64.
-    jump = (event[MEV_STEP] * length // shape[SH_N]) & U32_MASK
-    scale_jump = (event[MEV_STEP] * slen // shape[SH_N]) & U32_MASK
+    jump = packed_step(shape, event[MEV_STEP], length)
+    scale_jump = packed_step(shape, event[MEV_STEP], slen)
     if scale_index ^ SIGN >= index ^ SIGN:
         add_rows(plan, index, rows, length, jump)
         add_rows(plan, scale_index, rows, slen, scale_jump)

@@ -4,16 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler.jit import entry, kernel, small
+from ..compiler.jit import entry, kernel
 from ..dram.state import READ, WRITE, DramState
-from ..layout import MEV_DELTA, MEV_SHAPE, SH_STORE
-from ..limits import ACCESS_BYTES, OVERFLOW, TIME_LIMIT
-from ..memory.regimes import decide
-from ..memory.transfer import (
-    PORT_EVENT, PORT_HELD, PORT_NOW, PORT_READ, PORT_WRITTEN, TIME_OVERFLOW, TIMING_OK, Port,
-)
+from ..layout import MEV_SHAPE, MEV_TOOK, SH_STORE
+from ..limits import OVERFLOW, TIME_LIMIT
+from ..memory.transfer import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port
 from .batch import run_held_lines, run_lines
-from .lines import READS, WRITES, LinePlan, plan_lines
+from .lines import READS, WRITES, LinePlan
+from .plan import plan_event
 
 
 class LineMemory(NamedTuple):
@@ -25,8 +23,6 @@ class LineMemory(NamedTuple):
         Its `addr` is `plan.reads`.
     dram : DramState
     plan : LinePlan
-    service : int64[events]
-        Picoseconds that each memory event of the slice took.
     operations : int64[NUM_SHAPES]
         DMAs of each shape so far.
     """
@@ -34,21 +30,7 @@ class LineMemory(NamedTuple):
     port: Port
     dram: DramState
     plan: LinePlan
-    service: np.ndarray
     operations: np.ndarray
-
-
-@small
-def plan_event(port, plan, operations, event, shape):
-    """Advance to the start of a memory event, plan its lines, decide about its reads and count."""
-    reg = port.reg
-    reg[PORT_NOW] += event[MEV_DELTA]
-    plan_lines(plan, shape, event)
-    reads, writes = plan.reg[READS], plan.reg[WRITES]
-    reg[PORT_HELD] = decide(port.regime, plan.reads, reads, port.wait, port.link)
-    reg[PORT_READ] += ACCESS_BYTES * reads
-    reg[PORT_WRITTEN] += ACCESS_BYTES * writes
-    operations[event[MEV_SHAPE]] += 1
 
 
 @kernel
@@ -69,7 +51,7 @@ def run_event(mem, store):
 def timing_slice_lines(events, count, shapes, mem):
     """Run `events[:count]` (int64[:, MEV_WIDTH]); `PORT_NOW` moves on to the end of the last.
 
-    Returns `TIMING_OK` or `TIME_OVERFLOW`.
+    Each event gets the time it took. Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
     reg = mem.port.reg
     for i in range(count):
@@ -83,6 +65,6 @@ def timing_slice_lines(events, count, shapes, mem):
         done = run_event(mem, shape[SH_STORE] == 1)
         if done == OVERFLOW:
             return TIME_OVERFLOW
-        mem.service[i] = done - start
+        events[i, MEV_TOOK] = done - start
         reg[PORT_NOW] = done
     return TIMING_OK

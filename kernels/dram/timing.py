@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ..compiler.jit import entry
-from ..layout import MEV_SHAPE, SH_STORE
+from ..layout import MEV_SHAPE, MEV_TOOK, SH_STORE
 from ..limits import OVERFLOW, TIME_LIMIT
 from ..memory.transfer import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, issue
 from .channel import catch_up
@@ -39,6 +39,7 @@ def timing_slice_dram(events, count, shapes, mem):
         done = memo_list(mem.memo, mem.dram, mem.run, port.addr, port.wait, port.link, n, held, reg[PORT_NOW], is_store)
         if done == OVERFLOW:
             return TIME_OVERFLOW
+        events[i, MEV_TOOK] = done - reg[PORT_NOW]
         reg[PORT_NOW] = done
     finish_recalled(mem.memo, mem.dram, mem.run)
     catch_up(mem.dram, mem.dram.front[0].ticks)

@@ -155,6 +155,7 @@ PENDING_FULL = 1  # a list of pending writes is full: enlarge it and go on
 NO_COST = 2  # SB_PC: an instruction for which the rules have no cost
 
 DEFERRED_CAPACITY = 8
+OBSERVED_SLICE = 1 << 14  # most instructions of a slice that is placed
 
 
 class Scoreboard(NamedTuple):
@@ -196,14 +197,13 @@ class Scoreboard(NamedTuple):
     placed: np.ndarray
 
 
-# --- operands (control -> scoreboard): int64[n, OPERAND_WIDTH], one row for each of OPERAND_OPS executed ------------
-OPERAND_RD = 0  # gp[rd], gp[rs1] and gp[rs2] before the instruction
-OPERAND_RS1 = 1
-OPERAND_RS2 = 2
-OPERAND_WIDTH = 3
+def tracked_ops() -> np.ndarray:
+    """Mark the operations that access an SRAM that the scoreboard tracks: control records their operands (§7.8).
 
-
-def has_operands(op_id: int) -> bool:
-    """Tell whether an operation accesses an SRAM that the scoreboard tracks (§7.8)."""
-    op = isa.BY_ID[op_id]
-    return op.mnemonic == "S_MAP_V_FP" or op.type in ("matrix", "vector", "memory")
+    Returns
+    -------
+    int64[NUM_OPS]
+        1 for each of them, else 0.
+    """
+    types = ("matrix", "vector", "memory")
+    return np.array([int(op is not None and (op.type in types or op.mnemonic == "S_MAP_V_FP")) for op in isa.BY_ID])

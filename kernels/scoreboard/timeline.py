@@ -1,7 +1,7 @@
 """Scoreboard pass: executed instructions in, the rtl-v1 timeline out (spec §7.6-§7.9)."""
 
 from ..compiler.jit import entry, small
-from ..layout import OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2
+from ..layout import MEV_TOOK, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2
 from ..limits import NEVER
 from .accounting import cover_deferred
 from .layout import (
@@ -18,7 +18,7 @@ def service_cycles(picoseconds, period):
 
 
 @entry
-def scoreboard_slice(table, pcs, count, tracked, operands, service, sb):
+def scoreboard_slice(table, pcs, count, tracked, operands, events, sb):
     """Place the instructions `pcs[:count]`, going on at SB_AT; returns PLACED_ALL, PENDING_FULL or NO_COST.
 
     Parameters
@@ -30,8 +30,8 @@ def scoreboard_slice(table, pcs, count, tracked, operands, service, sb):
     tracked : int64[NUM_OPS]
         1 for operations that have a row of `operands`.
     operands : int64[n, OPERAND_WIDTH]
-    service : int64[n]
-        Picoseconds of each DMA of the slice.
+    events : int64[n, MEV_WIDTH]
+        Memory events of the slice; timing has written how long each took.
     sb : Scoreboard
         SB_AT, SB_AT_OPERANDS and SB_AT_EVENT are 0 at the start of a slice.
     """
@@ -55,7 +55,7 @@ def scoreboard_slice(table, pcs, count, tracked, operands, service, sb):
             break
         cycles = 0
         if sb.rules[op, RULE_READY] == SERVICE:
-            cycles = service_cycles(service[event], period)
+            cycles = service_cycles(events[event, MEV_TOOK], period)
             event += 1
         has_operands = tracked[op] == 1
         place(

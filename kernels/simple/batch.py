@@ -20,7 +20,7 @@ def run_batch(d, addr, wait, link, n, held, now):
         if took > TIME_LIMIT - now:
             return OVERFLOW
     else:
-        took = simulate_loop(d, addr, wait, link, n, now, TIME_LIMIT - now)
+        took = simulate_loop(d, addr, wait, link, n, now, TIME_LIMIT - now, 0)
         if took == OVERFLOW:
             return OVERFLOW
     return now + took

@@ -17,6 +17,7 @@ from .state import (
     GEO_CMD,
     GEO_RD,
     GEO_READ_SHIFT,
+    GEO_WRITE_SHIFT,
     LAST,
     READY_HEAD,
     READY_TAIL,
@@ -204,9 +205,9 @@ def acquire(banks, rings, bank, read, now):
 
 
 @kernel
-def release(geo, banks, rings, q, woken, ready, addr, address, now):
-    """Release the bank of a read of `address`: first ready, then first come; precharge where nobody waits."""
-    bank = bank_of(geo, address, geo[GEO_READ_SHIFT])
+def release(geo, banks, rings, q, woken, ready, addr, address, shift, now):
+    """Release the bank of an access to `address`: first ready, then first come; precharge where nobody waits."""
+    bank = bank_of(geo, address, shift)
     hit = find_row(geo, banks, addr, bank, row_of(geo, address))
     if hit != NOBODY:
         wake(q, woken, ready, dequeue(banks, bank, hit) << WHAT_BITS | GRANTED)
@@ -217,8 +218,10 @@ def release(geo, banks, rings, q, woken, ready, addr, address, now):
 
 
 @kernel
-def simulate(d, addr, wait, link, n, budget):
+def simulate(d, addr, wait, link, n, budget, write):
     """Event loop of one batch (§4.10): picoseconds until its last read is done, `OVERFLOW` beyond `budget`.
+
+    With `write` 1 all are writes, which find their bank in other bits and release it as soon as they are granted it.
 
     Until no read is left, it runs the ready tasks, moves on to the next instant that has a timer and acts on the
     timers of that instant. The cases of the gather task's turn are the stages of a read (§3.5, §3.7). A turn is over
@@ -227,6 +230,7 @@ def simulate(d, addr, wait, link, n, budget):
     """
     geo, q, woken, ready, banks, sems, rings, waits = d.geo, d.q, d.woken, d.ready, d.banks, d.sems, d.rings, d.waits
     host_link = len(sems) - 1
+    shift = geo[GEO_READ_SHIFT] if write == 0 else geo[GEO_WRITE_SHIFT]
     now, left, late = 0, n, False
     while True:
         while q[READY_HEAD] != q[READY_TAIL]:
@@ -259,11 +263,11 @@ def simulate(d, addr, wait, link, n, budget):
                     start_timer(rings, RING_TICK, now, read << WHAT_BITS | TICKED)
                 elif what == TICKED:
                     give(sems, port + CMD, q, woken, ready, COMMANDED)
-                    acquire(banks, rings, bank_of(geo, addr[read], geo[GEO_READ_SHIFT]), read, now)
-                elif what == GRANTED:
+                    acquire(banks, rings, bank_of(geo, addr[read], shift), read, now)
+                elif what == GRANTED and write == 0:
                     start_timer(rings, RING_ROW, now, read << WHAT_BITS | SENSED)
-                elif what == SENSED:
-                    release(geo, banks, rings, q, woken, ready, addr, addr[read], now)
+                elif what == SENSED or what == GRANTED:
+                    release(geo, banks, rings, q, woken, ready, addr, addr[read], shift, now)
                     if take(sems, port + DATA, read):
                         what = ON_BUS
                 if what == ON_BUS:
@@ -354,11 +358,14 @@ def bequeath(q, banks, rings, now):
 
 
 @kernel
-def simulate_loop(d, addr, wait, link, n, now, budget):
-    """Run the reads `addr[:n]`, all issued at `now`: picoseconds until the last is done, `OVERFLOW` beyond `budget`."""
+def simulate_loop(d, addr, wait, link, n, now, budget, write):
+    """Run `addr[:n]`, all issued at `now`: picoseconds until the last is done, `OVERFLOW` beyond `budget`.
+
+    They are reads, or with `write` 1 writes.
+    """
     begin(d.geo, d.q, d.woken, d.ready, d.sems, d.rings, d.waits, n)
     inherit(d.banks, d.rings, now)
-    took = simulate(d, addr, wait, link, n, budget)
+    took = simulate(d, addr, wait, link, n, budget, write)
     if took != OVERFLOW:
         bequeath(d.q, d.banks, d.rings, now)
     return took

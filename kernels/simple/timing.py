@@ -7,7 +7,7 @@ its engine.
 from typing import NamedTuple
 
 from ..compiler.jit import entry, small
-from ..layout import MEV_DELTA, MEV_INDEX, MEV_SHAPE, SH_STORE
+from ..layout import MEV_DELTA, MEV_INDEX, MEV_SHAPE, MEV_TOOK, SH_STORE
 from ..limits import OVERFLOW, TIME_LIMIT
 from ..memory.memo_table import MEMO_ON, look_up
 from ..memory.regimes import RESIDENT, RG_CODE, STREAM
@@ -98,5 +98,6 @@ def timing_slice(events, count, shapes, mem):
             done = prefetch(mem, event, shape)
         if done == OVERFLOW:
             return TIME_OVERFLOW
+        events[i, MEV_TOOK] = done - reg[PORT_NOW]
         reg[PORT_NOW] = done
     return TIMING_OK
