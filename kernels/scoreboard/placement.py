@@ -2,7 +2,7 @@
 
 from plena_emu import isa
 
-from ..compiler.jit import kernel, small
+from ..compiler.jit import small
 from .accounting import cover, cover_deferred, defer
 from .layout import (
     CONTROL_FRONTEND, FP_READ, FP_SLOTS, FP_WRITE, HOLD_UNIT, HOLD_UNTIL, NONE, NO_REASON, OP_COUNT, OP_MOST, OP_WORK,
@@ -26,7 +26,7 @@ def choose_copy(units, slots, unit):
     return chosen
 
 
-@kernel
+@small
 def wait_for_port(sb):
     """Step 3: go past the cycles in which a result is written through port A."""
     reg, port = sb.reg, sb.port
@@ -39,7 +39,7 @@ def wait_for_port(sb):
     reg[SB_READY_AT] = at
 
 
-@kernel
+@small
 def wait_for_units(sb, rule, ready):
     """Step 4, units."""
     slots = sb.slots
@@ -86,7 +86,7 @@ def hold(slots, slot, until, owner, latency):
     slots[slot, SLOT_LATENCY] = latency
 
 
-@kernel
+@small
 def hold_units(sb, rule, owner, start, ready, busy, interval):
     """Step 7, units and the port."""
     for at in range(rule[RULE_HOLDS], rule[RULE_HOLDS_END]):
@@ -145,7 +145,7 @@ def place_silent(sb, op, at):
         write_placed(sb, at, issue, issue, 0, issue, issue + rule[RULE_READY], completion, NO_REASON, NONE)
 
 
-@kernel
+@small
 def place(sb, op, rd, rs1, rs2, imm, gp, tracked, service, at):
     """Place an instruction: steps 1 to 8 of §7.9.
 
@@ -201,7 +201,7 @@ def place(sb, op, rd, rs1, rs2, imm, gp, tracked, service, at):
         )
 
 
-@kernel
+@small
 def account(sb, op, rule, issue, accepted, recovery, start, busy):
     """Count the instruction in hand: its waits, its share of the critical path, its interval."""
     reg = sb.reg

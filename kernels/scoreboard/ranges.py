@@ -60,7 +60,7 @@ def wait_for(reg, pending, count, first, length, stride, pieces, reason):
                     break
 
 
-@kernel
+@small
 def add_write(pending, count, first, length, stride, pieces, until, owner):
     """Append a pending write."""
     pending[count, PENDING_FIRST] = first
@@ -144,23 +144,25 @@ def reads_two_rows(op):
     return op == isa.V_ADD_VV or op == isa.V_SUB_VV or op == isa.V_MUL_VV
 
 
-@kernel
+@small
 def wait_for_matrix(sb, first, length, reason):
     """Wait for pending matrix writes."""
     reg = sb.reg
-    reg[SB_MATRIX_PENDING] = forget(sb.matrix_pending, reg[SB_MATRIX_PENDING], reg[SB_NEXT_ISSUE])
-    wait_for(reg, sb.matrix_pending, reg[SB_MATRIX_PENDING], first, length, 0, 1, reason)
+    if reg[SB_MATRIX_PENDING] > 0:
+        reg[SB_MATRIX_PENDING] = forget(sb.matrix_pending, reg[SB_MATRIX_PENDING], reg[SB_NEXT_ISSUE])
+        wait_for(reg, sb.matrix_pending, reg[SB_MATRIX_PENDING], first, length, 0, 1, reason)
 
 
-@kernel
+@small
 def wait_for_vector(sb, first, length, stride, pieces, reason):
     """Wait for pending vector writes."""
     reg = sb.reg
-    reg[SB_VECTOR_PENDING] = forget(sb.vector_pending, reg[SB_VECTOR_PENDING], reg[SB_NEXT_ISSUE])
-    wait_for(reg, sb.vector_pending, reg[SB_VECTOR_PENDING], first, length, stride, pieces, reason)
+    if reg[SB_VECTOR_PENDING] > 0:
+        reg[SB_VECTOR_PENDING] = forget(sb.vector_pending, reg[SB_VECTOR_PENDING], reg[SB_NEXT_ISSUE])
+        wait_for(reg, sb.vector_pending, reg[SB_VECTOR_PENDING], first, length, stride, pieces, reason)
 
 
-@kernel
+@small
 def wait_for_operands(sb, op, rs1, imm, gp):
     """Steps 1 and 2 of §7.9."""
     dims = sb.dims
@@ -191,7 +193,7 @@ def wait_for_vector_reads(sb, op, gp, first, length):
         wait_for_vector(sb, first, length, 0, 1, VECTOR_READ)
 
 
-@kernel
+@small
 def add_writes(sb, op, rs1, imm, gp, until, owner):
     """Remember what the instruction in hand writes until its result is ready (§7.9 step 7); there is room."""
     reg, dims = sb.reg, sb.dims
