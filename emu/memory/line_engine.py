@@ -53,6 +53,7 @@ class LineEngine:
 
     def __init__(self, port: Port, shapes: np.ndarray, dram: str, channels: int | None = None):
         from ..kernels.dma_engine import timing
+        from ..kernels.dram.state import PARTS
         from .dram import new_state
 
         self.dram = load_dram(dram)
@@ -61,7 +62,8 @@ class LineEngine:
         plan = new_plan(shapes, port.addr)
         operations = np.zeros(at.NUM_SHAPES, dtype=np.int64)
         self._kernel = timing.timing_slice_lines
-        self._memory = timing.LineMemory(port, new_state(self.dram, REVISION), plan, operations)
+        state = new_state(self.dram, REVISION)
+        self._memory = timing.LineMemory(port, state, plan, operations, np.zeros(PARTS, dtype=np.int64))
 
     def run(self, events, count, shapes) -> int:
         """Run the first `count` events; a status."""

@@ -8,7 +8,8 @@ A full queue of 33 and 35 requests for one channel, submitted before tick 5: 33 
 is the first that frees a place, request 34 is admitted before tick 10 with arrive = 9.
 
 Lines that wait for the host (a regime's decision) are submitted when their wait ends. Behind the host link one follows
-the other: the next begins to wait when the one before has arrived.
+the other: the next begins to wait when the one before has arrived. That one is *watched*: `arrived`
+(int64[PARTS]) has the tick in which each of its parts arrives, 0 while that is not known.
 """
 
 from ..compiler.jit import kernel, small
@@ -24,36 +25,37 @@ def first_tick(state, now):
     return max(-(-now // state.config[0].period), state.front[0].ticks + 1)
 
 
-@kernel
-def catch_up_channel(cfg, ch, clk):
-    """Run the ticks up to `clk` that a channel still owes: its refreshes happen in idle ticks too."""
-    while ch.clk < clk:
-        step(cfg, ch, clk)
+@small
+def run_to_command(cfg, ch, clk, arrived):
+    """Run a channel to its next command, at most to clock `clk`."""
+    part = step(cfg, ch, clk)
+    if part != NONE:
+        arrived[part] = ch.last_return
 
 
 @small
-def submit(state, address, queue, clk, begun):
-    """Submit one line before tick `clk` + 1: the last channel record that it reaches.
+def submit(state, arrived, address, queue, clk, begun, watched):
+    """Submit a line before tick `clk` + 1.
 
-    `begun` is the instant of the submission in clocks, for the read latencies.
+    `begun` is the instant of the submission in clocks, for the read latencies. A channel that lags runs the ticks it
+    owes first: refreshes happen in idle ticks too.
     """
     cfg = state.config[0]
     block = place_of(cfg, address)
-    number = 0
+    if watched:
+        arrived[:] = 0
     for part in range(cfg.parts):
         place = block ^ cfg.part_place[part]
-        number = channel_of(place)
-        ch = state.channels[number]
-        if ch.clk < clk:
-            catch_up_channel(cfg, ch, clk)
+        ch = state.channels[channel_of(place)]
+        while ch.clk < clk:
+            run_to_command(cfg, ch, clk, arrived)
         while ch.queued[queue] > cfg.limit[queue]:
-            step(cfg, ch, NEVER)
-        send(cfg, ch, queue, place, part_address(cfg, address, part), begun, begun, NONE)
-    return number
+            run_to_command(cfg, ch, NEVER, arrived)
+        send(cfg, ch, queue, place, part_address(cfg, address, part), begun, begun, part if watched else NONE)
 
 
 @kernel
-def finish(state, queue):
+def finish(state, arrived, queue):
     """Run every channel until its requests are complete: the number of the tick of the last completion."""
     cfg, front = state.config[0], state.front[0]
     last = front.ticks
@@ -61,84 +63,87 @@ def finish(state, queue):
         ch = state.channels[number]
         if queue == READ:
             while ch.reads_left > 0:
-                step(cfg, ch, NEVER)
+                run_to_command(cfg, ch, NEVER, arrived)
             last = max(last, ch.last_return)
         elif ch.queued[WRITE] + ch.active > 0:
             while ch.queued[WRITE] + ch.active > 0:
-                step(cfg, ch, NEVER)
+                run_to_command(cfg, ch, NEVER, arrived)
             last = max(last, ch.clk + 1)
-    front.ticks = last
     return last
 
 
-@kernel
-def run_lines(state, lines, count, queue, now):
-    """Read or write (`queue`) `lines[:count]`, all submitted at `now`: the instant of the end."""
-    if count == 0:
-        return now
+@small
+def end_batch(state, arrived, queue, count):
+    """Finish a batch of `count` lines: the instant of its end, or `OVERFLOW`."""
     front = state.front[0]
-    clk = first_tick(state, now) - 1
-    begun = now // state.config[0].period - 1
-    for i in range(count):
-        submit(state, lines[i], queue, clk, begun)
+    front.ticks = finish(state, arrived, queue)
     if queue == READ:
         front.reads += count
     else:
         front.writes += count
-    end = finish(state, queue) * state.config[0].period
+    end = front.ticks * state.config[0].period
     front.last_event = max(front.last_event, end)
     return end if end <= TIME_LIMIT else OVERFLOW
 
 
 @kernel
-def run_held_lines(state, lines, wait, link, count, now):
+def run_lines(state, arrived, lines, count, queue, now):
+    """Read or write (`queue`) `lines[:count]`, all submitted at `now`: the instant of the end, or `OVERFLOW`."""
+    if count == 0:
+        return now
+    clk = first_tick(state, now) - 1
+    begun = now // state.config[0].period - 1
+    for i in range(count):
+        submit(state, arrived, lines[i], queue, clk, begun, False)
+    return end_batch(state, arrived, queue, count)
+
+
+@small
+def submit_at(state, arrived, address, at, ticks, watched):
+    """Submit a line to be read at instant `at`, `ticks` being the last tick that is over by then."""
+    period = state.config[0].period
+    submit(state, arrived, address, READ, max(-(-at // period), ticks + 1) - 1, at // period - 1, watched)
+
+
+@kernel
+def run_held_lines(state, arrived, lines, wait, link, count, now):
     """Read `lines[:count]`, of which some wait for the host or take its link: the instant of the end, or `OVERFLOW`.
 
-    Lines that need not wait are submitted at `now`; then those that wait without the link in the order in which their
-    waits end (equal waits in list order); then those behind the link, one after the other.
+    Lines that need not wait are submitted at `now`; those that wait without the link in the order in which their
+    waits end (equal waits in list order). The regimes never mix these with lines behind the link.
     """
-    cfg, front = state.config[0], state.front[0]
-    base = front.ticks
-    for i in range(count):
-        if wait[i] == 0 and link[i] == 0:
-            submit(state, lines[i], READ, max(-(-now // cfg.period), base + 1) - 1, now // cfg.period - 1)
+    ticks = state.front[0].ticks
     shortest = 0
     while shortest < NEVER:
+        if shortest > TIME_LIMIT - now:
+            return OVERFLOW
         following = NEVER
         for i in range(count):
-            if link[i] == 0 and wait[i] > 0:
-                if wait[i] == shortest:
-                    at = now + shortest
-                    submit(state, lines[i], READ, max(-(-at // cfg.period), base + 1) - 1, at // cfg.period - 1)
-                elif wait[i] > shortest:
-                    following = min(following, wait[i])
-        if following < NEVER and following > TIME_LIMIT - now:
-            return OVERFLOW
+            if link[i] == 0 and wait[i] == shortest:
+                submit_at(state, arrived, lines[i], now + shortest, ticks, False)
+            elif link[i] == 0 and wait[i] > shortest:
+                following = min(following, wait[i])
         shortest = following
-    free, ticks = now, base
+    free = now
     for i in range(count):
         if link[i] == 1:
             if wait[i] > TIME_LIMIT - free:
                 return OVERFLOW
-            at = free + wait[i]
-            submit(state, lines[i], READ, max(-(-at // cfg.period), ticks + 1) - 1, at // cfg.period - 1)
-            ticks = max(ticks, finish_line(state, lines[i]))
-            free = ticks * cfg.period
-    front.reads += count
-    end = max(finish(state, READ) * cfg.period, free)
-    front.last_event = max(front.last_event, end)
-    return end if end <= TIME_LIMIT else OVERFLOW
+            submit_at(state, arrived, lines[i], free + wait[i], ticks, True)
+            ticks = max(ticks, finish_line(state, arrived, lines[i]))
+            free = ticks * state.config[0].period
+    return end_batch(state, arrived, READ, count)
 
 
 @kernel
-def finish_line(state, address):
-    """Run a line's channels until all their reads are complete: the tick of the last completion."""
+def finish_line(state, arrived, address):
+    """Run the channels of the watched line just until its parts are on their way: the tick of the last arrival."""
     cfg = state.config[0]
     block = place_of(cfg, address)
     last = 0
     for part in range(cfg.parts):
         ch = state.channels[channel_of(block ^ cfg.part_place[part])]
-        while ch.reads_left > 0:
-            step(cfg, ch, NEVER)
-        last = max(last, ch.last_return)
+        while arrived[part] == 0:
+            run_to_command(cfg, ch, NEVER, arrived)
+        last = max(last, arrived[part])
     return last

@@ -25,12 +25,15 @@ class LineMemory(NamedTuple):
     plan : LinePlan
     operations : int64[NUM_SHAPES]
         DMAs of each shape so far.
+    arrived : int64[PARTS]
+        Room of `batch`.
     """
 
     port: Port
     dram: DramState
     plan: LinePlan
     operations: np.ndarray
+    arrived: np.ndarray
 
 
 @kernel
@@ -39,11 +42,11 @@ def run_event(mem, store):
     port, plan = mem.port, mem.plan
     now, reads = port.reg[PORT_NOW], plan.reg[READS]
     if port.reg[PORT_HELD] > 0:
-        now = run_held_lines(mem.dram, plan.reads, port.wait, port.link, reads, now)
+        now = run_held_lines(mem.dram, mem.arrived, plan.reads, port.wait, port.link, reads, now)
     else:
-        now = run_lines(mem.dram, plan.reads, reads, READ, now)
+        now = run_lines(mem.dram, mem.arrived, plan.reads, reads, READ, now)
     if store and now != OVERFLOW:
-        now = run_lines(mem.dram, plan.writes, plan.reg[WRITES], WRITE, now)
+        now = run_lines(mem.dram, mem.arrived, plan.writes, plan.reg[WRITES], WRITE, now)
     return now
 
 
