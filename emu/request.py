@@ -16,7 +16,8 @@ DEFAULT_HOST_BANDWIDTH = 60_000_000
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
           "board", "latency_profile", "dram", "timing", "event_trace", "dma_event_trace", "rtl_validation_output",
           "profile_output")
-_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1}  # field: smallest value
+# Smallest value of each count.
+_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1}
 
 
 def _path(name, value):

@@ -1,6 +1,7 @@
 """The production DMA kernels without a run around them: plans and batches of lines."""
 
 import numpy as np
+
 from plena_emu.boards.dram_schema import DramDescription, load_dram
 from plena_emu.kernels import layout as at
 from plena_emu.kernels.dma_engine import lines as ln

@@ -35,11 +35,11 @@ class Instruction:
         return self.gp.get(field, 0)
 
 
-def settings(mlen=64, blen=4, hlen=16, broadcast=4, pm=64, pv=4, sv=4, weight=Fp(True, 4, 3)):
-    """Settings of a machine with VLEN = MLEN."""
+def settings(mlen=64, blen=4, hlen=16, broadcast=4, pm=64, pv=4, sv=4, weight=None):
+    """Settings of a machine with VLEN = MLEN; weights are e4m3 unless told."""
     return msgspec.structs.replace(
         default_settings(), mlen=mlen, vlen=mlen, blen=blen, hlen=hlen, broadcast=broadcast, hbm_m_prefetch_amount=pm,
-        hbm_v_prefetch_amount=pv, hbm_v_writeback_amount=sv, hbm_m_weight_type=Mx(weight, SCALE, 8),
+        hbm_v_prefetch_amount=pv, hbm_v_writeback_amount=sv, hbm_m_weight_type=Mx(weight or Fp(True, 4, 3), SCALE, 8),
     )
 
 

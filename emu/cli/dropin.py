@@ -84,9 +84,9 @@ def _check_validated(result, log):
     found = result.hardware.timeline["rtl_validation"]
     if found["status"] == "validated":
         return EXIT_OK
-    log.fatal(PROGRAM, f"--require-rtl-validated: found {found['status']}: of {found['total_opcodes']} instructions"
-                       f" {found['unsupported_opcodes']} are not supported by the RTL and {found['out_of_domain_opcodes']}"
-                       " lie outside what was measured")
+    log.fatal(PROGRAM, f"--require-rtl-validated: found {found['status']}: of {found['total_opcodes']} instructions the"
+                       f" RTL does not support {found['unsupported_opcodes']}, and {found['out_of_domain_opcodes']} lie"
+                       " outside what was measured")
     return EXIT_NOT_VALIDATED
 
 

@@ -157,8 +157,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the TRANSACTIONAL table says, checked.
 
     Lengths and SRAM sizes count elements, rows or amounts as §1.1 and §1.2 do; `hbm_size` is bytes;
-    `latency` is cycles. `clock_period` and `hbm_channels` are CLOCK_PERIOD_PS and HBM_CHANNELS as they stand in the file,
-    unchecked: only `plena_emu.config.hardware` uses them. `source` is the file (or "built-in defaults"), `origin` what named it.
+    `latency` is cycles. `clock_period` and `hbm_channels` are CLOCK_PERIOD_PS and HBM_CHANNELS as they stand in the
+    file, unchecked: only `plena_emu.config.hardware` uses them. `source` is the file (or "built-in defaults"), `origin` what named it.
     """
 
     blen: int

@@ -194,7 +194,8 @@ class Simulation:
         self._consume(self.executed - before)
         if self.data:
             data_slice(self.events, int(self.ctl[at.CTL_EVENTS]), self.machine.data)
-        self.ctl[at.CTL_EVENTS] = self.ctl[at.CTL_MEM_EVENTS] = self.ctl[at.CTL_TOPK] = self.ctl[at.CTL_OPERANDS] = 0
+        for slot in (at.CTL_EVENTS, at.CTL_MEM_EVENTS, at.CTL_OPERANDS, at.CTL_TOPK):
+            self.ctl[slot] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         return status != st.DONE and (limit is None or self.executed < limit)

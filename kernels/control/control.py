@@ -7,6 +7,7 @@ appends resolved events for the data and the timing pass. It never sees floating
 from typing import NamedTuple
 
 import numpy as np
+
 from plena_emu import isa
 
 from ..compiler.jit import entry, kernel, small

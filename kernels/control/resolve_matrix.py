@@ -10,8 +10,8 @@ from ..layout import (
     CFG_HLEN,
     CFG_MLEN,
     CFG_MLEN_SHIFT,
-    CFG_NARROW_HEADS,
     CFG_MOE,
+    CFG_NARROW_HEADS,
     CFG_VLEN,
     CTL_GP,
 )

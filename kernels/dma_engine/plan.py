@@ -1,4 +1,4 @@
-"""The start of a production DMA, whatever memory serves it: its lines, the regime's decisions, the counts (spec §7.3)."""
+"""The start of a production DMA on any memory: its lines, the regime's decisions, the counts (spec §7.3)."""
 
 from ..compiler.jit import small
 from ..layout import MEV_DELTA, MEV_SHAPE

@@ -11,8 +11,15 @@ Example: memory [0, 20), then compute [5, 9) and [12, 30). The overlap is 4 + 8;
 from ..compiler.jit import kernel, small
 from ..limits import NEVER
 from .layout import (
-    CONTROL_FRONTEND, MATRIX_COMPUTE, RES_COVERED, RES_END, SB_COMPUTE_END, SB_DEFERRED, SB_DEFERRED_FIRST,
-    SB_MEMORY_END, SB_OVERLAP,
+    CONTROL_FRONTEND,
+    MATRIX_COMPUTE,
+    RES_COVERED,
+    RES_END,
+    SB_COMPUTE_END,
+    SB_DEFERRED,
+    SB_DEFERRED_FIRST,
+    SB_MEMORY_END,
+    SB_OVERLAP,
 )
 
 

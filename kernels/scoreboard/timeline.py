@@ -5,8 +5,20 @@ from ..layout import MEV_TOOK, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2
 from ..limits import NEVER
 from .accounting import cover_deferred
 from .layout import (
-    DIM_PERIOD, NO_COST, PENDING_FULL, PLACED_ALL, RULE_READY, RULE_SILENT, SB_AT, SB_AT_EVENT, SB_AT_OPERANDS,
-    SB_DEFERRED, SB_MATRIX_PENDING, SB_PC, SB_VECTOR_PENDING, SERVICE,
+    DIM_PERIOD,
+    NO_COST,
+    PENDING_FULL,
+    PLACED_ALL,
+    RULE_READY,
+    RULE_SILENT,
+    SB_AT,
+    SB_AT_EVENT,
+    SB_AT_OPERANDS,
+    SB_DEFERRED,
+    SB_MATRIX_PENDING,
+    SB_PC,
+    SB_VECTOR_PENDING,
+    SERVICE,
 )
 from .placement import place, place_silent
 

@@ -110,7 +110,8 @@ def test_any_part_with_lines_that_wait_for_the_host(name, some, data):
             wait = data.draw(st.sampled_from([1, 700, 1000, 9300]))
             chosen = [data.draw(st.integers(0, 3)) == 0 for _ in lines]
             factors = [1 if streamed else data.draw(st.integers(1, 3)) for _ in lines]
-            held = [[wait * factor * flag for factor, flag in zip(factors, chosen)], [flag * streamed for flag in chosen]]
+            waits = [wait * factor * flag for factor, flag in zip(factors, chosen, strict=True)]
+            held = [waits, [flag * streamed for flag in chosen]]
         end = memory.batch(lines, write, now, *held)
         assert end == expected.batch(lines, write, now, *held)
         now = end + pause

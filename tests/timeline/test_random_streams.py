@@ -2,7 +2,8 @@
 
 import math
 
-from hypothesis import given, settings as configure
+from hypothesis import given
+from hypothesis import settings as configure
 from hypothesis import strategies as st
 from oracle.hardware import reports as oracle_reports
 from scoreboard_streams import PERIOD, Instruction, events_of, oracle_timeline, place, settings

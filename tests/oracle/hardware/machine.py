@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import numerics as nm
-from .. import products as pr
-from ..machine import BMM_SCALE, Machine, split
+from ..machine import Machine, split
 from ..state import OracleError, Settings, Violation
 from .channels import Memory
 from .lines import LINE, Packing, Unpackable, pieces, plan

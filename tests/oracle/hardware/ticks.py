@@ -1,7 +1,7 @@
 """Batches of lines on any DRAM, tick by tick for all channels at once (spec §7.4, general form §7.12).
 
-Slower than `channels` and more general: any configuration of the chapter 4 oracle, refresh in idle ticks, and lines that
-wait for the host before they are submitted.
+Slower than `channels` and more general: any configuration of the chapter 4 oracle, refresh in idle ticks, and lines
+that wait for the host before they are submitted.
 """
 
 from collections import deque
