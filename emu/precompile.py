@@ -20,7 +20,7 @@ from .kernels.compiler.fingerprint import MARKER, cache_dir, cache_root, jit_dis
 # Every module with entry kernels that are kept, those that take longest to compile first.
 MODULES = (
     "data.data", "dram.replay", "dram.timing", "dma_engine.timing", "simple.timing",
-    "dma_engine.bank_timing", "control.control", "scoreboard.timeline", "simple.batch", "data.tables",
+    "dma_engine.simple_timing", "control.control", "scoreboard.timeline", "simple.batch", "data.tables",
 )
 LOCK = "lock"
 _said = threading.Event()
@@ -127,7 +127,7 @@ def choose_kernels(request) -> None:
 
     idealised = request.memory_model != "hbm" and request.dram is None
     if request.dma == "production":
-        timing = "dma_engine.bank_timing" if idealised else "dma_engine.timing"
+        timing = "dma_engine.simple_timing" if idealised else "dma_engine.timing"
     else:
         timing = "simple.timing" if idealised else "dram.timing"
     modules = ("data.data", timing, "control.control", "data.tables")

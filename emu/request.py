@@ -1,15 +1,19 @@
 """What a run is asked to do. Light on purpose: command lines build it before anything heavy is imported."""
 
 import dataclasses
+import functools
 import operator
 import os
 from collections.abc import Callable
 
 from .errors import UsageError
+from .inputs.words import cut, shown
 from .isa import REVISIONS
 
 MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
+_U64_MAX = 2**64 - 1
 DMAS = ("reference", "production")
+PROFILE_LEVELS = ("aggregate", "opcode")
 DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
@@ -21,7 +25,7 @@ _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructi
 
 
 def _path(name, value):
-    """A path (or a name) as text."""
+    """Take a path (or a name) as text."""
     if value is None:
         return None
     try:
@@ -29,21 +33,37 @@ def _path(name, value):
     except TypeError:
         text = ""
     if not text or "\0" in text:
-        raise UsageError(f"{name}: found {value!r}, expected a path")
+        raise UsageError(f"{name}: found {cut(repr(value))}, expected a path")
     return text
 
 
-def _count(name, value, smallest):
-    """An integer of at least `smallest`."""
-    if value is None:
-        return None
+def _count(name, value):
+    """Take anything that counts as an integer, as those of numpy do, for an int; leave the rest as it is."""
+    if isinstance(value, bool):
+        return value
     try:
         number = operator.index(value)
     except TypeError:
-        number = -1
-    if number < smallest or isinstance(value, bool):
-        raise UsageError(f"{name}: found {value!r}, expected an integer from {smallest}")
+        return value
+    if number > _U64_MAX:
+        raise UsageError(f"{name}: found {shown(number)}, expected at most {_U64_MAX}")
     return number
+
+
+@functools.cache
+def _fields():
+    """Make the type of the fields that are no paths."""
+    from typing import Annotated, Literal
+
+    import msgspec
+
+    counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
+    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace")]
+    return msgspec.defstruct("Fields", [
+        *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS]),
+        ("threads", Literal[1, 2] | None), ("started_at", float | None), ("dma", Literal[DMAS]),
+        ("memory_profile", Literal[PROFILE_LEVELS] | None),
+    ])
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -145,36 +165,35 @@ class RunRequest:
         """Check every field: the Python interface and the command lines get the same answers. Raises `UsageError`."""
         for name in _PATHS:
             setattr(self, name, _path(name, getattr(self, name)))
-        for name, smallest in _COUNTS.items():
-            setattr(self, name, _count(name, getattr(self, name), smallest))
+        for name in _COUNTS:
+            setattr(self, name, _count(name, getattr(self, name)))
         if self.opcode is None:
-            raise UsageError("opcode: found None, expected a path")
-        for name, choices in (("isa", REVISIONS), ("memory_model", MEMORY_MODELS), ("threads", (None, 1, 2))):
-            if getattr(self, name) not in choices:
-                raise UsageError(f"{name}: found {getattr(self, name)!r}, expected one of {choices}")
+            raise UsageError("opcode: found nothing, expected a path")
+        if self.timing is None:
+            raise UsageError("timing: found nothing, expected serial or a timing file")
+        if self.dma is None:
+            self.dma = "reference" if self.timing == "serial" else "production"
+        from .inputs.schema import misfit_of  # not before the arguments are parsed
+
+        misfit = misfit_of({name: getattr(self, name) for name in _fields().__struct_fields__}, _fields())
+        if misfit:
+            raise UsageError(misfit)
         self._check_hardware()
         if self.progress is not None and not callable(self.progress):
-            raise UsageError(f"progress: found {self.progress!r}, expected something to call")
+            raise UsageError(f"progress: found {cut(repr(self.progress))}, expected something to call")
         if self.latency_profile is not None and self.board is None:
             raise UsageError("--latency-profile needs --board")
         if not self.timing_only and None in (self.hbm, self.fpsram):
             raise UsageError("a run with data needs --hbm and --fpsram")
 
     def _check_hardware(self):
-        """Settle which DMA is meant, and refuse what only hardware timing has without it."""
-        if self.timing is None:
-            raise UsageError("timing: found None, expected serial or a timing file")
-        if self.dma is None:
-            self.dma = "reference" if self.timing == "serial" else "production"
-        for name, choices in (("dma", DMAS), ("memory_profile", (None, "aggregate", "opcode"))):
-            if getattr(self, name) not in choices:
-                raise UsageError(f"{name}: found {getattr(self, name)!r}, expected one of {choices}")
-        if self.hbm_channels is not None and self.dma != "production":
-            raise UsageError("--hbm-channels needs production DMA (--dma production)")
+        """Refuse what only hardware timing has without it."""
+        if self.dma != "production":
+            for name, value in (("--hbm-channels", self.hbm_channels), ("a memory profile", self.memory_profile)):
+                if value is not None:
+                    raise UsageError(f"{name} needs production DMA (--dma production)")
         if self.memory_profile is None and self.profile_output is not None:
             raise UsageError("profile_output needs memory_profile")
-        if self.memory_profile is not None and self.dma != "production":
-            raise UsageError("a memory profile needs production DMA (--dma production)")
         outputs = ("event_trace", "dma_event_trace", "rtl_validation_output")
         for name in outputs if not self.is_hardware else ():
             if getattr(self, name) is not None:

@@ -8,7 +8,8 @@ from oracle.hardware import scoreboard as oracle
 
 from plena_emu import isa
 from plena_emu.boards.timing_schema import load_timing
-from plena_emu.config.settings import Fp, Int, Mx, Plain, default_settings
+from plena_emu.config.settings import default_settings
+from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
 from plena_emu.kernels import layout as at
 from plena_emu.kernels.scoreboard import layout as sl
 from plena_emu.kernels.scoreboard.timeline import scoreboard_end, scoreboard_slice

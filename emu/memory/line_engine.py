@@ -92,22 +92,22 @@ class LineEngine:
         return statistics(self._memory.dram, self.dram, REVISION)
 
 
-class BankLineEngine:
+class SimpleLineEngine:
     """The idealised banks of §3.5, served by production DMA; parameters as for `LineEngine`."""
 
-    kernels = "dma_engine.bank_timing"
+    kernels = "dma_engine.simple_timing"
     dram = None
 
     def __init__(self, port: Port, shapes: np.ndarray):
-        from ..kernels.dma_engine import bank_timing
+        from ..kernels.dma_engine import simple_timing
         from ..kernels.simple.state import LAST
         from .simple import new_ddr
 
         operations = np.zeros(at.NUM_SHAPES, dtype=np.int64)
-        memory = bank_timing.BankLineMemory(
+        memory = simple_timing.SimpleLineMemory(
             port, new_ddr(len(port.addr)), new_plan(shapes, port.addr), operations, np.zeros_like(port.addr)
         )
-        self._memory, self._last, self._kernel = memory, LAST, bank_timing.timing_slice_bank_lines
+        self._memory, self._last, self._kernel = memory, LAST, simple_timing.timing_slice_simple_lines
 
     def run(self, events, count, shapes) -> int:
         """Run the first `count` events; a status."""

@@ -11,10 +11,13 @@ from ..kernels import layout as at
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
 from ..kernels.memory import transfer as pt
-from ..manifests.footprint import LINE, choose_regime, first_regions, footprint, transfer_ns
+from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
-from ..request import MEMORY_MODELS, RunRequest
-from .engines import BankEngine, DramEngine, warm_engine
+from ..request import MEMORY_MODELS
+from .engines import DramEngine, SimpleEngine, warm_engine
+from .interfaces import MemoryEngine, MemoryModel
+
+REGIMES = tuple(model for model in MEMORY_MODELS if model != "auto")  # `auto` is decided before a model is made
 
 
 class HostStreamStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="host-stream"):
@@ -209,20 +212,20 @@ def new_port(regime: rg.Regime, accesses: int) -> pt.Port:
 
 
 class RegimeModel:
-    """One board-DDR memory model and its run so far.
+    """One memory model and its run so far.
 
     Parameters
     ----------
-    model : str
-        One of `MEMORY_MODELS`.
+    regime : str
+        One of `REGIMES`.
     manifest : Manifest
-        Its own `ddr_capacity_bytes` beats `capacity` in the capacity regimes, not in `layer-swap` (§3.8, §3.9).
+        Its regions; `capacity` counts, whatever capacity the manifest states (`decide_regime`).
     shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
         DMA shapes of the run.
     capacity : int
-        Bytes of `--ddr3-capacity`.
+        Bytes of DDR.
     bandwidth : int
-        Bytes/s of `--host-bandwidth`, not 0.
+        Bytes/s of the host link, not 0.
     dram : str, optional
         Name or file of a DRAM description: its controller takes the place of the idealised DDR banks. `hbm` is
         the model of plain reads on `hbm2`.
@@ -234,52 +237,42 @@ class RegimeModel:
         `reference` (spec §3.2, §3.3) or `production` (§7.2-§7.4).
     channels : int, optional
         Channels of hbm2 with production DMA.
-
-    Attributes
-    ----------
-    model, regime : str
-        As asked, and what `auto` settled on.
-    capacity : int
-        Bytes, as used.
     """
 
     def __init__(
-        self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
+        self, regime: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
         dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
         channels: int | None = None,
     ):
-        if model not in MEMORY_MODELS:
-            raise EmuError(f"memory model {model!r}: expected one of {', '.join(MEMORY_MODELS)}")
+        if regime not in REGIMES:
+            raise EmuError(f"memory model {regime!r}: expected one of {', '.join(REGIMES)}")
         if bandwidth < 1:
             raise EmuError(f"host bandwidth: found {bandwidth}, expected at least 1 byte/s")
-        own = manifest.ddr_capacity_bytes
-        self.capacity = capacity if own is None or model in ("layer-swap", "host-stream") else own
-        self.model = model
-        self.regime = choose_regime(footprint(manifest.regions), self.capacity) if model == "auto" else model
+        self.regime = regime
+        self.capacity = capacity
         self.manifest = manifest
         self.shapes = shapes
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
-        if model == "hbm":
+        if regime == "hbm":
             dram = dram or "hbm2"
-        self._open_engine(dram, revision, memo, dma, channels)
+        self._port, self.engine = self._open_engine(dram, revision, memo, dma, channels)
 
-    def _open_engine(self, dram, revision, memo, dma, channels):
+    def _open_engine(self, dram, revision, memo, dma, channels) -> tuple[pt.Port, MemoryEngine]:
+        """What stands in front of the engine, and the engine."""
         regime = _regime(self._plan, self.bandwidth)
         if dma == "production":
-            from .line_engine import BankLineEngine, LineEngine, most_lines
+            from .line_engine import SimpleLineEngine, LineEngine, most_lines
 
-            self._port = new_port(regime, most_lines(self.shapes))
+            port = new_port(regime, most_lines(self.shapes))
             if dram is None:
-                self.engine = BankLineEngine(self._port, self.shapes)
-            else:
-                self.engine = LineEngine(self._port, self.shapes, dram, channels)
-            return
+                return port, SimpleLineEngine(port, self.shapes)
+            return port, LineEngine(port, self.shapes, dram, channels)
         accesses = most_accesses(self.shapes)
-        self._port = new_port(regime, accesses)
-        self.engine = (
-            BankEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision, memo)
-        )
+        port = new_port(regime, accesses)
+        if dram is None:
+            return port, SimpleEngine(port, accesses, memo)
+        return port, DramEngine(port, dram, revision, memo)
 
     def _new_plan(self):
         if self.regime == "host-stream":
@@ -336,7 +329,7 @@ class RegimeModel:
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
         swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
         swapped = sum(n * size for n, size in swaps)
-        if self.model == "hbm":
+        if self.regime == "hbm":
             return PlainStatistics()
         if self.regime == "host-stream":
             return HostStreamStatistics(
@@ -364,21 +357,16 @@ class RegimeModel:
         ]
 
 
-def open_model(request: RunRequest, board, shapes, channels: int | None = None):
-    """Memory model of a request: `board` supplies capacity and bandwidth, `shapes` are the run's DMA shapes.
+def open_model(regime: str, manifest: Manifest, shapes: np.ndarray, *, capacity: int | None, bandwidth: int | None,
+               dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
+               channels: int | None = None) -> MemoryModel:
+    """Make the memory model of a run from what was decided about it; the one factory.
 
-    `channels` are those of hbm2 with production DMA.
+    Parameters are those of `RegimeModel`; `capacity` and `bandwidth` are None where the regime uses none.
 
-    Raises
-    ------
-    EmuError
-        A model without its weight manifest, or a malformed one.
+    Returns
+    -------
+    MemoryModel
     """
-    model = request.memory_model
-    more = {"dram": request.dram, "revision": request.isa, "memo": request.memo, "dma": request.dma,
-            "channels": channels}
-    if model == "hbm":
-        return RegimeModel(model, Manifest(activation_ceiling=0), shapes, 0, 1, **more)
-    manifest = board.open_manifest()
-    capacity, bandwidth = board.choose_limits(manifest)
-    return RegimeModel(model, manifest, shapes, capacity, bandwidth, **more)
+    return RegimeModel(regime, manifest, shapes, 0 if capacity is None else capacity,
+                       1 if bandwidth is None else bandwidth, dram, revision, memo, dma, channels)

@@ -169,7 +169,8 @@ class Simulation:
 
     def _control(self, budget):
         m = self.machine
-        return control_slice(self.program.table, m.cfg, m.shapes, m.control, self.events, self._chunks[0].mem_events, budget)
+        mem_events = self._chunks[0].mem_events
+        return control_slice(self.program.table, m.cfg, m.shapes, m.control, self.events, mem_events, budget)
 
     def step(self, limit: int | None) -> bool:
         """One slice; False when the program has ended or `limit` instructions are executed.

@@ -7,8 +7,9 @@ import numpy as np
 from .. import isa
 from ..boards.timing_formula import SERVICE, FormulaError, evaluate
 from ..boards.timing_schema import EXTRAPOLATED, MEASURED, UNSUPPORTED, Timing
-from ..config.settings import Fp, Settings
+from ..config.settings import Settings
 from ..errors import EmuError
+from ..inputs.number_formats import Fp
 from ..kernels.limits import NEVER
 from ..kernels.scoreboard import layout as at
 
@@ -41,20 +42,15 @@ class Rules(NamedTuple):
     by_op: dict[str, OpRule]
 
 
-def format_name(kind) -> str:
-    """Name a data type as timing files do: `e4m3`, `int8`; an unsigned float has a `u` in front."""
-    return f"{'' if kind.sign else 'u'}e{kind.exponent}m{kind.mantissa}" if isinstance(kind, Fp) else f"int{kind.width}"
-
-
 def describe_machine(settings: Settings) -> dict[str, int | str]:
     """Give every figure and format that a timing file can ask for."""
     return {
         "MLEN": settings.mlen, "VLEN": settings.vlen, "BLEN": settings.blen, "HLEN": settings.hlen,
         "BROADCAST": settings.broadcast,
-        "weight": format_name(settings.hbm_m_weight_type.elem),
-        "matrix_sram": format_name(settings.matrix_sram_type.elem),
-        "vector_sram": format_name(settings.vector_sram_type.elem),
-        "scalar_fp": format_name(settings.scalar_fp),
+        "weight": str(settings.hbm_m_weight_type.elem),
+        "matrix_sram": str(settings.matrix_sram_type.elem),
+        "vector_sram": str(settings.vector_sram_type.elem),
+        "scalar_fp": str(settings.scalar_fp),
     }  # fmt: skip
 
 

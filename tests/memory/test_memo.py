@@ -8,7 +8,7 @@ from plena_emu.kernels import layout as at
 from plena_emu.kernels.memory import memo_table as mt
 from plena_emu.kernels.simple import memo as dm
 from plena_emu.manifests.schema import Manifest, Region
-from plena_emu.memory.engines import BankEngine
+from plena_emu.memory.engines import SimpleEngine
 from plena_emu.memory.models import RegimeModel
 
 
@@ -64,7 +64,7 @@ def test_full_tables_are_emptied(monkeypatch):
     plain, _ = run(events, shapes(40), False)
     memory = RegimeModel("resident", Manifest(activation_ceiling=0), shapes(40), 0, 1)
     engine = memory.engine
-    assert isinstance(engine, BankEngine)
+    assert isinstance(engine, SimpleEngine)
     times = []
     for k, event in enumerate(events):
         if k % 10 == 9:  # as if thousands of patterns had come before

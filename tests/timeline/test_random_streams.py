@@ -9,7 +9,7 @@ from oracle.hardware import reports as oracle_reports
 from scoreboard_streams import PERIOD, Instruction, events_of, oracle_timeline, place, settings
 
 from plena_emu import isa
-from plena_emu.config.settings import Fp, Int
+from plena_emu.inputs.number_formats import Fp, Int
 from plena_emu.timeline.reports import timeline_report
 
 OPS = [op.mnemonic for op in isa.OPS if op.base is not None]

@@ -18,7 +18,7 @@ from .lines import READS, WRITES, LinePlan
 from .plan import plan_event
 
 
-class BankLineMemory(NamedTuple):
+class SimpleLineMemory(NamedTuple):
     """A memory model whose DMA moves lines, with the idealised banks inside.
 
     Attributes
@@ -54,7 +54,7 @@ def run_phases(mem, store):
 
 
 @entry
-def timing_slice_bank_lines(events, count, shapes, mem):
+def timing_slice_simple_lines(events, count, shapes, mem):
     """Run `events[:count]` (int64[:, MEV_WIDTH]); `PORT_NOW` moves on to the end of the last.
 
     Each event gets the time it took. Returns `TIMING_OK` or `TIME_OVERFLOW`.
