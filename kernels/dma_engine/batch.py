@@ -112,6 +112,8 @@ def run_held_lines(state, arrived, lines, wait, link, count, now):
     Lines that need not wait are submitted at `now`; those that wait without the link in the order in which their
     waits end (equal waits in list order). The regimes never mix these with lines behind the link.
     """
+    if count == 0:
+        return now
     ticks = state.front[0].ticks
     shortest = 0
     while shortest < NEVER:
