@@ -116,6 +116,7 @@ class TimingFile(_Section, frozen=True):
     classes: dict[str, OpClass]
     origin: str = ""
     tracks: Tracks = Tracks()
+    recovery_cycles: Annotated[int, Meta(ge=0, le=1000)] = 1
     measurements: dict[str, Measurement] = {}
 
 

@@ -151,6 +151,7 @@ def _dims(timing, settings, period_ps):
     dims[at.DIM_BROADCAST] = settings.broadcast
     dims[at.DIM_PM], dims[at.DIM_PV], dims[at.DIM_SV] = settings.pm, settings.pv, settings.sv
     dims[at.DIM_PERIOD] = period_ps
+    dims[at.DIM_RECOVERY] = timing.recovery_cycles
     dims[at.DIM_MATRIX_SRAM], dims[at.DIM_VECTOR_SRAM] = timing.tracks.matrix_sram, timing.tracks.vector_sram
     return dims
 

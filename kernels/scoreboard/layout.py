@@ -86,7 +86,8 @@ DIM_SV = 6
 DIM_PERIOD = 7  # ps of a core cycle
 DIM_MATRIX_SRAM = 8  # 1: dependences through the matrix SRAM count
 DIM_VECTOR_SRAM = 9
-DIM_WIDTH = 10
+DIM_RECOVERY = 10  # cycles that an instruction loses after a wait
+DIM_WIDTH = 11
 
 # Reasons that the placement itself gives; those of the rules follow.
 NO_REASON = 0

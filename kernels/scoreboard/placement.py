@@ -6,6 +6,7 @@ from ..compiler.jit import small
 from .accounting import cover, cover_deferred, defer
 from .layout import (
     CONTROL_FRONTEND,
+    DIM_RECOVERY,
     FP_READ,
     FP_SLOTS,
     FP_WRITE,
@@ -231,7 +232,7 @@ def place(sb, op, rd, rs1, rs2, imm, gp, tracked, service, at):
         wait_for_register(sb, second, FP_READ)
         wait_for_register(sb, written, FP_WRITE)
     stall = reg[SB_READY_AT] - issue
-    recovery = 1 if stall > 0 else 0
+    recovery = sb.dims[DIM_RECOVERY] if stall > 0 else 0
     accepted = start = issue + stall + recovery
     if rule[RULE_AFTER] != NONE:
         slot = choose_copy(sb.units, sb.slots, rule[RULE_AFTER])
