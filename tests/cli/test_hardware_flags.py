@@ -188,3 +188,13 @@ def test_a_request_says_whether_the_chapter_applies():
     assert not RunRequest(**files).is_hardware
     assert RunRequest(**files, timing="rtl-v1").dma == "production"
     assert RunRequest(**files, timing="rtl-v1", dma="reference").is_hardware
+
+
+def test_the_summary_shows_both_latencies_units_and_stalls(build, capsys):
+    assert plena.main(["run", str(build), "--no-dumps", "--timing", "rtl-v1"]) == 0
+    text = capsys.readouterr().out
+    timeline = RUN["profile"]["timeline"]
+    assert f"{RUN['serial_latency_ps'] / 1000:,.3f} ns" in text
+    assert f"{timeline['total_makespan_cycles']:,} cycles" in text
+    longest = max(timeline["stall_cycles_by_reason"], key=timeline["stall_cycles_by_reason"].get)
+    assert longest in text and "hbm_matrix_dma" in text
