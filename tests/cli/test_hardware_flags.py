@@ -113,7 +113,8 @@ def test_serial_event_trace(build, empty_directory, tmp_path):
 
 
 def test_serial_validation_needs_a_trace_or_a_profile(build, empty_directory, tmp_path, capsys):
-    assert hr.drop_in(*hr.arguments(build), "--timing-mode", "legacy", "--rtl-validation-output", "validation.json") == 0
+    flags = ["--timing-mode", "legacy", "--rtl-validation-output", "validation.json"]
+    assert hr.drop_in(*hr.arguments(build), *flags) == 0
     assert "--rtl-validation-output is not written" in capsys.readouterr().err
     assert not (tmp_path / "cwd" / "validation.json").exists()
 

@@ -93,7 +93,10 @@ def test_formulas(formula, value):
     assert evaluate(formula, {"MLEN": 64, "VLEN": 64, "BLEN": 4, "HLEN": 16, "BROADCAST": 4}) == value
 
 
-@pytest.mark.parametrize("formula", ["BLEN / 2", "BLEN ** 9", "1 // (BLEN - BLEN)", "True", "'a'", "BLEN if 1 else 2", ""])
+NO_FORMULAS = ["BLEN / 2", "BLEN ** 9", "1 // (BLEN - BLEN)", "True", "'a'", "BLEN if 1 else 2", ""]
+
+
+@pytest.mark.parametrize("formula", NO_FORMULAS)
 def test_what_is_no_formula(formula):
     with pytest.raises(FormulaError):
         evaluate(formula, {"MLEN": 64, "VLEN": 64, "BLEN": 4, "HLEN": 16, "BROADCAST": 4})
