@@ -138,8 +138,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     `format` names the form of the record, with a number that rises when it changes; `command` holds the words of the
     command line, none for a run from Python. `latency_ps` and `end_ps` are those of §3.1, but with a timeline
     `latency_ps` is its makespan (§7.6). `cycles` is latency in core cycles: of 1000 ps, with hardware timing
-    (`hardware`, None without it) of the run's own. `compute_ps` + `memory_ps` = `end_ps`. `regime` is the regime a model settled on
-    (`auto` chooses one).
+    (`hardware`, None without it) of the run's own. `compute_ps` + `memory_ps` = `end_ps`. `regime` is the regime a
+    model settled on (`auto` chooses one).
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
     answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could

@@ -262,7 +262,7 @@ class RegimeModel:
         """What stands in front of the engine, and the engine."""
         regime = _regime(self._plan, self.bandwidth)
         if dma == "production":
-            from .line_engine import SimpleLineEngine, LineEngine, most_lines
+            from .line_engine import LineEngine, SimpleLineEngine, most_lines
 
             port = new_port(regime, most_lines(self.shapes))
             if dram is None:

@@ -43,13 +43,14 @@ class EventTrace:
         self._tails = [_tail(op_id, rules) for op_id in range(isa.NUM_OPS)]
         self._sequence = 0
         self._written = 0
-        self._events = tempfile.TemporaryFile()
+        self._events = tempfile.TemporaryFile()  # noqa: SIM115 (open while the run goes on)
 
     def add(self, pcs, placed) -> None:
         """Write the events of a slice: word indices and PLACED_* rows."""
         ops = self._program.table[pcs, at.OP_ID].tolist()
         texts = []
-        for sequence, (pc, op, row) in enumerate(zip(pcs.tolist(), ops, placed.tolist()), start=self._sequence):
+        rows = zip(pcs.tolist(), ops, placed.tolist(), strict=True)
+        for sequence, (pc, op, row) in enumerate(rows, start=self._sequence):
             if not self._memory_only or isa.BY_ID[op].type == "memory":
                 texts.append(self._text(sequence, pc, op, row))
         self._sequence += len(pcs)

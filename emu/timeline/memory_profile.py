@@ -27,7 +27,7 @@ def dma_transfers(shapes: np.ndarray, operations: np.ndarray, bytes_read: int, b
         Bytes of lines.
     """
     counted = {kind: [0, 0, 0, 0] for kind in (0, 1)}
-    for shape, times in zip(shapes.tolist(), operations.tolist()):
+    for shape, times in zip(shapes.tolist(), operations.tolist(), strict=True):
         counts = counted[shape[at.SH_STORE]]
         for k, value in enumerate((1, *_moved(shape))):
             counts[k] += times * value

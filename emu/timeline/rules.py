@@ -160,7 +160,8 @@ def _units(timing):
     """Units, and their copies followed by the fp registers."""
     units = np.zeros((max(1, len(timing.units)), at.UNIT_WIDTH), dtype=np.int64)
     first = 0
-    for row, unit in zip(units, timing.units.values()):
+    for number, unit in enumerate(timing.units.values()):
+        row = units[number]
         row[at.UNIT_FIRST], row[at.UNIT_COPIES] = first, unit.copies
         first += unit.copies
     slots = np.zeros((first + at.FP_SLOTS, at.SLOT_WIDTH), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Random DMAs in random formats through whole runs: bytes, latency and refusals against the oracle of spec §7.2-§7.5."""
+"""Random DMAs in random formats through whole runs: bytes, latency, refusals against the oracle of spec §7.2-§7.5."""
 
 import copy
 import json
