@@ -118,12 +118,13 @@ class Wall(msgspec.Struct, kw_only=True):
 class HardwareTiming(msgspec.Struct, kw_only=True):
     """What hardware timing adds (spec chapter 7).
 
-    `timing` is `serial` or the name of the timing file, `dma` `reference` or `production`. `serial_latency_ps` is the
+    `timing` is `serial` or the name of the timing file `timing_file`, `dma` `reference` or `production`. `serial_latency_ps` is the
     latency of the serial run, whatever the headline is. `timeline` is the timeline object of §7.11 (None in serial
     mode), `dma_transfers` what the DMAs moved (None with reference DMA).
     """
 
     timing: str
+    timing_file: str | None = None
     dma: str
     clock_period_ps: int
     hbm_channels: int

@@ -90,6 +90,7 @@ class HardwareRun:
         moved = memory.bytes_read, memory.bytes_written
         return HardwareTiming(
             timing=self._request.timing if self._rules is None else self._rules.timing.name,
+            timing_file=None if self._rules is None else self._rules.timing.source,
             dma=self._request.dma,
             clock_period_ps=self.hardware.period_ps,
             hbm_channels=self.hardware.channels,
