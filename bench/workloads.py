@@ -4,6 +4,7 @@ import pathlib
 
 import msgspec
 import numpy as np
+
 from plena_emu.config.settings import Settings, default_settings
 from plena_emu.machine.core import Machine
 from plena_emu.manifests.schema import Manifest
@@ -43,7 +44,7 @@ class Workload:
     def simulation(self) -> Simulation:
         """A fresh machine with its kernels loaded."""
         machine = Machine(self.settings, "base")
-        memory = RegimeModel(self.model, Manifest(activation_ceiling=0), machine.shapes, 0, 1)
+        memory = RegimeModel(self.model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1)
         simulation = Simulation(self.program, machine, memory)
         simulation.prepare()
         return simulation

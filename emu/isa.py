@@ -72,11 +72,11 @@ class Op:
         self.meaning = meaning
 
     def code(self, revision):
-        """6-bit code in `revision`, or None."""
+        """Look up the 6-bit code in `revision`, None where it has none."""
         return self.base if revision == "base" else self.moe
 
     def name(self, revision):
-        """Mnemonic in `revision`."""
+        """Look up the mnemonic in `revision`."""
         return self.mnemonic if revision == "base" else self.moe_mnemonic
 
     def __repr__(self):
@@ -84,7 +84,7 @@ class Op:
 
 
 _RRR = "rd rs1 rs2"
-_ROWS = []
+_ROWS: list = []
 
 
 def _op(mnemonic, base, moe, operands, text, cost, type, meaning, moe_mnemonic=None):
@@ -192,14 +192,49 @@ TOPK_POLICIES = {0: (32, 4), 1: (128, 8)}
 globals().update({op.mnemonic: op.id for op in OPS})
 
 
+def __getattr__(name: str) -> int:
+    """Refuse a name that is no operation; tells type checkers that the names above are integers."""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_grouped: list = []
+
+
+def _group(mnemonics):
+    """First and last op id of operations that follow one another in the table."""
+    _grouped.extend(mnemonics.split())
+    return len(_grouped) - len(mnemonics.split()) + 1, len(_grouped)
+
+
+# Groups by what handles them: a group is a range of op ids, FIRST_x to LAST_x. The kernels tell operations apart by
+# them (`plena_emu.kernels.op_groups`), so a new operation has to be put into one.
+FIRST_MATRIX, LAST_MATRIX = _group(
+    "M_MM M_TMM M_BMM M_BTMM M_BMM_WO M_MM_WO M_MV M_TMV M_BMV M_BTMV M_MV_WO M_BMV_WO"
+)
+FIRST_ROW, LAST_ROW = _group("V_ADD_VV V_ADD_VF V_SUB_VV V_SUB_VF V_MUL_VV V_MUL_VF V_EXP_V V_RECI_V")
+FIRST_REDUCTION, LAST_REDUCTION = _group("V_RED_SUM V_RED_MAX")
+FIRST_FP, LAST_FP = _group(
+    "S_ADD_FP S_SUB_FP S_MAX_FP S_MUL_FP S_EXP_FP S_RECI_FP S_SQRT_FP S_LD_FP S_ST_FP S_MAP_V_FP"
+)
+FIRST_INT, LAST_INT = _group("S_ADD_INT S_ADDI_INT S_SUB_INT S_MUL_INT S_LUI_INT S_LD_INT S_ST_INT")
+FIRST_MEMORY, LAST_MEMORY = _group("H_PREFETCH_M H_PREFETCH_V H_STORE_V")
+FIRST_SET, LAST_SET = _group("C_SET_ADDR_REG C_SET_SCALE_REG C_SET_STRIDE_REG C_SET_V_MASK_REG")
+FIRST_LOOP, LAST_LOOP = _group("C_LOOP_START C_LOOP_END")
+FIRST_SHIFT, LAST_SHIFT = _group("V_SHIFT_V")
+FIRST_BREAK, LAST_BREAK = _group("C_BREAK")
+FIRST_CLAMP, LAST_CLAMP = _group("V_MAX_VF V_MIN_VF")
+FIRST_TOPK, LAST_TOPK = _group("V_TOPK")
+assert _grouped == [op.mnemonic for op in OPS], "every operation belongs to one group, in the order of the table"
+
+
 def codes(revision):
-    """Map of 6-bit code to `Op` for one revision (`base` or `moe`)."""
+    """Map each 6-bit code to its `Op` for one revision (`base` or `moe`)."""
     if revision not in REVISIONS:
         raise ValueError(f"unknown ISA revision {revision!r}, expected one of {', '.join(REVISIONS)}")
     return {op.code(revision): op for op in OPS if op.code(revision) is not None}
 
 
 def field(word, name):
-    """Value of field `name` (a key of `FIELDS` or an operand name) of a 32-bit word."""
+    """Take the value of field `name` (a key of `FIELDS` or an operand name) out of a 32-bit word."""
     shift, width = FIELDS[FIELD_OF.get(name, name)]
     return (word >> shift) & ((1 << width) - 1)

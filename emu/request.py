@@ -18,9 +18,9 @@ DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
-          "board", "latency_profile", "dram", "timing", "event_trace", "dma_event_trace", "rtl_validation_output",
-          "profile_output")
-# Smallest value of each count.
+          "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
+          "rtl_validation_output", "profile_output")
+# Field: smallest value.
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1}
 
 
@@ -95,6 +95,8 @@ class RunRequest:
         Directory the dumps go to; None writes none.
     dump_hbm : bool
         Whether `hbm_dump.bin` is wanted as well; it is written with the `hbm` model only (§5.4).
+    results : str or None
+        A compiled model's `results.json`: where dumps go, `hbm_results.bin` goes as well (§9.2).
     max_instructions : int or None
         Stop after so many executed instructions.
     timing_only : bool
@@ -110,6 +112,8 @@ class RunRequest:
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
         Name or file of a latency profile that is laid over the board.
+    memory_trace : str or None
+        File the memory accesses are written to, as a trace of `plena-emu dram`.
     dma : str or None
         `reference` (spec §3.2, §3.3), `production` (§7.2-§7.4), or None: production where `timing` is not serial.
     timing : str
@@ -142,6 +146,7 @@ class RunRequest:
     host_bandwidth: int | None = None
     dump_dir: str | None = "."
     dump_hbm: bool = False
+    results: str | None = None
     max_instructions: int | None = None
     timing_only: bool = False
     threads: int | None = None
@@ -150,6 +155,7 @@ class RunRequest:
     board: str | None = None
     latency_profile: str | None = None
     dram: str | None = None
+    memory_trace: str | None = None
     dma: str | None = None
     timing: str = "serial"
     hbm_channels: int | None = None
@@ -192,6 +198,8 @@ class RunRequest:
             for name, value in (("--hbm-channels", self.hbm_channels), ("a memory profile", self.memory_profile)):
                 if value is not None:
                     raise UsageError(f"{name} needs production DMA (--dma production)")
+        elif self.memory_trace is not None:
+            raise UsageError("a memory trace needs reference DMA (--dma reference): its replay knows no lines")
         if self.memory_profile is None and self.profile_output is not None:
             raise UsageError("profile_output needs memory_profile")
         outputs = ("event_trace", "dma_event_trace", "rtl_validation_output")

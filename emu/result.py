@@ -118,9 +118,9 @@ class Wall(msgspec.Struct, kw_only=True):
 class HardwareTiming(msgspec.Struct, kw_only=True):
     """What hardware timing adds (spec chapter 7).
 
-    `timing` is `serial` or the name of the timing file `timing_file`, `dma` `reference` or `production`. `serial_latency_ps` is the
-    latency of the serial run, whatever the headline is. `timeline` is the timeline object of §7.11 (None in serial
-    mode), `dma_transfers` what the DMAs moved (None with reference DMA).
+    `timing` is `serial` or the name of the timing file `timing_file`, `dma` `reference` or `production`.
+    `serial_latency_ps` is the latency of the serial run, whatever the headline is. `timeline` is the timeline object
+    of §7.11 (None in serial mode), `dma_transfers` what the DMAs moved (None with reference DMA).
     """
 
     timing: str
@@ -193,7 +193,8 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
-FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1}
+FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
+           "compile": 1, "check": 1, "estimate": 1}
 
 
 def record_json(kind: str, content: object, command: list[str]) -> bytes:
@@ -229,23 +230,43 @@ def to_json(content: object) -> bytes:
 
 
 def utilization(bytes_read: int, bytes_written: int, end_ps: int) -> float:
-    """Bytes a second over the run (§3.10); 0 for a run that ends at time 0."""
+    """Work out the bytes a second over the run (§3.10); 0 for a run that ends at time 0.
+
+    Returns
+    -------
+    float
+    """
     return (bytes_read + bytes_written) / (end_ps / 1e12) if end_ps else 0.0
 
 
 def scientific(value: float) -> str:
-    """`5.22e9`: two decimals, no plus sign, no zero padding (§3.10)."""
+    """Write a number as `5.22e9`: two decimals, no plus sign, no zero padding (§3.10).
+
+    Returns
+    -------
+    str
+    """
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa}e{int(exponent)}"
 
 
 def hbm_statistics(result: RunResult) -> str:
-    """The byte statistics of §3.10, with the model's own line below where it has one."""
+    """Write the byte statistics of §3.10, with the model's own line below where it has one.
+
+    Returns
+    -------
+    str
+    """
     line = (f"HBM Statistics - Bytes read: {result.bytes_read} | Bytes written: {result.bytes_written}"
             f" | Utilization: {scientific(result.utilization_bytes_per_s)} bytes/sec")
     return f"{line}\n{result.model_line}" if result.model_line else line
 
 
 def nanoseconds(picoseconds: int) -> str:
-    """Nanoseconds with exactly three decimals, exact for any integer."""
+    """Write nanoseconds with exactly three decimals, exact for any integer.
+
+    Returns
+    -------
+    str
+    """
     return f"{picoseconds // 1000}.{picoseconds % 1000:03d}"

@@ -3,11 +3,11 @@
 import numpy as np
 
 from plena_emu.boards.dram_schema import DramDescription, load_dram
-from plena_emu.kernels import layout as at
+from plena_emu.kernels import layout
 from plena_emu.kernels.dma_engine import lines as ln
 from plena_emu.kernels.dma_engine.batch import run_held_lines, run_lines
 from plena_emu.kernels.dma_engine.lines import plan_lines
-from plena_emu.kernels.dram.state import PARTS, READ, WRITE
+from plena_emu.kernels.dram.state import READ, SUB_REQUESTS, WRITE
 from plena_emu.memory.dram import new_state
 from plena_emu.memory.line_engine import most_lines, new_plan, with_channels
 
@@ -27,7 +27,7 @@ class LineMemory:
 
     def __init__(self, description: DramDescription, revision: str = "moe"):
         self.state = new_state(description, revision)
-        self.arrived = np.zeros(PARTS, dtype=np.int64)
+        self.arrived = np.zeros(SUB_REQUESTS, dtype=np.int64)
 
     def batch(self, lines, write: bool, now: int, waits=None, links=None) -> int:
         """Run one batch: the instant of its end."""
@@ -37,25 +37,25 @@ class LineMemory:
                                   len(lines), now))
 
 
-def shape_of(rows, n, bits, scale_bits=0, block=0, store=False) -> np.ndarray:
-    """Row of the DMA shape table for production DMA."""
-    shape = np.zeros(at.SHAPE_WIDTH, dtype=np.int64)
-    shape[at.SH_ROWS], shape[at.SH_N], shape[at.SH_BITS], shape[at.SH_PACKED] = rows, n, bits, 1
-    shape[at.SH_LEN], shape[at.SH_STORE], shape[at.SH_RATIO] = n * bits // 8, int(store), 1
+def descriptor_of(rows, n, bits, scale_bits=0, block=0, store=False) -> np.ndarray:
+    """Row of the table of DMA descriptors for production DMA."""
+    descriptor = np.zeros(layout.DESC_WIDTH, dtype=np.int64)
+    descriptor[[layout.DESC_ROWS, layout.DESC_ELEMENTS, layout.DESC_BITS, layout.DESC_PACKED]] = rows, n, bits, 1
+    descriptor[[layout.DESC_ROW_BYTES, layout.DESC_STORE, layout.DESC_RATIO]] = n * bits // 8, int(store), 1
     if block:
-        shape[at.SH_BLOCK], shape[at.SH_SCALE_BITS] = block, scale_bits
-        shape[at.SH_SLEN] = n // block * scale_bits // 8
-    return shape
+        descriptor[[layout.DESC_BLOCK, layout.DESC_SCALE_BITS]] = block, scale_bits
+        descriptor[layout.DESC_SCALE_BYTES] = n // block * scale_bits // 8
+    return descriptor
 
 
-def plan_of(shape, index: int, scale_index: int, step: int) -> tuple[list[int], list[int]]:
+def plan_of(descriptor, index: int, scale_index: int, step: int) -> tuple[list[int], list[int]]:
     """Lines that a DMA reads and writes; addresses are bytes, the step counts elements."""
-    table = shape[None, :]
+    table = descriptor[None, :]
     plan = new_plan(table, np.zeros(most_lines(table) + 4, dtype=np.int64))
-    event = np.zeros(at.MEV_WIDTH, dtype=np.int64)
-    event[at.MEV_INDEX], event[at.MEV_SCALE] = column([index, scale_index])
-    event[at.MEV_STEP] = step
-    plan_lines(plan, shape, event)
+    event = np.zeros(layout.MEV_WIDTH, dtype=np.int64)
+    event[layout.MEV_INDEX], event[layout.MEV_SCALE] = column([index, scale_index])
+    event[layout.MEV_STEP] = step
+    plan_lines(plan, descriptor, event)
     reads, writes = (part[: plan.reg[slot]].view(np.uint64).tolist()
                      for part, slot in ((plan.reads, ln.READS), (plan.writes, ln.WRITES)))
     return reads, writes

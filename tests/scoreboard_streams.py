@@ -10,10 +10,9 @@ from plena_emu import isa
 from plena_emu.boards.timing_schema import load_timing
 from plena_emu.config.settings import default_settings
 from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
-from plena_emu.kernels import layout as at
+from plena_emu.kernels import layout
 from plena_emu.kernels.scoreboard import layout as sl
 from plena_emu.kernels.scoreboard.timeline import scoreboard_end, scoreboard_slice
-from plena_emu.precompile import compiling
 from plena_emu.timeline.rules import make_rules, new_scoreboard
 
 PERIOD = 1000
@@ -58,28 +57,27 @@ def place(instructions, some_settings=None, timing="rtl-v1", pending=None):
         state = state._replace(matrix_pending=state.matrix_pending[:pending].copy(),
                                vector_pending=state.vector_pending[:pending].copy())
     tracked = sl.tracked_ops()
-    table = np.zeros((max(1, len(instructions)), at.OP_WIDTH), dtype=np.int64)
+    table = np.zeros((max(1, len(instructions)), layout.OP_WIDTH), dtype=np.int64)
     operands, events = [], []
-    for row, i in zip(table, instructions):
+    for row, i in zip(table, instructions, strict=False):  # at least one row
         op = isa.BY_MNEMONIC[i.op]
-        row[at.OP_ID], row[at.OP_RD], row[at.OP_RS1], row[at.OP_RS2] = op.id, i.rd, i.rs1, i.rs2
-        row[at.OP_IMM] = i.imm
+        row[layout.OP_ID], row[layout.OP_RD], row[layout.OP_RS1], row[layout.OP_RS2] = op.id, i.rd, i.rs1, i.rs2
+        row[layout.OP_IMM] = i.imm
         if tracked[op.id]:
             operands.append([i.register("rd"), i.register("rs1"), i.register("rs2")])
         if op.type == "memory":
-            events.append([0] * at.MEV_TOOK + [i.took])
+            events.append([0] * layout.MEV_TOOK + [i.took])
     operands = np.array(operands or [[0, 0, 0]], dtype=np.int64)
-    events = np.array(events or [[0] * at.MEV_WIDTH], dtype=np.int64)
+    events = np.array(events or [[0] * layout.MEV_WIDTH], dtype=np.int64)
     pcs = np.arange(len(table))
-    with compiling("scoreboard.timeline"):
-        while True:
-            status = scoreboard_slice(table, pcs, len(instructions), tracked, operands, events, state)
-            if status != sl.PENDING_FULL:
-                break
-            grown = [np.concatenate((rows, np.zeros_like(rows))) for rows in
-                     (state.matrix_pending, state.vector_pending)]
-            state = state._replace(matrix_pending=grown[0], vector_pending=grown[1])
-        scoreboard_end(state)
+    while True:
+        status = scoreboard_slice(table, pcs, len(instructions), tracked, operands, events, state)
+        if status != sl.PENDING_FULL:
+            break
+        grown = [np.concatenate((rows, np.zeros_like(rows))) for rows in
+                 (state.matrix_pending, state.vector_pending)]
+        state = state._replace(matrix_pending=grown[0], vector_pending=grown[1])
+    scoreboard_end(state)
     assert status == sl.PLACED_ALL
     return rules, state, state.placed[: len(instructions)]
 

@@ -1,8 +1,9 @@
 """Are numbers that a layer must restate those of their one place: `plena_emu.kernels.limits`, the kernels' records?"""
 
 import numpy as np
+
 from plena_emu import isa, request
-from plena_emu.boards import dram_schema
+from plena_emu.boards import dram_checks, dram_schema, dram_timing
 from plena_emu.kernels import layout, limits
 from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.memory import regimes
@@ -15,20 +16,20 @@ def test_sizes_of_the_manifests():
 
 
 def test_bounds_of_a_dram_description_are_those_of_the_kernels_records():
-    assert dram_schema.MAX_BANKS == dram_state.BANKS
-    assert dram_schema.MAX_CHANNELS == dram_state.CHANNELS
-    assert dram_schema.MAX_RANKS == dram_state.RANKS
-    assert dram_schema.MAX_WINDOW == dram_state.WINDOW and dram_schema.MAX_WINDOWED == dram_state.WINDOWED
+    assert dram_checks.MAX_BANKS == dram_state.BANKS
+    assert dram_checks.MAX_CHANNELS == dram_state.CHANNELS
+    assert dram_checks.MAX_RANKS == dram_state.RANKS
+    assert dram_timing.MAX_WINDOW == dram_state.WINDOW and dram_checks.MAX_WINDOWED == dram_state.WINDOWED
     assert dram_schema.MAX_QUEUE < dram_state.SLOTS
 
 
 def test_the_mask_is_that_of_the_widest_register():
-    assert limits.U32_MASK == np.iinfo(np.uint32).max and limits.TIME_LIMIT < limits.NEVER
+    assert np.iinfo(np.uint32).max == limits.U32_MASK and limits.TIME_LIMIT < limits.NEVER
 
 
 def test_kernel_codes_are_distinct():
     """Columns and slots of one array never share a number."""
-    groups = ("MEV_", "SH_", "OP_", "CFG_", "LOOP_", "FMT_")
+    groups = ("MEV_", "DESC_", "OP_", "CFG_", "LOOP_", "FMT_")
     for prefix in groups:
         values = [value for name, value in vars(layout).items() if name.startswith(prefix) and "WIDTH" not in name]
         assert len(values) == len(set(values)) > 2, prefix

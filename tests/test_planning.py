@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
-from plena_emu.kernels import layout as at
-from plena_emu.kernels.simple import batch as ddr_kernels
+from plena_emu.kernels import layout
+from plena_emu.kernels.simple import batch as simple_batch
 from plena_emu.manifests.capacity import Choice, decide_regime
 from plena_emu.manifests.footprint import choose_regime, first_regions, footprint, owned_lines
 from plena_emu.manifests.schema import Manifest, Region, load_manifest
@@ -40,7 +41,7 @@ def golden_runs():
 @pytest.mark.parametrize("folder, run", list(golden_runs()))
 def test_bounds_hold_for_golden_runs(folder, run):
     """Every bound is below what the reference measured, and the regime is the one it chose."""
-    args = dict(zip(run["args"][::2], run["args"][1::2]))
+    args = dict(zip(run["args"][::2], run["args"][1::2], strict=True))
     manifest = load_manifest(str(folder / args["--weight-manifest"]))
     plan = make_plan(manifest, A7, None, int(args["--host-bandwidth"]))
     assert plan.host_bandwidth == A7.host_bandwidth
@@ -67,8 +68,8 @@ def test_the_published_case():
 
 
 def test_constants_are_those_of_the_kernels():
-    assert (TCK_PS, BURST_PS) == (ddr_kernels.TCK, ddr_kernels.BURST)
-    assert READ_PS == ddr_kernels.TCK + ddr_kernels.CAS + ddr_kernels.BURST == 17493
+    assert (TCK_PS, BURST_PS) == (simple_batch.TCK, simple_batch.BURST)
+    assert READ_PS == simple_batch.TCK + simple_batch.CAS + simple_batch.BURST == 17493
 
 
 # --- emulated: random manifests on the memory models themselves ---------------------------------------
@@ -76,19 +77,22 @@ def test_constants_are_those_of_the_kernels():
 KINDS = ("weight", "kv", "activation")
 
 
-def read_shapes(rows):
-    """DMA shapes of which every one reads `rows` rows of one 64-byte block."""
-    shapes = np.zeros((at.NUM_SHAPES, at.SHAPE_WIDTH), dtype=np.int64)
-    shapes[:, at.SH_ROWS], shapes[:, at.SH_N], shapes[:, at.SH_LEN], shapes[:, at.SH_RATIO] = rows, 64, 64, 1
-    return shapes
+def read_descriptors(rows):
+    """DMA descriptors of which every one reads `rows` rows of one 64-byte block."""
+    descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    columns = (layout.DESC_ROWS, layout.DESC_ELEMENTS, layout.DESC_ROW_BYTES, layout.DESC_RATIO)
+    descriptors[:, columns] = rows, 64, 64, 1
+    return descriptors
 
 
 def emulate(manifest, capacity, bandwidth, addresses, rows, model="auto"):
     """The memory model after one prefetch of `rows` consecutive blocks at each address, in this order."""
     regime, counts = decide_regime(model, manifest, None, Choice(capacity, "plan"))
-    memory = open_model(regime, manifest, read_shapes(rows), capacity=counts.value, bandwidth=bandwidth)
-    events = np.zeros((len(addresses), at.MEV_WIDTH), dtype=np.int64)
-    events[:, at.MEV_SHAPE], events[:, at.MEV_STEP], events[:, at.MEV_INDEX] = at.SHAPE_M_WEIGHT, 64, addresses
+    memory = open_model(regime, manifest, read_descriptors(rows), capacity=counts.value, bandwidth=bandwidth)
+    events = np.zeros((len(addresses), layout.MEV_WIDTH), dtype=np.int64)
+    events[:, layout.MEV_DESCRIPTOR] = layout.DESCRIPTOR_M_WEIGHT
+    events[:, layout.MEV_STEP] = 64
+    events[:, layout.MEV_INDEX] = addresses
     memory.advance(events, len(events))
     return memory
 

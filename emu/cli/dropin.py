@@ -17,7 +17,7 @@ PROGRAM = "transactional_emulator"
 
 
 def build_parser() -> Parser:
-    """Parser of every flag of §5.1."""
+    """Make the parser of every flag of §5.1."""
     parser = Parser(
         prog=PROGRAM,
         usage="%(prog)s --opcode FILE --hbm FILE --fpsram FILE [options]",
@@ -61,9 +61,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(request, must_be_validated, log):
-    from ..precompile import choose_kernels
+    from ..precompile import kernels_of, make_ready
 
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     from ..running.log_records import final_records
     from ..running.runner import execute
 

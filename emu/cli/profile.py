@@ -12,7 +12,7 @@ from . import flags
 
 
 def configure(parser):
-    """Arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("source", metavar="SOURCE", type=flags.path, help="build directory, FILE.mem or FILE.asm")
     parser.add_argument("--board", default=DEFAULT_BOARD, metavar="NAME", action=flags.Once,
                         help=f"a board that ships, or the path of a board file (default: {DEFAULT_BOARD})")
@@ -44,6 +44,11 @@ def _clock(text):
 def run(args):
     """Print the profile; 0."""
     import sys
+
+    from ..precompile import EXECUTED, make_ready
+
+    if not args.static:
+        make_ready(EXECUTED)
 
     from ..boards import load_board
     from ..profiler.sources import profile_source

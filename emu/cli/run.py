@@ -46,6 +46,8 @@ def configure(parser):
                        " CPUs, 1 with --timing-only)")
     group.add_argument("--no-memo", action="store_true",
                        help="simulate every memory batch, also where one like it came before; the results are the same")
+    group.add_argument("--memory-trace", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="write the memory accesses as a .npz trace that `plena-emu dram` replays")
     where = group.add_mutually_exclusive_group()
     where.add_argument("--dump-dir", metavar="DIR", type=flags.path, action=flags.Once, help="directory for the dumps")
     where.add_argument("--no-dumps", action="store_true", help="write no dumps")
@@ -86,6 +88,9 @@ def _positive(text):
 
 def run(args):
     check_directory(None if args.json == "-" else args.json, "--json")
+    check_directory(args.memory_trace, "--memory-trace")
+    if args.memory_trace and not args.memory_trace.endswith(".npz"):
+        raise UsageError(f"--memory-trace {args.memory_trace}: expected a name that ends in .npz")
     check_directory(args.dump_dir and os.path.join(args.dump_dir, ""), "--dump-dir")
     request = make_request(args)
     log = make_log(args)
@@ -96,11 +101,12 @@ def run(args):
 
 
 def make_request(args):
-    """`RunRequest` of the flags and, below them, the files of the build directory."""
+    """Make the `RunRequest` of the flags and, below them, the files of the build directory."""
     fields = {
         "board": args.board,
         "latency_profile": args.latency_profile,
         "dram": args.dram,
+        "memory_trace": args.memory_trace,
         "dump_dir": None if args.no_dumps or args.timing_only else args.dump_dir or args.build_dir or ".",
         "dump_hbm": args.dump_hbm,
         "max_instructions": args.max_instructions,
@@ -118,7 +124,7 @@ def make_request(args):
 
 
 def make_log(args):
-    """Records as the drop-in writes them where a level was asked for, else plain warnings."""
+    """Open the log: records as the drop-in writes them where a level was asked for, else plain warnings."""
     rust_log = os.environ.get("RUST_LOG")
     if args.log_level or rust_log:
         return Log(args.log_level, rust_log, args.log_file)
@@ -126,9 +132,9 @@ def make_log(args):
 
 
 def _execute(args, request, log):
-    from ..precompile import choose_kernels
+    from ..precompile import kernels_of, make_ready
 
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     from ..running.log_records import final_records
     from ..running.runner import execute
 

@@ -7,9 +7,9 @@ import numpy as np
 from .. import isa
 from ..config.settings import Settings
 from ..inputs.number_formats import Mx
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.control.control import NO_LIMIT, ControlState
-from ..kernels.control.loop_skip import LINES, REGISTERS
+from ..kernels.control.loop_skip import AFFINE_ROWS, REGISTERS
 from ..kernels.data.dma import HBM_PAGE
 from ..kernels.data.state import DataState
 from .dumps import hbm_pieces, matrix_pieces, vector_pieces, write_sparse
@@ -24,23 +24,23 @@ SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use 
 
 def new_geometry(settings: Settings, revision: str, hardware: bool = False) -> np.ndarray:
     """int64[CFG_WIDTH] of a run; `settings` already has its HBM size, `hardware` takes the machine of §7.1."""
-    cfg = np.zeros(at.CFG_WIDTH, dtype=np.int64)
-    cfg[at.CFG_MLEN] = settings.mlen
-    cfg[at.CFG_VLEN] = settings.vlen
-    cfg[at.CFG_BLEN] = settings.blen
-    cfg[at.CFG_HLEN] = settings.hlen
-    cfg[at.CFG_BROADCAST] = settings.broadcast
-    cfg[at.CFG_TILES] = settings.matrix_tiles
-    cfg[at.CFG_ROWS] = settings.vector_sram_size
-    cfg[at.CFG_MAX_LOOP] = min(settings.max_loop_instructions, MOST_LOOP)
-    cfg[at.CFG_MOE] = int(revision == "moe")
-    cfg[at.CFG_HBM_SIZE] = settings.hbm_size
-    cfg[at.CFG_SRAM_MANTISSA] = settings.vector_sram_type.elem.mantissa
-    cfg[at.CFG_MLEN_SHIFT] = _log2(settings.mlen)
-    cfg[at.CFG_VLEN_SHIFT] = _log2(settings.vlen)
-    cfg[at.CFG_BLEN_SHIFT] = _log2(settings.blen)
-    cfg[at.CFG_FP_SRAM] = at.HARDWARE_FP_SRAM_SIZE if hardware else at.FP_SRAM_SIZE
-    cfg[at.CFG_NARROW_HEADS] = int(hardware)
+    cfg = np.zeros(layout.CFG_WIDTH, dtype=np.int64)
+    cfg[layout.CFG_MLEN] = settings.mlen
+    cfg[layout.CFG_VLEN] = settings.vlen
+    cfg[layout.CFG_BLEN] = settings.blen
+    cfg[layout.CFG_HLEN] = settings.hlen
+    cfg[layout.CFG_BROADCAST] = settings.broadcast
+    cfg[layout.CFG_TILES] = settings.matrix_tiles
+    cfg[layout.CFG_ROWS] = settings.vector_sram_size
+    cfg[layout.CFG_MAX_LOOP] = min(settings.max_loop_instructions, MOST_LOOP)
+    cfg[layout.CFG_MOE] = int(revision == "moe")
+    cfg[layout.CFG_HBM_SIZE] = settings.hbm_size
+    cfg[layout.CFG_SRAM_MANTISSA] = settings.sram_mantissa
+    cfg[layout.CFG_MLEN_SHIFT] = _log2(settings.mlen)
+    cfg[layout.CFG_VLEN_SHIFT] = _log2(settings.vlen)
+    cfg[layout.CFG_BLEN_SHIFT] = _log2(settings.blen)
+    cfg[layout.CFG_FP_SRAM] = layout.HARDWARE_FP_SRAM_SIZE if hardware else layout.FP_SRAM_SIZE
+    cfg[layout.CFG_NARROW_HEADS] = int(hardware)
     return cfg
 
 
@@ -49,66 +49,66 @@ def _log2(value):
 
 
 def dma_types(settings: Settings) -> tuple:
-    """Storage type of every DMA shape, in the order of the shape table."""
+    """Storage type of every DMA descriptor, in the order of the descriptors."""
     return (
         settings.hbm_m_weight_type, settings.hbm_m_kv_type, settings.hbm_v_act_type, settings.hbm_v_kv_type,
         settings.hbm_v_act_type, settings.hbm_v_kv_type,
     )
 
 
-def new_shapes(settings: Settings, formats: Formats, packed: bool = False) -> np.ndarray:
-    """int64[NUM_SHAPES, SHAPE_WIDTH]: what each unit and precision moves (§3.2, §3.3; `packed`: §7.2)."""
-    shapes = np.zeros((at.NUM_SHAPES, at.SHAPE_WIDTH), dtype=np.int64)
-    for shape, kind in enumerate(dma_types(settings)):
-        row = shapes[shape]
-        matrix = shape in (at.SHAPE_M_WEIGHT, at.SHAPE_M_KV)
-        store = shape in (at.SHAPE_STORE_ACT, at.SHAPE_STORE_KV)
+def new_descriptors(settings: Settings, formats: Formats, packed: bool = False) -> np.ndarray:
+    """int64[NUM_DESCRIPTORS, DESC_WIDTH]: what each unit and precision moves (§3.2, §3.3; `packed`: §7.2)."""
+    descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    for descriptor, kind in enumerate(dma_types(settings)):
+        row = descriptors[descriptor]
+        matrix = descriptor in (layout.DESCRIPTOR_M_WEIGHT, layout.DESCRIPTOR_M_KV)
+        store = descriptor in (layout.DESCRIPTOR_STORE_ACT, layout.DESCRIPTOR_STORE_KV)
         n = settings.mlen if matrix else settings.vlen
-        row[at.SH_ROWS] = settings.pm if matrix else settings.sv if store else settings.pv
-        row[at.SH_N] = n
-        row[at.SH_LEN] = kind.elem.size_in_bits * n // 8
-        row[at.SH_RATIO] = kind.ratio
-        row[at.SH_STORE] = int(store)
-        row[at.SH_ELEM] = formats.id_of(kind.elem)
-        row[at.SH_SCALE_FMT] = -1
-        row[at.SH_TARGET] = int(not matrix)
-        row[at.SH_PACKED] = int(packed)
-        row[at.SH_BITS] = kind.elem.size_in_bits
+        row[layout.DESC_ROWS] = settings.pm if matrix else settings.sv if store else settings.pv
+        row[layout.DESC_ELEMENTS] = n
+        row[layout.DESC_ROW_BYTES] = kind.elem.size_in_bits * n // 8
+        row[layout.DESC_RATIO] = kind.ratio
+        row[layout.DESC_STORE] = int(store)
+        row[layout.DESC_FORMAT] = formats.id_of(kind.elem)
+        row[layout.DESC_SCALE_FORMAT] = -1
+        row[layout.DESC_TARGET] = int(not matrix)
+        row[layout.DESC_PACKED] = int(packed)
+        row[layout.DESC_BITS] = kind.elem.size_in_bits
         if isinstance(kind, Mx):
-            row[at.SH_SLEN] = kind.scale.size_in_bits * (n // kind.block) // 8
-            row[at.SH_BLOCK] = kind.block
-            row[at.SH_SCALE_BITS] = kind.scale.size_in_bits
-            row[at.SH_SCALE_FMT] = formats.id_of(kind.scale)
-    return shapes
+            row[layout.DESC_SCALE_BYTES] = kind.scale.size_in_bits * (n // kind.block) // 8
+            row[layout.DESC_BLOCK] = kind.block
+            row[layout.DESC_SCALE_BITS] = kind.scale.size_in_bits
+            row[layout.DESC_SCALE_FORMAT] = formats.id_of(kind.scale)
+    return descriptors
 
 
 def new_control(trace_capacity: int) -> ControlState:
     """Registers at reset (§1.2)."""
-    ctl = np.zeros(at.CTL_WIDTH, dtype=np.int64)
-    ctl[at.CTL_STRIDE] = 1
-    ctl[at.CTL_LIMIT_AT] = NO_LIMIT
+    ctl = np.zeros(layout.CTL_WIDTH, dtype=np.int64)
+    ctl[layout.CTL_STRIDE] = 1
+    ctl[layout.CTL_LIMIT_AT] = NO_LIMIT
     return ControlState(
         ctl=ctl,
-        gp=ctl[at.CTL_GP : at.CTL_GP + 16],
-        hbm=ctl[at.CTL_ADDR : at.CTL_ADDR + 16],
-        int_sram=np.zeros(at.INT_SRAM_SIZE, dtype=np.int64),
-        loops=np.zeros((LOOP_CAPACITY, at.LOOP_WIDTH), dtype=np.int64),
+        gp=ctl[layout.CTL_GP : layout.CTL_GP + 16],
+        hbm=ctl[layout.CTL_ADDR : layout.CTL_ADDR + 16],
+        int_sram=np.zeros(layout.INT_SRAM_SIZE, dtype=np.int64),
+        loops=np.zeros((LOOP_CAPACITY, layout.LOOP_WIDTH), dtype=np.int64),
         counts=np.zeros(isa.NUM_OPS, dtype=np.int64),
         trace=np.zeros(trace_capacity, dtype=np.int64),
-        operands=np.zeros((0, at.OPERAND_WIDTH), dtype=np.int64),
+        operands=np.zeros((0, layout.OPERAND_WIDTH), dtype=np.int64),
         tracked=np.zeros(isa.NUM_OPS, dtype=np.int64),
-        lines=np.zeros((LINES, REGISTERS + 1), dtype=np.int64),
+        affine=np.zeros((AFFINE_ROWS, REGISTERS + 1), dtype=np.int64),
     )
 
 
-def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> DataState:
+def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -> DataState:
     """SRAMs, accumulators and HBM at reset; memory is used only where it is touched."""
     mlen, vlen, blen, heads = settings.mlen, settings.vlen, settings.blen, settings.broadcast
     rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM", huge=SRAM_HUGE)
     pages = (settings.hbm_size + (1 << HBM_PAGE) - 1) >> HBM_PAGE
     return DataState(
         cfg=cfg,
-        shapes=shapes,
+        descriptors=descriptors,
         formats=formats.rows,
         tables=formats.tables,
         rows=rows,
@@ -116,8 +116,8 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
         row_touched=lazy_zeros(settings.vector_sram_size, np.uint8, "vector SRAM"),
         tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
         tile_touched=np.zeros(settings.matrix_tiles, dtype=np.uint8),
-        fp=np.zeros(at.FP_REGISTERS, dtype=np.float32),
-        fp_sram=np.zeros(int(cfg[at.CFG_FP_SRAM]), dtype=np.float32),
+        fp=np.zeros(layout.FP_REGISTERS, dtype=np.float32),
+        fp_sram=np.zeros(int(cfg[layout.CFG_FP_SRAM]), dtype=np.float32),
         int_sram=int_sram,
         m_accum=np.zeros(blen * blen, dtype=np.float32),
         hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=SRAM_HUGE),
@@ -126,7 +126,7 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
         hbm_touched=lazy_zeros(pages, np.uint8, "HBM page map"),
         work=np.zeros(max(16 * mlen, vlen, 128), dtype=np.float32),
-        part=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
+        partial_sums=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
         codes=np.zeros((2, max(4 * mlen, 4 * vlen)), dtype=np.uint8),
         exp_codes=np.zeros(1 << 16, dtype=np.uint16),
     )
@@ -156,9 +156,9 @@ class Machine:
         self.revision = revision
         self.formats = Formats(dma_types(settings))
         self.cfg = new_geometry(settings, revision, hardware)
-        self.shapes = new_shapes(settings, self.formats, packed)
+        self.descriptors = new_descriptors(settings, self.formats, packed)
         self.control = new_control(trace_capacity)
-        self.data = new_data(settings, self.cfg, self.shapes, self.formats, self.control.int_sram)
+        self.data = new_data(settings, self.cfg, self.descriptors, self.formats, self.control.int_sram)
         self.preloaded = 0
 
     def load(self, hbm: str, fpsram: str, intsram: str | None, vram: str | None) -> None:
@@ -169,7 +169,7 @@ class Machine:
         if intsram is not None:
             load_int_sram(intsram, data.int_sram)
         if vram is not None:
-            mantissa = self.settings.vector_sram_type.elem.mantissa
+            mantissa = self.settings.sram_mantissa
             load_vector_sram(vram, data.row_words, data.row_touched, self.settings.vlen, mantissa)
 
     def load_integers(self, intsram: str) -> None:
@@ -191,7 +191,7 @@ class Machine:
     def _dump_contents(self, name):
         s, d = self.settings, self.data
         if name == "vram_dump.bin":
-            mantissa = s.vector_sram_type.elem.mantissa
+            mantissa = s.sram_mantissa
             size = s.vector_sram_size * s.vlen * (9 + mantissa) // 8
             return size, vector_pieces(d.row_words, d.row_touched, s.vlen, mantissa)
         if name == "mram_dump.bin":

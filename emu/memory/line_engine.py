@@ -5,27 +5,27 @@ import numpy as np
 
 from ..boards.dram_schema import DramDescription, load_dram
 from ..errors import EmuError
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.dma_engine import lines as ln
 from ..kernels.limits import ACCESS_BYTES
-from ..kernels.memory.transfer import Port
+from ..kernels.memory.transfer import Transfer
 
 REVISION = "moe"  # whose timing rows the line of the reference has that these rules come from (§7.1)
 
 
-def most_lines(shapes: np.ndarray) -> int:
-    """Count the lines of the longest plan that a row of the DMA shape table can give."""
+def most_lines(descriptors: np.ndarray) -> int:
+    """Count the lines of the longest plan that a row of the DMA descriptor table can give."""
     most = 1
-    for shape in shapes.tolist():
+    for descriptor in descriptors.tolist():
         row = sum((length + 2 * ACCESS_BYTES - 2) // ACCESS_BYTES for length in
-                  (shape[at.SH_LEN], shape[at.SH_SLEN]) if length)
-        most = max(most, (row + 1) * shape[at.SH_ROWS])
+                  (descriptor[layout.DESC_ROW_BYTES], descriptor[layout.DESC_SCALE_BYTES]) if length)
+        most = max(most, (row + 1) * descriptor[layout.DESC_ROWS])
     return most
 
 
-def new_plan(shapes: np.ndarray, reads: np.ndarray) -> ln.LinePlan:
+def new_plan(descriptors: np.ndarray, reads: np.ndarray) -> ln.LinePlan:
     """Allocate the plan of a DMA with `reads` (int64[lines]) for its lines; raises `EmuError` without the memory."""
-    rows = int(shapes[:, at.SH_ROWS].max())
+    rows = int(descriptors[:, layout.DESC_ROWS].max())
     try:
         first, final = (np.zeros(max(1, ln.PIECES_A_ROW * rows), dtype=np.int64) for _ in range(2))
         writes = np.zeros_like(reads)
@@ -39,10 +39,10 @@ class LineEngine:
 
     Parameters
     ----------
-    port : Port
+    transfer : Transfer
         With room for the longest plan.
-    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
-        DMA shapes of the run.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+        DMA descriptors of the run.
     dram : str
         Name or file of a description.
     channels : int or None
@@ -51,27 +51,27 @@ class LineEngine:
 
     kernels = "dma_engine.timing"
 
-    def __init__(self, port: Port, shapes: np.ndarray, dram: str, channels: int | None = None):
+    def __init__(self, transfer: Transfer, descriptors: np.ndarray, dram: str, channels: int | None = None):
         from ..kernels.dma_engine import timing
-        from ..kernels.dram.state import PARTS
+        from ..kernels.dram.state import SUB_REQUESTS
         from .dram import new_state
 
         self.dram = load_dram(dram)
         if channels is not None and channels != self.dram.organisation.channel:
             self.dram = with_channels(self.dram, channels)
-        plan = new_plan(shapes, port.addr)
-        operations = np.zeros(at.NUM_SHAPES, dtype=np.int64)
+        plan = new_plan(descriptors, transfer.addr)
+        operations = np.zeros(layout.NUM_DESCRIPTORS, dtype=np.int64)
         self._kernel = timing.timing_slice_lines
         state = new_state(self.dram, REVISION)
-        self._memory = timing.LineMemory(port, state, plan, operations, np.zeros(PARTS, dtype=np.int64))
+        self._memory = timing.LineMemory(transfer, state, plan, operations, np.zeros(SUB_REQUESTS, dtype=np.int64))
 
-    def run(self, events, count, shapes) -> int:
+    def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
-        return self._kernel(events, count, shapes, self._memory)
+        return self._kernel(events, count, descriptors, self._memory)
 
     @property
     def operations(self) -> np.ndarray:
-        """DMAs of each shape so far: int64[NUM_SHAPES]."""
+        """DMAs of each descriptor so far: int64[NUM_DESCRIPTORS]."""
         return self._memory.operations
 
     @property
@@ -98,30 +98,29 @@ class SimpleLineEngine:
     kernels = "dma_engine.simple_timing"
     dram = None
 
-    def __init__(self, port: Port, shapes: np.ndarray):
+    def __init__(self, transfer: Transfer, descriptors: np.ndarray):
         from ..kernels.dma_engine import simple_timing
-        from ..kernels.simple.state import LAST
-        from .simple import new_ddr
+        from ..kernels.simple.state import LAST_EVENT
+        from .simple import new_simple_state
 
-        operations = np.zeros(at.NUM_SHAPES, dtype=np.int64)
-        memory = simple_timing.SimpleLineMemory(
-            port, new_ddr(len(port.addr)), new_plan(shapes, port.addr), operations, np.zeros_like(port.addr)
-        )
-        self._memory, self._last, self._kernel = memory, LAST, simple_timing.timing_slice_simple_lines
+        operations = np.zeros(layout.NUM_DESCRIPTORS, dtype=np.int64)
+        state, plan = new_simple_state(len(transfer.addr)), new_plan(descriptors, transfer.addr)
+        memory = simple_timing.SimpleLineMemory(transfer, state, plan, operations, np.zeros_like(transfer.addr))
+        self._memory, self._last, self._kernel = memory, LAST_EVENT, simple_timing.timing_slice_simple_lines
 
-    def run(self, events, count, shapes) -> int:
+    def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
-        return self._kernel(events, count, shapes, self._memory)
+        return self._kernel(events, count, descriptors, self._memory)
 
     @property
     def operations(self) -> np.ndarray:
-        """DMAs of each shape so far: int64[NUM_SHAPES]."""
+        """DMAs of each descriptor so far: int64[NUM_DESCRIPTORS]."""
         return self._memory.operations
 
     @property
     def last_event_ps(self) -> int:
         """Last event so far, pending precharges included (§3.1)."""
-        return int(self._memory.ddr.q[self._last])
+        return int(self._memory.state.queues[self._last])
 
     @property
     def memo(self):

@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 
 from ..errors import EmuError
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
-from ..kernels.memory import transfer as pt
+from ..kernels.memory import transfer as tr
 from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
 from ..request import MEMORY_MODELS
@@ -104,7 +104,7 @@ def _everything() -> _Plan:
 
 
 def _host_stream(manifest: Manifest) -> _Plan:
-    """Behind the link: whatever lies in some region at or above the ceiling (§3.7)."""
+    """Plan to stream whatever lies in some region at or above the ceiling (§3.7)."""
     ceiling = manifest.activation_ceiling
     pieces = first_regions(manifest.regions)
     owner = next((index for first, index in reversed(pieces) if first <= ceiling), None)
@@ -114,7 +114,7 @@ def _host_stream(manifest: Manifest) -> _Plan:
 
 
 def _weight_stream(manifest: Manifest) -> _Plan:
-    """Behind the link: whatever lies in a weight region (§3.9)."""
+    """Plan to stream whatever lies in a weight region (§3.9)."""
     return _Plan(rg.STREAM, [
         (first, 0 if index is not None and manifest.regions[index].kind == "weight" else rg.NOTHING)
         for first, index in first_regions(manifest.regions)
@@ -175,7 +175,7 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
     reg[rg.RG_CODE] = plan.code
     reg[rg.RG_LINE_PS] = _wait_ps(LINE, bandwidth)
     table = np.zeros((max(1, len(plan.items)), rg.ITEM_WIDTH), dtype=np.int64)
-    for row, item in zip(table, plan.items):
+    for row, item in zip(table, plan.items, strict=False):
         row[rg.ITEM_KEY] = keys[item.key]
         row[rg.ITEM_SIZE_HI], row[rg.ITEM_SIZE_LO] = _limbs(item.size)
         row[rg.ITEM_WAIT] = _wait_ps(item.size, bandwidth)
@@ -192,23 +192,24 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
     )
 
 
-def most_accesses(shapes: np.ndarray) -> int:
-    """Longest list of 64-byte accesses that a row of the DMA shape table can give."""
+def most_accesses(descriptors: np.ndarray) -> int:
+    """Longest list of 64-byte accesses that a row of the table of DMA descriptors can give."""
     most = 1
-    for shape in shapes.tolist():
-        scales = shape[at.SH_SLEN] if shape[at.SH_STORE] else min(1, shape[at.SH_SLEN])
-        row = sum((length + 2 * LINE - 2) // LINE for length in (shape[at.SH_LEN], scales) if length)
-        most = max(most, row * shape[at.SH_ROWS])
+    for descriptor in descriptors.tolist():
+        scales = descriptor[layout.DESC_SCALE_BYTES]
+        scales = scales if descriptor[layout.DESC_STORE] else min(1, scales)
+        row = sum((length + 2 * LINE - 2) // LINE for length in (descriptor[layout.DESC_ROW_BYTES], scales) if length)
+        most = max(most, row * descriptor[layout.DESC_ROWS])
     return most
 
 
-def new_port(regime: rg.Regime, accesses: int) -> pt.Port:
+def new_transfer(regime: rg.Regime, accesses: int) -> tr.Transfer:
     """What stands in front of a memory engine whose longest list is `accesses`."""
     try:
         addr, wait, link = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
     except (MemoryError, ValueError):
         raise EmuError(f"memory: no room for a transfer of {accesses} accesses") from None
-    return pt.Port(np.zeros(pt.PORT_WIDTH, dtype=np.int64), addr, wait, link, regime)
+    return tr.Transfer(np.zeros(tr.TRANSFER_WIDTH, dtype=np.int64), addr, wait, link, regime)
 
 
 class RegimeModel:
@@ -220,8 +221,8 @@ class RegimeModel:
         One of `REGIMES`.
     manifest : Manifest
         Its regions; `capacity` counts, whatever capacity the manifest states (`decide_regime`).
-    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
-        DMA shapes of the run.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+        DMA descriptors of the run.
     capacity : int
         Bytes of DDR.
     bandwidth : int
@@ -240,7 +241,7 @@ class RegimeModel:
     """
 
     def __init__(
-        self, regime: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
+        self, regime: str, manifest: Manifest, descriptors: np.ndarray, capacity: int, bandwidth: int,
         dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
         channels: int | None = None,
     ):
@@ -251,28 +252,28 @@ class RegimeModel:
         self.regime = regime
         self.capacity = capacity
         self.manifest = manifest
-        self.shapes = shapes
+        self.descriptors = descriptors
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
         if regime == "hbm":
             dram = dram or "hbm2"
-        self._port, self.engine = self._open_engine(dram, revision, memo, dma, channels)
+        self._transfer, self.engine = self._open_engine(dram, revision, memo, dma, channels)
 
-    def _open_engine(self, dram, revision, memo, dma, channels) -> tuple[pt.Port, MemoryEngine]:
-        """What stands in front of the engine, and the engine."""
+    def _open_engine(self, dram, revision, memo, dma, channels) -> tuple[tr.Transfer, MemoryEngine]:
+        """Open the engine, and the transfer in front of it."""
         regime = _regime(self._plan, self.bandwidth)
         if dma == "production":
             from .line_engine import LineEngine, SimpleLineEngine, most_lines
 
-            port = new_port(regime, most_lines(self.shapes))
+            transfer = new_transfer(regime, most_lines(self.descriptors))
             if dram is None:
-                return port, SimpleLineEngine(port, self.shapes)
-            return port, LineEngine(port, self.shapes, dram, channels)
-        accesses = most_accesses(self.shapes)
-        port = new_port(regime, accesses)
+                return transfer, SimpleLineEngine(transfer, self.descriptors)
+            return transfer, LineEngine(transfer, self.descriptors, dram, channels)
+        accesses = most_accesses(self.descriptors)
+        transfer = new_transfer(regime, accesses)
         if dram is None:
-            return port, SimpleEngine(port, accesses, memo)
-        return port, DramEngine(port, dram, revision, memo)
+            return transfer, SimpleEngine(transfer, accesses, memo)
+        return transfer, DramEngine(transfer, dram, revision, memo)
 
     def _new_plan(self):
         if self.regime == "host-stream":
@@ -287,7 +288,7 @@ class RegimeModel:
 
     def warm(self) -> None:
         """Have the kernel compiled, or loaded from the cache."""
-        warm_engine(self.engine, self.shapes)
+        warm_engine(self.engine, self.descriptors)
 
     def advance(self, events: np.ndarray, count: int) -> None:
         """Run the memory events `events[:count]` of a slice (int64[:, MEV_WIDTH]).
@@ -297,17 +298,17 @@ class RegimeModel:
         EmuError
             Simulated time passes 2^62 ps; the line names the pc.
         """
-        if self.engine.run(events, count, self.shapes) != pt.TIMING_OK:
-            event = int(self._port.reg[pt.PORT_EVENT])
+        if self.engine.run(events, count, self.descriptors) != tr.TIMING_OK:
+            event = int(self._transfer.reg[tr.TRANSFER_EVENT])
             raise EmuError(
-                f"pc={int(events[event, at.MEV_PC])}: simulated time passes {TIME_LIMIT} ps (53 days);"
+                f"pc={int(events[event, layout.MEV_PC])}: simulated time passes {TIME_LIMIT} ps (53 days);"
                 f" host bandwidth is {self.bandwidth} bytes/s"
             )
 
     @property
     def now_ps(self) -> int:
         """Completion of the last memory event."""
-        return int(self._port.reg[pt.PORT_NOW])
+        return int(self._transfer.reg[tr.TRANSFER_NOW])
 
     @property
     def last_event_ps(self) -> int:
@@ -316,18 +317,18 @@ class RegimeModel:
 
     @property
     def bytes_read(self) -> int:
-        return int(self._port.reg[pt.PORT_READ])
+        return int(self._transfer.reg[tr.TRANSFER_READ])
 
     @property
     def bytes_written(self) -> int:
-        return int(self._port.reg[pt.PORT_WRITTEN])
+        return int(self._transfer.reg[tr.TRANSFER_WRITTEN])
 
     @property
     def statistics(self) -> Statistics:
         """What the model counted so far; its `line` is the statistics line."""
-        regime = self._port.regime
+        regime = self._transfer.regime
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
-        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
+        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)]
         swapped = sum(n * size for n, size in swaps)
         if self.regime == "hbm":
             return PlainStatistics()
@@ -348,16 +349,16 @@ class RegimeModel:
         )
 
     def warnings(self) -> list[str]:
-        """What the manifest made ignore, and every item larger than the capacity that was swapped in (§3.8, §3.9)."""
+        """List what the manifest made ignore, and items larger than the capacity that were swapped in (§3.8, §3.9)."""
         return list(self.manifest.warnings) + [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"
-            for n, item in zip(self._port.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
+            for n, item in zip(self._transfer.regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)
             if n and item.size > self._plan.capacity
         ]
 
 
-def open_model(regime: str, manifest: Manifest, shapes: np.ndarray, *, capacity: int | None, bandwidth: int | None,
+def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capacity: int | None, bandwidth: int | None,
                dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
                channels: int | None = None) -> MemoryModel:
     """Make the memory model of a run from what was decided about it; the one factory.
@@ -368,5 +369,5 @@ def open_model(regime: str, manifest: Manifest, shapes: np.ndarray, *, capacity:
     -------
     MemoryModel
     """
-    return RegimeModel(regime, manifest, shapes, 0 if capacity is None else capacity,
+    return RegimeModel(regime, manifest, descriptors, 0 if capacity is None else capacity,
                        1 if bandwidth is None else bandwidth, dram, revision, memo, dma, channels)

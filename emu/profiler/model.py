@@ -128,7 +128,7 @@ class Profile(msgspec.Struct, kw_only=True):
 
 
 def make_machine(board: Board, settings: Settings, latencies: str = "board", clock_mhz: float | None = None) -> Machine:
-    """Costs with the latencies of the board, or with those of the settings for `latencies` = "settings"."""
+    """Collect costs: the latencies of the board, or those of the settings for `latencies` = "settings"."""
     if latencies == "settings":
         latency, source = settings.latency.by_name(), f"settings {settings.source}"
     else:
@@ -144,7 +144,7 @@ def make_machine(board: Board, settings: Settings, latencies: str = "board", clo
 
 
 def match_loops(entries: Sequence[Entry]) -> tuple[list[Span], list[int]]:
-    """Closed loops by start, properly nested, and the C_LOOP_END that close none.
+    """Match closed loops, by start and properly nested, and the C_LOOP_END that close none.
 
     A C_LOOP_END closes the innermost open loop of its register (§1.7); loops still open inside that one never
     repeat and are none.
@@ -169,7 +169,7 @@ def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str
     by_type: dict[str, TypeProfile] = {}
     by_opcode: dict[str, OpcodeProfile] = {}
     each_of: dict[tuple, int] = {}
-    for entry, count in zip(listing.entries, counts):
+    for entry, count in zip(listing.entries, counts, strict=True):
         key = (entry.mnemonic, entry.rd == 0, entry.rs3)
         if key not in each_of:
             each_of[key] = machine.compute_cycles(entry)
@@ -236,7 +236,7 @@ def _loop_tree(listing, counts, compute, memory):
 def _warnings(listing, counts):
     """What the figures leave out."""
     unknown: dict[str, int] = {}
-    for entry, count in zip(listing.entries, counts):
+    for entry, count in zip(listing.entries, counts, strict=True):
         if entry.op is None and count:
             unknown[entry.mnemonic] = unknown.get(entry.mnemonic, 0) + count
     lines = [f"{name} is no known operation: counted {count} times at 0 cycles" for name, count in unknown.items()]

@@ -14,7 +14,7 @@ SHOWN_INVALID = 20
 
 
 def settings_records(log: Log, settings) -> None:
-    """Topology (the testbenches scan it), corrections, and what the machine is made of.
+    """Write the topology (the testbenches scan it), corrections, and what the machine is made of.
 
     `settings` is a `plena_emu.config.settings.Settings` that already has the HBM size of the run.
     """
@@ -52,7 +52,7 @@ def hardware_records(log: Log, request, hardware) -> None:
 
 
 def program_records(log: Log, program) -> None:
-    """Words no revision, or only the other one, gives a meaning: a `plena_emu.program.decode.Program`.
+    """Name the words that no revision, or only the other one, gives a meaning.
 
     An error record for each word the revision does not assign (the rest as one count when there are many), one
     warning for all those that the other revision does assign.
@@ -67,7 +67,12 @@ def program_records(log: Log, program) -> None:
 
 
 def foreign_warning(program) -> str | None:
-    """The warning about codes that only the other revision assigns; None where there is none."""
+    """Warn about codes that only the other revision assigns; None where there is none.
+
+    Returns
+    -------
+    str or None
+    """
     if not program.foreign:
         return None
     pc, _, name = program.foreign[0]
@@ -77,18 +82,18 @@ def foreign_warning(program) -> str | None:
 
 
 def instruction_record(log: Log, pc: int, text: str) -> None:
-    """One executed instruction, `text` as `plena_emu.program.decode.describe` writes it."""
+    """Write one executed instruction, `text` as `plena_emu.program.decode.describe` writes it."""
     log.debug("execute op", RUNNER, pc=pc, op=text)
 
 
 def dump_record(log: Log, dump: Dump) -> None:
-    """One written dump."""
+    """Name one written dump."""
     log.info(f"Dumped {dump.name}", RUNNER, path=dump.path, bytes=dump.bytes)
 
 
 def final_records(log: Log, result: RunResult) -> None:
-    """Statistics, then the latency, which is the last line of a run."""
-    log.info(hbm_statistics(result), RUNNER)
+    """Write the statistics, then the latency, which is the last line of a run."""
+    log.record_lines("info", hbm_statistics(result).split("\n"), RUNNER)
     if result.hardware is not None:
         _hardware_end_records(log, result)
     log.info(f"Simulation completed. Latency {nanoseconds(result.latency_ps)}ns")

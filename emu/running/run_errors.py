@@ -1,7 +1,8 @@
 """Kernel statuses as one clear line: pc, decoded instruction, what was found, what was expected (spec §5.5)."""
 
 from ..errors import EmuError
-from ..kernels import layout as at
+from ..isa import BY_ID, NUM_OPS
+from ..kernels import layout
 from ..kernels import status as st
 
 # What each error status says of CTL_ERR_A (found) and CTL_ERR_B (bound).
@@ -24,22 +25,33 @@ _TEXTS = {
     st.TOPK_POLICY: "policy {a}, expected 0 or 1",
     st.NOT_SQUARE: "matrix operations need MLEN = VLEN, found MLEN = {a} and VLEN = {b}",
     st.BROADCAST: "BROADCAST_AMOUNT is {a}, expected MLEN / HLEN = {b}",
+    st.UNHANDLED_OPERATION: "op id {a} has no kernel in the control pass, expected one of the {b} of plena_emu.isa",
     st.BLOCK_MISALIGNED: "offset, step or row length of {a} elements, expected a multiple of the block of {b}",
     st.PARTIAL_BYTES: "{a} values of {b} bits are no whole number of bytes",
     st.BITS_UNEVEN: "elements or scales of {a} bits, expected a power of two with production DMA",
 }
 
 
+def data_error(op: int) -> EmuError:
+    """Error of an event that the data pass has no kernel for; `op` is its op id."""
+    name = BY_ID[op].mnemonic if 0 < op < NUM_OPS else "no operation"
+    return EmuError(f"op id {op} ({name}): found no kernel in the data pass, expected one for every event of control")
+
+
 def run_error(status: int, ctl, program, cfg) -> EmuError:
-    """Error of a control status of 16 and above.
+    """Make the error of a control status of 16 and above.
 
     `ctl` are the control registers, `program` the Program, `cfg` the geometry (indices are shown as addresses too,
     §1.4).
+
+    Returns
+    -------
+    EmuError
     """
-    pc = int(ctl[at.CTL_PC])
-    found = int(ctl[at.CTL_ERR_A])
+    pc = int(ctl[layout.CTL_PC])
+    found = int(ctl[layout.CTL_ERR_A])
     text = _TEXTS[status].format(
-        a=found, b=int(ctl[at.CTL_ERR_B]), u=found & (2**64 - 1),
-        row_address=found * int(cfg[at.CFG_VLEN]), tile_address=found * int(cfg[at.CFG_MLEN]) ** 2,
+        a=found, b=int(ctl[layout.CTL_ERR_B]), u=found & (2**64 - 1),
+        row_address=found * int(cfg[layout.CFG_VLEN]), tile_address=found * int(cfg[layout.CFG_MLEN]) ** 2,
     )
     return EmuError(f"pc={pc} {program.text(pc)}: {text}")

@@ -15,10 +15,11 @@ from ..config.hardware import hardware_of
 from ..config.settings import find_settings
 from ..errors import DataNeeded, EmuError
 from ..inputs.number_formats import Fp, Plain
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.compiler.jit import JIT
 from ..logs import Log
 from ..machine.core import Machine
+from ..machine.dumps import write_sparse
 from ..memory.models import open_model
 from ..program.cycle_costs import PS_PER_CYCLE
 from ..program.decode import decode, read_words
@@ -35,6 +36,7 @@ from .log_records import (
 )
 from .platform import resolve_platform
 from .provenance import geometry_of, program_of, sources_of, versions
+from .result_regions import DUMP, read_result_regions, region_pieces
 from .simulation import Simulation, default_threads
 
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
@@ -55,28 +57,34 @@ def _simulate(simulation, request, log):
             simulation.finish()  # before the last progress: its time is the end of the run
         if request.progress:
             ctl = simulation.ctl
-            request.progress(int(ctl[at.CTL_PC]), words, simulation.executed, simulation.end_ps)
+            request.progress(int(ctl[layout.CTL_PC]), words, simulation.executed, simulation.end_ps)
     return not simulation.ended
 
 
 def _trace(simulation, log, before):
-    """One record for each instruction of the last slice; returns the instructions executed so far."""
+    """Write one record for each instruction of the last slice; returns the instructions executed so far."""
     executed = simulation.executed
     for pc in simulation.machine.control.trace[: executed - before].tolist():
         instruction_record(log, pc, simulation.program.text(pc))
     return executed
 
 
-def _write_dumps(machine, request, result, log):
-    """Dumps of §5.4; failures are collected, because statistics and latency come first."""
+def _write_dumps(machine, request, regions, result, log):
+    """Write the dumps of §5.4 and §9.2; failures are collected, because statistics and latency come first."""
     names = ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
     if request.isa == "moe":
         names.append("intsram_dump.bin")
     if request.dump_hbm and request.memory_model == "hbm":
         names.append("hbm_dump.bin")
+    if regions:
+        names.append(DUMP)
     for name in names:
         try:
-            path, size = machine.dump(name, request.dump_dir)
+            if name == DUMP:
+                path, size = os.path.join(request.dump_dir, name), sum(region.bytes for region in regions)
+                write_sparse(path, size, region_pieces(machine.data.hbm, regions))
+            else:
+                path, size = machine.dump(name, request.dump_dir)
         except EmuError as error:
             result.dump_errors.append(str(error))
             continue
@@ -86,23 +94,23 @@ def _write_dumps(machine, request, result, log):
 
 
 def _counts(counts, revision):
-    """Executed instructions by mnemonic, in the order of the table."""
+    """Count executed instructions by mnemonic, in the order of the table."""
     return {op.name(revision): int(counts[op.id]) for op in isa.OPS if counts[op.id]}
 
 
 def _warnings(request, platform, program, simulation):
-    """What the user should know besides the figures, one line each."""
+    """List what the user should know besides the figures, one line each."""
     ctl = simulation.ctl
     lines = list(platform.warnings)
     foreign = foreign_warning(program)
     if foreign:
         lines.append(foreign)
     lines += simulation.memory.warnings()
-    if ctl[at.CTL_ROWS_DROPPED]:
-        lines.append(f"{int(ctl[at.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
+    if ctl[layout.CTL_ROWS_DROPPED]:
+        lines.append(f"{int(ctl[layout.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
                      " and were dropped")
-    if ctl[at.CTL_OUTSIDE]:
-        lines.append(f"{int(ctl[at.CTL_OUTSIDE])} bytes were read outside the HBM and delivered as 0")
+    if ctl[layout.CTL_OUTSIDE]:
+        lines.append(f"{int(ctl[layout.CTL_OUTSIDE])} bytes were read outside the HBM and delivered as 0")
     return lines
 
 
@@ -112,13 +120,13 @@ def _value(choice):
 
 
 def _values(struct):
-    """A statistics struct as plain values; None stays None."""
+    """Take a statistics struct as plain values; None stays None."""
     return None if struct is None else msgspec.to_builtins(struct)
 
 
 def _check_timing_only(request, program):
     """Refuse timing without data where time can depend on data (§1.8)."""
-    used = set(program.table[:, at.OP_ID].tolist())
+    used = set(program.table[:, layout.OP_ID].tolist())
     if request.timing_only and isa.V_TOPK in used and isa.S_LD_INT in used:
         raise DataNeeded(f"program {request.opcode}: holds V_TOPK and S_LD_INT, so its timing can depend on data;"
                          " run it without --timing-only")
@@ -127,10 +135,10 @@ def _check_timing_only(request, program):
 def _check_store_types(settings, program):
     """Refuse stores to a plain float type whose encoding no rule gives: §2.3 has 8 exponent bits."""
     table = program.table
-    stores = table[table[:, at.OP_ID] == isa.H_STORE_V]
+    stores = table[table[:, layout.OP_ID] == isa.H_STORE_V]
     for key, kind, used in (
-        ("HBM_V_ACT_TYPE", settings.hbm_v_act_type, (stores[:, at.OP_F1] == 0).any()),
-        ("HBM_V_KV_TYPE", settings.hbm_v_kv_type, (stores[:, at.OP_F1] != 0).any()),
+        ("HBM_V_ACT_TYPE", settings.hbm_v_act_type, (stores[:, layout.OP_F1] == 0).any()),
+        ("HBM_V_KV_TYPE", settings.hbm_v_kv_type, (stores[:, layout.OP_F1] != 0).any()),
     ):
         elem = kind.elem
         if used and isinstance(kind, Plain) and isinstance(elem, Fp) and (elem.exponent != 8 or not elem.sign):
@@ -140,6 +148,10 @@ def _check_store_types(settings, program):
 
 def execute(request: RunRequest, log: Log) -> RunResult:
     """Run a program as `request` says, with the records of §5.2 on `log`.
+
+    Returns
+    -------
+    RunResult
 
     Raises
     ------
@@ -165,14 +177,20 @@ def _execute(request, log):
     program_records(log, program)
     _check_timing_only(request, program)
     _check_store_types(settings, program)
+    writes = request.dump_dir is not None and not request.timing_only
+    regions = read_result_regions(request.results, settings.hbm_size) if writes and request.results else ()
     imported = time.perf_counter()
 
     machine = Machine(
         settings, request.isa, TRACED_SLICE if request.trace else 0, hardware is not None, request.dma == "production"
     )
-    model = open_model(platform.regime, platform.manifest, machine.shapes, capacity=_value(platform.capacity),
+    model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
                        bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo,
                        dma=request.dma, channels=hardware and hardware.channels)
+    if request.memory_trace is not None:
+        from ..memory.dram_trace_recorder import RecordedMemory
+
+        model = RecordedMemory(model, machine.descriptors, request.isa)
     hardware_run = _open_hardware(request, settings, program, hardware, log)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
@@ -190,6 +208,8 @@ def _execute(request, log):
     finally:
         simulation.close()
     done = time.perf_counter()
+    if request.memory_trace is not None:
+        model.write(request.memory_trace)
 
     result = _result(request, platform, program, simulation, stopped)
     if hardware_run is not None:
@@ -197,8 +217,8 @@ def _execute(request, log):
     for line in result.warnings:
         if line != foreign_warning(program):
             log.warn(line)
-    if request.dump_dir is not None and not stopped and not request.timing_only:
-        _write_dumps(machine, request, result, log)
+    if writes and not stopped:
+        _write_dumps(machine, request, regions, result, log)
     result.wall = Wall(startup_s=imported - began + ready - loaded, load_s=loaded - imported,
                        simulate_s=done - ready, dump_s=time.perf_counter() - done)
     result.instructions_per_s = simulation.executed / result.wall.simulate_s if result.wall.simulate_s else 0.0
@@ -218,7 +238,7 @@ def _open_hardware(request, settings, program, hardware, log):
 def _finish_hardware(hardware_run, result, simulation):
     """Put hardware timing into the result and write its files."""
     memory = simulation.memory
-    result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.shapes)
+    result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.descriptors)
     if hardware_run.latency_ps is not None:
         result.latency_ps = hardware_run.latency_ps
     result.cycles = result.latency_ps / hardware_run.hardware.period_ps
@@ -227,12 +247,12 @@ def _finish_hardware(hardware_run, result, simulation):
 
 
 def _result(request, platform, program, simulation, stopped):
-    """Everything known once the simulation is over."""
+    """Collect everything known once the simulation is over."""
     memory = simulation.memory
     ctl = simulation.ctl
     end = simulation.end_ps
     statistics = memory.statistics
-    compute = int(ctl[at.CTL_COMPUTE])
+    compute = int(ctl[layout.CTL_COMPUTE])
     return RunResult(
         isa=request.isa,
         program=program_of(request, program),
@@ -257,7 +277,7 @@ def _result(request, platform, program, simulation, stopped):
         memo=_values(memory.engine.memo),
         dram_statistics=_values(memory.engine.statistics),
         dropped=Dropped(
-            vector_rows=int(ctl[at.CTL_ROWS_DROPPED]), hbm_bytes_read_outside=int(ctl[at.CTL_OUTSIDE])
+            vector_rows=int(ctl[layout.CTL_ROWS_DROPPED]), hbm_bytes_read_outside=int(ctl[layout.CTL_OUTSIDE])
         ),
         wall=Wall(),
         instructions_per_s=0.0,

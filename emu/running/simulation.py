@@ -14,16 +14,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import EmuError
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import data_slice
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.scoreboard.layout import OBSERVED_SLICE, tracked_ops
 from ..machine.core import Machine
-from ..precompile import compiling
 from ..program.decode import Program
-from .run_errors import run_error
+from .run_errors import data_error, run_error
 
 CHUNK = 4096  # events a chunk holds
 AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
@@ -47,7 +46,12 @@ class Chunk(NamedTuple):
 
 
 def default_threads(timing_only: bool = False) -> int:
-    """2 where this process may use two CPUs, else 1; without data control is too short to be worth a second thread."""
+    """Choose 2 where this process may use two CPUs, else 1; without data control is too short to be worth a second.
+
+    Returns
+    -------
+    int
+    """
     return 1 if timing_only else min(2, len(os.sched_getaffinity(0)))
 
 
@@ -125,7 +129,7 @@ class Simulation:
         self.machine = machine
         self.memory = memory
         self.data = data
-        self.events = np.zeros((CHUNK, at.EV_WIDTH), dtype=np.int64)
+        self.events = np.zeros((CHUNK, layout.EV_WIDTH), dtype=np.int64)
         self.timeline = timeline
         # Control fills the first; timing may still read the others.
         self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1))
@@ -133,10 +137,10 @@ class Simulation:
             machine.control = machine.control._replace(tracked=tracked_ops())
             self._take_chunk()
         self._worker = _Worker() if threads > 1 else _Inline()
-        dearest = int(program.table[:, at.OP_COST].max(initial=1))
+        dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self.slice = min(len(machine.control.trace) or SLICE, (TIME_LIMIT - 1) // dearest)
-        self.ctl[at.CTL_SKIPS] = int(not data)
+        self.ctl[layout.CTL_SKIPS] = int(not data)
 
     @property
     def ctl(self):
@@ -146,7 +150,7 @@ class Simulation:
     @property
     def executed(self) -> int:
         """Instructions executed so far."""
-        return int(self.ctl[at.CTL_EXECUTED])
+        return int(self.ctl[layout.CTL_EXECUTED])
 
     def prepare(self) -> None:
         """Load (or compile) the kernels."""
@@ -157,23 +161,33 @@ class Simulation:
 
     def prepare_control(self) -> None:
         """Load (or compile) the control kernel."""
-        with compiling("control.control"):
-            self._control(0)
+        self._control(0)
         if self.timeline is not None:
             self.timeline.prepare()
 
     def prepare_data(self) -> None:
         """Load (or compile) the data kernel."""
-        with compiling("data.data"):
-            data_slice(self.events, 0, self.machine.data)
+        data_slice(self.events, 0, self.machine.data)
 
     def _control(self, budget):
         m = self.machine
         mem_events = self._chunks[0].mem_events
-        return control_slice(self.program.table, m.cfg, m.shapes, m.control, self.events, mem_events, budget)
+        return control_slice(self.program.table, m.cfg, m.descriptors, m.control, self.events, mem_events, budget)
+
+    def _run_data(self, count):
+        """Run the data pass over the first `count` events of the chunk."""
+        done = data_slice(self.events, count, self.machine.data)
+        if done < count:
+            self._worker.join()
+            raise data_error(int(self.events[done, 0]))
 
     def step(self, limit: int | None) -> bool:
-        """One slice; False when the program has ended or `limit` instructions are executed.
+        """Run one slice.
+
+        Returns
+        -------
+        bool
+            False when the program has ended or `limit` instructions are executed.
 
         Raises
         ------
@@ -187,15 +201,15 @@ class Simulation:
         if self.timeline is not None:
             self._take_chunk()
         status = self._control(budget)
-        compute = int(self.ctl[at.CTL_COMPUTE])
+        compute = int(self.ctl[layout.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
             self._worker.join()
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
         self._consume(self.executed - before)
         if self.data:
-            data_slice(self.events, int(self.ctl[at.CTL_EVENTS]), self.machine.data)
-        for slot in (at.CTL_EVENTS, at.CTL_MEM_EVENTS, at.CTL_OPERANDS, at.CTL_TOPK):
+            self._run_data(int(self.ctl[layout.CTL_EVENTS]))
+        for slot in (layout.CTL_EVENTS, layout.CTL_MEM_EVENTS, layout.CTL_OPERANDS, layout.CTL_TOPK):
             self.ctl[slot] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
@@ -204,9 +218,9 @@ class Simulation:
     def _new_chunk(self):
         room = OBSERVED_SLICE if self.timeline is not None else 0
         return Chunk(
-            mem_events=np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64),
+            mem_events=np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64),
             pcs=np.zeros(room, dtype=np.int64),
-            operands=np.zeros((room, at.OPERAND_WIDTH), dtype=np.int64),
+            operands=np.zeros((room, layout.OPERAND_WIDTH), dtype=np.int64),
         )
 
     def _take_chunk(self):
@@ -216,7 +230,7 @@ class Simulation:
 
     def _consume(self, executed):
         """Hand the memory events of the slice to timing, and what was executed to the timeline."""
-        chunk, count = self._chunks[0], int(self.ctl[at.CTL_MEM_EVENTS])
+        chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
 
         def job():
             if count:
@@ -240,19 +254,19 @@ class Simulation:
         self._worker.stop()
 
     def _check_time(self, picoseconds):
-        """Compute time alone, and the end of the run; `memory` checks the times of its events."""
+        """Check compute time alone, and the end of the run; `memory` checks the times of its events."""
         if picoseconds > TIME_LIMIT:
             raise EmuError(f"after {self.executed} instructions: simulated time passes {TIME_LIMIT} ps (53 days)")
 
     @property
     def ended(self) -> bool:
         """Whether the pc has passed the last word."""
-        return int(self.ctl[at.CTL_PC]) >= len(self.program)
+        return int(self.ctl[layout.CTL_PC]) >= len(self.program)
 
     @property
     def end_ps(self) -> int:
         """Completion of the last instruction; behind by up to AHEAD chunks while the run goes on."""
-        return self.memory.now_ps + int(self.ctl[at.CTL_DELTA])
+        return self.memory.now_ps + int(self.ctl[layout.CTL_DELTA])
 
     @property
     def latency_ps(self) -> int:

@@ -10,7 +10,7 @@ import tempfile
 from .. import isa
 from ..atomic_files import replacing
 from ..errors import EmuError
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.scoreboard import layout as sl
 from ..program.decode import Program
 from .json_text import json_text
@@ -47,7 +47,7 @@ class EventTrace:
 
     def add(self, pcs, placed) -> None:
         """Write the events of a slice: word indices and PLACED_* rows."""
-        ops = self._program.table[pcs, at.OP_ID].tolist()
+        ops = self._program.table[pcs, layout.OP_ID].tolist()
         texts = []
         rows = zip(pcs.tolist(), ops, placed.tolist(), strict=True)
         for sequence, (pc, op, row) in enumerate(rows, start=self._sequence):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import isa
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.limits import ACCESS_BYTES
 from ..kernels.scoreboard import layout as sl
 from .reports import percent_of, timeline_report
@@ -15,21 +15,21 @@ LEVELS = ("aggregate", "opcode")
 BURST_BYTES = 16
 
 
-def dma_transfers(shapes: np.ndarray, operations: np.ndarray, bytes_read: int, bytes_written: int) -> dict:
+def dma_transfers(descriptors: np.ndarray, operations: np.ndarray, bytes_read: int, bytes_written: int) -> dict:
     """Build the `dma_transfers` object.
 
     Parameters
     ----------
-    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
-    operations : int64[NUM_SHAPES]
-        DMAs of each shape.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+    operations : int64[NUM_DESCRIPTORS]
+        DMAs of each descriptor.
     bytes_read, bytes_written : int
         Bytes of lines.
     """
     counted = {kind: [0, 0, 0, 0] for kind in (0, 1)}
-    for shape, times in zip(shapes.tolist(), operations.tolist(), strict=True):
-        counts = counted[shape[at.SH_STORE]]
-        for k, value in enumerate((1, *_moved(shape))):
+    for descriptor, times in zip(descriptors.tolist(), operations.tolist(), strict=True):
+        counts = counted[descriptor[layout.DESC_STORE]]
+        for k, value in enumerate((1, *_moved(descriptor))):
             counts[k] += times * value
     report = {}
     names = ("operations", "logical_elements", "useful_payload_bytes", "packed_transfer_bytes")
@@ -43,10 +43,11 @@ def dma_transfers(shapes: np.ndarray, operations: np.ndarray, bytes_read: int, b
     return report
 
 
-def _moved(shape):
+def _moved(descriptor):
     """(elements, bytes of their bits, bytes of whole rows) of one DMA."""
     n, rows, bits, scale_bits, block = (
-        shape[k] for k in (at.SH_N, at.SH_ROWS, at.SH_BITS, at.SH_SCALE_BITS, at.SH_BLOCK)
+        descriptor[column] for column in
+        (layout.DESC_ELEMENTS, layout.DESC_ROWS, layout.DESC_BITS, layout.DESC_SCALE_BITS, layout.DESC_BLOCK)
     )
     scales = n // block if block else 0
     payload = n * rows * bits + scales * rows * scale_bits

@@ -76,7 +76,7 @@ class HardwareRun:
         return serial_validation({op.mnemonic: (int(serial.count[op.id]), int(serial.cycles[op.id]))
                                   for op in isa.OPS if serial is not None and serial.count[op.id]})
 
-    def report(self, serial_latency_ps: int, memory, shapes: np.ndarray) -> HardwareTiming:
+    def report(self, serial_latency_ps: int, memory, descriptors: np.ndarray) -> HardwareTiming:
         """Build the run's part of the result record.
 
         Parameters
@@ -84,7 +84,7 @@ class HardwareRun:
         serial_latency_ps : int
             Latency of the serial run.
         memory : RegimeModel
-        shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
+        descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
         """
         operations = getattr(memory.engine, "operations", None)
         moved = memory.bytes_read, memory.bytes_written
@@ -96,7 +96,7 @@ class HardwareRun:
             hbm_channels=self.hardware.channels,
             serial_latency_ps=serial_latency_ps,
             timeline=None if self._rules is None else timeline_report(self.timeline.state, self._rules),
-            dma_transfers=None if operations is None else dma_transfers(shapes, operations, *moved),
+            dma_transfers=None if operations is None else dma_transfers(descriptors, operations, *moved),
         )
 
     def write(self, record: HardwareTiming, moved: tuple[int, int]) -> None:

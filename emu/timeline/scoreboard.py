@@ -6,11 +6,8 @@ from ..config.settings import Settings
 from ..errors import EmuError
 from ..kernels.scoreboard import layout as at
 from ..kernels.scoreboard.timeline import scoreboard_end, scoreboard_slice
-from ..precompile import compiling
 from ..program.decode import Program
 from .rules import Rules, new_scoreboard
-
-KERNELS = "scoreboard.timeline"
 
 
 class ScoreboardPass:
@@ -40,10 +37,9 @@ class ScoreboardPass:
 
     def prepare(self) -> None:
         """Have the kernels compiled, or loaded from the cache."""
-        with compiling(KERNELS):
-            nothing = np.zeros((1, 8), dtype=np.int64)
-            self._slice(nothing[0], 0, nothing[:, : 3], nothing)
-            scoreboard_end(self.state)
+        nothing = np.zeros((1, 8), dtype=np.int64)
+        self._slice(nothing[0], 0, nothing[:, : 3], nothing)
+        scoreboard_end(self.state)
 
     def place(self, pcs: np.ndarray, count: int, operands: np.ndarray, events: np.ndarray) -> None:
         """Place `pcs[:count]` (int64 word indices).

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import isa
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.scoreboard import layout as sl
 from ..program.decode import Program
 
@@ -42,10 +42,10 @@ class SerialPass:
     def place(self, pcs: np.ndarray, count: int, operands: np.ndarray, events: np.ndarray) -> None:
         """Add the instructions `pcs[:count]`; arguments as for `ScoreboardPass.place`."""
         pcs = pcs[:count]
-        ops = self.program.table[pcs, at.OP_ID]
-        took = self.program.table[pcs, at.OP_COST]
+        ops = self.program.table[pcs, layout.OP_ID]
+        took = self.program.table[pcs, layout.OP_COST]
         memory = np.flatnonzero(self._is_memory[ops])
-        took[memory] = events[: len(memory), at.MEV_TOOK]
+        took[memory] = events[: len(memory), layout.MEV_TOOK]
         after = self.now_ps + np.cumsum(took)
         before = after - took
         first, last = before // self.period_ps, after // self.period_ps

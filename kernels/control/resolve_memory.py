@@ -1,4 +1,4 @@
-"""Addresses and checks of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V (spec §1.7, §3.2, §3.3; packed: §7.2)."""
+"""Resolve addresses of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V, check them (spec §1.7, §3.2, §3.3; packed: §7.2)."""
 
 from plena_emu import isa
 
@@ -18,24 +18,24 @@ from ..layout import (
     CTL_ROWS_DROPPED,
     CTL_SCALE,
     CTL_STRIDE,
+    DESC_BITS,
+    DESC_BLOCK,
+    DESC_ELEMENTS,
+    DESC_PACKED,
+    DESC_RATIO,
+    DESC_ROW_BYTES,
+    DESC_ROWS,
+    DESC_SCALE_BITS,
+    DESC_SCALE_BYTES,
+    DESCRIPTOR_M_WEIGHT,
+    DESCRIPTOR_STORE_ACT,
+    DESCRIPTOR_V_ACT,
     MEV_DELTA,
+    MEV_DESCRIPTOR,
     MEV_INDEX,
     MEV_PC,
     MEV_SCALE,
-    MEV_SHAPE,
     MEV_STEP,
-    SH_BITS,
-    SH_BLOCK,
-    SH_LEN,
-    SH_N,
-    SH_PACKED,
-    SH_RATIO,
-    SH_ROWS,
-    SH_SCALE_BITS,
-    SH_SLEN,
-    SHAPE_M_WEIGHT,
-    SHAPE_STORE_ACT,
-    SHAPE_V_ACT,
 )
 from ..limits import U32_MASK
 from ..status import BITS_UNEVEN, BLOCK_MISALIGNED, HBM_WRITE_OUTSIDE, OK, PARTIAL_BYTES
@@ -44,59 +44,66 @@ from .resolve import append, check_rows, check_tiles, fail
 
 @kernel
 def bytes_outside(address, length, size):
-    """How many of the bytes [address, address + length) lie outside an HBM of `size` bytes."""
+    """Count the bytes of [address, address + length) that lie outside an HBM of `size` bytes."""
     if address < 0:  # u64 addresses of 2^63 and more
         return length
     return min(length, max(0, address + length - size))
 
 
 @kernel
-def stays_inside(shape, index, scale_index, step, size):
-    """Whether every row's bytes lie in the HBM, decided from the last row alone (False: not known)."""
-    rows = shape[SH_ROWS]
-    packed = shape[SH_PACKED] == 1
-    span = (rows - 1) * (packed_step(shape, step, shape[SH_LEN]) if packed else step)
-    scale_span = (rows - 1) * packed_step(shape, step, shape[SH_SLEN]) if packed else 0
+def stays_inside(descriptor, index, scale_index, step, size):
+    """Tell whether every row's bytes lie in the HBM, decided from the last row alone (False: not known)."""
+    rows = descriptor[DESC_ROWS]
+    packed = descriptor[DESC_PACKED] == 1
+    span = (rows - 1) * (packed_step(descriptor, step, descriptor[DESC_ROW_BYTES]) if packed else step)
+    scale_span = (rows - 1) * packed_step(descriptor, step, descriptor[DESC_SCALE_BYTES]) if packed else 0
     if rows == 0 or max(span, scale_span) > U32_MASK or index < 0 or scale_index < 0:
         return False
-    if index + span + shape[SH_LEN] > size:
+    if index + span + descriptor[DESC_ROW_BYTES] > size:
         return False
-    return shape[SH_SLEN] == 0 or row_scales(shape, scale_index, rows - 1, step) + shape[SH_SLEN] <= size
+    scale_bytes = descriptor[DESC_SCALE_BYTES]
+    return scale_bytes == 0 or row_scales(descriptor, scale_index, rows - 1, step) + scale_bytes <= size
 
 
 @kernel
-def prefetch_outside(shape, index, scale_index, step, size):
-    """Bytes a prefetch asks for outside the HBM, which are delivered as 0."""
-    if stays_inside(shape, index, scale_index, step, size):
+def prefetch_outside(descriptor, index, scale_index, step, size):
+    """Count the bytes a prefetch asks for outside the HBM, which are delivered as 0."""
+    if stays_inside(descriptor, index, scale_index, step, size):
         return 0
     outside = 0
-    for row in range(shape[SH_ROWS]):
-        outside += bytes_outside(row_elements(shape, index, row, step), shape[SH_LEN], size)
-        if shape[SH_SLEN] > 0:
-            address = row_scales(shape, scale_index, row, step)
-            outside += bytes_outside(address, row_scales_delivered(shape, address), size)
+    for row in range(descriptor[DESC_ROWS]):
+        outside += bytes_outside(row_elements(descriptor, index, row, step), descriptor[DESC_ROW_BYTES], size)
+        if descriptor[DESC_SCALE_BYTES] > 0:
+            address = row_scales(descriptor, scale_index, row, step)
+            outside += bytes_outside(address, row_scales_delivered(descriptor, address), size)
     return outside
 
 
 @kernel
-def store_outside(shape, index, scale_index, step, size):
-    """First byte address a store would write outside the HBM; `size` - 1 when there is none."""
-    if stays_inside(shape, index, scale_index, step, size):
+def store_outside(descriptor, index, scale_index, step, size):
+    """Find the first byte address a store would write outside the HBM.
+
+    Returns `size` - 1 when there is none.
+    """
+    if stays_inside(descriptor, index, scale_index, step, size):
         return size - 1
-    for row in range(shape[SH_ROWS]):
-        address = row_elements(shape, index, row, step)
-        if bytes_outside(address, shape[SH_LEN], size) > 0:
+    for row in range(descriptor[DESC_ROWS]):
+        address = row_elements(descriptor, index, row, step)
+        if bytes_outside(address, descriptor[DESC_ROW_BYTES], size) > 0:
             return max(address, size) if address >= 0 else address
-        if shape[SH_SLEN] > 0:
-            address = row_scales(shape, scale_index, row, step)
-            if bytes_outside(address, shape[SH_SLEN], size) > 0:
+        if descriptor[DESC_SCALE_BYTES] > 0:
+            address = row_scales(descriptor, scale_index, row, step)
+            if bytes_outside(address, descriptor[DESC_SCALE_BYTES], size) > 0:
                 return max(address, size) if address >= 0 else address
     return size - 1
 
 
 @kernel
 def check_target(op, address, rows, ctl):
-    """Check the SRAM side of a transfer; counts prefetched rows past the vector SRAM, which are dropped."""
+    """Check the SRAM side of a transfer; counts prefetched rows past the vector SRAM, which are dropped.
+
+    Returns a status.
+    """
     if op == isa.H_PREFETCH_M:
         return check_tiles(ctl, address, rows // ctl[CFG_MLEN])
     if op == isa.H_STORE_V:
@@ -109,13 +116,13 @@ def check_target(op, address, rows, ctl):
 
 
 @kernel
-def select_shape(op, precision):
-    """Row of the shape table for an operation and its precision field (0: weight or activation, else KV)."""
-    first = SHAPE_M_WEIGHT
+def select_descriptor(op, precision):
+    """Select the DMA descriptor of an operation and its precision field (0: weight or activation, else KV)."""
+    first = DESCRIPTOR_M_WEIGHT
     if op == isa.H_PREFETCH_V:
-        first = SHAPE_V_ACT
+        first = DESCRIPTOR_V_ACT
     elif op == isa.H_STORE_V:
-        first = SHAPE_STORE_ACT
+        first = DESCRIPTOR_STORE_ACT
     return first if precision == 0 else first + 1
 
 
@@ -128,9 +135,10 @@ def whole_bytes(ctl, count, bits):
 
 
 @kernel
-def check_packing(ctl, shape, offset, step):
+def check_packing(ctl, descriptor, offset, step):
     """Check what §7.2 refuses instead of rounding it; `offset` and `step` count elements."""
-    bits, scale_bits, block, n = shape[SH_BITS], shape[SH_SCALE_BITS], shape[SH_BLOCK], shape[SH_N]
+    bits, scale_bits = descriptor[DESC_BITS], descriptor[DESC_SCALE_BITS]
+    block, n = descriptor[DESC_BLOCK], descriptor[DESC_ELEMENTS]
     if bits & (bits - 1) != 0:
         return fail(ctl, BITS_UNEVEN, bits, 0)
     if scale_bits & (scale_bits - 1) != 0:
@@ -147,21 +155,22 @@ def check_packing(ctl, shape, offset, step):
 
 
 @kernel
-def packed_addresses(shape, base, offset, scale):
+def packed_addresses(descriptor, base, offset, scale):
     """(first element byte, first scale byte) of row 0 (§7.2); everything but `base` counts elements."""
-    index = base + (offset * shape[SH_BITS] >> 3)
-    if shape[SH_BLOCK] == 0:
+    bits, block = descriptor[DESC_BITS], descriptor[DESC_BLOCK]
+    index = base + (offset * bits >> 3)
+    if block == 0:
         return index, index
-    scales = (scale * shape[SH_BITS] >> 3) + (offset // shape[SH_BLOCK] * shape[SH_SCALE_BITS] >> 3)
+    scales = (scale * bits >> 3) + (offset // block * descriptor[DESC_SCALE_BITS] >> 3)
     return index, base + (scales & U32_MASK)
 
 
 @kernel
-def append_memory(ctl, mem_events, shape_id, index, scale_index, step):
+def append_memory(ctl, mem_events, number, index, scale_index, step):
     """Append a memory event and start counting compute time anew."""
     at = ctl[CTL_MEM_EVENTS]
     mem_events[at, MEV_DELTA] = ctl[CTL_DELTA]
-    mem_events[at, MEV_SHAPE] = shape_id
+    mem_events[at, MEV_DESCRIPTOR] = number
     mem_events[at, MEV_INDEX] = index
     mem_events[at, MEV_SCALE] = scale_index
     mem_events[at, MEV_STEP] = step
@@ -171,33 +180,36 @@ def append_memory(ctl, mem_events, shape_id, index, scale_index, step):
 
 
 @kernel
-def resolve_memory(op, rd, rs1, rs2, rs3, f1, shapes, ctl, events, mem_events):
-    """Events of a prefetch or a store."""
-    shape_id = select_shape(op, f1)
-    shape = shapes[shape_id]
+def resolve_memory(op, rd, rs1, rs2, rs3, f1, descriptors, ctl, events, mem_events):
+    """Append the events of a prefetch or a store, for data and for timing.
+
+    Returns a status.
+    """
+    number = select_descriptor(op, f1)
+    descriptor = descriptors[number]
     target = ctl[CTL_GP + rd]
-    status = check_target(op, target, shape[SH_ROWS], ctl)
+    status = check_target(op, target, descriptor[DESC_ROWS], ctl)
     if status != OK:
         return status
     offset = ctl[CTL_GP + rs1]
     base = ctl[CTL_ADDR + rs2]
-    step = ctl[CTL_STRIDE] if rs3 == 1 else shape[SH_N]
-    if shape[SH_PACKED] == 1:
-        status = check_packing(ctl, shape, offset, step)
+    step = ctl[CTL_STRIDE] if rs3 == 1 else descriptor[DESC_ELEMENTS]
+    if descriptor[DESC_PACKED] == 1:
+        status = check_packing(ctl, descriptor, offset, step)
         if status != OK:
             return status
-        index, scale_index = packed_addresses(shape, base, offset, ctl[CTL_SCALE])
+        index, scale_index = packed_addresses(descriptor, base, offset, ctl[CTL_SCALE])
     else:
         index = scale_index = base + offset
-        if shape[SH_SLEN] > 0:
-            scale_index = base + ctl[CTL_SCALE] + offset // shape[SH_RATIO]
+        if descriptor[DESC_SCALE_BYTES] > 0:
+            scale_index = base + ctl[CTL_SCALE] + offset // descriptor[DESC_RATIO]
     size = ctl[CFG_HBM_SIZE]
     if op == isa.H_STORE_V:
-        outside = store_outside(shape, index, scale_index, step, size)
+        outside = store_outside(descriptor, index, scale_index, step, size)
         if outside != size - 1:
             return fail(ctl, HBM_WRITE_OUTSIDE, outside, size)
     else:
-        ctl[CTL_OUTSIDE] += prefetch_outside(shape, index, scale_index, step, size)
-    append_memory(ctl, mem_events, shape_id, index, scale_index, step)
+        ctl[CTL_OUTSIDE] += prefetch_outside(descriptor, index, scale_index, step, size)
+    append_memory(ctl, mem_events, number, index, scale_index, step)
     unit = ctl[CFG_MLEN] * ctl[CFG_MLEN] if op == isa.H_PREFETCH_M else ctl[CFG_VLEN]
-    return append(ctl, events, op, target // unit, shape_id, index, scale_index, step)
+    return append(ctl, events, op, target // unit, number, index, scale_index, step)

@@ -9,12 +9,12 @@ is the first that frees a place, request 34 is admitted before tick 10 with arri
 
 Lines that wait for the host (a regime's decision) are submitted when their wait ends. Behind the host link one follows
 the other: the next begins to wait when the one before has arrived. That one is *watched*: `arrived`
-(int64[PARTS]) has the tick in which each of its parts arrives, 0 while that is not known.
+(int64[SUB_REQUESTS]) has the tick in which each of its sub-requests arrives, 0 while that is not known.
 """
 
 from ..compiler.jit import kernel, small
 from ..dram.channel import send, step
-from ..dram.front_end import channel_of, part_address, place_of
+from ..dram.front_end import channel_of, place_of, sub_request_address
 from ..dram.state import NONE, READ, WRITE
 from ..limits import NEVER, OVERFLOW, TIME_LIMIT
 
@@ -22,15 +22,15 @@ from ..limits import NEVER, OVERFLOW, TIME_LIMIT
 @small
 def first_tick(state, now):
     """Number of the first tick that sees lines submitted at `now` (k1 of §7.4)."""
-    return max(-(-now // state.config[0].period), state.front[0].ticks + 1)
+    return max(-(-now // state.config[0].tck_ps), state.front[0].ticks + 1)
 
 
 @small
-def run_to_command(cfg, ch, clk, arrived):
+def run_to_command(cfg, channel, clk, arrived):
     """Run a channel to its next command, at most to clock `clk`."""
-    part = step(cfg, ch, clk)
-    if part != NONE:
-        arrived[part] = ch.last_return
+    sub_request = step(cfg, channel, clk)
+    if sub_request != NONE:
+        arrived[sub_request] = channel.last_return
 
 
 @small
@@ -44,14 +44,15 @@ def submit(state, arrived, address, queue, clk, begun, watched):
     block = place_of(cfg, address)
     if watched:
         arrived[:] = 0
-    for part in range(cfg.parts):
-        place = block ^ cfg.part_place[part]
-        ch = state.channels[channel_of(place)]
-        while ch.clk < clk:
-            run_to_command(cfg, ch, clk, arrived)
-        while ch.queued[queue] > cfg.limit[queue]:
-            run_to_command(cfg, ch, NEVER, arrived)
-        send(cfg, ch, queue, place, part_address(cfg, address, part), begun, begun, part if watched else NONE)
+    for sub_request in range(cfg.sub_requests):
+        place = block ^ cfg.sub_request_place[sub_request]
+        channel = state.channels[channel_of(place)]
+        while channel.clk < clk:
+            run_to_command(cfg, channel, clk, arrived)
+        while channel.queued[queue] > cfg.queue_capacity[queue]:
+            run_to_command(cfg, channel, NEVER, arrived)
+        sent = sub_request_address(cfg, address, sub_request)
+        send(cfg, channel, queue, place, sent, begun, begun, sub_request if watched else NONE)
 
 
 @kernel
@@ -60,15 +61,15 @@ def finish(state, arrived, queue):
     cfg, front = state.config[0], state.front[0]
     last = front.ticks
     for number in range(cfg.channels):
-        ch = state.channels[number]
+        channel = state.channels[number]
         if queue == READ:
-            while ch.reads_left > 0:
-                run_to_command(cfg, ch, NEVER, arrived)
-            last = max(last, ch.last_return)
-        elif ch.queued[WRITE] + ch.active > 0:
-            while ch.queued[WRITE] + ch.active > 0:
-                run_to_command(cfg, ch, NEVER, arrived)
-            last = max(last, ch.clk + 1)
+            while channel.reads_left > 0:
+                run_to_command(cfg, channel, NEVER, arrived)
+            last = max(last, channel.last_return)
+        elif channel.queued[WRITE] + channel.active > 0:
+            while channel.queued[WRITE] + channel.active > 0:
+                run_to_command(cfg, channel, NEVER, arrived)
+            last = max(last, channel.clk + 1)
     return last
 
 
@@ -81,7 +82,7 @@ def end_batch(state, arrived, queue, count):
         front.reads += count
     else:
         front.writes += count
-    end = front.ticks * state.config[0].period
+    end = front.ticks * state.config[0].tck_ps
     front.last_event = max(front.last_event, end)
     return end if end <= TIME_LIMIT else OVERFLOW
 
@@ -92,7 +93,7 @@ def run_lines(state, arrived, lines, count, queue, now):
     if count == 0:
         return now
     clk = first_tick(state, now) - 1
-    begun = now // state.config[0].period - 1
+    begun = now // state.config[0].tck_ps - 1
     for i in range(count):
         submit(state, arrived, lines[i], queue, clk, begun, False)
     return end_batch(state, arrived, queue, count)
@@ -101,7 +102,7 @@ def run_lines(state, arrived, lines, count, queue, now):
 @small
 def submit_at(state, arrived, address, at, ticks, watched):
     """Submit a line to be read at instant `at`, `ticks` being the last tick that is over by then."""
-    period = state.config[0].period
+    period = state.config[0].tck_ps
     submit(state, arrived, address, READ, max(-(-at // period), ticks + 1) - 1, at // period - 1, watched)
 
 
@@ -133,19 +134,19 @@ def run_held_lines(state, arrived, lines, wait, link, count, now):
                 return OVERFLOW
             submit_at(state, arrived, lines[i], free + wait[i], ticks, True)
             ticks = max(ticks, finish_line(state, arrived, lines[i]))
-            free = ticks * state.config[0].period
+            free = ticks * state.config[0].tck_ps
     return end_batch(state, arrived, READ, count)
 
 
 @kernel
 def finish_line(state, arrived, address):
-    """Run the channels of the watched line just until its parts are on their way: the tick of the last arrival."""
+    """Run the channels of the watched line until its sub-requests are on their way: the tick of the last arrival."""
     cfg = state.config[0]
     block = place_of(cfg, address)
     last = 0
-    for part in range(cfg.parts):
-        ch = state.channels[channel_of(block ^ cfg.part_place[part])]
-        while arrived[part] == 0:
-            run_to_command(cfg, ch, NEVER, arrived)
-        last = max(last, arrived[part])
+    for sub_request in range(cfg.sub_requests):
+        channel = state.channels[channel_of(block ^ cfg.sub_request_place[sub_request])]
+        while arrived[sub_request] == 0:
+            run_to_command(cfg, channel, NEVER, arrived)
+        last = max(last, arrived[sub_request])
     return last

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..compiler.jit import kernel, small
 from ..dma_address import packed_step
-from ..layout import MEV_INDEX, MEV_SCALE, MEV_STEP, SH_LEN, SH_ROWS, SH_SLEN, SH_STORE
+from ..layout import DESC_ROW_BYTES, DESC_ROWS, DESC_SCALE_BYTES, DESC_STORE, MEV_INDEX, MEV_SCALE, MEV_STEP
 from ..limits import ACCESS_BYTES, U32_MASK
 
 SIGN = np.int64(-(2**63))  # flips u64 order into int64 order
@@ -129,23 +129,23 @@ def add_lines(plan, first, final, store):
 
 
 @kernel
-def plan_lines(plan, shape, event):
+def plan_lines(plan, descriptor, event):
     """Fill `plan.reads` and `plan.writes` with the lines of a memory event, ascending (§7.3).
 
     Parameters
     ----------
     plan : LinePlan
-    shape : int64[SHAPE_WIDTH]
+    descriptor : int64[DESC_WIDTH]
     event : int64[MEV_WIDTH]
         Its step counts elements.
     """
     reg = plan.reg
     reg[PIECES] = reg[READS] = reg[WRITES] = 0
     reg[SORTED] = 1
-    rows, length, slen = shape[SH_ROWS], shape[SH_LEN], shape[SH_SLEN]
+    rows, length, slen = descriptor[DESC_ROWS], descriptor[DESC_ROW_BYTES], descriptor[DESC_SCALE_BYTES]
     index, scale_index = event[MEV_INDEX], event[MEV_SCALE]
-    jump = packed_step(shape, event[MEV_STEP], length)
-    scale_jump = packed_step(shape, event[MEV_STEP], slen)
+    jump = packed_step(descriptor, event[MEV_STEP], length)
+    scale_jump = packed_step(descriptor, event[MEV_STEP], slen)
     if scale_index ^ SIGN >= index ^ SIGN:
         add_rows(plan, index, rows, length, jump)
         add_rows(plan, scale_index, rows, slen, scale_jump)
@@ -154,7 +154,7 @@ def plan_lines(plan, shape, event):
         add_rows(plan, index, rows, length, jump)
     if reg[SORTED] == 0:
         sort_pieces(plan)
-    list_spans(plan, shape[SH_STORE] == 1)
+    list_spans(plan, descriptor[DESC_STORE] == 1)
 
 
 @kernel

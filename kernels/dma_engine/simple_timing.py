@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.jit import entry, kernel
-from ..layout import MEV_SHAPE, MEV_TOOK, SH_STORE
+from ..layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
 from ..limits import OVERFLOW, TIME_LIMIT
-from ..memory.transfer import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port
+from ..memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer
 from ..simple.batch import run_batch
 from ..simple.event_loop import simulate_loop
-from ..simple.state import Ddr
+from ..simple.state import SimpleState
 from .lines import READS, WRITES, LinePlan
 from .plan import plan_event
 
@@ -23,18 +23,18 @@ class SimpleLineMemory(NamedTuple):
 
     Attributes
     ----------
-    port : Port
+    transfer : Transfer
         Its `addr` is `plan.reads`.
-    ddr : Ddr
+    state : SimpleState
     plan : LinePlan
-    operations : int64[NUM_SHAPES]
-        DMAs of each shape so far.
+    operations : int64[NUM_DESCRIPTORS]
+        DMAs of each descriptor so far.
     nothing : int64[lines]
         Zeros: writes wait for nobody.
     """
 
-    port: Port
-    ddr: Ddr
+    transfer: Transfer
+    state: SimpleState
     plan: LinePlan
     operations: np.ndarray
     nothing: np.ndarray
@@ -42,35 +42,35 @@ class SimpleLineMemory(NamedTuple):
 
 @kernel
 def run_phases(mem, store):
-    """Run the planned lines from `PORT_NOW` on: the instant of the end, or `OVERFLOW`."""
-    port, plan = mem.port, mem.plan
-    now, reads, writes = port.reg[PORT_NOW], plan.reg[READS], plan.reg[WRITES]
+    """Run the planned lines from `TRANSFER_NOW` on: the instant of the end, or `OVERFLOW`."""
+    transfer, plan = mem.transfer, mem.plan
+    now, reads, writes = transfer.reg[TRANSFER_NOW], plan.reg[READS], plan.reg[WRITES]
     if reads > 0:
-        now = run_batch(mem.ddr, plan.reads, port.wait, port.link, reads, port.reg[PORT_HELD], now)
+        now = run_batch(mem.state, plan.reads, transfer.wait, transfer.link, reads, transfer.reg[TRANSFER_HELD], now)
     if not store or now == OVERFLOW or writes == 0:
         return now
-    took = simulate_loop(mem.ddr, plan.writes, mem.nothing, mem.nothing, writes, now, TIME_LIMIT - now, 1)
+    took = simulate_loop(mem.state, plan.writes, mem.nothing, mem.nothing, writes, now, TIME_LIMIT - now, 1)
     return OVERFLOW if took == OVERFLOW else now + took
 
 
 @entry
-def timing_slice_simple_lines(events, count, shapes, mem):
-    """Run `events[:count]` (int64[:, MEV_WIDTH]); `PORT_NOW` moves on to the end of the last.
+def timing_slice_simple_lines(events, count, descriptors, mem):
+    """Run `events[:count]` (int64[:, MEV_WIDTH]); `TRANSFER_NOW` moves on to the end of the last.
 
     Each event gets the time it took. Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
-    reg = mem.port.reg
+    reg = mem.transfer.reg
     for i in range(count):
         event = events[i]
-        shape = shapes[event[MEV_SHAPE]]
-        reg[PORT_EVENT] = i
-        plan_event(mem.port, mem.plan, mem.operations, event, shape)
-        start = reg[PORT_NOW]
+        descriptor = descriptors[event[MEV_DESCRIPTOR]]
+        reg[TRANSFER_EVENT] = i
+        plan_event(mem.transfer, mem.plan, mem.operations, event, descriptor)
+        start = reg[TRANSFER_NOW]
         if start > TIME_LIMIT:
             return TIME_OVERFLOW
-        done = run_phases(mem, shape[SH_STORE] == 1)
+        done = run_phases(mem, descriptor[DESC_STORE] == 1)
         if done == OVERFLOW:
             return TIME_OVERFLOW
         events[i, MEV_TOOK] = done - start
-        reg[PORT_NOW] = done
+        reg[TRANSFER_NOW] = done
     return TIMING_OK

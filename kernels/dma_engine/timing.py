@@ -6,9 +6,9 @@ import numpy as np
 
 from ..compiler.jit import entry, kernel
 from ..dram.state import READ, WRITE, DramState
-from ..layout import MEV_SHAPE, MEV_TOOK, SH_STORE
+from ..layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
 from ..limits import OVERFLOW, TIME_LIMIT
-from ..memory.transfer import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port
+from ..memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer
 from .batch import run_held_lines, run_lines
 from .lines import READS, WRITES, LinePlan
 from .plan import plan_event
@@ -19,17 +19,17 @@ class LineMemory(NamedTuple):
 
     Attributes
     ----------
-    port : Port
+    transfer : Transfer
         Its `addr` is `plan.reads`.
     dram : DramState
     plan : LinePlan
-    operations : int64[NUM_SHAPES]
-        DMAs of each shape so far.
-    arrived : int64[PARTS]
+    operations : int64[NUM_DESCRIPTORS]
+        DMAs of each descriptor so far.
+    arrived : int64[SUB_REQUESTS]
         Room of `batch`.
     """
 
-    port: Port
+    transfer: Transfer
     dram: DramState
     plan: LinePlan
     operations: np.ndarray
@@ -38,11 +38,11 @@ class LineMemory(NamedTuple):
 
 @kernel
 def run_event(mem, store):
-    """Run the planned lines from `PORT_NOW` on: the instant of the end, or `OVERFLOW`."""
-    port, plan = mem.port, mem.plan
-    now, reads = port.reg[PORT_NOW], plan.reg[READS]
-    if port.reg[PORT_HELD] > 0:
-        now = run_held_lines(mem.dram, mem.arrived, plan.reads, port.wait, port.link, reads, now)
+    """Run the planned lines from `TRANSFER_NOW` on: the instant of the end, or `OVERFLOW`."""
+    transfer, plan = mem.transfer, mem.plan
+    now, reads = transfer.reg[TRANSFER_NOW], plan.reg[READS]
+    if transfer.reg[TRANSFER_HELD] > 0:
+        now = run_held_lines(mem.dram, mem.arrived, plan.reads, transfer.wait, transfer.link, reads, now)
     else:
         now = run_lines(mem.dram, mem.arrived, plan.reads, reads, READ, now)
     if store and now != OVERFLOW:
@@ -51,23 +51,23 @@ def run_event(mem, store):
 
 
 @entry
-def timing_slice_lines(events, count, shapes, mem):
-    """Run `events[:count]` (int64[:, MEV_WIDTH]); `PORT_NOW` moves on to the end of the last.
+def timing_slice_lines(events, count, descriptors, mem):
+    """Run `events[:count]` (int64[:, MEV_WIDTH]); `TRANSFER_NOW` moves on to the end of the last.
 
     Each event gets the time it took. Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
-    reg = mem.port.reg
+    reg = mem.transfer.reg
     for i in range(count):
         event = events[i]
-        shape = shapes[event[MEV_SHAPE]]
-        reg[PORT_EVENT] = i
-        plan_event(mem.port, mem.plan, mem.operations, event, shape)
-        start = reg[PORT_NOW]
+        descriptor = descriptors[event[MEV_DESCRIPTOR]]
+        reg[TRANSFER_EVENT] = i
+        plan_event(mem.transfer, mem.plan, mem.operations, event, descriptor)
+        start = reg[TRANSFER_NOW]
         if start > TIME_LIMIT:
             return TIME_OVERFLOW
-        done = run_event(mem, shape[SH_STORE] == 1)
+        done = run_event(mem, descriptor[DESC_STORE] == 1)
         if done == OVERFLOW:
             return TIME_OVERFLOW
         events[i, MEV_TOOK] = done - start
-        reg[PORT_NOW] = done
+        reg[TRANSFER_NOW] = done
     return TIMING_OK

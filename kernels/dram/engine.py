@@ -1,4 +1,4 @@
-"""The DRAM as a memory engine: prefetches, stores and traces (spec §3.2, §3.3, §4.9, §4.10).
+"""Run prefetches and stores on the DRAM (spec §3.2, §3.3, §4.9, §4.10); for traces see `replay`.
 
 How to call it
 --------------
@@ -11,7 +11,7 @@ How to call it
 
 `addr` int64[>= n] byte addresses (u64 bit patterns); `wait` int64[>= n] ps a read waits for the host, 0 for none;
 `link` int64[>= n] 1 for a read behind the host link, which it holds from before its wait to its end. Both return the
-instant at which the core goes on, or OVERFLOW when that would pass TIME_LIMIT. `now` (ps, at most TIME_LIMIT) never
+instant at which the core continues, or OVERFLOW when that would pass TIME_LIMIT. `now` (ps, at most TIME_LIMIT) never
 runs backwards. `state.front[0].last_event` is the instant of the last event so far;
 `plena_emu.memory.dram_statistics.statistics` tells the rest.
 """
@@ -19,13 +19,15 @@ runs backwards. `state.front[0].last_event` is the instant of the last event so 
 from ..compiler.jit import kernel
 from ..limits import OVERFLOW, TIME_LIMIT
 from .event_order import clear_run, run_events
-from .event_queue import SERIAL, SPAWN
 from .front_end import read_alone, write_alone
 
 
 @kernel
 def dram_batch(state, run, addr, wait, link, n, held, now):
-    """One gather task of reads `addr[:n]` spawned at `now`: the instant of its end (OVERFLOW past TIME_LIMIT)."""
+    """Run one gather task of reads `addr[:n]` spawned at `now`.
+
+    Returns the instant of its end, OVERFLOW past TIME_LIMIT.
+    """
     if n == 0:
         return now
     if state.config[0].direct == 0 or held > 0:
@@ -35,7 +37,7 @@ def dram_batch(state, run, addr, wait, link, n, held, now):
 
 @kernel
 def batch_events(state, run, wait, link, n, now):
-    """`dram_batch` of `run.address[:n]` under the full event order."""
+    """Run `dram_batch` of `run.address[:n]` under the full event order."""
     clear_run(state.config[0], run, n)
     for i in range(n):
         access = run.access[i]
@@ -47,71 +49,15 @@ def batch_events(state, run, wait, link, n, now):
 
 @kernel
 def dram_store(state, addr, wait, link, n, now):
-    """Read and write each of `addr[:n]` in turn from `now` on: the instant of the end (OVERFLOW past TIME_LIMIT).
+    """Read and write each of `addr[:n]` in turn from `now` on.
 
     The host link is always free here, as the core waits for each access before the next.
+
+    Returns the instant of the end, OVERFLOW past TIME_LIMIT.
     """
     for i in range(n):
         if wait[i] > TIME_LIMIT - now:
             return OVERFLOW
         now = read_alone(state, addr, i, i + 1, now + wait[i], state.unasked)
         now = write_alone(state, addr[i], now)
-    return now
-
-
-@kernel
-def is_alone(state, run, batch, stop):
-    """True when batches `batch` to `stop` - 1 are one task that the front end runs without an event loop."""
-    task = run.task[batch]
-    if stop != batch + 1 or state.config[0].direct == 0 or task.kind == SPAWN:
-        return False
-    if task.kind == SERIAL:
-        return True
-    for index in range(task.start, task.stop):
-        if run.access[index].write == 1:
-            return False
-    return True
-
-
-@kernel
-def run_serial_alone(state, run, task, now):
-    """A SERIAL batch started at `now`: the instant of its end."""
-    for index in range(task.start, task.stop):
-        access = run.access[index]
-        access.issue = now
-        if access.write == 1:
-            now = write_alone(state, run.address[index], now)
-            access.accept = access.done = now
-        else:
-            now = read_alone(state, run.address, index, index + 1, now, run.access)
-    return now
-
-
-@kernel
-def run_reads_alone(state, run, task, now):
-    """A gather task of reads started at `now`: the instant of its end."""
-    if task.start == task.stop:
-        return now
-    for index in range(task.start, task.stop):
-        run.access[index].issue = now
-    return read_alone(state, run.address, task.start, task.stop, now, run.access)
-
-
-@kernel
-def dram_replay(state, run):
-    """Run all batches from instant 0 of an unused memory: the instant of the last event."""
-    batches = len(run.task)
-    batch = now = 0
-    while batch < batches:
-        stop = batch + 1
-        while stop < batches and run.task[stop].kind == SPAWN:
-            stop += 1
-        task = run.task[batch]
-        if not is_alone(state, run, batch, stop):
-            now = run_events(state, run, batch, stop, now)
-        elif task.kind == SERIAL:
-            now = run_serial_alone(state, run, task, now + task.at)
-        else:
-            now = run_reads_alone(state, run, task, now + task.at)
-        batch = stop
     return now

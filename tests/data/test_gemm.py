@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import products as pr
+
 from plena_emu.kernels.data import gemm as kernel
 from plena_emu.kernels.data import reduce
 
@@ -27,7 +28,8 @@ def nearest_f32(exact: Fraction) -> np.float32:
         candidates = [guess, np.nextafter(guess, F32(-np.inf)), np.nextafter(guess, F32(np.inf))]
     # Beyond the largest f32 the next binary exponent stands in for infinity.
     worth = [Fraction(float(v)) if np.isfinite(v) else Fraction(2) ** 128 * (1 if v > 0 else -1) for v in candidates]
-    return min(zip(candidates, worth), key=lambda pair: (abs(pair[1] - exact), int(pair[0].view(np.int32)) & 1))[0]
+    pairs = zip(candidates, worth, strict=True)
+    return min(pairs, key=lambda pair: (abs(pair[1] - exact), int(pair[0].view(np.int32)) & 1))[0]
 
 
 @settings(max_examples=400, deadline=None)
@@ -101,9 +103,9 @@ def test_four_lanes(k, fused):
         row, matrix = operands(k, n, seed, seed % 2 == 1)
         columns = np.ascontiguousarray(matrix.T).ravel()
         with np.errstate(all="ignore"):
-            lanes = [kernel.dot_four_lanes(row[0], 0, columns, j * k, k, fused) for j in range(n)]
+            lanes = [kernel.dot_4way(row[0], 0, columns, j * k, k, fused) for j in range(n)]
             assert same(lanes, pr.four_lanes(row, matrix, fused)[0])
-            lanes = [kernel.dot_four_lanes_head(row[0], 0, columns, j * k, k, fused) for j in range(n)]
+            lanes = [kernel.dot_4way_head(row[0], 0, columns, j * k, k, fused) for j in range(n)]
             assert same(lanes, pr.four_lanes_with_head(row, matrix, fused)[0])
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hardware_memory import LineMemory, hbm2, plan_of, shape_of
+from hardware_memory import LineMemory, descriptor_of, hbm2, plan_of
 from hardware_runs import find
 from hypothesis import given
 from hypothesis import settings as configure
@@ -29,8 +29,8 @@ def point(number):
 def planned(p):
     store = p["opcode"] == "H_STORE_V"
     bits, scale_bits, block = int(p["element_bits"]), int(p["scale_bits"]), int(p["block"])
-    shape = shape_of(int(p["amount"]), int(p["dim"]), bits, scale_bits, block, store)
-    return plan_of(shape, int(p["element_base"]), int(p["scale_base"]), int(p["stride_bytes"]) * 8 // bits)
+    descriptor = descriptor_of(int(p["amount"]), int(p["dim"]), bits, scale_bits, block, store)
+    return plan_of(descriptor, int(p["element_base"]), int(p["scale_base"]), int(p["stride_bytes"]) * 8 // bits)
 
 
 def run_point(memory, conditioner, reads, writes):

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from hardware_memory import column, plan_of, shape_of
+from hardware_memory import column, descriptor_of, plan_of
 from hypothesis import given
 from hypothesis import settings as configure
 from hypothesis import strategies as st
 from oracle import memory as oracle
 
-from plena_emu.kernels import layout as at
+from plena_emu.kernels import layout
 from plena_emu.manifests.schema import Manifest, Region
 from plena_emu.memory.models import RegimeModel
 
@@ -39,11 +39,11 @@ class LineCore(oracle.Core):
             self.ends.append(self.end)
 
 
-def product(model, shapes, events):
+def product(model, descriptors, events):
     """(end of each event, last event) of the memory model."""
     regions = tuple(Region(**region) for region in MANIFEST["regions"])
     manifest = Manifest(MANIFEST["activation_ceiling"], regions)
-    memory = RegimeModel(model, manifest, shapes, 30_000, 60_000_000, dma="production")
+    memory = RegimeModel(model, manifest, descriptors, 30_000, 60_000_000, dma="production")
     ends = []
     for event in events:
         memory.advance(event[None, :], 1)
@@ -63,20 +63,20 @@ def transfers(draw):
 @given(transfers())
 @configure(max_examples=20, deadline=None)
 def test_phases_are_those_of_the_event_loop(model, some):
-    shapes = np.zeros((max(at.NUM_SHAPES, len(some)), at.SHAPE_WIDTH), dtype=np.int64)
-    shapes[:, at.SH_RATIO] = shapes[:, at.SH_N] = 1
+    descriptors = np.zeros((max(layout.NUM_DESCRIPTORS, len(some)), layout.DESC_WIDTH), dtype=np.int64)
+    descriptors[:, layout.DESC_RATIO] = descriptors[:, layout.DESC_ELEMENTS] = 1
     events, operations = [], []
     for number, (rows, n, step, store, base, delta) in enumerate(some):
-        shapes[number] = shape_of(rows, n, 8, store=store)
-        event = np.zeros(at.MEV_WIDTH, dtype=np.int64)
-        event[at.MEV_DELTA], event[at.MEV_SHAPE], event[at.MEV_STEP] = delta, number, step
-        event[at.MEV_INDEX] = event[at.MEV_SCALE] = column([base])[0]
+        descriptors[number] = descriptor_of(rows, n, 8, store=store)
+        event = np.zeros(layout.MEV_WIDTH, dtype=np.int64)
+        event[layout.MEV_DELTA], event[layout.MEV_DESCRIPTOR], event[layout.MEV_STEP] = delta, number, step
+        event[layout.MEV_INDEX] = event[layout.MEV_SCALE] = column([base])[0]
         events.append(event)
-        reads, writes = plan_of(shapes[number], base, base, step)
+        reads, writes = plan_of(descriptors[number], base, base, step)
         operations.append((delta, reads, writes))
     loop = oracle.Loop()
     core = LineCore(loop, oracle.build(loop, model, MANIFEST, 30_000, 60_000_000), operations)
     loop.run()
-    ends, last = product(model, shapes, events)
+    ends, last = product(model, descriptors, events)
     assert ends == core.ends
     assert last == loop.last

@@ -1,6 +1,6 @@
 """The line planner against the oracle of spec §7.2, §7.3: any packing, overlap, wrap of rows and of addresses."""
 
-from hardware_memory import plan_of, shape_of
+from hardware_memory import descriptor_of, plan_of
 from hypothesis import example, given
 from hypothesis import settings as configure
 from hypothesis import strategies as st
@@ -44,17 +44,17 @@ def byte_addresses(packing, base, offset, scale):
 def test_lines_are_those_of_the_oracle(transfer):
     packing, n, rows, base, offset, step, scale, store = transfer
     expected = plan(pieces(packing, n, rows, base, offset, step, scale), store)
-    shape = shape_of(rows, n, packing.bits, packing.scale_bits, packing.block, store)
-    reads, writes = plan_of(shape, *byte_addresses(packing, base, offset, scale), step)
+    descriptor = descriptor_of(rows, n, packing.bits, packing.scale_bits, packing.block, store)
+    reads, writes = plan_of(descriptor, *byte_addresses(packing, base, offset, scale), step)
     assert tuple(reads) == expected.reads
     assert tuple(writes) == expected.writes
 
 
 def test_contiguous_rows_are_covered_as_one_range():
-    reads, writes = plan_of(shape_of(4, 96, 8, store=True), 0, 0, 96)
+    reads, writes = plan_of(descriptor_of(4, 96, 8, store=True), 0, 0, 96)
     assert reads == [] and writes == [64 * k for k in range(6)]
 
 
 def test_a_store_reads_the_lines_it_covers_in_part():
-    reads, writes = plan_of(shape_of(1, 128, 8, 8, 16, store=True), 32, 4096, 128)
+    reads, writes = plan_of(descriptor_of(1, 128, 8, 8, 16, store=True), 32, 4096, 128)
     assert reads == [0, 128, 4096] and writes == [0, 64, 128, 4096]

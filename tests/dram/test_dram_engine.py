@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import dram as oracle
+
 from plena_emu.boards.dram_schema import load_dram
-from plena_emu.kernels.dram import state as at
+from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.dram.engine import dram_batch, dram_store
 from plena_emu.kernels.limits import OVERFLOW, TIME_LIMIT
 from plena_emu.memory.dram import new_run, new_state
@@ -41,7 +42,7 @@ def oracle_run(name, revision, program):
     for number, (is_store, gap, address, wait, link) in enumerate(program):
         kinds.append("I" if is_store else "G")
         times.append(gap)
-        for a, w, k in zip(address.tolist(), wait.tolist(), link.tolist()):
+        for a, w, k in zip(address.tolist(), wait.tolist(), link.tolist(), strict=True):
             for kind in READ_WRITE if is_store else (0,):
                 batch.append(number)
                 op.append(kind)
@@ -51,7 +52,7 @@ def oracle_run(name, revision, program):
     front, _, _, done = oracle.replay(CONFIGS[name](revision), kinds, times, batch, op, addresses, waits, links)
     ends, now = [], 0
     for number, gap in enumerate(times):
-        now = max([now + gap, *(instant for instant, of in zip(done, batch) if of == number)])
+        now = max([now + gap, *(instant for instant, of in zip(done, batch, strict=True) if of == number)])
         ends.append(now)
     return ends, front.loop.now
 
@@ -97,7 +98,7 @@ def test_a_queue_that_never_empties(name):
     rng = np.random.default_rng(5)
     nothing = np.zeros(count, dtype=np.int64)
     program = [(False, 0, rng.integers(0, 1 << 20, count) * 64, nothing, nothing)]
-    assert name != "ddr4" or count > at.AGES
+    assert name != "ddr4" or count > dram_state.AGES
     assert engine_run(name, "base", program) == oracle_run(name, "base", program)
 
 
@@ -157,5 +158,5 @@ def test_ddr4_refreshes_while_idle(gap, issued):
         state, now = new_state(load_dram(name)), np.int64(0)
         for _, pause, *arrays in program:
             now = issue(state, False, *arrays, now + pause)
-        assert state.channels["count"][:, at.REFRESHES].sum() == expected
+        assert state.channels["count"][:, dram_state.REFRESHES].sum() == expected
     assert engine_run("ddr4", "base", program) == oracle_run("ddr4", "base", program)

@@ -59,7 +59,7 @@ class TickedMemory:
                     for part in range(parts):
                         request = Request(self.config, lines[line] + part * self.config.transfer, write, line)
                         fifos[request.channel].append(request)
-            for channel, fifo in zip(self.channels, fifos):
+            for channel, fifo in zip(self.channels, fifos, strict=True):
                 while fifo and channel.send(fifo[0]):
                     fifo.popleft()
             for line, tick in self._tick():
