@@ -56,7 +56,7 @@ class Measurement(_Section, frozen=True):
         return (
             all(machine[name] == value for name, value in self.formats.items())
             and (not self.points or any(all(machine[k] == v for k, v in point.items()) for point in self.points))
-            and all(machine[name] <= most for name, most in self.at_most.items())
+            and all(int(machine[name]) <= most for name, most in self.at_most.items())
         )
 
 
@@ -75,8 +75,8 @@ class Cost(_Section, frozen=True):
     in_domain: bool | str = False
 
     @property
-    def formulas(self) -> tuple[Formula, Formula, Formula]:
-        """Formulas of ready, busy and interval."""
+    def formulas(self) -> tuple[Formula | None, Formula | None, Formula | None]:
+        """Formulas of ready, busy and interval; the checks of `load_timing` leave none out."""
         return (self.cycles,) * 3 if self.cycles is not None else (self.ready, self.busy, self.interval)
 
 

@@ -11,14 +11,14 @@ from .kernels.compiler import modes
 
 # Every module with entry kernels. Those that others call come first, then those that take longest to compile.
 MODULES = (
-    "data.tables", "data.data", "dram.replay", "dram.timing", "dma_engine.timing", "simple.timing",
-    "dma_engine.simple_timing", "control.control", "scoreboard.timeline", "simple.batch",
+    "data.tables", "data.data", "dram.replay", "dram.timing", "hardware.dma_engine.timing", "simple.timing",
+    "hardware.dma_engine.simple_timing", "control.control", "hardware.scoreboard.timeline", "simple.batch",
 )
 EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 
 
 def kernels_of(
-    memory_model: str, dram: str | None, dma: str = "reference", timing: str = "serial"
+    memory_model: str, dram: str | None, dma: str | None = "reference", timing: str = "serial"
 ) -> tuple[str, ...]:
     """List the modules that a run uses: with a memory model, on a DRAM or, for None, on what the model says.
 
@@ -26,11 +26,11 @@ def kernels_of(
     """
     idealised = memory_model != "hbm" and dram is None
     if dma == "production":
-        engine = "dma_engine.simple_timing" if idealised else "dma_engine.timing"
+        engine = "hardware.dma_engine.simple_timing" if idealised else "hardware.dma_engine.timing"
     else:
         engine = "simple.timing" if idealised else "dram.timing"
     modules = ("data.tables", "data.data", engine, "control.control")
-    return modules if timing == "serial" else (*modules, "scoreboard.timeline")
+    return modules if timing == "serial" else (*modules, "hardware.scoreboard.timeline")
 
 
 def kernel_mode() -> str:
@@ -112,15 +112,15 @@ def _first_call_of_a_run(module):
     from .running.simulation import Simulation
 
     settings = with_hbm_size(default_settings(), 1 << 16)
-    dma = "production" if module.startswith("dma_engine.") else "reference"
+    dma = "production" if module.startswith("hardware.dma_engine.") else "reference"
     machine = Machine(settings, "base", packed=dma == "production")  # uses `tables`
     if module == "data.tables":
         return
     program = decode(np.zeros(0, dtype=np.uint32), "base", settings)
-    if module == "scoreboard.timeline":
+    if module == "hardware.scoreboard.timeline":
         _first_call_of_a_timeline(program, settings)
         return
-    model = "hbm" if module in ("dram.timing", "dma_engine.timing") else "resident"
+    model = "hbm" if module in ("dram.timing", "hardware.dma_engine.timing") else "resident"
     memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1, dma=dma)
     simulation = Simulation(program, machine, memory)
     if module == "control.control":
@@ -133,7 +133,7 @@ def _first_call_of_a_run(module):
 
 def _first_call_of_a_timeline(program, settings):
     from .boards.timing_schema import load_timing
-    from .timeline.rules import make_rules
-    from .timeline.scoreboard import ScoreboardPass
+    from .running.timeline.rules import make_rules
+    from .running.timeline.scoreboard import ScoreboardPass
 
     ScoreboardPass(make_rules(load_timing("rtl-v1"), settings), program, settings, 1000).prepare()

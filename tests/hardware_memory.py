@@ -4,10 +4,10 @@ import numpy as np
 
 from plena_emu.boards.dram_schema import DramDescription, load_dram
 from plena_emu.kernels import layout
-from plena_emu.kernels.dma_engine import lines as ln
-from plena_emu.kernels.dma_engine.batch import run_held_lines, run_lines
-from plena_emu.kernels.dma_engine.lines import plan_lines
 from plena_emu.kernels.dram.state import READ, SUB_REQUESTS, WRITE
+from plena_emu.kernels.hardware.dma_engine import lines as ln
+from plena_emu.kernels.hardware.dma_engine.batch import run_held_lines, run_lines
+from plena_emu.kernels.hardware.dma_engine.lines import plan_lines
 from plena_emu.memory.dram import new_state
 from plena_emu.memory.line_engine import most_lines, new_plan, with_channels
 

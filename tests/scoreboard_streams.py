@@ -11,9 +11,9 @@ from plena_emu.boards.timing_schema import load_timing
 from plena_emu.config.settings import default_settings
 from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
 from plena_emu.kernels import layout
-from plena_emu.kernels.scoreboard import layout as sl
-from plena_emu.kernels.scoreboard.timeline import scoreboard_end, scoreboard_slice
-from plena_emu.timeline.rules import make_rules, new_scoreboard
+from plena_emu.kernels.hardware.scoreboard import layout as sl
+from plena_emu.kernels.hardware.scoreboard.timeline import scoreboard_end, scoreboard_slice
+from plena_emu.running.timeline.rules import make_rules, new_scoreboard
 
 PERIOD = 1000
 SCALE = Fp(False, 8, 0)

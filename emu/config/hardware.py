@@ -33,20 +33,17 @@ def hardware_of(settings: Settings, channels: int | None = None) -> Hardware:
     EmuError
         All that is wrong, in one line.
     """
-    found = DEFAULT_CHANNELS if settings.hbm_channels is None else settings.hbm_channels
     name = "HBM_CHANNELS" if channels is None else "--hbm-channels"
-    hardware = Hardware(
-        period_ps=DEFAULT_PERIOD_PS if settings.clock_period is None else settings.clock_period,
-        channels=found if channels is None else channels,
-    )
-    faults = [*_number_faults(hardware, name), *_geometry_faults(settings)]
+    found = settings.hbm_channels if channels is None else channels
+    period = DEFAULT_PERIOD_PS if settings.clock_period is None else settings.clock_period
+    found = DEFAULT_CHANNELS if found is None else found
+    faults = [*_number_faults(period, found, name), *_geometry_faults(settings)]
     if faults:
         raise EmuError(f"settings {settings.source}: {'; '.join(faults)}")
-    return hardware
+    return Hardware(period, found)  # type: ignore[arg-type]  # integers: checked
 
 
-def _number_faults(hardware, channels_name):
-    period, channels = hardware
+def _number_faults(period, channels, channels_name):
     if type(period) is not int or not 1 <= period <= MOST_PERIOD_PS:
         yield f"CLOCK_PERIOD_PS: found {period!r}, expected 1 to {MOST_PERIOD_PS}"
     if type(channels) is not int or not 1 <= channels <= MOST_CHANNELS or channels & (channels - 1):

@@ -6,7 +6,7 @@ import numpy as np
 from ..boards.dram_schema import DramDescription, load_dram
 from ..errors import EmuError
 from ..kernels import layout
-from ..kernels.dma_engine import lines as ln
+from ..kernels.hardware.dma_engine import lines as ln
 from ..kernels.limits import ACCESS_BYTES
 from ..kernels.memory.transfer import Transfer
 
@@ -49,11 +49,11 @@ class LineEngine:
         Channels in place of hbm2's own (§7.1).
     """
 
-    kernels = "dma_engine.timing"
+    kernels = "hardware.dma_engine.timing"
 
     def __init__(self, transfer: Transfer, descriptors: np.ndarray, dram: str, channels: int | None = None):
-        from ..kernels.dma_engine import timing
         from ..kernels.dram.state import SUB_REQUESTS
+        from ..kernels.hardware.dma_engine import timing
         from .dram import new_state
 
         self.dram = load_dram(dram)
@@ -95,11 +95,11 @@ class LineEngine:
 class SimpleLineEngine:
     """The idealised banks of §3.5, served by production DMA; parameters as for `LineEngine`."""
 
-    kernels = "dma_engine.simple_timing"
+    kernels = "hardware.dma_engine.simple_timing"
     dram = None
 
     def __init__(self, transfer: Transfer, descriptors: np.ndarray):
-        from ..kernels.dma_engine import simple_timing
+        from ..kernels.hardware.dma_engine import simple_timing
         from ..kernels.simple.state import LAST_EVENT
         from .simple import new_simple_state
 

@@ -229,7 +229,7 @@ def _open_hardware(request, settings, program, hardware, log):
     """Open passes and files of hardware timing (spec chapter 7); None without it."""
     if hardware is None:
         return None
-    from ..timeline.outputs import HardwareRun
+    from .timeline.outputs import HardwareRun
 
     hardware_records(log, request, hardware)
     return HardwareRun(request, settings, program, hardware)

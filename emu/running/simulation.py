@@ -18,8 +18,8 @@ from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import data_slice
+from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE, tracked_ops
 from ..kernels.limits import TIME_LIMIT
-from ..kernels.scoreboard.layout import OBSERVED_SLICE, tracked_ops
 from ..machine.core import Machine
 from ..program.decode import Program
 from .run_errors import data_error, run_error

@@ -3,7 +3,6 @@
 from plena_emu import isa
 
 from ..compiler.jit import kernel
-from ..dma_address import packed_step, row_elements, row_scales, row_scales_delivered
 from ..layout import (
     CFG_HBM_SIZE,
     CFG_MLEN,
@@ -38,6 +37,7 @@ from ..layout import (
     MEV_STEP,
 )
 from ..limits import U32_MASK
+from ..memory.dma_address import packed_step, row_elements, row_scales, row_scales_delivered
 from ..status import BITS_UNEVEN, BLOCK_MISALIGNED, HBM_WRITE_OUTSIDE, OK, PARTIAL_BYTES
 from .resolve import append, check_rows, check_tiles, fail
 

@@ -7,7 +7,6 @@ Only what is in the HBM is delivered: bytes outside it, and scale bytes past the
 """
 
 from ..compiler.jit import kernel
-from ..dma_address import row_elements, row_scales, row_scales_delivered
 from ..layout import (
     CFG_MOE,
     DESC_BLOCK,
@@ -20,6 +19,7 @@ from ..layout import (
     FMT_BITS,
 )
 from ..limits import ACCESS_BYTES
+from ..memory.dma_address import row_elements, row_scales, row_scales_delivered
 from .mx_decode import decode_simd, fits_simd, touch
 from .numerics import decode, encode_block, encode_plain, read_code, write_code
 from .row_lanes import round_values

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler.jit import entry, kernel
-from ..layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
-from ..limits import OVERFLOW, TIME_LIMIT
-from ..memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer
-from ..simple.batch import run_batch
-from ..simple.event_loop import simulate_loop
-from ..simple.state import SimpleState
+from ...compiler.jit import entry, kernel
+from ...layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
+from ...limits import OVERFLOW, TIME_LIMIT
+from ...memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer
+from ...simple.batch import run_batch
+from ...simple.event_loop import simulate_loop
+from ...simple.state import SimpleState
 from .lines import READS, WRITES, LinePlan
 from .plan import plan_event
 

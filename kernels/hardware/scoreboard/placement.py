@@ -2,7 +2,7 @@
 
 from plena_emu import isa
 
-from ..compiler.jit import small
+from ...compiler.jit import small
 from .accounting import cover, cover_deferred, defer
 from .layout import (
     CONTROL_FRONTEND,

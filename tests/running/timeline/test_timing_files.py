@@ -17,8 +17,8 @@ from plena_emu.boards import timing_schema
 from plena_emu.boards.timing_formula import FormulaError, evaluate
 from plena_emu.boards.timing_schema import load_timing, timing_names, to_timing
 from plena_emu.errors import EmuError
-from plena_emu.kernels.scoreboard import layout as sl
-from plena_emu.timeline.rules import make_rules
+from plena_emu.kernels.hardware.scoreboard import layout as sl
+from plena_emu.running.timeline.rules import make_rules
 
 FOLDER = Path(timing_schema.__file__).parent / "timing"
 DOCUMENT = yaml.safe_load((FOLDER / "rtl_v1.yaml").read_text())

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from .compiler.jit import kernel
-from .layout import DESC_ELEMENTS, DESC_PACKED, DESC_RATIO, DESC_ROW_BYTES, DESC_SCALE_BYTES
-from .limits import ACCESS_BYTES, U32_MASK
+from ..compiler.jit import kernel
+from ..layout import DESC_ELEMENTS, DESC_PACKED, DESC_RATIO, DESC_ROW_BYTES, DESC_SCALE_BYTES
+from ..limits import ACCESS_BYTES, U32_MASK
 
 
 @kernel

@@ -1,8 +1,8 @@
 """Scoreboard pass: executed instructions in, the rtl-v1 timeline out (spec §7.6-§7.9)."""
 
-from ..compiler.jit import entry, small
-from ..layout import MEV_TOOK, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2
-from ..limits import NEVER
+from ...compiler.jit import entry, small
+from ...layout import MEV_TOOK, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2
+from ...limits import NEVER
 from .accounting import cover_deferred
 from .layout import (
     DIM_PERIOD,

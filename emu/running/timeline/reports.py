@@ -3,8 +3,8 @@
 Objects are plain dictionaries in the order of §7.11; `json_text` prints them as that chapter fixes it.
 """
 
-from .. import isa
-from ..kernels.scoreboard import layout as at
+from ... import isa
+from ...kernels.hardware.scoreboard import layout as at
 from .rules import Rules, resource_of
 
 MEMORY = at.RESOURCES[: at.MATRIX_COMPUTE]

@@ -8,8 +8,8 @@ a new interval adds to its own union lies behind the starts of all intervals so 
 Example: memory [0, 20), then compute [5, 9) and [12, 30). The overlap is 4 + 8; then memory [25, 40) adds 5.
 """
 
-from ..compiler.jit import kernel, small
-from ..limits import NEVER
+from ...compiler.jit import kernel, small
+from ...limits import NEVER
 from .layout import (
     CONTROL_FRONTEND,
     MATRIX_COMPUTE,

@@ -6,7 +6,7 @@ from scoreboard_streams import Instruction as I
 from scoreboard_streams import events_of
 
 from plena_emu.boards.timing_schema import load_timing
-from plena_emu.kernels.scoreboard.layout import OPERAND_REASONS
+from plena_emu.kernels.hardware.scoreboard.layout import OPERAND_REASONS
 
 ROW, TILE, CYCLE = 64, 4096, 1000
 

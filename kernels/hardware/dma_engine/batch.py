@@ -12,11 +12,11 @@ the other: the next begins to wait when the one before has arrived. That one is 
 (int64[SUB_REQUESTS]) has the tick in which each of its sub-requests arrives, 0 while that is not known.
 """
 
-from ..compiler.jit import kernel, small
-from ..dram.channel import send, step
-from ..dram.front_end import channel_of, place_of, sub_request_address
-from ..dram.state import NONE, READ, WRITE
-from ..limits import NEVER, OVERFLOW, TIME_LIMIT
+from ...compiler.jit import kernel, small
+from ...dram.channel import send, step
+from ...dram.front_end import channel_of, place_of, sub_request_address
+from ...dram.state import NONE, READ, WRITE
+from ...limits import NEVER, OVERFLOW, TIME_LIMIT
 
 
 @small

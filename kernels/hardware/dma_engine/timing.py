@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler.jit import entry, kernel
-from ..dram.state import READ, WRITE, DramState
-from ..layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
-from ..limits import OVERFLOW, TIME_LIMIT
-from ..memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer
+from ...compiler.jit import entry, kernel
+from ...dram.state import READ, WRITE, DramState
+from ...layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
+from ...limits import OVERFLOW, TIME_LIMIT
+from ...memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer
 from .batch import run_held_lines, run_lines
 from .lines import READS, WRITES, LinePlan
 from .plan import plan_event

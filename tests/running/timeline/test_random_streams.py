@@ -10,7 +10,7 @@ from scoreboard_streams import PERIOD, Instruction, events_of, oracle_timeline, 
 
 from plena_emu import isa
 from plena_emu.inputs.number_formats import Fp, Int
-from plena_emu.timeline.reports import timeline_report
+from plena_emu.running.timeline.reports import timeline_report
 
 OPS = [op.mnemonic for op in isa.OPS if op.base is not None]
 ROWS, TILES = 12, 3

@@ -2,9 +2,9 @@
 
 from plena_emu import isa
 
-from ..compiler.jit import kernel, small
-from ..layout import OPERAND_RD, OPERAND_RS1, OPERAND_RS2
-from ..limits import U32_MASK
+from ...compiler.jit import kernel, small
+from ...layout import OPERAND_RD, OPERAND_RS1, OPERAND_RS2
+from ...limits import U32_MASK
 from .layout import (
     DIM_BLEN,
     DIM_BROADCAST,

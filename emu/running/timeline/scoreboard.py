@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..config.settings import Settings
-from ..errors import EmuError
-from ..kernels.scoreboard import layout as at
-from ..kernels.scoreboard.timeline import scoreboard_end, scoreboard_slice
-from ..program.decode import Program
+from ...config.settings import Settings
+from ...errors import EmuError
+from ...kernels.hardware.scoreboard import layout as at
+from ...kernels.hardware.scoreboard.timeline import scoreboard_end, scoreboard_slice
+from ...program.decode import Program
 from .rules import Rules, new_scoreboard
 
 

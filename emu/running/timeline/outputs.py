@@ -4,19 +4,19 @@ import os
 
 import numpy as np
 
-from .. import isa
-from ..atomic_files import write_whole
-from ..config.hardware import Hardware
-from ..errors import EmuError
-from ..kernels.scoreboard.layout import OBSERVED_SLICE
-from ..program.decode import Program
-from ..request import RunRequest
-from ..result import HardwareTiming
+from ... import isa
+from ...atomic_files import write_whole
+from ...config.hardware import Hardware
+from ...errors import EmuError
+from ...kernels.hardware.scoreboard.layout import OBSERVED_SLICE
+from ...program.decode import Program
+from ...request import DMAS, RunRequest
+from ...result import HardwareTiming
 from .event_trace import EventTrace
 from .json_text import json_text
 from .memory_profile import calibration, dma_transfers, rtl_profile, serial_profile
 from .reports import serial_validation, timeline_report, validation_report
-from .rules import make_rules
+from .rules import Rules, make_rules
 from .scoreboard import ScoreboardPass
 from .serial import SerialPass
 
@@ -29,8 +29,6 @@ class HardwareRun:
     Attributes
     ----------
     hardware : Hardware
-    timeline : ScoreboardPass or SerialPass or None
-        What the simulation feeds; None where the serial latency is all that was asked for.
     warnings : list of str
     """
 
@@ -38,20 +36,25 @@ class HardwareRun:
         self.hardware = hardware
         self.warnings: list[str] = []
         self._request = request
-        self._rules = None
+        self._rules: Rules | None = None
         self._traces: list[EventTrace] = []
         if request.timing != "serial":
-            from ..boards.timing_schema import load_timing
+            from ...boards.timing_schema import load_timing
             self._rules = make_rules(load_timing(request.timing), settings)
+        self._scoreboard: ScoreboardPass | None = None
+        self._serial: SerialPass | None = None
         self._open_traces(program)
         on_placed = self._add if self._traces else None
         capacity = OBSERVED_SLICE if self._traces else 0
         if self._rules is not None:
-            self.timeline = ScoreboardPass(self._rules, program, settings, hardware.period_ps, capacity, on_placed)
+            self._scoreboard = ScoreboardPass(self._rules, program, settings, hardware.period_ps, capacity, on_placed)
         elif self._traces or request.memory_profile is not None:
-            self.timeline = SerialPass(program, hardware.period_ps, on_placed)
-        else:
-            self.timeline = None
+            self._serial = SerialPass(program, hardware.period_ps, on_placed)
+
+    @property
+    def timeline(self) -> ScoreboardPass | SerialPass | None:
+        """The pass that the simulation feeds; None where the serial latency is all that was asked for."""
+        return self._scoreboard or self._serial
 
     def _open_traces(self, program):
         request = self._request
@@ -66,13 +69,13 @@ class HardwareRun:
     @property
     def latency_ps(self) -> int | None:
         """Latency on the rtl-v1 timeline, None in serial mode."""
-        return self.timeline.latency_ps if self._rules is not None else None
+        return None if self._scoreboard is None else self._scoreboard.latency_ps
 
     def validation(self) -> dict:
         """Build the validation object; in serial mode of what a `SerialPass` saw."""
-        if self._rules is not None:
-            return validation_report(self.timeline.state, self._rules)
-        serial = self.timeline
+        if self._scoreboard is not None:
+            return validation_report(self._scoreboard.state, self._scoreboard.rules)
+        serial = self._serial
         return serial_validation({op.mnemonic: (int(serial.count[op.id]), int(serial.cycles[op.id]))
                                   for op in isa.OPS if serial is not None and serial.count[op.id]})
 
@@ -86,16 +89,17 @@ class HardwareRun:
         memory : RegimeModel
         descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
         """
+        scoreboard = self._scoreboard
         operations = getattr(memory.engine, "operations", None)
         moved = memory.bytes_read, memory.bytes_written
         return HardwareTiming(
             timing=self._request.timing if self._rules is None else self._rules.timing.name,
             timing_file=None if self._rules is None else self._rules.timing.source,
-            dma=self._request.dma,
+            dma=self._request.dma or DMAS[0],  # a request that was checked has one
             clock_period_ps=self.hardware.period_ps,
             hbm_channels=self.hardware.channels,
             serial_latency_ps=serial_latency_ps,
-            timeline=None if self._rules is None else timeline_report(self.timeline.state, self._rules),
+            timeline=None if scoreboard is None else timeline_report(scoreboard.state, scoreboard.rules),
             dma_transfers=None if operations is None else dma_transfers(descriptors, operations, *moved),
         )
 
@@ -126,11 +130,11 @@ class HardwareRun:
         write_whole(path, text.encode(), "validation")
 
     def _write_profile(self, record, moved):
-        request, transfers = self._request, record.dma_transfers
-        if self._rules is not None:
-            profile = rtl_profile(self.timeline.state, self._rules, moved, transfers, request.memory_profile)
+        request, transfers, scoreboard = self._request, record.dma_transfers, self._scoreboard
+        if scoreboard is not None:
+            profile = rtl_profile(scoreboard.state, scoreboard.rules, moved, transfers, request.memory_profile)
         else:
-            profile = serial_profile(self.timeline, moved, transfers, request.memory_profile)
+            profile = serial_profile(self._serial, moved, transfers, request.memory_profile)
         path = request.profile_output or os.path.join(os.path.dirname(request.opcode), PROFILE_NAME)
         try:
             write_whole(path, json_text(profile).encode(), "memory profile")

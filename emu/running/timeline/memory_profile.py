@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .. import isa
-from ..kernels import layout
-from ..kernels.limits import ACCESS_BYTES
-from ..kernels.scoreboard import layout as sl
+from ... import isa
+from ...kernels import layout
+from ...kernels.hardware.scoreboard import layout as sl
+from ...kernels.limits import ACCESS_BYTES
 from .reports import percent_of, timeline_report
 from .rules import Rules
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler.jit import kernel, small
-from ..dma_address import packed_step
-from ..layout import DESC_ROW_BYTES, DESC_ROWS, DESC_SCALE_BYTES, DESC_STORE, MEV_INDEX, MEV_SCALE, MEV_STEP
-from ..limits import ACCESS_BYTES, U32_MASK
+from ...compiler.jit import kernel, small
+from ...layout import DESC_ROW_BYTES, DESC_ROWS, DESC_SCALE_BYTES, DESC_STORE, MEV_INDEX, MEV_SCALE, MEV_STEP
+from ...limits import ACCESS_BYTES, U32_MASK
+from ...memory.dma_address import packed_step
 
 SIGN = np.int64(-(2**63))  # flips u64 order into int64 order
 LAST_KEY = np.int64(2**63 - 1)

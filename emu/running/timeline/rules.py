@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import isa
-from ..boards.timing_formula import SERVICE, FormulaError, evaluate
-from ..boards.timing_schema import EXTRAPOLATED, MEASURED, UNSUPPORTED, Timing
-from ..config.settings import Settings
-from ..errors import EmuError
-from ..inputs.number_formats import Fp
-from ..kernels.limits import NEVER
-from ..kernels.scoreboard import layout as at
+from ... import isa
+from ...boards.timing_formula import SERVICE, FormulaError, evaluate
+from ...boards.timing_schema import EXTRAPOLATED, MEASURED, UNSUPPORTED, Timing
+from ...config.settings import Settings
+from ...errors import EmuError
+from ...inputs.number_formats import Fp
+from ...kernels.hardware.scoreboard import layout as at
+from ...kernels.limits import NEVER
 
 UNTIL = {"result": at.UNTIL_RESULT, "completion": at.UNTIL_COMPLETION, "next": at.UNTIL_NEXT}
 PENDING_CAPACITY = 256

@@ -1,10 +1,10 @@
 """The start of a production DMA on any memory: its lines, the regime's decisions, the counts (spec §7.3)."""
 
-from ..compiler.jit import small
-from ..layout import MEV_DELTA, MEV_DESCRIPTOR
-from ..limits import ACCESS_BYTES
-from ..memory.regimes import decide
-from ..memory.transfer import TRANSFER_HELD, TRANSFER_NOW, TRANSFER_READ, TRANSFER_WRITTEN
+from ...compiler.jit import small
+from ...layout import MEV_DELTA, MEV_DESCRIPTOR
+from ...limits import ACCESS_BYTES
+from ...memory.regimes import decide
+from ...memory.transfer import TRANSFER_HELD, TRANSFER_NOW, TRANSFER_READ, TRANSFER_WRITTEN
 from .lines import READS, WRITES, plan_lines
 
 

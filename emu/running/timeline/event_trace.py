@@ -6,13 +6,14 @@ The validation stands before the events in the file and is known after them, so 
 import os
 import shutil
 import tempfile
+from typing import Any
 
-from .. import isa
-from ..atomic_files import replacing
-from ..errors import EmuError
-from ..kernels import layout
-from ..kernels.scoreboard import layout as sl
-from ..program.decode import Program
+from ... import isa
+from ...atomic_files import replacing
+from ...errors import EmuError
+from ...kernels import layout
+from ...kernels.hardware.scoreboard import layout as sl
+from ...program.decode import Program
 from .json_text import json_text
 from .rules import Rules, resource_of
 from .serial import STATUS
@@ -80,8 +81,10 @@ class EventTrace:
         EmuError
             The file, or its directory, cannot be written.
         """
-        head = {"schema_version": 2 if self._memory_only else 3, "timing_mode": "rtl-v1" if calibration else "legacy",
-                "clock_period_ps": period_ps}
+        head: dict[str, Any] = {
+            "schema_version": 2 if self._memory_only else 3, "timing_mode": "rtl-v1" if calibration else "legacy",
+            "clock_period_ps": period_ps,
+        }
         if self._memory_only:
             head["dma_timing_semantics"] = MEMORY_NOTE
         if calibration:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from .. import isa
-from ..kernels import layout
-from ..kernels.scoreboard import layout as sl
-from ..program.decode import Program
+from ... import isa
+from ...kernels import layout
+from ...kernels.hardware.scoreboard import layout as sl
+from ...program.decode import Program
 
 STATUS = "legacy_functional_observed"
 MEMORY_OPS = [op.id for op in isa.OPS if op.type == "memory"]
