@@ -6,8 +6,15 @@ that nobody asked for is compiled when it is first called (`kernels.compiler.obt
 here.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .errors import EmuError
 from .kernels.compiler import modes
+
+if TYPE_CHECKING:
+    from .request import RunRequest
 
 # Every module with entry kernels. Those that others call come first, then those that take longest to compile.
 MODULES = (
@@ -16,10 +23,30 @@ MODULES = (
 EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 
 
-def kernels_of(memory_model: str, dram: str | None) -> tuple[str, ...]:
-    """List the modules that a run uses: with a memory model, on a DRAM or, for None, on what the model says."""
-    timing = "simple.timing" if memory_model != "hbm" and dram is None else "dram.timing"
+def kernels_of(request: RunRequest) -> tuple[str, ...]:
+    """List the modules that a run uses; a board is opened for what its memory is.
+
+    Raises
+    ------
+    EmuError
+        There is no such board, or its file is wrong.
+    """
+    timing = "dram.timing" if _uses_dram(request) else "simple.timing"
     return "data.tables", "data.data", timing, "control.control"
+
+
+def _uses_dram(request):
+    """Tell whether a DRAM's controller times the memory of a run (§10.1)."""
+    if request.dram is not None or request.memory_model == "hbm":
+        return True
+    if request.board is None:
+        return False
+    from .boards import load_board
+
+    board = load_board(request.board)
+    if board.memory.dram is not None and not request.reference_timing:
+        return True
+    return request.memory_model is None and not request.has_regions
 
 
 def kernel_mode() -> str:

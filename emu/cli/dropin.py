@@ -9,6 +9,7 @@ import sys
 from .. import __version__
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EmuError
 from ..logs import Log
+from ..request import DEFAULT_MODEL
 from . import flags
 from .entry import say
 from .parser import Parser
@@ -41,7 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         say(PROGRAM, str(error))
         return error.exit_code
     try:
-        return _run(flags.request(args, isa, dump_hbm=log.enabled("debug"), trace=log.asked_for_debug), log)
+        dumps_hbm = args.memory_model in (None, DEFAULT_MODEL) and log.enabled("debug")
+        return _run(flags.request(args, isa, dump_hbm=dumps_hbm, trace=log.asked_for_debug), log)
     except EmuError as error:
         log.fatal(PROGRAM, str(error))
         return error.exit_code
@@ -58,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(request, log):
     from ..precompile import kernels_of, make_ready
 
-    make_ready(kernels_of(request.memory_model, request.dram))
+    make_ready(kernels_of(request))
     from ..running.log_records import final_records
     from ..running.runner import execute
 

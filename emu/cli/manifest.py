@@ -6,8 +6,8 @@ BUILD holds hbm_addrs.json, and hbm_sizes.json and tensor_layouts.json where the
 each size came from, what was cut or dropped, and which regime the model falls into at the board's capacity.
 """
 
-from ..config.units import parse_count, parse_size
-from .flags import Once, path, typed
+from ..config.units import parse_count
+from .flags import Once, add_capacity_flag, path, typed
 
 
 def configure(parser):
@@ -15,8 +15,7 @@ def configure(parser):
     parser.add_argument("build_dir", metavar="BUILD", type=path, help="build directory of a testbench")
     parser.add_argument("--board", required=True, metavar="NAME", action=Once,
                         help="a board that ships, or the path of a board file")
-    parser.add_argument("--ddr-capacity", metavar="SIZE", type=typed(parse_size), action=Once,
-                        help="DDR capacity for the manifest (default: the board's)")
+    add_capacity_flag(parser, "the board's")
     parser.add_argument("--total-layers", metavar="N", type=typed(positive), action=Once,
                         help="project the footprint to N layers")
     parser.add_argument("-o", "--output", metavar="FILE", type=path, action=Once,

@@ -7,20 +7,18 @@ capacity of each regime, and lower bounds of link traffic and run time. Nothing 
 """
 
 from ..boards import DEFAULT_BOARD
-from ..config.units import parse_bandwidth, parse_size
-from .flags import Once, path, typed
+from .flags import Once, add_bandwidth_flag, add_capacity_flag, add_overlay_flags, path, typed
 from .manifest import positive
 
 
 def configure(parser):
     """Add the arguments of the command."""
     parser.add_argument("build", metavar="BUILD", type=path, help="build directory or weight manifest")
-    parser.add_argument("--board", default=DEFAULT_BOARD, metavar="NAME", action=Once,
+    parser.add_argument("--board", metavar="NAME", action=Once,
                         help=f"a board that ships, or the path of a board file (default: {DEFAULT_BOARD})")
-    parser.add_argument("--ddr-capacity", metavar="SIZE", type=typed(parse_size), action=Once,
-                        help="DDR capacity, where the manifest states none (default: the board's)")
-    parser.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
-                        help="host link in bytes/s (default: the board's)")
+    add_capacity_flag(parser, "that of a board that was named, else the manifest's, else the default board's")
+    add_bandwidth_flag(parser, "the board's")
+    add_overlay_flags(parser)
     parser.add_argument("--total-layers", metavar="N", type=typed(positive), action=Once,
                         help="also plan for N layers")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")

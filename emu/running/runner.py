@@ -66,12 +66,12 @@ def _trace(simulation, log, before):
     return executed
 
 
-def _write_dumps(machine, request, regions, result, log):
+def _write_dumps(machine, request, platform, regions, result, log):
     """Write the dumps of §5.4 and §9.2; failures are collected, because statistics and latency come first."""
     names = ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
     if request.isa == "moe":
         names.append("intsram_dump.bin")
-    if request.dump_hbm and request.memory_model == "hbm":
+    if request.dump_hbm and platform.regime == "hbm":
         names.append("hbm_dump.bin")
     if regions:
         names.append(DUMP)
@@ -168,7 +168,7 @@ def _execute(request, log):
     settings = platform.settings
     settings_records(log, settings)
     board_record(log, platform)
-    program = decode(read_words(request.opcode), request.isa, settings)
+    program = decode(read_words(request.opcode), request.isa, settings, platform.period_ps)
     program_records(log, program)
     _check_timing_only(request, program)
     _check_store_types(settings, program)
@@ -178,7 +178,7 @@ def _execute(request, log):
 
     machine = Machine(settings, request.isa, TRACED_SLICE if request.trace else 0)
     model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
-                       bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo)
+                       bandwidth=_value(platform.link), dram=platform.dram, revision=request.isa, memo=request.memo)
     if request.memory_trace is not None:
         from ..memory.dram_trace_recorder import RecordedMemory
 
@@ -206,7 +206,7 @@ def _execute(request, log):
         if line != foreign_warning(program):
             log.warn(line)
     if writes and not stopped:
-        _write_dumps(machine, request, regions, result, log)
+        _write_dumps(machine, request, platform, regions, result, log)
     result.wall = Wall(startup_s=imported - began + ready - loaded, load_s=loaded - imported,
                        simulate_s=done - ready, dump_s=time.perf_counter() - done)
     result.instructions_per_s = simulation.executed / result.wall.simulate_s if result.wall.simulate_s else 0.0
@@ -217,7 +217,7 @@ def _result(request, platform, program, simulation, stopped):
     """Collect everything known once the simulation is over."""
     memory = simulation.memory
     ctl = simulation.ctl
-    end = simulation.end_ps
+    end, latency = simulation.end_ps, simulation.latency_ps
     statistics = memory.statistics
     compute = int(ctl[layout.CTL_COMPUTE])
     return RunResult(
@@ -225,15 +225,20 @@ def _result(request, platform, program, simulation, stopped):
         program=program_of(request, program),
         sources=sources_of(request, platform),
         geometry=geometry_of(platform.settings),
-        model=request.memory_model,
+        model=platform.model,
         regime=memory.regime,
         limits=platform.limits,
-        board=platform.record(simulation.latency_ps, compute),
-        latency_ps=simulation.latency_ps,
+        board=platform.record(request.isa),
+        time_basis=platform.time_basis,
+        board_time_ps=latency if platform.on_board_time else None,
+        board_time_ms=latency / 1e9 if platform.on_board_time else None,
+        latency_ps=latency,
         end_ps=end,
-        cycles=simulation.latency_ps / 1000,
+        cycles=latency / platform.period_ps,
         compute_ps=compute,
         memory_ps=end - compute,
+        housekeeping_ps=latency - end,
+        link_busy_ps=memory.link_busy_ps,
         instructions=simulation.executed,
         instruction_counts=_counts(simulation.machine.control.counts, request.isa),
         bytes_read=memory.bytes_read,
