@@ -91,9 +91,8 @@ def add_overlay_flags(group):
     group.add_argument("--clock-mhz", metavar="MHZ", type=typed(_clock), action=Once,
                        help="core clock in place of the board's")
     group.add_argument("--dram", metavar="NAME", type=path, action=Once,
-                       help="a DRAM behind its controller (plena-emu dram --list) or the path of a description, in place"
-                            " of the board's; without a board in place of the idealised banks, with --memory-model hbm of"
-                            " hbm2")
+                       help="a DRAM behind its controller (plena-emu dram --list) or the path of a description, in"
+                            " place of the board's; without a board in place of the idealised banks, or of hbm2")
     group.add_argument("--ddr-speed", metavar="FACTOR", type=typed(_speed), action=Once,
                        help="data rate of the board's memory times FACTOR; core timings keep their nanoseconds")
 

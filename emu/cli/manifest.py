@@ -7,6 +7,7 @@ each size came from, what was cut or dropped, and which regime the model falls i
 """
 
 from ..config.units import parse_count
+from ..manifests.region_names import parse_kind
 from .flags import Once, add_capacity_flag, path, typed
 
 
@@ -16,6 +17,9 @@ def configure(parser):
     parser.add_argument("--board", required=True, metavar="NAME", action=Once,
                         help="a board that ships, or the path of a board file")
     add_capacity_flag(parser, "the board's")
+    parser.add_argument("--kind", metavar="PATTERN=KIND", type=typed(parse_kind), action="append", default=[],
+                        help="regions whose names match PATTERN (* and ?) are weight, kv or activation; may be given"
+                        " more than once, the last match counts")
     parser.add_argument("--total-layers", metavar="N", type=typed(positive), action=Once,
                         help="project the footprint to N layers")
     parser.add_argument("-o", "--output", metavar="FILE", type=path, action=Once,
@@ -46,7 +50,7 @@ def run(args):
     from ..result import record_json
 
     board = load_board(args.board)
-    manifest, report = generate(args.build_dir, board, args.ddr_capacity, args.total_layers)
+    manifest, report = generate(args.build_dir, board, args.ddr_capacity, args.total_layers, args.kind)
     target = args.output or manifest.source
     write_whole(target, manifest_json(manifest).encode(), "weight manifest")
     if args.json:

@@ -75,8 +75,8 @@ def parse_rate(text: str) -> int:
     """
     match = _RATE.fullmatch(text)
     if match is None or len(text) > 40:
-        raise UsageError(f"bandwidth {_quoted(text)}: expected bytes a second such as 60000000, 1500M or 1.5GB/s (powers"
-                         " of 1000)")
+        raise UsageError(f"bandwidth {_quoted(text)}: expected bytes a second such as 60000000, 1500M or 1.5GB/s"
+                         " (powers of 1000)")
     rate = Fraction(match[1]) * 1000 ** _DECIMAL.index(match[2].upper())
     if rate.denominator != 1 or not 1 <= rate <= U64_MAX:
         raise UsageError(f"bandwidth {_quoted(text)}: expected a whole number of bytes a second, 1 to 2^64 - 1")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from fractions import Fraction
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,9 +13,6 @@ from ..boards.dram_schema import DramDescription, dram_names, load_dram
 from ..boards.dram_speed import at_speed
 from ..boards.schema import Board
 from ..result import LaidOver, PartRecord
-
-if TYPE_CHECKING:
-    from ..request import RunRequest
 
 
 class Part(NamedTuple):
@@ -31,7 +29,7 @@ class Part(NamedTuple):
                           refresh_share=refresh_share(found, revision))
 
 
-def open_part(board: Board, dram: str | None = None, speed=None) -> Part | None:
+def open_part(board: Board, dram: str | None = None, speed: Fraction | None = None) -> Part | None:
     """Load the part that a board's time is told with: `dram` where it is named, else the board's own (§10.1).
 
     Parameters
@@ -65,23 +63,38 @@ def _beside(board, dram):
     return dram if dram in dram_names() else os.path.join(os.path.dirname(board.source), os.path.expanduser(dram))
 
 
-def lay_over(request: RunRequest, board: Board) -> tuple[Board, tuple[LaidOver, ...]]:
-    """Lay the clock that was asked for over the board, and list every value of it that a flag replaced.
+class Overlay(msgspec.Struct, frozen=True, kw_only=True):
+    """What flags say in place of a board's values; None leaves a value to the board."""
+
+    clock_mhz: float | None = None
+    dram: str | None = None
+    ddr_speed: Fraction | None = None
+    ddr_capacity: int | None = None
+    ddr_capacity_origin: str = "--ddr-capacity"
+    host_bandwidth: int | None = None
+
+
+def overlay_of(asked) -> Overlay:
+    """Collect the overlay from the attributes of a request, or of the parsed flags of a command line."""
+    return Overlay(**{name: getattr(asked, name) for name in Overlay.__struct_fields__})
+
+
+def lay_over(board: Board, overlay: Overlay) -> tuple[Board, tuple[LaidOver, ...]]:
+    """Lay the clock that was asked for over the board, and list every value of it that a flag replaces.
 
     Returns
     -------
     (Board, tuple of LaidOver)
     """
-    link = board.host_bandwidth
     flags = (
-        ("--clock-mhz", board.clock_mhz, request.clock_mhz),
-        ("--dram", board.memory.dram, request.dram),
-        ("--ddr-speed", 1, request.ddr_speed),
-        (request.ddr_capacity_origin, board.ddr_capacity_bytes, request.ddr_capacity),
-        ("--host-bandwidth", link, request.host_bandwidth),
+        ("--clock-mhz", board.clock_mhz, overlay.clock_mhz),
+        ("--dram", board.memory.dram, overlay.dram),
+        ("--ddr-speed", 1, overlay.ddr_speed),
+        (overlay.ddr_capacity_origin, board.ddr_capacity_bytes, overlay.ddr_capacity),
+        ("--host-bandwidth", board.host_bandwidth, overlay.host_bandwidth),
     )
     laid_over = tuple(LaidOver(flag=flag, before=None if before is None else str(before), after=str(after))
                       for flag, before, after in flags if after is not None)
-    if request.clock_mhz is not None:
-        board = msgspec.structs.replace(board, clock_mhz=request.clock_mhz)
+    if overlay.clock_mhz is not None:
+        board = msgspec.structs.replace(board, clock_mhz=overlay.clock_mhz)
     return board, laid_over

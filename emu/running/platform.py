@@ -141,9 +141,9 @@ def _open_board(request):
     if request.board is None:
         return None, ()
     from ..boards import load_board
-    from .board_part import lay_over
+    from .board_part import lay_over, overlay_of
 
-    return lay_over(request, load_board(request.board, request.latency_profile))
+    return lay_over(load_board(request.board, request.latency_profile), overlay_of(request))
 
 
 def _open_part(request, board):
@@ -157,8 +157,8 @@ def _choose_model(request, board):
     if request.memory_model is not None:
         return request.memory_model, []
     if not request.has_regions:
-        return "hbm", ["found neither a weight manifest nor hbm_addrs.json, so no region of the memory is known: timed as"
-                       " with --memory-model hbm"]
+        return "hbm", ["found neither a weight manifest nor hbm_addrs.json, so no region of the memory is known: timed"
+                       " as with --memory-model hbm"]
     return "auto" if request.host_bandwidth is not None or board.host_bandwidth is not None else "resident", []
 
 
