@@ -9,6 +9,7 @@ import sys
 from .. import __version__
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, EmuError
 from ..logs import Log
+from ..request import DEFAULT_MODEL
 from . import flags, hardware_flags
 from .entry import say
 from .parser import Parser
@@ -43,9 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         say(PROGRAM, str(error))
         return error.exit_code
     try:
-        request = flags.request(
-            args, isa, dump_hbm=log.enabled("debug"), trace=log.asked_for_debug, **hardware
-        )
+        dumps_hbm = args.memory_model in (None, DEFAULT_MODEL) and log.enabled("debug")
+        request = flags.request(args, isa, dump_hbm=dumps_hbm, trace=log.asked_for_debug, **hardware)
         return _run(request, args.require_rtl_validated, log)
     except EmuError as error:
         log.fatal(PROGRAM, str(error))
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(request, must_be_validated, log):
     from ..precompile import kernels_of, make_ready
 
-    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
+    make_ready(kernels_of(request))
     from ..running.log_records import final_records
     from ..running.runner import execute
 

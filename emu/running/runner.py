@@ -21,7 +21,6 @@ from ..logs import Log
 from ..machine.core import Machine
 from ..machine.dumps import write_sparse
 from ..memory.models import open_model
-from ..program.cycle_costs import PS_PER_CYCLE
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall, utilization
@@ -69,12 +68,12 @@ def _trace(simulation, log, before):
     return executed
 
 
-def _write_dumps(machine, request, regions, result, log):
+def _write_dumps(machine, request, platform, regions, result, log):
     """Write the dumps of §5.4 and §9.2; failures are collected, because statistics and latency come first."""
     names = ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
     if request.isa == "moe":
         names.append("intsram_dump.bin")
-    if request.dump_hbm and request.memory_model == "hbm":
+    if request.dump_hbm and platform.regime == "hbm":
         names.append("hbm_dump.bin")
     if regions:
         names.append(DUMP)
@@ -171,8 +170,8 @@ def _execute(request, log):
     settings = platform.settings
     settings_records(log, settings)
     board_record(log, platform)
-    hardware = hardware_of(settings, request.hbm_channels) if request.is_hardware else None
-    period = hardware.period_ps if hardware else PS_PER_CYCLE
+    hardware = _hardware_of(request, settings, platform)
+    period = hardware.period_ps if hardware else platform.period_ps
     program = decode(read_words(request.opcode), request.isa, settings, period)
     program_records(log, program)
     _check_timing_only(request, program)
@@ -185,8 +184,8 @@ def _execute(request, log):
         settings, request.isa, TRACED_SLICE if request.trace else 0, hardware is not None, request.dma == "production"
     )
     model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
-                       bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo,
-                       dma=request.dma, channels=hardware and hardware.channels)
+                       bandwidth=_value(platform.link), dram=platform.dram, revision=request.isa, memo=request.memo,
+                       dma=request.dma, channels=_channels(request, platform, hardware))
     if request.memory_trace is not None:
         from ..memory.dram_trace_recorder import RecordedMemory
 
@@ -218,11 +217,27 @@ def _execute(request, log):
         if line != foreign_warning(program):
             log.warn(line)
     if writes and not stopped:
-        _write_dumps(machine, request, regions, result, log)
+        _write_dumps(machine, request, platform, regions, result, log)
     result.wall = Wall(startup_s=imported - began + ready - loaded, load_s=loaded - imported,
                        simulate_s=done - ready, dump_s=time.perf_counter() - done)
     result.instructions_per_s = simulation.executed / result.wall.simulate_s if result.wall.simulate_s else 0.0
     return result
+
+
+def _hardware_of(request, settings, platform):
+    """Check the settings of hardware timing; None without it. A board's clock beats CLOCK_PERIOD_PS (§7.12)."""
+    if not request.is_hardware:
+        return None
+    hardware = hardware_of(settings, request.hbm_channels)
+    return hardware._replace(period_ps=platform.period_ps) if platform.on_board_time else hardware
+
+
+def _channels(request, platform, hardware):
+    """Tell how many channels production DMA gives hbm2 (§7.1); None leaves a part its own, or refuses the flag."""
+    if hardware is None:
+        return None
+    part = getattr(platform.dram, "name", platform.dram)
+    return hardware.channels if part in (None, "hbm2") else request.hbm_channels
 
 
 def _open_hardware(request, settings, program, hardware, log):
@@ -250,7 +265,7 @@ def _result(request, platform, program, simulation, stopped):
     """Collect everything known once the simulation is over."""
     memory = simulation.memory
     ctl = simulation.ctl
-    end = simulation.end_ps
+    end, latency = simulation.end_ps, simulation.latency_ps
     statistics = memory.statistics
     compute = int(ctl[layout.CTL_COMPUTE])
     return RunResult(
@@ -258,15 +273,20 @@ def _result(request, platform, program, simulation, stopped):
         program=program_of(request, program),
         sources=sources_of(request, platform),
         geometry=geometry_of(platform.settings),
-        model=request.memory_model,
+        model=platform.model,
         regime=memory.regime,
         limits=platform.limits,
-        board=platform.record(simulation.latency_ps, compute),
-        latency_ps=simulation.latency_ps,
+        board=platform.record(request.isa),
+        time_basis=platform.time_basis,
+        board_time_ps=latency if platform.on_board_time else None,
+        board_time_ms=latency / 1e9 if platform.on_board_time else None,
+        latency_ps=latency,
         end_ps=end,
-        cycles=simulation.latency_ps / 1000,
+        cycles=latency / platform.period_ps,
         compute_ps=compute,
         memory_ps=end - compute,
+        housekeeping_ps=latency - end,
+        link_busy_ps=memory.link_busy_ps,
         instructions=simulation.executed,
         instruction_counts=_counts(simulation.machine.control.counts, request.isa),
         bytes_read=memory.bytes_read,
