@@ -256,6 +256,8 @@ def _finish_hardware(hardware_run, result, simulation):
     result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.descriptors)
     if hardware_run.latency_ps is not None:
         result.latency_ps = hardware_run.latency_ps
+        if result.board_time_ps is not None:
+            result.board_time_ps, result.board_time_ms = result.latency_ps, result.latency_ps / 1e9
     result.cycles = result.latency_ps / hardware_run.hardware.period_ps
     hardware_run.write(result.hardware, (memory.bytes_read, memory.bytes_written))
     result.warnings += hardware_run.warnings

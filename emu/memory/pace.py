@@ -6,11 +6,11 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from .boards.dram_bandwidth import peak_bandwidth, refresh_share
-from .manifests.footprint import LINE
+from ..boards.dram_bandwidth import peak_bandwidth, refresh_share
+from ..manifests.footprint import LINE
 
 if TYPE_CHECKING:
-    from .boards.dram_schema import DramDescription
+    from ..boards.dram_schema import DramDescription
 
 TCK_PS = 833  # §3.5
 BURST_PS = 4 * TCK_PS
