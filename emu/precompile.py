@@ -7,6 +7,7 @@ here.
 """
 
 from .errors import EmuError
+from .interrupts import at_interrupt
 from .kernels.compiler import modes
 
 # Every module with entry kernels. Those that others call come first, then those that take longest to compile.
@@ -49,10 +50,11 @@ def make_ready(needed) -> None:
     """
     if kernel_mode() in (modes.PLAIN, modes.PYTHON):
         return
-    from .kernels.compiler.obtaining import obtain, say_last
+    from .kernels.compiler.obtaining import obtain, remove_temporary, say_last
 
     try:
-        obtain(needed)
+        with at_interrupt(remove_temporary):
+            obtain(needed)
     except modes.KernelError as error:
         if not modes.choose(modes.PLAIN):
             raise EmuError(f"kernels: {error}") from None

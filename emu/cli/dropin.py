@@ -6,9 +6,10 @@ Nothing heavy is imported before the arguments are parsed.
 import os
 import sys
 
-from .. import __version__
+from .. import __version__, interrupts
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EmuError
 from ..logs import Log
+from ..running.run_files import check_files_of_run
 from . import flags
 from .entry import say
 from .parser import Parser
@@ -36,10 +37,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         isa = flags.revision(args)
+        check_files_of_run(flags.fields(args) | {"isa": isa, "dump_dir": os.curdir}, log_file=args.log_file)
         log = Log(args.log_level, os.environ.get("RUST_LOG"), args.log_file)
     except EmuError as error:
         say(PROGRAM, str(error))
         return error.exit_code
+    interrupts.announce_by(lambda: log.fatal(PROGRAM, "interrupted"))
     try:
         return _run(flags.request(args, isa, dump_hbm=log.enabled("debug"), trace=log.asked_for_debug), log)
     except EmuError as error:

@@ -16,10 +16,9 @@ from ..inputs.documents import parse_toml
 from ..inputs.number_formats import Fp, Int, Mx, Plain
 from ..inputs.schema import convert
 from ..inputs.text import read_text
+from .settings_search import find_settings_file
 
 U32 = 2**32 - 1
-VARIABLE = "PLENA_SETTINGS_TOML"
-NEAR_FILE = os.path.join("..", "plena_settings.toml")
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -319,14 +318,8 @@ def find_settings(
     -------
     Settings
     """
-    if flag is not None:
-        return load_settings(flag, origin)
-    if environ.get(VARIABLE):
-        return load_settings(environ[VARIABLE], f"${VARIABLE}")
-    near = os.path.join(cwd, NEAR_FILE)
-    if os.path.lexists(near):
-        return load_settings(os.path.normpath(near), NEAR_FILE)
-    return default_settings()
+    found = find_settings_file(flag, environ, cwd, origin)
+    return default_settings() if found is None else load_settings(*found)
 
 
 def with_hbm_size(settings: Settings, hbm_size: int | None) -> Settings:

@@ -99,7 +99,7 @@ class Simulation:
     data : bool
         Whether the data pass runs.
     threads : int
-        2 lets timing run beside data.
+        2 lets timing run beside data. Where no thread can be started, `lacks_thread` is true and it does not.
     """
 
     def __init__(self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1):
@@ -111,11 +111,21 @@ class Simulation:
         # Control fills the first; timing may still read the others.
         chunks = (np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
         self._mem_events = collections.deque(chunks)
-        self._worker = _Worker() if threads > 1 else _Inline()
+        self.lacks_thread = False
+        self._worker = self._new_worker(threads)
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self.slice = min(len(machine.control.trace) or SLICE, (TIME_LIMIT - 1) // dearest)
         self.ctl[layout.CTL_SKIPS] = int(not data)
+
+    def _new_worker(self, threads):
+        """Start the thread of timing where it is wanted and the system allows one."""
+        if threads > 1:
+            try:
+                return _Worker()
+            except RuntimeError:
+                self.lacks_thread = True
+        return _Inline()
 
     @property
     def ctl(self):
