@@ -1,12 +1,11 @@
 """The two executables as processes: standard streams, Ctrl-C at any time, output that nobody takes (spec §5.5).
 
-Imports nothing of weight: Ctrl-C is caught from here on (`interrupts`).
+Imports next to nothing: before Ctrl-C is caught here, Python alone says what it does.
 """
 
 import os
 import sys
 
-from .. import interrupts
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, printable
 
 # numpy's libraries start a thread for each CPU when they are imported. Nothing here needs them, a machine may not
@@ -26,7 +25,13 @@ def plena_emu() -> int:
 
 def _process(program, module):
     blocking = _open_streams()
-    interrupts.watch(lambda: say(program, "interrupted"))
+    try:
+        from .. import interrupts
+
+        interrupts.watch(lambda: say(program, "interrupted"))
+    except KeyboardInterrupt:
+        say(program, "interrupted")
+        return EXIT_INTERRUPTED
     for name in _THREADS:
         os.environ.setdefault(name, "1")
     try:
