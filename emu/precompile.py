@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import EmuError
+from .interrupts import at_interrupt
 from .kernels.compiler import modes
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ def make_ready(needed) -> None:
     """
     if kernel_mode() in (modes.PLAIN, modes.PYTHON):
         return
-    from .kernels.compiler.obtaining import obtain, say_last
+    from .kernels.compiler.obtaining import obtain, remove_temporary, say_last
 
     try:
-        obtain(needed)
+        with at_interrupt(remove_temporary):
+            obtain(needed)
     except modes.KernelError as error:
         if not modes.choose(modes.PLAIN):
             raise EmuError(f"kernels: {error}") from None

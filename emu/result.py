@@ -167,8 +167,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     the host link took. `regime` is the regime a model settled on (`auto` chooses one).
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
-    answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could
-    not be written, one line each.
+    answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` says in one line which dump
+    could not be written; then none of the run is there.
     """
 
     format: str = "plena-emu run 2"

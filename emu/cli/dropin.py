@@ -6,10 +6,11 @@ Nothing heavy is imported before the arguments are parsed.
 import os
 import sys
 
-from .. import __version__
+from .. import __version__, interrupts
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, EmuError
 from ..logs import Log
 from ..request import DEFAULT_MODEL
+from ..running.run_files import check_files_of_run
 from . import flags, hardware_flags
 from .entry import say
 from .parser import Parser
@@ -39,10 +40,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         isa = flags.revision(args)
         hardware = hardware_flags.dropin_fields(args)
+        check_files_of_run(flags.fields(args) | hardware | {"isa": isa, "dump_dir": os.curdir}, log_file=args.log_file)
         log = Log(args.log_level, os.environ.get("RUST_LOG"), args.log_file)
     except EmuError as error:
         say(PROGRAM, str(error))
         return error.exit_code
+    interrupts.announce_by(lambda: log.fatal(PROGRAM, "interrupted"))
     try:
         dumps_hbm = args.memory_model in (None, DEFAULT_MODEL) and log.enabled("debug")
         request = flags.request(args, isa, dump_hbm=dumps_hbm, trace=log.asked_for_debug, **hardware)

@@ -9,6 +9,7 @@ all. A bidirectional model has no decode: its estimate is one pass over the toke
 
 import sys
 
+from ..interrupts import unwinding
 from ..request import MEMORY_MODELS
 from .compile import add_model_flags, progress_bar
 from .flags import Once, add_bandwidth_flag, add_capacity_flag, add_overlay_flags, path, typed
@@ -39,16 +40,17 @@ def configure(parser):
 
 def run(args):
     """Print the estimate; 0."""
-    from ..atomic_files import check_directory, write_whole
+    from ..atomic_files import check_directory, check_outputs, write_whole
     from ..models.board_estimate import estimate
     from ..report.estimate import estimate_csv, estimate_text
     from ..report.table import terminal_width
     from ..result import record_json
 
     check_directory(args.csv, "CSV")
+    check_outputs([("--csv", args.csv)], [("--board", args.board), ("MODEL", args.model)])
     named = ("preset", "layers", "batch", "vector_sram_rows")
     options = {name: getattr(args, name) for name in named if getattr(args, name) is not None}
-    with progress_bar("timing") as progress:
+    with unwinding(), progress_bar("timing") as progress:
         found = estimate(
             args.model, board=args.board, prefill=args.prefill, decode=args.decode, every_token=args.every_token,
             memory_model=args.memory_model, ddr_capacity=args.ddr_capacity, host_bandwidth=args.host_bandwidth,

@@ -39,16 +39,20 @@ def positive(text):
 
 def run(args):
     """Write the manifest and print the report; 0."""
+    import os
     import sys
 
     import msgspec
 
-    from ..atomic_files import write_whole
+    from ..atomic_files import check_outputs, write_whole
     from ..boards import load_board
     from ..manifests.generate import generate, manifest_json
     from ..report.manifest import report_text
     from ..result import record_json
 
+    names = ("hbm_addrs.json", "hbm_sizes.json", "tensor_layouts.json")
+    tables = [(name, os.path.join(args.build_dir, name)) for name in names]
+    check_outputs([("-o", args.output)], [("--board", args.board), *tables])
     board = load_board(args.board)
     manifest, report = generate(args.build_dir, board, args.ddr_capacity, args.total_layers, args.kind)
     target = args.output or manifest.source

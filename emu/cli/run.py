@@ -20,7 +20,9 @@ from ..atomic_files import check_directory
 from ..config.build_dir import BUILD_FILES, fields_of
 from ..config.units import parse_count
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
+from ..interrupts import at_interrupt
 from ..logs import RUNNER, Log
+from ..running.run_files import check_files_of_run
 from . import flags, hardware_flags
 from .entry import say
 
@@ -93,6 +95,7 @@ def run(args):
         raise UsageError(f"--memory-trace {args.memory_trace}: expected a name that ends in .npz")
     check_directory(args.dump_dir and os.path.join(args.dump_dir, ""), "--dump-dir")
     request = make_request(args)
+    check_files_of_run(vars(request), log_file=args.log_file, json=None if args.json == "-" else args.json)
     log = make_log(args)
     try:
         return _execute(args, request, log)
@@ -185,7 +188,12 @@ class progress_bar:
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task("loading", total=None)
         self.furthest = 0
-        self.bar.start()
+        self.leaving = at_interrupt(self.bar.stop)  # the cursor is hidden while it draws
+        self.leaving.__enter__()
+        try:
+            self.bar.start()
+        except RuntimeError:  # no thread can be started that draws it
+            return None
         return self._show
 
     def _show(self, pc, words, executed, picoseconds):
@@ -195,3 +203,4 @@ class progress_bar:
 
     def __exit__(self, *failure):
         self.bar.stop()
+        self.leaving.__exit__(*failure)

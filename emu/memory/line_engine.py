@@ -51,7 +51,9 @@ class LineEngine:
 
     kernels = "hardware.dma_engine.timing"
 
-    def __init__(self, transfer: Transfer, descriptors: np.ndarray, dram: str | DramDescription, channels: int | None = None):
+    def __init__(
+        self, transfer: Transfer, descriptors: np.ndarray, dram: str | DramDescription, channels: int | None = None
+    ):
         from ..kernels.dram.state import SUB_REQUESTS
         from ..kernels.hardware.dma_engine import timing
         from .dram import new_state

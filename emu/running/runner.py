@@ -19,7 +19,7 @@ from ..kernels import layout
 from ..kernels.compiler.jit import JIT
 from ..logs import Log
 from ..machine.core import Machine
-from ..machine.dumps import write_sparse
+from ..machine.dumps import DumpFile, write_dumps
 from ..memory.models import open_model
 from ..program.decode import decode, read_words
 from ..request import RunRequest
@@ -35,7 +35,8 @@ from .log_records import (
 )
 from .platform import resolve_platform
 from .provenance import geometry_of, program_of, sources_of, versions
-from .result_regions import DUMP, read_result_regions, region_pieces
+from .result_regions import read_result_regions, region_pieces
+from .run_files import HBM_DUMP, RESULTS_DUMP, check_files_of_run, sram_dumps
 from .simulation import Simulation, default_threads
 
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
@@ -69,27 +70,21 @@ def _trace(simulation, log, before):
 
 
 def _write_dumps(machine, request, platform, regions, result, log):
-    """Write the dumps of §5.4 and §9.2; failures are collected, because statistics and latency come first."""
-    names = ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
-    if request.isa == "moe":
-        names.append("intsram_dump.bin")
+    """Write the dumps of §5.4 and §9.2; a failure is kept, because statistics and latency come first."""
+    dumps = [machine.dump(name) for name in sram_dumps(request.isa)]
     if request.dump_hbm and platform.regime == "hbm":
-        names.append("hbm_dump.bin")
+        dumps.append(machine.dump(HBM_DUMP))
     if regions:
-        names.append(DUMP)
-    for name in names:
-        try:
-            if name == DUMP:
-                path, size = os.path.join(request.dump_dir, name), sum(region.bytes for region in regions)
-                write_sparse(path, size, region_pieces(machine.data.hbm, regions))
-            else:
-                path, size = machine.dump(name, request.dump_dir)
-        except EmuError as error:
-            result.dump_errors.append(str(error))
-            continue
-        dump = Dump(name=name, path=path, bytes=size)
-        result.dumps.append(dump)
-        dump_record(log, dump)
+        size = sum(region.bytes for region in regions)
+        dumps.append(DumpFile(RESULTS_DUMP, size, region_pieces(machine.data.hbm, regions)))
+    try:
+        paths = write_dumps(request.dump_dir, dumps)
+    except EmuError as error:
+        result.dump_errors.append(str(error))
+        return
+    for dump, path in zip(dumps, paths, strict=True):
+        result.dumps.append(Dump(name=dump.name, path=path, bytes=dump.size))
+        dump_record(log, result.dumps[-1])
 
 
 def _counts(counts, revision):
@@ -105,6 +100,8 @@ def _warnings(request, platform, program, simulation):
     if foreign:
         lines.append(foreign)
     lines += simulation.memory.warnings()
+    if simulation.lacks_thread:
+        lines.append("the system allows this process no second thread: timing ran on the first")
     if ctl[layout.CTL_ROWS_DROPPED]:
         lines.append(f"{int(ctl[layout.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
                      " and were dropped")
@@ -165,6 +162,7 @@ def execute(request: RunRequest, log: Log) -> RunResult:
 
 def _execute(request, log):
     began = request.started_at or time.perf_counter()
+    check_files_of_run(vars(request))
     stated = find_settings(request.settings_path, os.environ, origin=request.settings_origin)
     platform = resolve_platform(request, stated)
     settings = platform.settings

@@ -130,8 +130,8 @@ def test_ctrl_c_while_the_command_line_is_read(module):
 
 
 def test_ctrl_c_while_a_dump_is_written(build):
-    """Nothing is left, under its name or another."""
-    from plena_emu.machine.dumps import write_sparse
+    """Nothing is left of the set, under its names or others."""
+    from plena_emu.machine.dumps import DumpFile, write_dumps
 
     def pieces():
         yield 0, b"x" * 100
@@ -139,7 +139,7 @@ def test_ctrl_c_while_a_dump_is_written(build):
 
     before = set(os.listdir())
     with pytest.raises(KeyboardInterrupt):
-        write_sparse("vram_dump.bin", 1000, pieces())
+        write_dumps(".", [DumpFile("mram_dump.bin", 4, [(0, b"abcd")]), DumpFile("vram_dump.bin", 1000, pieces())])
     assert set(os.listdir()) == before
 
 
