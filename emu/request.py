@@ -110,7 +110,8 @@ class RunRequest:
     memory_trace : str or None
         File the memory accesses are written to, as a trace of `plena-emu dram`.
     progress : callable or None
-        Called between slices with (pc, words of the program, instructions executed, simulated picoseconds).
+        Called for each slice that all passes are through with, in order: (pc, words of the program, instructions
+        executed, simulated picoseconds). The calls are the same with one thread and with two.
     started_at : float or None
         `time.perf_counter()` when the process began to work on this request; start-up time counts from there.
     """

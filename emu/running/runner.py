@@ -51,10 +51,9 @@ def _simulate(simulation, request, log):
             if request.trace:
                 before = _trace(simulation, log, before)
         if not more:
-            simulation.finish()  # before the last progress: its time is the end of the run
-        if request.progress:
-            ctl = simulation.ctl
-            request.progress(int(ctl[layout.CTL_PC]), words, simulation.executed, simulation.end_ps)
+            simulation.finish()
+        for pc, executed, picoseconds in simulation.passed():
+            request.progress(pc, words, executed, picoseconds)
     return not simulation.ended
 
 
@@ -190,7 +189,7 @@ def _execute(request, log):
     loaded = time.perf_counter()
 
     threads = request.threads or default_threads(request.timing_only)
-    simulation = Simulation(program, machine, model, not request.timing_only, threads)
+    simulation = Simulation(program, machine, model, not request.timing_only, threads, bool(request.progress))
     try:
         simulation.prepare()
         ready = time.perf_counter()

@@ -9,6 +9,7 @@ import collections
 import os
 import queue
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
 from .run_errors import data_error, run_error
+from .work import chunk_length, data_work, loop_budget, pieces, timing_work
 
-CHUNK = 4096  # events a chunk holds
+CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
 SLICE = 1 << 18  # most instructions a slice executes
 
@@ -88,6 +90,23 @@ class _Inline:
         pass
 
 
+def _heard(heavy, call, *arguments):
+    """Call a kernel; one that takes long on a thread of its own, because Ctrl-C ends waiting but no kernel."""
+    if not heavy or threading.current_thread() is not threading.main_thread():
+        return call(*arguments)
+    found = []
+    try:
+        worker = _Worker()
+    except RuntimeError:  # no more threads here
+        return call(*arguments)
+    try:
+        worker.start(lambda: found.append(call(*arguments)))
+        worker.join()
+    finally:
+        worker.stop()
+    return found[0]
+
+
 class Simulation:
     """A machine with its program and its memory model.
 
@@ -100,16 +119,25 @@ class Simulation:
         Whether the data pass runs.
     threads : int
         2 lets timing run beside data.
+    watched : bool
+        Whether `passed` will be asked.
     """
 
-    def __init__(self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1):
+    def __init__(
+        self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, watched: bool = False
+    ):
         self.program = program
         self.machine = machine
         self.memory = memory
         self.data = data
-        self.events = np.zeros((CHUNK, layout.EV_WIDTH), dtype=np.int64)
+        self.watched = watched
+        self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
+        self._data_work = data_work(machine.cfg, machine.descriptors)
+        self._timing_work = timing_work(machine.descriptors)
+        length = chunk_length(machine.descriptors, CHUNK)
+        self.events = np.zeros((length, layout.EV_WIDTH), dtype=np.int64)
         # Control fills the first; timing may still read the others.
-        chunks = (np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
+        chunks = (np.zeros((length, layout.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
         self._mem_events = collections.deque(chunks)
         self._worker = _Worker() if threads > 1 else _Inline()
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
@@ -150,10 +178,19 @@ class Simulation:
 
     def _run_data(self, count):
         """Run the data pass over the first `count` events of the chunk."""
-        done = data_slice(self.events, count, self.machine.data)
-        if done < count:
-            self._worker.join()
-            raise data_error(int(self.events[done, 0]))
+        for first, past, heavy in pieces(self.events[:count, 0], self._data_work):
+            done = first + _heard(heavy, data_slice, self.events[first:], past - first, self.machine.data)
+            if done < past:
+                self._worker.join()
+                raise data_error(int(self.events[done, 0]))
+
+    def _run_timing(self, events, count, mark):
+        """Run the timing pass over the first `count` memory events of a chunk, and note that `mark` is passed."""
+        for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
+            _heard(heavy, self.memory.advance, events[first:], past - first)
+        if self.watched:
+            pc, executed, delta = mark
+            self._passed.append((pc, executed, self.memory.now_ps + delta))
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -169,7 +206,9 @@ class Simulation:
             The program did something illegal, or simulated time overflowed; what comes first in the
             program is what is raised.
         """
-        budget = self.slice if limit is None else min(self.slice, limit - self.executed)
+        budget = min(self.slice, loop_budget(len(self.machine.control.loops)))
+        if limit is not None:
+            budget = min(budget, limit - self.executed)
         self._worker.join(AHEAD)
         status = self._control(budget)
         compute = int(self.ctl[layout.CTL_COMPUTE])
@@ -178,8 +217,9 @@ class Simulation:
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
         events, count = self._mem_events[0], int(self.ctl[layout.CTL_MEM_EVENTS])
-        if count:
-            self._worker.start(lambda: self.memory.advance(events, count))
+        if count or self.watched:
+            mark = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
+            self._worker.start(lambda: self._run_timing(events, count, mark))
             self._mem_events.rotate(-1)
         if self.data:
             self._run_data(int(self.ctl[layout.CTL_EVENTS]))
@@ -192,6 +232,15 @@ class Simulation:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
         self._worker.join()
         self._check_time(self.end_ps)
+
+    def passed(self) -> Iterator[tuple[int, int, int]]:
+        """Take the slices that all passes are through with: (pc, instructions executed, simulated picoseconds) each.
+
+        Timing may be behind, so a slice may come later than its `step`; the figures and their order are those of a
+        run on one thread. The last slice has come once `finish` is over.
+        """
+        while self._passed:
+            yield self._passed.popleft()
 
     def close(self) -> None:
         """End the thread of timing; also of a run that stopped half way."""
