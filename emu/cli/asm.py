@@ -12,6 +12,9 @@ def configure(parser):
     parser.add_argument("source", metavar="FILE.asm", help="assembly text (spec §1.9)")
     parser.add_argument("-o", "--output", type=flags.path, metavar="FILE.mem", help="file for the words")
     flags.add_isa_flag(parser)
+    parser.add_argument("--reference-masks", action="store_true",
+                        help="put the mask of V_EXP_V, V_RECI_V, V_RED_SUM and V_RED_MAX where older assemblers of the"
+                             " reference put it, into bits that these instructions do not read")
 
 
 def run(args):
@@ -20,7 +23,7 @@ def run(args):
 
     revision = flags.revision(args)
     text = read_source(args.source)
-    made = mem_text(assemble(text, revision, args.source))
+    made = mem_text(assemble(text, revision, args.source, reference_masks=args.reference_masks))
     if args.output:
         write_whole(args.output, made.encode(), "program")
     else:
