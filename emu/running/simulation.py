@@ -46,6 +46,7 @@ class _Worker:
         self._jobs = queue.SimpleQueue()
         self._done = queue.SimpleQueue()
         self._pending = 0
+        self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
         threading.Thread(target=self._loop, daemon=True).start()
 
     def _loop(self):
@@ -54,7 +55,8 @@ class _Worker:
             error = None
             try:
                 if not failed:
-                    job()
+                    with np.errstate(**self._warnings):
+                        job()
             except BaseException as raised:  # handed to the thread that waits
                 error, failed = raised, True
             self._done.put(error)

@@ -13,7 +13,7 @@ import pytest
 
 from plena_emu.bench import suite as bench_suite
 from plena_emu.bench.compare import compare
-from plena_emu.bench.programs import WALLS, find_workloads
+from plena_emu.bench.programs import WALLS, Walls, find_workloads
 from plena_emu.bench.record import BenchRecord, Machine, figure, means, read_record, timing
 from plena_emu.bench.suite import run_process
 from plena_emu.cli.main import main
@@ -256,6 +256,42 @@ def test_a_broken_program(tmp_path, capsys, name, text, message):
     (tmp_path / PROGRAM / name).write_text(text)
     status, output = bench(capsys, tmp_path / PROGRAM, "--golden", golden)
     assert status == 101 and message in output.err and output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("wall", [0.3, 0.4, 0.400001, 1.4])
+def test_a_reference_that_is_all_start_up_has_no_speedup(wall):
+    walls = Walls(small={"hbm": wall}, stock={})
+    seconds = walls.simulate_s("hbm")
+    assert (seconds is None) == (wall <= 0.4) and walls.simulate_s("resident") is None
+    found = made([1.0], mode="data", reference_s=seconds)
+    assert len(means([found])) == (seconds is not None)
+
+
+@pytest.mark.parametrize("walls, message", [
+    ({PROGRAM: {"small": {"hbm": -1.0}, "stock": {}}}, "small.hbm: found -1.0, expected a number above 0"),
+    ({PROGRAM: {"small": {}, "stock": {"hbm": 0}}}, "stock.hbm: found 0, expected a number above 0"),
+])
+def test_walls_that_no_clock_shows(tmp_path, capsys, walls, message):
+    golden, _ = golden_directory(tmp_path, walls)
+    status, output = bench(capsys, PROGRAM, "--golden", golden)
+    assert status == 101 and message in output.err and output.err.count("\n") == 1
+
+
+def test_arguments_that_no_process_takes(tmp_path, capsys):
+    def change(expected):
+        expected["runs"][0]["args"] = ["a\0b"]
+
+    golden, _ = golden_directory(tmp_path, change=change)
+    status, output = bench(capsys, PROGRAM, "--golden", golden)
+    assert status == 101 and "runs[0].args[0]" in output.err and "text without NUL characters" in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_times_below_zero_are_no_result(capsys):
+    text = record(made([1.0])).to_json()
+    pathlib.Path("a.json").write_bytes(text.replace(b'"median_s": 1.0', b'"median_s": -1.0'))
+    status, output = bench(capsys, "--compare", "a.json", "a.json")
+    assert status == 101 and "median_s: found -1.0, expected a number from 0" in output.err
 
 
 def test_a_broken_archive_and_broken_walls(tmp_path, capsys):

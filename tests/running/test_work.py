@@ -77,3 +77,15 @@ def test_a_long_call_runs_beside_the_main_thread(monkeypatch):
     monkeypatch.setattr(simulation, "data_slice", spy)
     plena_emu.run(EXAMPLE_BUILD, threads=1, max_instructions=40)
     assert names[0] is True and not any(names[1:])  # the first call has no events and only loads the kernel
+
+
+def test_a_thread_warns_where_its_maker_does():
+    seen = []
+    with np.errstate(over="ignore", invalid="raise"):
+        worker = simulation._Worker()
+    try:
+        worker.start(lambda: seen.append(np.geterr()))
+        worker.join()
+    finally:
+        worker.stop()
+    assert (seen[0]["over"], seen[0]["invalid"]) == ("ignore", "raise")
