@@ -20,12 +20,17 @@ _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1}  # field: smallest value
 
 
-def _path(name, value):
-    """Take a path (or a name) as text."""
+def path_of(name: str, value: object) -> str | None:
+    """Take a path (or a name) as text; None stays None. Raises `UsageError`.
+
+    Returns
+    -------
+    str or None
+    """
     if value is None:
         return None
     try:
-        text = os.fsdecode(value)
+        text = os.fsdecode(value)  # type: ignore[arg-type]
     except TypeError:
         text = ""
     if not text or "\0" in text:
@@ -46,6 +51,19 @@ def _count(name, value):
     return number
 
 
+def count_of(name: str, value: object, smallest: int) -> int | None:
+    """Take a count of at least `smallest`, or None. Raises `UsageError`.
+
+    Returns
+    -------
+    int or None
+    """
+    number = _count(name, value)
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < smallest):
+        raise UsageError(f"{name}: found {shown(value)}, expected an integer from {smallest}")
+    return number
+
+
 @functools.cache
 def _fields():
     """Make the type of the fields that are no paths."""
@@ -61,7 +79,7 @@ def _fields():
     ])
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, repr=False)
 class RunRequest:
     """One run of one program.
 
@@ -145,10 +163,16 @@ class RunRequest:
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
 
+    def __repr__(self):
+        """Show what differs from the defaults."""
+        told = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self)
+                if getattr(self, field.name) != field.default)
+        return f"RunRequest({', '.join(told)})"
+
     def __post_init__(self):
         """Check every field: the Python interface and the command lines get the same answers. Raises `UsageError`."""
         for name in _PATHS:
-            setattr(self, name, _path(name, getattr(self, name)))
+            setattr(self, name, path_of(name, getattr(self, name)))
         for name in _COUNTS:
             setattr(self, name, _count(name, getattr(self, name)))
         if self.opcode is None:

@@ -48,7 +48,7 @@ LAYERS = {
     "precompile": {"config", "errors", "kernels.compiler", "machine", "manifests", "memory", "program", "running"},
     "planning": _HOST | {"boards", "config", "manifests", "running"},
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
-    "api": _HOST | {"config", "precompile", "running"},
+    "api": _HOST | {"boards", "config", "manifests", "planning", "precompile", "profiler", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
     "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "planning", "program", "running"},
     "report": _HOST | {"bench", "boards", "manifests", "memory", "models", "planning", "profiler"},

@@ -106,14 +106,14 @@ class BenchRecord(msgspec.Struct, kw_only=True):
     means: list[Mean]
     notes: list[str]
 
-    def to_json(self) -> bytes:
+    def to_json(self) -> str:
         """Write the whole record as JSON text.
 
         Returns
         -------
-        bytes
+        str
         """
-        return to_json(self)
+        return to_json(self).decode()
 
 
 def read_record(path: str) -> BenchRecord:

@@ -31,13 +31,14 @@ def configure(parser):
 
 def _clock(text):
     from ..errors import UsageError
+    from ..inputs.words import cut
 
     try:
-        value = float(text)
+        value = float(text) if text.isascii() and "_" not in text else 0.0
     except ValueError:
         value = 0.0
-    if not 0 < value < 1e6:
-        raise UsageError(f"clock {text!r}: expected MHz above 0 and below 1000000")
+    if not 1e-6 <= value < 1e6:
+        raise UsageError(f"clock {cut(text)!r}: expected MHz from 0.000001 to below 1000000")
     return value
 
 

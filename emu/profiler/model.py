@@ -225,7 +225,7 @@ def _running(values):
 
 
 def _loop_tree(listing, counts, compute, memory):
-    """Loops as a tree, and how many lie too deep for it; what a loop costs is what the instructions of its span cost."""
+    """Loops as a tree, and how many lie too deep for it; a loop costs what the instructions of its span cost."""
     executed, computed, moved = (_running(values) for values in (counts, compute, memory))
     total = computed[-1] + moved[-1]
     roots, above, left_out = [], [], 0

@@ -75,7 +75,8 @@ def static_counts(listing: Listing) -> list[int]:
     entries = listing.entries
     spans, strays = match_loops(entries)
     for index in strays:
-        listing.warnings.append(f"{_where(entries, index)}: C_LOOP_END gp{entries[index].rd} closes no open loop: ignored")
+        closing = f"{_where(entries, index)}: C_LOOP_END gp{entries[index].rd}"
+        listing.warnings.append(f"{closing} closes no open loop: ignored")
     if any(entry.mnemonic == "C_BREAK" for entry in entries):
         listing.warnings.append("C_BREAK leaves loops early: the static view counts all iterations")
     trips = {span.start: entries[span.start].imm for span in spans}

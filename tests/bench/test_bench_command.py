@@ -289,7 +289,7 @@ def test_arguments_that_no_process_takes(tmp_path, capsys):
 
 def test_times_below_zero_are_no_result(capsys):
     text = record(made([1.0])).to_json()
-    pathlib.Path("a.json").write_bytes(text.replace(b'"median_s": 1.0', b'"median_s": -1.0'))
+    pathlib.Path("a.json").write_text(text.replace('"median_s": 1.0', '"median_s": -1.0'))
     status, output = bench(capsys, "--compare", "a.json", "a.json")
     assert status == 101 and "median_s: found -1.0, expected a number from 0" in output.err
 
@@ -420,7 +420,7 @@ def test_only_like_is_compared_with_like():
 @pytest.mark.parametrize("factor, status", [(1.0, 0), (2.0, 1), (0.5, 0)])
 def test_compare_command(capsys, factor, status):
     for path, scale in (("old.json", 1.0), ("new.json", factor)):
-        pathlib.Path(path).write_bytes(record(made([scale * sample for sample in STEADY])).to_json())
+        pathlib.Path(path).write_text(record(made([scale * sample for sample in STEADY])).to_json())
     found, output = bench(capsys, "--compare", "old.json", "new.json")
     assert found == status
     assert f"{int(factor > 1)} slower, {int(factor < 1)} faster, {int(factor == 1)} within noise" in output.out
@@ -442,7 +442,7 @@ def test_files_that_are_no_results(capsys, text, message):
 def test_a_result_of_another_format(capsys):
     written = record(made([1.0]))
     written.format = "plena-emu bench 0"
-    pathlib.Path("a.json").write_bytes(written.to_json())
+    pathlib.Path("a.json").write_text(written.to_json())
     with pytest.raises(EmuError, match="format: found 'plena-emu bench 0', expected plena-emu bench 1"):
         read_record("a.json")
 
