@@ -7,7 +7,7 @@ from plena_emu.errors import EmuError
 from .dram_timing import COLUMN_COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS, StandardTiming
 
 # What the kernel's fixed-size records hold.
-MAX_CHANNELS = 64
+MAX_CHANNELS = 256
 MAX_RANKS = 4
 MAX_BANKS = 32  # a channel: the active queue holds 33 requests, at most one a bank
 MAX_GROUP = 16  # banks of a bank group

@@ -46,6 +46,10 @@ def run(
     results: PathLike | None = UNSET, max_instructions: int | None = UNSET, timing_only: bool = UNSET,
     threads: int | None = UNSET, memo: bool = UNSET, trace: bool = UNSET, board: PathLike | None = UNSET,
     latency_profile: PathLike | None = UNSET, dram: PathLike | None = UNSET, memory_trace: PathLike | None = UNSET,
+    dma: str | None = UNSET, timing: PathLike = UNSET, hbm_channels: int | None = UNSET,
+    event_trace: PathLike | None = UNSET, dma_event_trace: PathLike | None = UNSET,
+    rtl_validation_output: PathLike | None = UNSET, profile_output: PathLike | None = UNSET,
+    memory_profile: str | None = UNSET,
     progress: Callable[[int, int, int, int], None] | None = UNSET, started_at: float | None = UNSET,
     **unknown: Never,
 ) -> RunResult:
@@ -83,7 +87,7 @@ def run(
         request = RunRequest(**(vars(build) | given))
     else:
         request = RunRequest(**({"dump_dir": None} | fields_of(_directory(build), given)))
-    make_ready(kernels_of(request.memory_model, request.dram))
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     from .running.runner import execute
 
     result = execute(request, Log(log_level))

@@ -11,15 +11,26 @@ from .kernels.compiler import modes
 
 # Every module with entry kernels. Those that others call come first, then those that take longest to compile.
 MODULES = (
-    "data.tables", "data.data", "dram.replay", "dram.timing", "simple.timing", "control.control", "simple.batch",
+    "data.tables", "data.data", "dram.replay", "dram.timing", "hardware.dma_engine.timing", "simple.timing",
+    "hardware.dma_engine.simple_timing", "control.control", "hardware.scoreboard.timeline", "simple.batch",
 )
 EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 
 
-def kernels_of(memory_model: str, dram: str | None) -> tuple[str, ...]:
-    """List the modules that a run uses: with a memory model, on a DRAM or, for None, on what the model says."""
-    timing = "simple.timing" if memory_model != "hbm" and dram is None else "dram.timing"
-    return "data.tables", "data.data", timing, "control.control"
+def kernels_of(
+    memory_model: str, dram: str | None, dma: str | None = "reference", timing: str = "serial"
+) -> tuple[str, ...]:
+    """List the modules that a run uses: with a memory model, on a DRAM or, for None, on what the model says.
+
+    `dma` and `timing` are those of a `RunRequest`.
+    """
+    idealised = memory_model != "hbm" and dram is None
+    if dma == "production":
+        engine = "hardware.dma_engine.simple_timing" if idealised else "hardware.dma_engine.timing"
+    else:
+        engine = "simple.timing" if idealised else "dram.timing"
+    modules = ("data.tables", "data.data", engine, "control.control")
+    return modules if timing == "serial" else (*modules, "hardware.scoreboard.timeline")
 
 
 def kernel_mode() -> str:
@@ -101,16 +112,28 @@ def _first_call_of_a_run(module):
     from .running.simulation import Simulation
 
     settings = with_hbm_size(default_settings(), 1 << 16)
-    machine = Machine(settings, "base")  # uses `tables`
+    dma = "production" if module.startswith("hardware.dma_engine.") else "reference"
+    machine = Machine(settings, "base", packed=dma == "production")  # uses `tables`
     if module == "data.tables":
         return
     program = decode(np.zeros(0, dtype=np.uint32), "base", settings)
-    model = "hbm" if module == "dram.timing" else "resident"
-    memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1)
+    if module == "hardware.scoreboard.timeline":
+        _first_call_of_a_timeline(program, settings)
+        return
+    model = "hbm" if module in ("dram.timing", "hardware.dma_engine.timing") else "resident"
+    memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1, dma=dma)
     simulation = Simulation(program, machine, memory)
     if module == "control.control":
         simulation.prepare_control()
     elif module == "data.data":
         simulation.prepare_data()
-    elif module in ("simple.timing", "dram.timing"):
+    else:
         memory.warm()
+
+
+def _first_call_of_a_timeline(program, settings):
+    from .boards.timing_schema import load_timing
+    from .running.timeline.rules import make_rules
+    from .running.timeline.scoreboard import ScoreboardPass
+
+    ScoreboardPass(make_rules(load_timing("rtl-v1"), settings), program, settings, 1000).prepare()

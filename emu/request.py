@@ -12,12 +12,16 @@ from .isa import REVISIONS
 
 MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
 _U64_MAX = 2**64 - 1
+DMAS = ("reference", "production")
+PROFILE_LEVELS = ("aggregate", "opcode")
 DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
-          "results", "board", "latency_profile", "dram", "memory_trace")
-_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1}  # field: smallest value
+          "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
+          "rtl_validation_output", "profile_output")
+# Field: smallest value.
+_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1}
 
 
 def path_of(name: str, value: object) -> str | None:
@@ -75,7 +79,8 @@ def _fields():
     flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS]),
-        ("threads", Literal[1, 2] | None), ("started_at", float | None),
+        ("threads", Literal[1, 2] | None), ("started_at", float | None), ("dma", Literal[DMAS]),
+        ("memory_profile", Literal[PROFILE_LEVELS] | None),
     ])
 
 
@@ -127,6 +132,16 @@ class RunRequest:
         Name or file of a latency profile that is laid over the board.
     memory_trace : str or None
         File the memory accesses are written to, as a trace of `plena-emu dram`.
+    dma : str or None
+        `reference` (spec §3.2, §3.3), `production` (§7.2-§7.4), or None: production where `timing` is not serial.
+    timing : str
+        `serial`, or the name (or file) of a timing file such as `rtl-v1` (§7.6).
+    hbm_channels : int or None
+        Channels of hbm2 with production DMA, in place of HBM_CHANNELS.
+    event_trace, dma_event_trace, rtl_validation_output, profile_output : str or None
+        Files of §7.12; the profile goes beside the program where it is asked for and none is named.
+    memory_profile : str or None
+        `aggregate` or `opcode`: level of the memory profile, None for none.
     progress : callable or None
         Called for each slice that all passes are through with, in order: (pc, words of the program, instructions
         executed, simulated picoseconds). The calls are the same with one thread and with two.
@@ -160,13 +175,21 @@ class RunRequest:
     latency_profile: str | None = None
     dram: str | None = None
     memory_trace: str | None = None
+    dma: str | None = None
+    timing: str = "serial"
+    hbm_channels: int | None = None
+    event_trace: str | None = None
+    dma_event_trace: str | None = None
+    rtl_validation_output: str | None = None
+    profile_output: str | None = None
+    memory_profile: str | None = None
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
 
     def __repr__(self):
         """Show what differs from the defaults."""
         told = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self)
-                if getattr(self, field.name) != field.default)
+                if getattr(self, field.name) != (self._usual_dma if field.name == "dma" else field.default))
         return f"RunRequest({', '.join(told)})"
 
     def __post_init__(self):
@@ -177,14 +200,43 @@ class RunRequest:
             setattr(self, name, _count(name, getattr(self, name)))
         if self.opcode is None:
             raise UsageError("opcode: found nothing, expected a path")
+        if self.timing is None:
+            raise UsageError("timing: found nothing, expected serial or a timing file")
+        if self.dma is None:
+            self.dma = self._usual_dma
         from .inputs.schema import misfit_of  # not before the arguments are parsed
 
         misfit = misfit_of({name: getattr(self, name) for name in _fields().__struct_fields__}, _fields())
         if misfit:
             raise UsageError(misfit)
+        self._check_hardware()
         if self.progress is not None and not callable(self.progress):
             raise UsageError(f"progress: found {cut(repr(self.progress))}, expected something to call")
         if self.latency_profile is not None and self.board is None:
             raise UsageError("--latency-profile needs --board")
         if not self.timing_only and None in (self.hbm, self.fpsram):
             raise UsageError("a run with data needs --hbm and --fpsram")
+
+    @property
+    def _usual_dma(self):
+        return "reference" if self.timing == "serial" else "production"
+
+    def _check_hardware(self):
+        """Refuse what only hardware timing has without it."""
+        if self.dma != "production":
+            for name, value in (("--hbm-channels", self.hbm_channels), ("a memory profile", self.memory_profile)):
+                if value is not None:
+                    raise UsageError(f"{name} needs production DMA (--dma production)")
+        elif self.memory_trace is not None:
+            raise UsageError("a memory trace needs reference DMA (--dma reference): its replay knows no lines")
+        if self.memory_profile is None and self.profile_output is not None:
+            raise UsageError("profile_output needs memory_profile")
+        outputs = ("event_trace", "dma_event_trace", "rtl_validation_output")
+        for name in outputs if not self.is_hardware else ():
+            if getattr(self, name) is not None:
+                raise UsageError(f"{name} needs hardware timing (--timing rtl-v1 or --dma production)")
+
+    @property
+    def is_hardware(self) -> bool:
+        """Whether spec chapter 7 applies: production DMA, or a timeline."""
+        return self.dma == "production" or self.timing != "serial"

@@ -116,13 +116,32 @@ class Wall(msgspec.Struct, kw_only=True):
         return self.startup_s + self.load_s + self.simulate_s + self.dump_s
 
 
+class HardwareTiming(msgspec.Struct, kw_only=True):
+    """What hardware timing adds (spec chapter 7).
+
+    `timing` is `serial` or the name of the timing file `timing_file`, `dma` `reference` or `production`.
+    `serial_latency_ps` is the latency of the serial run, whatever the headline is. `timeline` is the timeline object
+    of §7.11 (None in serial mode), `dma_transfers` what the DMAs moved (None with reference DMA).
+    """
+
+    timing: str
+    timing_file: str | None = None
+    dma: str
+    clock_period_ps: int
+    hbm_channels: int
+    serial_latency_ps: int
+    timeline: dict | None = None
+    dma_transfers: dict[str, int] | None = None
+
+
 class RunResult(msgspec.Struct, kw_only=True):
     """Result record of one run.
 
     `format` names the form of the record, with a number that rises when it changes; `command` holds the words of the
-    command line, none for a run from Python. `latency_ps` and `end_ps` are those of §3.1, `cycles` is latency in core
-    cycles of 1000 ps. `compute_ps` + `memory_ps` = `end_ps`. `regime` is the regime a model settled on (`auto` chooses
-    one).
+    command line, none for a run from Python. `latency_ps` and `end_ps` are those of §3.1, but with a timeline
+    `latency_ps` is its makespan (§7.6). `cycles` is latency in core cycles: of 1000 ps, with hardware timing
+    (`hardware`, None without it) of the run's own. `compute_ps` + `memory_ps` = `end_ps`. `regime` is the regime a
+    model settled on (`auto` chooses one).
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
     answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could
@@ -144,6 +163,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     cycles: float
     compute_ps: int
     memory_ps: int
+    hardware: HardwareTiming | None = None
     instructions: int
     instruction_counts: dict[str, int]
     bytes_read: int

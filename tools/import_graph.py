@@ -21,18 +21,19 @@ FOLDERS = {"emu": "plena_emu", "kernels": "plena_emu.kernels", "boards": "plena_
 _LEAVES = {"errors", "isa", "plena_emu"}  # `plena_emu`: the face of the package, for its version
 _HOST = _LEAVES | {"atomic_files", "inputs", "logs", "request", "result"}
 _KERNELS = {"isa", "kernels", "kernels.compiler"}
-_ALL_KERNELS = _KERNELS | {f"kernels.{name}" for name in ("control", "data", "dram", "memory", "simple")}
+_ALL_KERNELS = _KERNELS | {f"kernels.{name}" for name in ("control", "data", "dram", "hardware", "memory", "simple")}
 LAYERS = {
     "plena_emu": set(),
     "errors": set(),
     "isa": set(),
     "kernels": {"isa", "kernels.compiler"},
     "kernels.compiler": set(),
-    "kernels.control": _KERNELS,
-    "kernels.data": _KERNELS,
+    "kernels.control": _KERNELS | {"kernels.memory"},
+    "kernels.data": _KERNELS | {"kernels.memory"},
     "kernels.memory": _KERNELS,
     "kernels.simple": _KERNELS | {"kernels.memory"},
     "kernels.dram": _KERNELS | {"kernels.memory"},
+    "kernels.hardware": _KERNELS | {"kernels.memory", "kernels.simple", "kernels.dram"},
     "inputs": {"errors"},
     "boards": {"errors", "inputs"},
     "manifests": {"errors", "inputs", "boards"},
@@ -45,7 +46,8 @@ LAYERS = {
     "machine": _HOST | _ALL_KERNELS | {"config"},
     "memory": _HOST | _ALL_KERNELS | {"boards", "manifests"},
     "running": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "manifests", "memory", "program"},
-    "precompile": {"config", "errors", "kernels.compiler", "machine", "manifests", "memory", "program", "running"},
+    "precompile": {"boards", "config", "errors", "kernels.compiler", "machine", "manifests", "memory", "program",
+                   "running"},
     "planning": _HOST | {"boards", "config", "manifests", "running"},
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
     "api": _HOST | {"boards", "config", "manifests", "planning", "precompile", "profiler", "running"},

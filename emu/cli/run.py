@@ -21,7 +21,7 @@ from ..config.build_dir import BUILD_FILES, fields_of
 from ..config.units import parse_count
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
 from ..logs import RUNNER, Log
-from . import flags
+from . import flags, hardware_flags
 from .entry import say
 
 # Warnings only, in plain words; the topology line is for testbenches.
@@ -36,6 +36,7 @@ def configure(parser):
     flags.add_file_flags(parser, required=False)
     _add_board_flags(parser)
     flags.add_model_flags(parser, ("--ddr3-capacity", "--ddr-capacity"), " without a board")
+    hardware_flags.add_run_flags(parser)
     group = parser.add_argument_group("run")
     group.add_argument("--max-instructions", metavar="N", type=flags.typed(_positive), action=flags.Once,
                        help="stop after N executed instructions, with status 3 and without dumps")
@@ -112,7 +113,7 @@ def make_request(args):
         "timing_only": args.timing_only,
         "threads": args.threads,
         "memo": not args.no_memo,
-    }
+    } | hardware_flags.run_fields(args)
     if args.build_dir is not None:
         fields |= fields_of(args.build_dir, fields | flags.fields(args))
     missing = [f"--{file.flag}" for file in BUILD_FILES
@@ -133,7 +134,7 @@ def make_log(args):
 def _execute(args, request, log):
     from ..precompile import kernels_of, make_ready
 
-    make_ready(kernels_of(request.memory_model, request.dram))
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     from ..running.log_records import final_records
     from ..running.runner import execute
 

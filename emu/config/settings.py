@@ -99,7 +99,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the TRANSACTIONAL table says, checked.
 
     Lengths and SRAM sizes count elements, rows or amounts as §1.1 and §1.2 do; `hbm_size` is bytes;
-    `latency` is cycles. `source` is the file (or "built-in defaults"), `origin` what named it.
+    `latency` is cycles. `clock_period` and `hbm_channels` are CLOCK_PERIOD_PS and HBM_CHANNELS as they stand in the
+    file, unchecked: only `plena_emu.config.hardware` uses them. `source` is the file (or "built-in defaults"), `origin`
+    what named it.
     """
 
     blen: int
@@ -124,6 +126,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hbm_v_int_type: Plain | Mx
     scalar_fp: Fp | Int
     latency: Latency
+    clock_period: object = None
+    hbm_channels: object = None
     source: str = "built-in defaults"
     origin: str = "built-in defaults"
 
@@ -275,14 +279,26 @@ def parse_settings(text: str, source: str, origin: str) -> Settings:
     Settings
     """
     where = f"settings {source}"
-    top = convert(parse_toml(text, where), _document(), where).transactional
+    document = parse_toml(text, where)
+    top = convert(document, _document(), where).transactional
     values = {field: getattr(top.config, field).value for field, *_ in _CONFIG}
     if values["hlen"] < values["vlen"] and values["vlen"] % values["hlen"]:
         _fail(source, "CONFIG.HLEN.value", values["hlen"], f"a divisor of VLEN {values['vlen']}")
     _check_types(top.precision, values["mlen"], values["vlen"], source)
     column = "dc_lib_en" if values["dc_en"] else "dc_lib_dis"
     latency = Latency(*(getattr(getattr(top.latency, field), column) for field in LATENCY_KEYS))
-    return Settings(**values, **msgspec.structs.asdict(top.precision), latency=latency, source=source, origin=origin)
+    return Settings(**values, **msgspec.structs.asdict(top.precision), **_hardware_values(document), latency=latency,
+                    source=source, origin=origin)
+
+
+def _hardware_values(document):
+    """Take what only hardware timing reads, whatever it is: without it these keys are ignored (§5.3, §7.1)."""
+    config = document["TRANSACTIONAL"]["CONFIG"]
+    found = {}
+    for field, key in ("clock_period", "CLOCK_PERIOD_PS"), ("hbm_channels", "HBM_CHANNELS"):
+        entry = config.get(key)
+        found[field] = entry.get("value") if isinstance(entry, dict) else entry
+    return found
 
 
 # Built-in defaults (§5.3): CONFIG values in the order of `_CONFIG`, latencies (en, dis) in the order of `Latency`.

@@ -12,6 +12,7 @@ LARGEST = {
     "board": 16 * MIB,
     "latency profile": 16 * MIB,
     "DRAM description": 16 * MIB,
+    "timing": 16 * MIB,
     "HBM size": 1024,
     "weight manifest": 256 * MIB,
     "build table": 256 * MIB,

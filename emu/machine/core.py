@@ -22,8 +22,8 @@ MOST_LOOP = 2**62  # instructions: no run gets there, and a sum with those execu
 SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use the low rows and tiles
 
 
-def new_geometry(settings: Settings, revision: str) -> np.ndarray:
-    """int64[CFG_WIDTH] of a run; `settings` already has its HBM size."""
+def new_geometry(settings: Settings, revision: str, hardware: bool = False) -> np.ndarray:
+    """int64[CFG_WIDTH] of a run; `settings` already has its HBM size, `hardware` takes the machine of §7.1."""
     cfg = np.zeros(layout.CFG_WIDTH, dtype=np.int64)
     cfg[layout.CFG_MLEN] = settings.mlen
     cfg[layout.CFG_VLEN] = settings.vlen
@@ -39,6 +39,8 @@ def new_geometry(settings: Settings, revision: str) -> np.ndarray:
     cfg[layout.CFG_MLEN_SHIFT] = _log2(settings.mlen)
     cfg[layout.CFG_VLEN_SHIFT] = _log2(settings.vlen)
     cfg[layout.CFG_BLEN_SHIFT] = _log2(settings.blen)
+    cfg[layout.CFG_FP_SRAM] = layout.HARDWARE_FP_SRAM_SIZE if hardware else layout.FP_SRAM_SIZE
+    cfg[layout.CFG_NARROW_HEADS] = int(hardware)
     return cfg
 
 
@@ -54,8 +56,8 @@ def dma_types(settings: Settings) -> tuple:
     )
 
 
-def new_descriptors(settings: Settings, formats: Formats) -> np.ndarray:
-    """int64[NUM_DESCRIPTORS, DESC_WIDTH]: what each unit and precision moves (§3.2, §3.3)."""
+def new_descriptors(settings: Settings, formats: Formats, packed: bool = False) -> np.ndarray:
+    """int64[NUM_DESCRIPTORS, DESC_WIDTH]: what each unit and precision moves (§3.2, §3.3; `packed`: §7.2)."""
     descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
     for descriptor, kind in enumerate(dma_types(settings)):
         row = descriptors[descriptor]
@@ -70,9 +72,12 @@ def new_descriptors(settings: Settings, formats: Formats) -> np.ndarray:
         row[layout.DESC_FORMAT] = formats.id_of(kind.elem)
         row[layout.DESC_SCALE_FORMAT] = -1
         row[layout.DESC_TARGET] = int(not matrix)
+        row[layout.DESC_PACKED] = int(packed)
+        row[layout.DESC_BITS] = kind.elem.size_in_bits
         if isinstance(kind, Mx):
             row[layout.DESC_SCALE_BYTES] = kind.scale.size_in_bits * (n // kind.block) // 8
             row[layout.DESC_BLOCK] = kind.block
+            row[layout.DESC_SCALE_BITS] = kind.scale.size_in_bits
             row[layout.DESC_SCALE_FORMAT] = formats.id_of(kind.scale)
     return descriptors
 
@@ -90,6 +95,8 @@ def new_control(trace_capacity: int) -> ControlState:
         loops=np.zeros((LOOP_CAPACITY, layout.LOOP_WIDTH), dtype=np.int64),
         counts=np.zeros(isa.NUM_OPS, dtype=np.int64),
         trace=np.zeros(trace_capacity, dtype=np.int64),
+        operands=np.zeros((0, layout.OPERAND_WIDTH), dtype=np.int64),
+        tracked=np.zeros(isa.NUM_OPS, dtype=np.int64),
         affine=np.zeros((AFFINE_ROWS, REGISTERS + 1), dtype=np.int64),
     )
 
@@ -110,7 +117,7 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
         tile_touched=np.zeros(settings.matrix_tiles, dtype=np.uint8),
         fp=np.zeros(layout.FP_REGISTERS, dtype=np.float32),
-        fp_sram=np.zeros(layout.FP_SRAM_SIZE, dtype=np.float32),
+        fp_sram=np.zeros(int(cfg[layout.CFG_FP_SRAM]), dtype=np.float32),
         int_sram=int_sram,
         m_accum=np.zeros(blen * blen, dtype=np.float32),
         hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=SRAM_HUGE),
@@ -136,14 +143,20 @@ class Machine:
         `base` or `moe`.
     trace_capacity : int
         Executed instructions a slice can record; 0 records none.
+    hardware : bool
+        The machine of §7.1: a larger fp SRAM, heads that need not fill a row.
+    packed : bool
+        Production DMA (§7.2).
     """
 
-    def __init__(self, settings: Settings, revision: str, trace_capacity: int = 0):
+    def __init__(
+        self, settings: Settings, revision: str, trace_capacity: int = 0, hardware: bool = False, packed: bool = False
+    ):
         self.settings = settings
         self.revision = revision
         self.formats = Formats(dma_types(settings))
-        self.cfg = new_geometry(settings, revision)
-        self.descriptors = new_descriptors(settings, self.formats)
+        self.cfg = new_geometry(settings, revision, hardware)
+        self.descriptors = new_descriptors(settings, self.formats, packed)
         self.control = new_control(trace_capacity)
         self.data = new_data(settings, self.cfg, self.descriptors, self.formats, self.control.int_sram)
         self.preloaded = 0

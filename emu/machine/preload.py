@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import EmuError
 from ..kernels.data.tables import to_bf16
-from ..kernels.layout import FP_SRAM_SIZE, INT_SRAM_SIZE
+from ..kernels.layout import INT_SRAM_SIZE
 from .formats import unpack_sram
 from .lazy_arrays import use_huge_pages
 
@@ -39,7 +39,8 @@ def read_file(path: str, what: str, most: int, limit: str) -> bytes:
 
 def load_fp_sram(path: str, fp_sram: np.ndarray) -> None:
     """Load f16 values from index 0, each converted to bf16 through f32; a trailing odd byte is ignored."""
-    data = read_file(path, "fp SRAM preload", 2 * FP_SRAM_SIZE + 1, f"{FP_SRAM_SIZE} values of 2 bytes")
+    most = len(fp_sram)
+    data = read_file(path, "fp SRAM preload", 2 * most + 1, f"{most} values of 2 bytes")
     count = len(data) // 2
     fp_sram[:count] = np.frombuffer(data, dtype="<f2", count=count)
     to_bf16(fp_sram[:count])

@@ -234,11 +234,16 @@ class RegimeModel:
         `base` or `moe`; a DRAM's timing may differ between them (§4.6).
     memo : bool
         Whether answers to repeated access patterns are remembered; the figures are the same.
+    dma : str
+        `reference` (spec §3.2, §3.3) or `production` (§7.2-§7.4).
+    channels : int, optional
+        Channels of hbm2 with production DMA.
     """
 
     def __init__(
         self, regime: str, manifest: Manifest, descriptors: np.ndarray, capacity: int, bandwidth: int,
-        dram: str | None = None, revision: str = "base", memo: bool = True,
+        dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
+        channels: int | None = None,
     ):
         if regime not in REGIMES:
             raise EmuError(f"memory model {regime!r}: expected one of {', '.join(REGIMES)}")
@@ -250,14 +255,25 @@ class RegimeModel:
         self.descriptors = descriptors
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
-        accesses = most_accesses(descriptors)
-        self._transfer = new_transfer(_regime(self._plan, bandwidth), accesses)
         if regime == "hbm":
             dram = dram or "hbm2"
-        self.engine: MemoryEngine = (
-            SimpleEngine(self._transfer, accesses, memo) if dram is None
-            else DramEngine(self._transfer, dram, revision, memo)
-        )
+        self._transfer, self.engine = self._open_engine(dram, revision, memo, dma, channels)
+
+    def _open_engine(self, dram, revision, memo, dma, channels) -> tuple[tr.Transfer, MemoryEngine]:
+        """Open the engine, and the transfer in front of it."""
+        regime = _regime(self._plan, self.bandwidth)
+        if dma == "production":
+            from .line_engine import LineEngine, SimpleLineEngine, most_lines
+
+            transfer = new_transfer(regime, most_lines(self.descriptors))
+            if dram is None:
+                return transfer, SimpleLineEngine(transfer, self.descriptors)
+            return transfer, LineEngine(transfer, self.descriptors, dram, channels)
+        accesses = most_accesses(self.descriptors)
+        transfer = new_transfer(regime, accesses)
+        if dram is None:
+            return transfer, SimpleEngine(transfer, accesses, memo)
+        return transfer, DramEngine(transfer, dram, revision, memo)
 
     def _new_plan(self):
         if self.regime == "host-stream":
@@ -343,7 +359,8 @@ class RegimeModel:
 
 
 def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capacity: int | None, bandwidth: int | None,
-               dram: str | None = None, revision: str = "base", memo: bool = True) -> MemoryModel:
+               dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
+               channels: int | None = None) -> MemoryModel:
     """Make the memory model of a run from what was decided about it; the one factory.
 
     Parameters are those of `RegimeModel`; `capacity` and `bandwidth` are None where the regime uses none.
@@ -353,4 +370,4 @@ def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capa
     MemoryModel
     """
     return RegimeModel(regime, manifest, descriptors, 0 if capacity is None else capacity,
-                       1 if bandwidth is None else bandwidth, dram, revision, memo)
+                       1 if bandwidth is None else bandwidth, dram, revision, memo, dma, channels)

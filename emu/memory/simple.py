@@ -65,8 +65,8 @@ def _new_simple_state(reads, organisation):
     sems = channels * event_loop.SEMS_PER_CHANNEL + 1
     timers = 1 << (flying + banks).bit_length()
 
-    def zeros(*descriptor):
-        return np.zeros(descriptor, dtype=np.int64)
+    def zeros(*shape):
+        return np.zeros(shape, dtype=np.int64)
 
     return simple_state.SimpleState(
         organisation=organisation,

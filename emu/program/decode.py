@@ -102,8 +102,8 @@ class Program:
         return describe(int(self.words[pc]), self.revision)
 
 
-def decode(words: np.ndarray, revision: str, settings: Settings) -> Program:
-    """Decode uint32[n] `words` for one revision; costs follow `settings`.
+def decode(words: np.ndarray, revision: str, settings: Settings, period_ps: int = costs.PS_PER_CYCLE) -> Program:
+    """Decode uint32[n] `words` for one revision; costs follow `settings`, a core cycle takes `period_ps`.
 
     Returns
     -------
@@ -131,7 +131,7 @@ def decode(words: np.ndarray, revision: str, settings: Settings) -> Program:
         word, rd = int(wide[pc]), int(table[pc, OP_RD])
         raise EmuError(f"program word 0x{word:08X} at pc={pc}: {name} with rd={rd}, expected rd=0")
 
-    table[:, OP_COST] = costs.PS_PER_CYCLE * costs.column_cycles(
+    table[:, OP_COST] = period_ps * costs.column_cycles(
         table[:, OP_ID], table[:, OP_RD], table[:, OP_RS3], settings.latency.by_name(), settings.mlen, settings.vlen
     )
     invalid, foreign = _unassigned(wide, table, revision)

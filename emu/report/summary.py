@@ -3,6 +3,7 @@
 import msgspec
 
 from ..result import RunResult, nanoseconds, scientific
+from .hardware import hardware_blocks
 from .quantities import byte_count, duration
 from .table import Table, Title, pairs, write
 
@@ -11,7 +12,8 @@ _MOST_EXECUTED = 12
 
 def print_summary(result: RunResult, stream) -> None:
     """Write the tables for `result` to the text `stream`."""
-    blocks = [block for part in (_inputs, _simulated, _instructions, _host) for block in part(result)]
+    parts = (_inputs, _simulated, hardware_blocks, _instructions, _host)
+    blocks = [block for part in parts for block in part(result)]
     write(blocks, stream)
 
 

@@ -40,6 +40,17 @@ def board_record(log: Log, platform) -> None:
                  settings_replaced=len(platform.changes))
 
 
+def hardware_records(log: Log, request, hardware) -> None:
+    """What hardware timing works with (spec §7.12); nothing without it.
+
+    `hardware` is a `plena_emu.config.hardware.Hardware`.
+    """
+    mode = "legacy" if request.timing == "serial" else request.timing
+    log.info("Pipeline", CONFIG, clock_period_ps=hardware.period_ps, timing_mode=f'"{mode}"')
+    if request.dma == "production":
+        log.info(f"HBM channels {hardware.channels}, peak {16 * hardware.channels} GB/s", CONFIG)
+
+
 def program_records(log: Log, program) -> None:
     """Name the words that no revision, or only the other one, gives a meaning.
 
@@ -83,4 +94,21 @@ def dump_record(log: Log, dump: Dump) -> None:
 def final_records(log: Log, result: RunResult) -> None:
     """Write the statistics, then the latency, which is the last line of a run."""
     log.record_lines("info", hbm_statistics(result).split("\n"), RUNNER)
+    if result.hardware is not None:
+        _hardware_end_records(log, result)
     log.info(f"Simulation completed. Latency {nanoseconds(result.latency_ps)}ns")
+
+
+def _hardware_end_records(log, result):
+    """Coverage by RTL measurements, what the DMAs moved, and both latencies (spec §7.12)."""
+    hardware = result.hardware
+    if hardware.timeline is not None:
+        validation = hardware.timeline["rtl_validation"]
+        log.info("RTL validation coverage", RUNNER, status=f'"{validation["status"]}"',
+                 **{name: validation[f"{name}_opcodes"] for name in ("total", "validated", "unsupported",
+                                                                     "out_of_domain")})
+    if hardware.dma_transfers is not None:
+        log.info("DMA accounting", RUNNER, **hardware.dma_transfers)
+    mode = "legacy" if hardware.timing == "serial" else hardware.timing
+    log.info(f'Simulation completed timing_mode="{mode}" latency={nanoseconds(result.latency_ps)}ns'
+             f" functional_executor_latency={nanoseconds(hardware.serial_latency_ps)}ns")

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from .. import isa
+from ..config.hardware import hardware_of
 from ..config.settings import find_settings
 from ..errors import DataNeeded, EmuError
 from ..inputs.number_formats import Fp, Plain
@@ -20,6 +21,7 @@ from ..logs import Log
 from ..machine.core import Machine
 from ..machine.dumps import write_sparse
 from ..memory.models import open_model
+from ..program.cycle_costs import PS_PER_CYCLE
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall, utilization
@@ -27,6 +29,7 @@ from .log_records import (
     board_record,
     dump_record,
     foreign_warning,
+    hardware_records,
     instruction_record,
     program_records,
     settings_records,
@@ -167,7 +170,9 @@ def _execute(request, log):
     settings = platform.settings
     settings_records(log, settings)
     board_record(log, platform)
-    program = decode(read_words(request.opcode), request.isa, settings)
+    hardware = hardware_of(settings, request.hbm_channels) if request.is_hardware else None
+    period = hardware.period_ps if hardware else PS_PER_CYCLE
+    program = decode(read_words(request.opcode), request.isa, settings, period)
     program_records(log, program)
     _check_timing_only(request, program)
     _check_store_types(settings, program)
@@ -175,13 +180,17 @@ def _execute(request, log):
     regions = read_result_regions(request.results, settings.hbm_size) if writes and request.results else ()
     imported = time.perf_counter()
 
-    machine = Machine(settings, request.isa, TRACED_SLICE if request.trace else 0)
+    machine = Machine(
+        settings, request.isa, TRACED_SLICE if request.trace else 0, hardware is not None, request.dma == "production"
+    )
     model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
-                       bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo)
+                       bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo,
+                       dma=request.dma, channels=hardware and hardware.channels)
     if request.memory_trace is not None:
         from ..memory.dram_trace_recorder import RecordedMemory
 
         model = RecordedMemory(model, machine.descriptors, request.isa)
+    hardware_run = _open_hardware(request, settings, program, hardware, log)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -189,7 +198,10 @@ def _execute(request, log):
     loaded = time.perf_counter()
 
     threads = request.threads or default_threads(request.timing_only)
-    simulation = Simulation(program, machine, model, not request.timing_only, threads, bool(request.progress))
+    timeline = hardware_run and hardware_run.timeline
+    simulation = Simulation(
+        program, machine, model, not request.timing_only, threads, timeline, watched=request.progress is not None
+    )
     try:
         simulation.prepare()
         ready = time.perf_counter()
@@ -201,6 +213,8 @@ def _execute(request, log):
         model.write(request.memory_trace)
 
     result = _result(request, platform, program, simulation, stopped)
+    if hardware_run is not None:
+        _finish_hardware(hardware_run, result, simulation)
     for line in result.warnings:
         if line != foreign_warning(program):
             log.warn(line)
@@ -210,6 +224,27 @@ def _execute(request, log):
                        simulate_s=done - ready, dump_s=time.perf_counter() - done)
     result.instructions_per_s = simulation.executed / result.wall.simulate_s if result.wall.simulate_s else 0.0
     return result
+
+
+def _open_hardware(request, settings, program, hardware, log):
+    """Open passes and files of hardware timing (spec chapter 7); None without it."""
+    if hardware is None:
+        return None
+    from .timeline.outputs import HardwareRun
+
+    hardware_records(log, request, hardware)
+    return HardwareRun(request, settings, program, hardware)
+
+
+def _finish_hardware(hardware_run, result, simulation):
+    """Put hardware timing into the result and write its files."""
+    memory = simulation.memory
+    result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.descriptors)
+    if hardware_run.latency_ps is not None:
+        result.latency_ps = hardware_run.latency_ps
+    result.cycles = result.latency_ps / hardware_run.hardware.period_ps
+    hardware_run.write(result.hardware, (memory.bytes_read, memory.bytes_written))
+    result.warnings += hardware_run.warnings
 
 
 def _result(request, platform, program, simulation, stopped):

@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import data_slice
+from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE, tracked_ops
 from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
@@ -27,6 +29,22 @@ from .work import chunk_length, data_work, loop_budget, pieces, timing_work
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
 SLICE = 1 << 18  # most instructions a slice executes
+
+
+class Chunk(NamedTuple):
+    """What control hands to timing and to the timeline.
+
+    Attributes
+    ----------
+    mem_events : int64[CHUNK, MEV_WIDTH]
+    pcs : int64[OBSERVED_SLICE]
+        Word index of each executed instruction; empty without a timeline.
+    operands : int64[OBSERVED_SLICE, OPERAND_WIDTH]
+    """
+
+    mem_events: np.ndarray
+    pcs: np.ndarray
+    operands: np.ndarray
 
 
 def default_threads(timing_only: bool = False) -> int:
@@ -121,12 +139,15 @@ class Simulation:
         Whether the data pass runs.
     threads : int
         2 lets timing run beside data.
+    timeline : ScoreboardPass or SerialPass, optional
+        Takes what control executed, after timing; it runs on the thread of timing.
     watched : bool
         Whether `passed` will be asked.
     """
 
     def __init__(
-        self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, watched: bool = False
+        self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, timeline=None,
+        watched: bool = False,
     ):
         self.program = program
         self.machine = machine
@@ -136,11 +157,14 @@ class Simulation:
         self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
         self._data_work = data_work(machine.cfg, machine.descriptors)
         self._timing_work = timing_work(machine.descriptors)
-        length = chunk_length(machine.descriptors, CHUNK)
-        self.events = np.zeros((length, layout.EV_WIDTH), dtype=np.int64)
+        self._chunk_length = chunk_length(machine.descriptors, CHUNK)
+        self.events = np.zeros((self._chunk_length, layout.EV_WIDTH), dtype=np.int64)
+        self.timeline = timeline
         # Control fills the first; timing may still read the others.
-        chunks = (np.zeros((length, layout.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
-        self._mem_events = collections.deque(chunks)
+        self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1))
+        if timeline is not None:
+            machine.control = machine.control._replace(tracked=tracked_ops())
+            self._take_chunk()
         self._worker = _Worker() if threads > 1 else _Inline()
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -167,6 +191,8 @@ class Simulation:
     def prepare_control(self) -> None:
         """Load (or compile) the control kernel."""
         self._control(0)
+        if self.timeline is not None:
+            self.timeline.prepare()
 
     def prepare_data(self) -> None:
         """Load (or compile) the data kernel."""
@@ -174,9 +200,8 @@ class Simulation:
 
     def _control(self, budget):
         m = self.machine
-        return control_slice(
-            self.program.table, m.cfg, m.descriptors, m.control, self.events, self._mem_events[0], budget
-        )
+        mem_events = self._chunks[0].mem_events
+        return control_slice(self.program.table, m.cfg, m.descriptors, m.control, self.events, mem_events, budget)
 
     def _run_data(self, count):
         """Run the data pass over the first `count` events of the chunk."""
@@ -186,13 +211,10 @@ class Simulation:
                 self._worker.join()
                 raise data_error(int(self.events[done, 0]))
 
-    def _run_timing(self, events, count, mark):
-        """Run the timing pass over the first `count` memory events of a chunk, and note that `mark` is passed."""
+    def _run_timing(self, events, count):
+        """Run the timing pass over the first `count` memory events of a chunk."""
         for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
             _heard(heavy, self.memory.advance, events[first:], past - first)
-        if self.watched:
-            pc, executed, delta = mark
-            self._passed.append((pc, executed, self.memory.now_ps + delta))
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -212,27 +234,58 @@ class Simulation:
         if limit is not None:
             budget = min(budget, limit - self.executed)
         self._worker.join(AHEAD)
+        before = self.executed
+        if self.timeline is not None:
+            self._take_chunk()
         status = self._control(budget)
         compute = int(self.ctl[layout.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
             self._worker.join()
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
-        events, count = self._mem_events[0], int(self.ctl[layout.CTL_MEM_EVENTS])
-        if count or self.watched:
-            mark = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
-            self._worker.start(lambda: self._run_timing(events, count, mark))
-            self._mem_events.rotate(-1)
+        self._consume(self.executed - before)
         if self.data:
             self._run_data(int(self.ctl[layout.CTL_EVENTS]))
-        self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
+        for slot in (layout.CTL_EVENTS, layout.CTL_MEM_EVENTS, layout.CTL_OPERANDS, layout.CTL_TOPK):
+            self.ctl[slot] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         return status != st.DONE and (limit is None or self.executed < limit)
 
+    def _new_chunk(self):
+        room = OBSERVED_SLICE if self.timeline is not None else 0
+        return Chunk(
+            mem_events=np.zeros((self._chunk_length, layout.MEV_WIDTH), dtype=np.int64),
+            pcs=np.zeros(room, dtype=np.int64),
+            operands=np.zeros((room, layout.OPERAND_WIDTH), dtype=np.int64),
+        )
+
+    def _take_chunk(self):
+        """Let control record what it executes in the first chunk."""
+        chunk = self._chunks[0]
+        self.machine.control = self.machine.control._replace(trace=chunk.pcs, operands=chunk.operands)
+
+    def _consume(self, executed):
+        """Hand the memory events of the slice to timing, and what was executed to the timeline."""
+        chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
+        pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
+
+        def job():
+            self._run_timing(chunk.mem_events, count)
+            if self.timeline is not None:
+                self.timeline.place(chunk.pcs, executed, chunk.operands, chunk.mem_events)
+            if self.watched:
+                self._passed.append((pc, so_far, self.memory.now_ps + delta))
+
+        if count or self.timeline is not None or self.watched:
+            self._worker.start(job)
+            self._chunks.rotate(-1)
+
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
         self._worker.join()
+        if self.timeline is not None:
+            self.timeline.finish()
         self._check_time(self.end_ps)
 
     def passed(self) -> Iterator[tuple[int, int, int]]:

@@ -25,6 +25,7 @@ from ..layout import (
     CTL_GP,
     CTL_LIMIT_AT,
     CTL_MEM_EVENTS,
+    CTL_OPERANDS,
     CTL_PC,
     CTL_SCALE,
     CTL_SKIPS,
@@ -43,6 +44,9 @@ from ..layout import (
     OP_RS1,
     OP_RS2,
     OP_RS3,
+    OPERAND_RD,
+    OPERAND_RS1,
+    OPERAND_RS2,
 )
 from ..limits import U32_MASK
 from ..op_groups import is_fp, is_matrix, is_memory, is_vector, is_write_out
@@ -88,6 +92,10 @@ class ControlState(NamedTuple):
         Executed instructions by op id.
     trace : int64[capacity]
         Word index of every executed instruction of the slice; empty when nobody asked.
+    operands : int64[capacity, OPERAND_WIDTH]
+        Registers of the instructions that `tracked` marks; empty when nobody asked.
+    tracked : int64[NUM_OPS]
+        1 for the operations whose operands are recorded.
     affine : int64[AFFINE_ROWS, 17]
         Room of `loop_skip`.
     """
@@ -99,6 +107,8 @@ class ControlState(NamedTuple):
     loops: np.ndarray
     counts: np.ndarray
     trace: np.ndarray
+    operands: np.ndarray
+    tracked: np.ndarray
     affine: np.ndarray
 
 
@@ -216,6 +226,17 @@ def resolve(op, rd, rs1, rs2, rs3, f1, imm, descriptors, ctl, events, mem_events
     return fail(ctl, UNHANDLED_OPERATION, op, isa.NUM_OPS)
 
 
+@small
+def record_operands(ctl, operands, rows, rd, rs1, rs2):
+    """Append the registers of the instruction just resolved, if `rows` is 1 (none of them changes a register)."""
+    at = ctl[CTL_OPERANDS]
+    if rows == 1:
+        operands[at, OPERAND_RD] = ctl[CTL_GP + rd]
+        operands[at, OPERAND_RS1] = ctl[CTL_GP + rs1]
+        operands[at, OPERAND_RS2] = ctl[CTL_GP + rs2]
+        ctl[CTL_OPERANDS] = at + 1
+
+
 @entry
 def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
     """Execute up to `budget` instructions.
@@ -245,6 +266,7 @@ def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
         ctl[i] = cfg[i]
     words = table.shape[0]
     tracing = trace.shape[0] > 0
+    recording = state.operands.shape[0] > 0
     skips = ctl[CTL_SKIPS] == 1 and not tracing
     pc = ctl[CTL_PC]
     executed = ctl[CTL_EXECUTED]
@@ -333,6 +355,8 @@ def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
                 ctl, events, mem_events,
             )
             delta = ctl[CTL_DELTA]
+            if recording and status == OK:
+                record_operands(ctl, state.operands, state.tracked[op], rd, rs1, table[pc, OP_RS2])
         if status != OK:
             break
         counts[op] += 1

@@ -36,7 +36,7 @@ KINDS = 3
 # Fixed sizes.
 RANKS = 4
 BANKS = 32  # of a channel; a bank's number is rank, bank group, bank
-CHANNELS = 64
+CHANNELS = 256
 SLOTS = 64  # entries of a queue
 NO_SLOT = 255
 RAISES = 24  # pairs of a command and the following bank command
@@ -54,7 +54,7 @@ REQ_ROW, REQ_BANK, REQ_ARRIVE, REQ_FIRST, REQ_REST, REQ_TAG, REQ_ADDRESS, REQ_CO
 
 # A decoded place (`place_of`): channel, bank and row in one integer, so that a sub-request's place is an exclusive or.
 PLACE_BANK_BITS = 5
-PLACE_CHANNEL_BITS = 6
+PLACE_CHANNEL_BITS = 8
 PLACE_ROW = PLACE_BANK_BITS + PLACE_CHANNEL_BITS
 BANK_MASK = (1 << PLACE_BANK_BITS) - 1
 CHANNEL_MASK = (1 << PLACE_CHANNEL_BITS) - 1

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ..compiler.jit import entry
-from ..layout import DESC_STORE, MEV_DESCRIPTOR
+from ..layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
 from ..limits import OVERFLOW, TIME_LIMIT
 from ..memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer, issue
 from .channel import catch_up
@@ -42,6 +42,7 @@ def timing_slice_dram(events, count, descriptors, mem):
         )
         if done == OVERFLOW:
             return TIME_OVERFLOW
+        events[i, MEV_TOOK] = done - reg[TRANSFER_NOW]
         reg[TRANSFER_NOW] = done
     finish_recalled(mem.memo, mem.dram, mem.run)
     catch_up(mem.dram, mem.dram.front[0].ticks)

@@ -7,7 +7,7 @@ only its engine.
 from typing import NamedTuple
 
 from ..compiler.jit import entry, small
-from ..layout import DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR, MEV_INDEX
+from ..layout import DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR, MEV_INDEX, MEV_TOOK
 from ..limits import OVERFLOW, TIME_LIMIT
 from ..memory.memo_table import MEMO_ON, look_up
 from ..memory.regimes import RESIDENT, RG_CODE, STREAM
@@ -104,5 +104,6 @@ def timing_slice(events, count, descriptors, mem):
             done = prefetch(mem, event, descriptor)
         if done == OVERFLOW:
             return TIME_OVERFLOW
+        events[i, MEV_TOOK] = done - reg[TRANSFER_NOW]
         reg[TRANSFER_NOW] = done
     return TIMING_OK

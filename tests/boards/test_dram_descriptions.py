@@ -93,7 +93,7 @@ def many_rows(data):
     (put(["transfer_bytes"], 24), "transfer_bytes: found 24, expected one of 8, 16, 32, 64"),
     (put(["read_latency"], 0), "read_latency: found 0, expected an integer from 1 to 4095"),
     (put(["organisation", "rank"], 3), "organisation.rank: found 3, expected a power of two"),
-    (put(["organisation", "channel"], 128), "organisation.channel: found 128, expected at most 64"),
+    (put(["organisation", "channel"], 512), "organisation.channel: found 512, expected at most 256"),
     (put(["organisation", "bankgroup"], 8), "organisation: found 64 banks a channel, expected at most 32"),
     (put(["mapping", "bank"], [12]), "mapping.bank: found 1 bits, expected 2"),
     (put(["mapping", "bank"], [12, 40]), "mapping.bank: address bits must be 4 to 16 (row.from is 17)"),

@@ -57,7 +57,7 @@ def test_the_fingerprint_covers_exactly_what_an_entry_module_loads(module):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
     # Loaded only to start a process, and where numba alone compiles.
-    elsewhere = {f"plena_emu.kernels.compiler.{name}" for name in ("children", "plain")}
+    elsewhere = {f"plena_emu.kernels.compiler.{name}" for name in ("children", "compile_lock", "plain")}
     assert sorted({*run.stdout.split(), *elsewhere}) == sources(module)
 
 

@@ -50,7 +50,7 @@ def test_files_of_numba_that_are_not_what_was_written_are_compiled_again(package
             (place / file).unlink() if data is None else (place / file).write_bytes(data)
             out, err = call(package, **PLAIN)
             assert out == ["42", "True"] and len(err.splitlines()) in (1, 2), (file, err)
-            assert call(package, **PLAIN) == (["42", "True"], "")
+    assert call(package, **PLAIN) == (["42", "True"], "")
 
 
 def test_a_list_of_files_that_is_noise_is_one_of_those(package, cache):
