@@ -31,12 +31,17 @@ _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1}
 
 
-def _path(name, value):
-    """Take a path (or a name) as text."""
+def path_of(name: str, value: object) -> str | None:
+    """Take a path (or a name) as text; None stays None. Raises `UsageError`.
+
+    Returns
+    -------
+    str or None
+    """
     if value is None:
         return None
     try:
-        text = os.fsdecode(value)
+        text = os.fsdecode(value)  # type: ignore[arg-type]
     except TypeError:
         text = ""
     if not text or "\0" in text:
@@ -57,6 +62,19 @@ def _count(name, value):
     return number
 
 
+def count_of(name: str, value: object, smallest: int) -> int | None:
+    """Take a count of at least `smallest`, or None. Raises `UsageError`.
+
+    Returns
+    -------
+    int or None
+    """
+    number = _count(name, value)
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < smallest):
+        raise UsageError(f"{name}: found {shown(value)}, expected an integer from {smallest}")
+    return number
+
+
 @functools.cache
 def _fields():
     """Make the type of the fields that are no paths."""
@@ -73,7 +91,7 @@ def _fields():
     ])
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, repr=False)
 class RunRequest:
     """One run of one program.
 
@@ -141,7 +159,8 @@ class RunRequest:
     memory_profile : str or None
         `aggregate` or `opcode`: level of the memory profile, None for none.
     progress : callable or None
-        Called between slices with (pc, words of the program, instructions executed, simulated picoseconds).
+        Called for each slice that all passes are through with, in order: (pc, words of the program, instructions
+        executed, simulated picoseconds). The calls are the same with one thread and with two.
     started_at : float or None
         `time.perf_counter()` when the process began to work on this request; start-up time counts from there.
     """
@@ -187,10 +206,16 @@ class RunRequest:
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
 
+    def __repr__(self):
+        """Show what differs from the defaults."""
+        told = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self)
+                if getattr(self, field.name) != (self._usual_dma if field.name == "dma" else field.default))
+        return f"RunRequest({', '.join(told)})"
+
     def __post_init__(self):
         """Check every field: the Python interface and the command lines get the same answers. Raises `UsageError`."""
         for name in _PATHS:
-            setattr(self, name, _path(name, getattr(self, name)))
+            setattr(self, name, path_of(name, getattr(self, name)))
         for name in _COUNTS:
             setattr(self, name, _count(name, getattr(self, name)))
         if self.opcode is None:
@@ -198,7 +223,7 @@ class RunRequest:
         if self.timing is None:
             raise UsageError("timing: found nothing, expected serial or a timing file")
         if self.dma is None:
-            self.dma = "reference" if self.timing == "serial" else "production"
+            self.dma = self._usual_dma
         from .inputs.schema import misfit_of  # not before the arguments are parsed
 
         misfit = misfit_of({name: getattr(self, name) for name in _fields().__struct_fields__}, _fields())
@@ -236,6 +261,10 @@ class RunRequest:
             raise UsageError("--clock-mhz: not with --reference-timing, which counts 1000 ps a core cycle")
         if self.reference_timing and self.ddr_speed is not None:
             raise UsageError("--ddr-speed: not with --reference-timing, which leaves the board's part out")
+
+    @property
+    def _usual_dma(self):
+        return "reference" if self.timing == "serial" else "production"
 
     def _check_hardware(self):
         """Refuse what only hardware timing has without it."""

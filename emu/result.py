@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import msgspec
 
@@ -211,14 +212,20 @@ class RunResult(msgspec.Struct, kw_only=True):
     warnings: list[str] = []
     versions: dict[str, str]
 
-    def to_json(self) -> bytes:
+    def __repr__(self):
+        """Say what ran and how long it took; `to_json` has everything."""
+        on = self.model if self.regime in (None, self.model) else f"{self.model} ({self.regime})"
+        return (f"<RunResult {os.path.basename(self.program.path)} on {on}: {nanoseconds(self.latency_ps)} ns,"
+                f" {self.instructions:,} instructions>")
+
+    def to_json(self) -> str:
         """Write the whole record as JSON text.
 
         Returns
         -------
-        bytes
+        str
         """
-        return to_json(self)
+        return to_json(self).decode()
 
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.

@@ -51,7 +51,7 @@ LAYERS = {
                    "program", "request", "running"},
     "planning": _HOST | {"boards", "config", "manifests", "memory", "running"},
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
-    "api": _HOST | {"config", "precompile", "running"},
+    "api": _HOST | {"boards", "config", "manifests", "planning", "precompile", "profiler", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
     "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "planning", "program", "running"},
     "report": _HOST | {"bench", "boards", "manifests", "memory", "models", "planning", "profiler"},

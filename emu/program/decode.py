@@ -15,6 +15,7 @@ from . import cycle_costs as costs
 
 _TOKEN_BYTES = b"0123456789abcdefABCDEFxX \t\n\r\x0b\x0c"
 _PART = 1 << 20  # bytes read at a time
+_MARK = b"\xef\xbb\xbf"  # byte order mark, which some editors write
 
 
 def read_words(path: str | os.PathLike) -> np.ndarray:
@@ -48,6 +49,7 @@ def _read_tokens(source):
     try:
         with open(source, "rb") as file:
             while sound and (part := file.read(_PART)):
+                part = part if parts else part.removeprefix(_MARK)
                 parts.append(part)
                 sound = not part.translate(None, _TOKEN_BYTES)
     except OSError as error:

@@ -54,10 +54,9 @@ def _simulate(simulation, request, log):
             if request.trace:
                 before = _trace(simulation, log, before)
         if not more:
-            simulation.finish()  # before the last progress: its time is the end of the run
-        if request.progress:
-            ctl = simulation.ctl
-            request.progress(int(ctl[layout.CTL_PC]), words, simulation.executed, simulation.end_ps)
+            simulation.finish()
+        for pc, executed, picoseconds in simulation.passed():
+            request.progress(pc, words, executed, picoseconds)
     return not simulation.ended
 
 
@@ -197,7 +196,9 @@ def _execute(request, log):
 
     threads = request.threads or default_threads(request.timing_only)
     timeline = hardware_run and hardware_run.timeline
-    simulation = Simulation(program, machine, model, not request.timing_only, threads, timeline)
+    simulation = Simulation(
+        program, machine, model, not request.timing_only, threads, timeline, watched=request.progress is not None
+    )
     try:
         simulation.prepare()
         ready = time.perf_counter()

@@ -180,6 +180,14 @@ def test_bad_tokens_are_named_with_file_and_line(tmp_path, token):
         assert token[:40] in message
 
 
+def test_a_byte_order_mark_is_no_word(tmp_path):
+    (tmp_path / "a.mem").write_bytes(b"\xef\xbb\xbf0x00000032\n")
+    assert read_words(tmp_path / "a.mem").tolist() == [0x32]
+    (tmp_path / "a.mem").write_bytes(b"0x00000032\n\xef\xbb\xbf")
+    with pytest.raises(EmuError, match="line 2"):
+        read_words(tmp_path / "a.mem")
+
+
 def test_unreadable_programs_are_named(tmp_path):
     for path in (tmp_path / "none.mem", tmp_path):
         with pytest.raises(EmuError, match=f"program {path}: cannot read"):
