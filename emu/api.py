@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Never
 
+from .boards import DEFAULT_BOARD
 from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
 from .inputs.words import cut, one_of, shown
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .result import RunResult
 
 PathLike = str | bytes | os.PathLike
-DEFAULT_BOARD = "custom_a7"  # plena_emu.boards.DEFAULT_BOARD, which costs an import
 
 
 class _Unset:
