@@ -90,6 +90,8 @@ class RunRequest:
         then until the run has opened the board.
     weight_manifest : str or None
         Manifest file; every model but `hbm` needs one.
+    weight_manifest_origin : str
+        What named it.
     tables_dir : str or None
         Build directory with `hbm_addrs.json`: with a board its tables stand in for a missing manifest (§6.3).
     ddr_capacity, host_bandwidth : int or None
@@ -142,6 +144,7 @@ class RunRequest:
     isa: str = "base"
     memory_model: str | None = None
     weight_manifest: str | None = None
+    weight_manifest_origin: str = "--weight-manifest"
     tables_dir: str | None = None
     ddr_capacity: int | None = None
     ddr_capacity_origin: str = "--ddr-capacity"
