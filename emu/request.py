@@ -61,7 +61,7 @@ def _fields():
     import msgspec
 
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
-    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing")]
+    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
         ("threads", Literal[1, 2] | None), ("started_at", float | None),
@@ -125,6 +125,8 @@ class RunRequest:
         Factor on the data rate of the board's part, or of `dram` (§10.2).
     reference_timing : bool
         With a board: cycles of 1000 ps and the DDR of §3.5, as without one (§10.1).
+    say_unused : bool
+        Whether fields that the run does not use are warnings; the drop-in keeps to the reference's records.
     memory_trace : str or None
         File the memory accesses are written to, as a trace of `plena-emu dram`.
     progress : callable or None
@@ -163,6 +165,7 @@ class RunRequest:
     ddr_speed: Fraction | int | float | str | None = None
     reference_timing: bool = False
     dram: str | None = None
+    say_unused: bool = True
     memory_trace: str | None = None
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None

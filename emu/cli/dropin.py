@@ -9,7 +9,6 @@ import sys
 from .. import __version__
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EmuError
 from ..logs import Log
-from ..request import DEFAULT_MODEL
 from . import flags
 from .entry import say
 from .parser import Parser
@@ -42,8 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         say(PROGRAM, str(error))
         return error.exit_code
     try:
-        dumps_hbm = args.memory_model in (None, DEFAULT_MODEL) and log.enabled("debug")
-        return _run(flags.request(args, isa, dump_hbm=dumps_hbm, trace=log.asked_for_debug), log)
+        return _run(flags.request(args, isa, dump_hbm=log.enabled("debug"), trace=log.asked_for_debug,
+                                  say_unused=False), log)
     except EmuError as error:
         log.fatal(PROGRAM, str(error))
         return error.exit_code

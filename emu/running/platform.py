@@ -129,7 +129,7 @@ def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
         _check_default_fits(request, model, manifest, capacity, board)
         warnings += [capacity.warning] if capacity and capacity.warning else []
     warnings = [*_misfits(board, settings, hints), *_memory_warnings(request, board, part, model), *warnings,
-                *unused_fields(request, model, regime)]
+                *(unused_fields(request, model, regime) if request.say_unused else ())]
     return Platform(settings=with_hbm_size(settings, request.hbm_size), board=board, changes=changes, tile_hints=hints,
                     laid_over=laid_over, period_ps=board.core_period[0] if on_board_time else PS_PER_CYCLE, part=part,
                     dram=part.description if part else request.dram, model=model, regime=regime, manifest=manifest,
