@@ -83,7 +83,7 @@ def _fields():
     import msgspec
 
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
-    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing")]
+    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
         ("threads", Literal[1, 2] | None), ("started_at", float | None), ("dma", Literal[DMAS]),
@@ -113,6 +113,8 @@ class RunRequest:
         then until the run has opened the board.
     weight_manifest : str or None
         Manifest file; every model but `hbm` needs one.
+    weight_manifest_origin : str
+        What named it.
     tables_dir : str or None
         Build directory with `hbm_addrs.json`: with a board its tables stand in for a missing manifest (§6.3).
     ddr_capacity, host_bandwidth : int or None
@@ -146,6 +148,8 @@ class RunRequest:
         Factor on the data rate of the board's part, or of `dram` (§10.2).
     reference_timing : bool
         With a board: cycles of 1000 ps and the DDR of §3.5, as without one (§10.1).
+    say_unused : bool
+        Whether fields that the run does not use are warnings; the drop-in keeps to the reference's records.
     memory_trace : str or None
         File the memory accesses are written to, as a trace of `plena-emu dram`.
     dma : str or None
@@ -176,6 +180,7 @@ class RunRequest:
     isa: str = "base"
     memory_model: str | None = None
     weight_manifest: str | None = None
+    weight_manifest_origin: str = "--weight-manifest"
     tables_dir: str | None = None
     ddr_capacity: int | None = None
     ddr_capacity_origin: str = "--ddr-capacity"
@@ -194,6 +199,7 @@ class RunRequest:
     ddr_speed: Fraction | int | float | str | None = None
     reference_timing: bool = False
     dram: str | None = None
+    say_unused: bool = True
     memory_trace: str | None = None
     dma: str | None = None
     timing: str = "serial"

@@ -9,7 +9,6 @@ import sys
 from .. import __version__, interrupts
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, EmuError
 from ..logs import Log
-from ..request import DEFAULT_MODEL
 from ..running.run_files import check_files_of_run
 from . import flags, hardware_flags
 from .entry import say
@@ -47,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
     interrupts.announce_by(lambda: log.fatal(PROGRAM, "interrupted"))
     try:
-        dumps_hbm = args.memory_model in (None, DEFAULT_MODEL) and log.enabled("debug")
-        request = flags.request(args, isa, dump_hbm=dumps_hbm, trace=log.asked_for_debug, **hardware)
+        request = flags.request(args, isa, dump_hbm=log.enabled("debug"), trace=log.asked_for_debug, say_unused=False,
+                                **hardware)
         return _run(request, args.require_rtl_validated, log)
     except EmuError as error:
         log.fatal(PROGRAM, str(error))
