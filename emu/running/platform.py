@@ -131,7 +131,8 @@ def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
     warnings = [*_misfits(board, settings, hints), *_memory_warnings(request, board, part, model), *warnings,
                 *(unused_fields(request, model, regime) if request.say_unused else ())]
     return Platform(settings=with_hbm_size(settings, request.hbm_size), board=board, changes=changes, tile_hints=hints,
-                    laid_over=_in_use(laid_over, request, capacity, link), period_ps=board.core_period[0] if on_board_time else PS_PER_CYCLE, part=part,
+                    laid_over=_in_use(laid_over, request, capacity, link),
+                    period_ps=board.core_period[0] if on_board_time else PS_PER_CYCLE, part=part,
                     dram=part.description if part else request.dram, model=model, regime=regime, manifest=manifest,
                     capacity=capacity, link=link, on_board_time=on_board_time, warnings=tuple(warnings))
 
