@@ -25,6 +25,7 @@ from ..program.cycle_costs import PS_PER_CYCLE
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall, utilization
+from .caveats import format_caveats, settings_caveats
 from .log_records import (
     board_record,
     dump_record,
@@ -104,6 +105,9 @@ def _warnings(request, platform, program, simulation):
     foreign = foreign_warning(program)
     if foreign:
         lines.append(foreign)
+    lines += settings_caveats(platform.settings, request)
+    lines += format_caveats(program, platform.settings, simulation.machine.descriptors)
+    lines += simulation.scale_lines.warnings()
     lines += simulation.memory.warnings()
     if ctl[layout.CTL_ROWS_DROPPED]:
         lines.append(f"{int(ctl[layout.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
