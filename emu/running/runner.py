@@ -24,6 +24,7 @@ from ..memory.models import open_model
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall, utilization
+from .caveats import format_caveats, settings_caveats
 from .log_records import (
     board_record,
     dump_record,
@@ -98,6 +99,9 @@ def _warnings(request, platform, program, simulation):
     foreign = foreign_warning(program)
     if foreign:
         lines.append(foreign)
+    lines += settings_caveats(platform.settings, request)
+    lines += format_caveats(program, platform.settings, simulation.machine.descriptors)
+    lines += simulation.scale_lines.warnings()
     lines += simulation.memory.warnings()
     if simulation.lacks_thread:
         lines.append("the system allows this process no second thread: timing ran on the first")

@@ -23,6 +23,7 @@ from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE, tracked_ops
 from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
+from .caveats import ScaleLines
 from .run_errors import data_error, run_error
 from .work import chunk_length, data_work, loop_budget, pieces, timing_work
 
@@ -158,6 +159,7 @@ class Simulation:
         self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
         self._data_work = data_work(machine.cfg, machine.descriptors)
         self._timing_work = timing_work(machine.descriptors)
+        self.scale_lines = ScaleLines(machine.descriptors)
         self._chunk_length = chunk_length(machine.descriptors, CHUNK)
         self.events = np.zeros((self._chunk_length, layout.EV_WIDTH), dtype=np.int64)
         self.timeline = timeline
@@ -279,6 +281,8 @@ class Simulation:
     def _consume(self, executed):
         """Hand the memory events of the slice to timing, and what was executed to the timeline."""
         chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
+        if self.data:
+            self.scale_lines.watch(chunk.mem_events, count)
         pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
