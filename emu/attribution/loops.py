@@ -1,0 +1,87 @@
+"""Loops of a program, from its words alone (spec §1.7)."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import isa
+from ..kernels.layout import OP_ID, OP_RD
+
+
+class Span(NamedTuple):
+    """A closed loop: indices of its C_LOOP_START and C_LOOP_END."""
+
+    start: int
+    end: int
+
+
+def close_loops(marks: Iterable[tuple[int, bool, int]]) -> tuple[list[Span], list[int]]:
+    """Match the loop instructions of a program.
+
+    A C_LOOP_END closes the innermost open loop of its register (§1.7); loops still open inside that one never repeat
+    and are none.
+
+    Parameters
+    ----------
+    marks : iterable of (index, is a C_LOOP_START, register)
+        The loop instructions in program order.
+
+    Returns
+    -------
+    list of Span, list of int
+        Closed loops by start, properly nested; indices of the C_LOOP_END that close none.
+    """
+    open_loops, spans, strays = [], [], []
+    for index, starts, register in marks:
+        if starts:
+            open_loops.append((index, register))
+            continue
+        depth = next((k for k in reversed(range(len(open_loops))) if open_loops[k][1] == register), None)
+        if depth is None:
+            strays.append(index)
+        else:
+            spans.append(Span(open_loops[depth][0], index))
+            del open_loops[depth:]
+    return sorted(spans), strays
+
+
+def loops_of(table: np.ndarray) -> list[Span]:
+    """Find the closed loops of a decoded program.
+
+    Parameters
+    ----------
+    table : int64[words, OP_WIDTH]
+        Decoded program.
+
+    Returns
+    -------
+    list of Span
+        By start, properly nested.
+    """
+    ids = table[:, OP_ID]
+    at = np.flatnonzero((ids == isa.C_LOOP_START) | (ids == isa.C_LOOP_END))
+    starts = (ids[at] == isa.C_LOOP_START).tolist()
+    return close_loops(zip(at.tolist(), starts, table[at, OP_RD].tolist()))[0]
+
+
+def loop_paths(table: np.ndarray) -> tuple[list[tuple[Span, ...]], np.ndarray]:
+    """Find which loops each word lies in.
+
+    Returns
+    -------
+    list of tuple of Span
+        Paths from the outermost loop in; the first is the empty one.
+    int32[words]
+        Which path is that of each word. The loop instructions lie in their loop.
+    """
+    paths: list[tuple[Span, ...]] = [()]
+    of_word = np.zeros(len(table), dtype=np.int32)
+    around: list[Span] = []
+    for span in loops_of(table):
+        while around and around[-1].end < span.start:
+            around.pop()
+        around.append(span)
+        of_word[span.start : span.end + 1] = len(paths)
+        paths.append(tuple(around))
+    return paths, of_word
