@@ -6,13 +6,21 @@ memory events and never sees a value. These constants name the columns of what t
 """
 
 # --- memory events (control -> timing): int64[n, MEV_WIDTH] ---------------------------------
-MEV_WIDTH = 6
+MEV_WIDTH = 7
 MEV_DELTA = 0  # compute picoseconds since the previous memory event
 MEV_SHAPE = 1  # row of the DMA shape table
 MEV_INDEX = 2  # byte address of the first element (u64 bit pattern)
 MEV_SCALE = 3  # byte address of the first scale byte (u64 bit pattern)
 MEV_STEP = 4  # elements (= bytes) from one row to the next
 MEV_PC = 5  # word index of the instruction
+MEV_DONE = 6  # instant of its end, ps; set by timing
+
+# --- executed instructions (control -> host), where asked for: int64[n, TR_WIDTH] --------------
+TR_WIDTH = 4
+TR_PC = 0  # word index
+TR_RD = 1  # registers before the instruction, by the fields of its word
+TR_RS1 = 2
+TR_RS2 = 3
 
 # --- DMA shapes: int64[NUM_SHAPES, SHAPE_WIDTH], constant for a run (spec §3.2, §3.3) --------
 SHAPE_WIDTH = 10

@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 
-from .. import isa
 from ..config.settings import Mx, Settings
 from ..kernels import layout as at
 from ..kernels.control.control import NO_LIMIT, ControlState
@@ -87,8 +86,8 @@ def new_control(trace_capacity: int) -> ControlState:
         hbm=ctl[at.CTL_ADDR : at.CTL_ADDR + 16],
         int_sram=np.zeros(at.INT_SRAM_SIZE, dtype=np.int64),
         loops=np.zeros((LOOP_CAPACITY, at.LOOP_WIDTH), dtype=np.int64),
-        counts=np.zeros(isa.NUM_OPS, dtype=np.int64),
-        trace=np.zeros(trace_capacity, dtype=np.int64),
+        counts=np.zeros(0, dtype=np.int64),  # a simulation knows how many words there are
+        trace=np.zeros((trace_capacity, at.TR_WIDTH), dtype=np.int64),
         lines=np.zeros((LINES, REGISTERS + 1), dtype=np.int64),
     )
 

@@ -11,10 +11,12 @@ from ..kernels import layout as at
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
 from ..kernels.memory import transfer as pt
+from ..kernels.memory.ledger import Ledger
 from ..manifests.footprint import LINE, choose_regime, first_regions, footprint, transfer_ns
 from ..manifests.schema import Manifest
 from ..request import MEMORY_MODELS, RunRequest
 from .engines import BankEngine, DramEngine, warm_engine
+from .ledger import new_ledger
 
 
 class HostStreamStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="host-stream"):
@@ -199,13 +201,13 @@ def most_accesses(shapes: np.ndarray) -> int:
     return most
 
 
-def new_port(regime: rg.Regime, accesses: int) -> pt.Port:
+def new_port(regime: rg.Regime, accesses: int, ledger: Ledger) -> pt.Port:
     """What stands in front of a memory engine whose longest list is `accesses`."""
     try:
         addr, wait, link = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
     except (MemoryError, ValueError):
         raise EmuError(f"memory: no room for a transfer of {accesses} accesses") from None
-    return pt.Port(np.zeros(pt.PORT_WIDTH, dtype=np.int64), addr, wait, link, regime)
+    return pt.Port(np.zeros(pt.PORT_WIDTH, dtype=np.int64), addr, wait, link, regime, ledger)
 
 
 class RegimeModel:
@@ -230,6 +232,8 @@ class RegimeModel:
         `base` or `moe`; a DRAM's timing may differ between them (§4.6).
     memo : bool
         Whether answers to repeated access patterns are remembered; the figures are the same.
+    ledger : Ledger, optional
+        Accounts by instruction and region; without it nothing is charged.
 
     Attributes
     ----------
@@ -241,7 +245,7 @@ class RegimeModel:
 
     def __init__(
         self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
-        dram: str | None = None, revision: str = "base", memo: bool = True,
+        dram: str | None = None, revision: str = "base", memo: bool = True, ledger: Ledger | None = None,
     ):
         if model not in MEMORY_MODELS:
             raise EmuError(f"memory model {model!r}: expected one of {', '.join(MEMORY_MODELS)}")
@@ -256,7 +260,7 @@ class RegimeModel:
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
         accesses = most_accesses(shapes)
-        self._port = new_port(_regime(self._plan, bandwidth), accesses)
+        self._port = new_port(_regime(self._plan, bandwidth), accesses, ledger or new_ledger(0, ()))
         if model == "hbm":
             dram = dram or "hbm2"
         self.engine = (

@@ -100,6 +100,7 @@ class Simulation:
 
     def __init__(self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1):
         self.program = program
+        machine.control = machine.control._replace(counts=np.zeros(len(program), dtype=np.int64))
         self.machine = machine
         self.memory = memory
         self.data = data

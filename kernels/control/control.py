@@ -1,6 +1,6 @@
 """Control pass: integer registers, loops and address registers (spec §1.2-§1.8).
 
-Executes the decoded program, checks every address and bound, counts instructions by op id, and
+Executes the decoded program, checks every address and bound, counts how often each word runs, and
 appends resolved events for the data and the timing pass. It never sees floating-point data.
 """
 
@@ -42,6 +42,10 @@ from ..layout import (
     OP_RS1,
     OP_RS2,
     OP_RS3,
+    TR_PC,
+    TR_RD,
+    TR_RS1,
+    TR_RS2,
 )
 from ..limits import U32_MASK
 from ..status import (
@@ -86,10 +90,10 @@ class ControlState(NamedTuple):
         u32 words.
     loops : int64[capacity, LOOP_WIDTH]
         Loop stack.
-    counts : int64[NUM_OPS]
-        Executed instructions by op id.
-    trace : int64[capacity]
-        Word index of every executed instruction of the slice; empty when nobody asked.
+    counts : int64[words]
+        How often each word was executed.
+    trace : int64[capacity, TR_WIDTH]
+        Every executed instruction of the slice with its registers; empty when nobody asked.
     lines : int64[LINES, 17]
         Room of `loop_skip`.
     """
@@ -202,6 +206,15 @@ def resolve(op, rd, rs1, rs2, rs3, f1, imm, shapes, ctl, events, mem_events):
     return resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events)
 
 
+@small
+def note_executed(row, table, ctl, pc):
+    """Write the instruction that is about to run into a row of the trace."""
+    row[TR_PC] = pc
+    row[TR_RD] = ctl[CTL_GP + table[pc, OP_RD]]
+    row[TR_RS1] = ctl[CTL_GP + table[pc, OP_RS1]]
+    row[TR_RS2] = ctl[CTL_GP + table[pc, OP_RS2]]
+
+
 @entry
 def control_slice(table, cfg, shapes, s, events, mem_events, budget):
     """Execute up to `budget` instructions; returns a status of `plena_emu.kernels.status`.
@@ -245,7 +258,7 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
             break
         executed += 1
         if tracing:
-            trace[executed - first - 1] = pc
+            note_executed(trace[executed - first - 1], table, ctl, pc)
         if executed >= ctl[CTL_LIMIT_AT]:
             ctl[CTL_EXECUTED] = executed
             status = check_limit(ctl, loops)
@@ -320,7 +333,7 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
             delta = ctl[CTL_DELTA]
         if status != OK:
             break
-        counts[op] += 1
+        counts[pc] += 1
         delta += cost
         compute += cost
         pc = next_pc

@@ -293,6 +293,6 @@ def skip_loop(table, ctl, lines, counts, pc, times, budget):
     finish_registers(ctl, lines, times)
     cost = 0
     for at in range(pc + 1, pc + words + 1):
-        counts[table[at, OP_ID]] += times
+        counts[at] += times
         cost += table[at, OP_COST]
     return words, cost

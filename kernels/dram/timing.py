@@ -5,7 +5,7 @@ from typing import NamedTuple
 from ..compiler.jit import entry
 from ..layout import MEV_SHAPE, SH_STORE
 from ..limits import OVERFLOW, TIME_LIMIT
-from ..memory.transfer import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, issue
+from ..memory.transfer import PORT_EVENT, PORT_HELD, PORT_NOW, TIME_OVERFLOW, TIMING_OK, Port, finish_event, issue
 from .channel import catch_up
 from .event_queue import Run
 from .memo import DramMemo, finish_recalled, memo_list
@@ -33,13 +33,14 @@ def timing_slice_dram(events, count, shapes, mem):
         reg[PORT_EVENT] = i
         shape = shapes[events[i, MEV_SHAPE]]
         n = issue(port, events[i], shape)
-        if reg[PORT_NOW] > TIME_LIMIT:
+        start = reg[PORT_NOW]
+        if start > TIME_LIMIT:
             return TIME_OVERFLOW
         held, is_store = reg[PORT_HELD], shape[SH_STORE] == 1
-        done = memo_list(mem.memo, mem.dram, mem.run, port.addr, port.wait, port.link, n, held, reg[PORT_NOW], is_store)
+        done = memo_list(mem.memo, mem.dram, mem.run, port.addr, port.wait, port.link, n, held, start, is_store)
         if done == OVERFLOW:
             return TIME_OVERFLOW
-        reg[PORT_NOW] = done
+        finish_event(port, events[i], start, done)
     finish_recalled(mem.memo, mem.dram, mem.run)
     catch_up(mem.dram, mem.dram.front[0].ticks)
     return TIMING_OK

@@ -8,6 +8,7 @@ from ..compiler.jit import kernel, small
 from ..layout import MEV_DELTA, SH_STORE
 from ..limits import ACCESS_BYTES
 from .accesses import list_accesses
+from .ledger import Ledger, charge
 from .regimes import RG_PLAIN, Regime, decide
 
 # Status of a slice.
@@ -36,6 +37,7 @@ class Port(NamedTuple):
     link : int64[accesses]
         1 for a read behind the host link.
     regime : Regime
+    ledger : Ledger
     """
 
     reg: np.ndarray
@@ -43,6 +45,7 @@ class Port(NamedTuple):
     wait: np.ndarray
     link: np.ndarray
     regime: Regime
+    ledger: Ledger
 
 
 @small
@@ -62,6 +65,14 @@ def count_resident(port, n):
     """Count `n` reads that need not be listed, because the regime has nothing to decide about them."""
     port.regime.reg[RG_PLAIN] += n
     port.reg[PORT_READ] += ACCESS_BYTES * n
+
+
+@small
+def finish_event(port, event, start, done):
+    """End an event that began at `start`: `PORT_NOW` moves on to `done`, and the ledger is charged."""
+    reg = port.reg
+    reg[PORT_NOW] = done
+    charge(port.ledger, port.regime, event, start, done, reg[PORT_READ], reg[PORT_WRITTEN])
 
 
 @kernel

@@ -19,6 +19,7 @@ from ..memory.transfer import (
     TIMING_OK,
     Port,
     count_resident,
+    finish_event,
     list_event,
 )
 from .batch import run_batch, store_blocks
@@ -89,14 +90,15 @@ def timing_slice(events, count, shapes, mem):
         shape = shapes[event[MEV_SHAPE]]
         reg[PORT_EVENT] = i
         reg[PORT_NOW] += event[MEV_DELTA]
-        if reg[PORT_NOW] > TIME_LIMIT:
+        start = reg[PORT_NOW]
+        if start > TIME_LIMIT:
             return TIME_OVERFLOW
         if shape[SH_STORE] == 1:
             n = list_event(port, event, shape)
-            done = store_blocks(mem.ddr, port.addr, port.wait, n, reg[PORT_NOW])
+            done = store_blocks(mem.ddr, port.addr, port.wait, n, start)
         else:
             done = prefetch(mem, event, shape)
         if done == OVERFLOW:
             return TIME_OVERFLOW
-        reg[PORT_NOW] = done
+        finish_event(port, event, start, done)
     return TIMING_OK
