@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from .errors import EmuError
+from .manifests.capacity import Choice, decide_regime
 from .manifests.footprint import (
     LINE,
     Footprint,
@@ -29,7 +30,7 @@ from .manifests.footprint import (
     transfer_ns,
 )
 from .manifests.schema import Manifest, load_manifest
-from .running.platform import resolve_bandwidth, resolve_capacity
+from .running.platform import available_capacity, resolve_bandwidth
 
 if TYPE_CHECKING:
     from .boards.schema import Board
@@ -141,7 +142,8 @@ def make_plan(
     total_layers: int | None = None,
 ) -> Plan:
     """Plan of a manifest on a board; flags that are None leave the value to manifest and board (§6.2)."""
-    capacity = resolve_capacity(manifest.ddr_capacity_bytes, ddr_capacity, board, "--ddr-capacity")
+    asked = None if ddr_capacity is None else Choice(ddr_capacity, "--ddr-capacity")
+    regime, capacity = decide_regime("auto", manifest, asked, available_capacity(board))
     link = resolve_bandwidth(host_bandwidth, board)  # None: only the times need it here
     found = footprint(manifest.regions)
     layers = max(1, len(layer_ids(manifest.regions)))
@@ -162,7 +164,7 @@ def make_plan(
         layers=layers,
         footprint=_sizes(found),
         by_layer=_by_layer(manifest),
-        regime=choose_regime(found, capacity.value),
+        regime=regime,
         regimes=_regimes(manifest, found, link, layers, layers),
         resident_up_to_layers=_most_layers(lambda n: project(found, layers, n).total, capacity.value),
         kv_swap_up_to_layers=_most_layers(lambda n: project(found, layers, n).weight, capacity.value),

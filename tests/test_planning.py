@@ -14,11 +14,12 @@ from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout as at
 from plena_emu.kernels.simple import batch as ddr_kernels
+from plena_emu.manifests.capacity import Choice, decide_regime
 from plena_emu.manifests.footprint import choose_regime, first_regions, footprint, owned_lines
 from plena_emu.manifests.schema import Manifest, Region, load_manifest
-from plena_emu.memory.models import RegimeModel
+from plena_emu.memory.models import open_model
 from plena_emu.planning import BURST_PS, READ_PS, TCK_PS, find_manifest, make_plan
-from plena_emu.running.platform import resolve_bandwidth, resolve_capacity
+from plena_emu.running.platform import available_capacity, resolve_bandwidth
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "manifests"
 A7, NEXYS, V80 = load_board("custom_a7"), load_board("nexys_video"), load_board("v80")
@@ -83,8 +84,9 @@ def read_shapes(rows):
 
 
 def emulate(manifest, capacity, bandwidth, addresses, rows, model="auto"):
-    """`RegimeModel` after one prefetch of `rows` consecutive blocks at each address, in this order."""
-    memory = RegimeModel(model, manifest, read_shapes(rows), capacity, bandwidth)
+    """The memory model after one prefetch of `rows` consecutive blocks at each address, in this order."""
+    regime, counts = decide_regime(model, manifest, None, Choice(capacity, "plan"))
+    memory = open_model(regime, manifest, read_shapes(rows), capacity=counts.value, bandwidth=bandwidth)
     events = np.zeros((len(addresses), at.MEV_WIDTH), dtype=np.int64)
     events[:, at.MEV_SHAPE], events[:, at.MEV_STEP], events[:, at.MEV_INDEX] = at.SHAPE_M_WEIGHT, 64, addresses
     memory.advance(events, len(events))
@@ -211,14 +213,22 @@ FLAG = "--ddr-capacity"
 
 
 def test_capacity_of_manifest_then_flag_then_board():
-    assert resolve_capacity(7, None, A7, FLAG)[:2] == (7, "weight manifest")
-    assert resolve_capacity(7, 7, A7, FLAG).warning is None
-    assert resolve_capacity(7, 9, A7, FLAG) == (
-        7, "weight manifest", "--ddr-capacity 9 is not used: the weight manifest states 7 bytes, which counts")
-    assert resolve_capacity(None, 9, A7, FLAG) == (9, "--ddr-capacity", None)
-    assert resolve_capacity(None, 0, A7, FLAG).value == 0
-    assert resolve_capacity(None, None, V80, FLAG) == (34359738368, "board v80", None)
-    assert resolve_capacity(None, None, None, FLAG) == (2**29, "default", None)
+    def capacity(own, flag, board, model="auto"):
+        asked = None if flag is None else Choice(flag, FLAG)
+        return decide_regime(model, Manifest(0, (), own), asked, available_capacity(board)).capacity
+
+    for model in ("auto", "resident", "kv-swap", "weight-stream"):
+        assert capacity(7, None, A7, model)[:2] == (7, "weight manifest")
+        assert capacity(7, 7, A7, model).warning is None
+        assert capacity(7, 9, A7, model) == (
+            7, "weight manifest", "--ddr-capacity 9 is not used: the weight manifest states 7 bytes, which counts")
+        assert capacity(None, 9, A7, model) == (9, "--ddr-capacity", None)
+    assert capacity(None, 0, A7).value == 0
+    assert capacity(None, None, V80) == (34359738368, "board v80", None)
+    assert capacity(None, None, None) == (2**29, "default", None)
+    assert capacity(7, None, A7, "layer-swap") == (A7.ddr_capacity_bytes, "board custom_a7", None)
+    assert capacity(7, 9, A7, "layer-swap") == (9, "--ddr-capacity", None)
+    assert capacity(7, 9, A7, "host-stream") is None
 
 
 def test_bandwidth_of_flag_then_board():

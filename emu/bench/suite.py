@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 from ..errors import DataNeeded, EmuError
+from ..request import RunRequest
 from .programs import Expected, ExpectedRun, Workload
 from .record import BUSY, KERNEL_MODES, PHASES, PROCESS, BenchRecord, figure, means, now, this_machine
 
@@ -28,9 +29,16 @@ USER_CHOICES = ("PLENA_SETTINGS_TOML", "RUST_LOG", "PLENA_ISA")  # variables tha
 
 def run_suite(
     workloads: list[Workload], models: list[str], modes: list[str], runs: int, notes: list[str],
-    progress: Callable[[str], None] = lambda text: None,
+    request_of: Callable[..., RunRequest], progress: Callable[[str], None] = lambda text: None,
 ) -> BenchRecord:
     """Measure every workload on every model in every mode, `runs` times after a run that does not count.
+
+    Parameters
+    ----------
+    request_of : callable
+        `request_of(args, isa, **fields)`: the `RunRequest` of the arguments of the drop-in, with `fields` replaced.
+    progress : callable
+        Called with what is measured next.
 
     Raises
     ------
@@ -40,7 +48,7 @@ def run_suite(
     machine, started = this_machine(), now()
     if machine.load_average[0] > BUSY:
         notes = [*notes, f"the machine was busy before the first run: load average {machine.load_average[0]:.1f}"]
-    suite = _Suite(models, runs, progress)
+    suite = _Suite(models, runs, request_of, progress)
     if PROCESS in modes:
         executable = find_executable()
         for workload in workloads:
@@ -100,9 +108,10 @@ class _Case:
 class _Suite:
     """The figures so far."""
 
-    def __init__(self, models, runs, progress):
+    def __init__(self, models, runs, request_of, progress):
         self.models = models
         self.runs = runs
+        self.request_of = request_of
         self.progress = progress
         self.figures = []
         self.left_out = {}  # programs by reason, each once
@@ -154,7 +163,7 @@ class _Suite:
         """Figure of runs within this process, in the working directory."""
         wall = {phase: [] for phase in PHASES}
         for repetition in range(self.runs + 1):
-            result = _execute(case, mode)
+            result = _execute(case, mode, self.request_of)
             _check_result(case, mode, result)
             if repetition:
                 for phase in PHASES:
@@ -163,18 +172,16 @@ class _Suite:
         return case.figure(mode, wall, walls and walls.simulate_s(case.model))
 
 
-def _execute(case, mode):
-    """One run as the drop-in would do it, dumps and all; without dumps in timing-only mode."""
-    from ..cli import dropin, flags
+def _execute(case, mode, request_of):
+    """Run a case once as the drop-in would do it, dumps and all; without dumps in timing-only mode."""
     from ..logs import Log
     from ..running.runner import execute
 
-    args = dropin.build_parser().parse_args(case.run.args)
     data = mode != "timing-only"
     os.makedirs(DUMPS, exist_ok=True)
     try:
-        return execute(flags.request(args, case.expected.isa, timing_only=not data, dump_hbm=data,
-                                     dump_dir=DUMPS if data else None), Log("off"))
+        return execute(request_of(case.run.args, case.expected.isa, timing_only=not data, dump_hbm=data,
+                                  dump_dir=DUMPS if data else None), Log("off"))
     finally:
         shutil.rmtree(DUMPS, ignore_errors=True)
 

@@ -74,11 +74,18 @@ def run(args):
     _check_outputs(args)
     workloads, notes = find_workloads(args.programs, args.golden, args.all, flags.revision(args))
     try:
-        record = run_suite(workloads, args.models, args.modes, args.runs, notes, _show)
+        record = run_suite(workloads, args.models, args.modes, args.runs, notes, _request_of, _show)
     finally:
         _show("")
     _report(args, record)
     return EXIT_OK
+
+
+def _request_of(args, isa, **fields):
+    """Make the request of a run from the arguments of the drop-in."""
+    from .dropin import build_parser
+
+    return flags.request(build_parser().parse_args(args), isa, **fields)
 
 
 def _check_outputs(args):

@@ -44,7 +44,7 @@ def _new_memo(enabled: bool) -> dm.Memo:
     )
 
 
-class BankEngine:
+class SimpleEngine:
     """DDR timing of §3.5 (`SimpleTiming`); `accesses` is the longest list of accesses of an event."""
 
     kernels = "simple.timing"

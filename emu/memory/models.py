@@ -12,11 +12,14 @@ from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
 from ..kernels.memory import transfer as pt
 from ..kernels.memory.ledger import Ledger
-from ..manifests.footprint import LINE, choose_regime, first_regions, footprint, transfer_ns
+from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
-from ..request import MEMORY_MODELS, RunRequest
-from .engines import BankEngine, DramEngine, warm_engine
+from ..request import MEMORY_MODELS
+from .engines import DramEngine, SimpleEngine, warm_engine
+from .interfaces import MemoryEngine, MemoryModel
 from .ledger import new_ledger
+
+REGIMES = tuple(model for model in MEMORY_MODELS if model != "auto")  # `auto` is decided before a model is made
 
 
 class HostStreamStatistics(msgspec.Struct, kw_only=True, tag_field="model", tag="host-stream"):
@@ -211,20 +214,20 @@ def new_port(regime: rg.Regime, accesses: int, ledger: Ledger) -> pt.Port:
 
 
 class RegimeModel:
-    """One board-DDR memory model and its run so far.
+    """One memory model and its run so far.
 
     Parameters
     ----------
-    model : str
-        One of `MEMORY_MODELS`.
+    regime : str
+        One of `REGIMES`.
     manifest : Manifest
-        Its own `ddr_capacity_bytes` beats `capacity` in the capacity regimes, not in `layer-swap` (§3.8, §3.9).
+        Its regions; `capacity` counts, whatever capacity the manifest states (`decide_regime`).
     shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
         DMA shapes of the run.
     capacity : int
-        Bytes of `--ddr3-capacity`.
+        Bytes of DDR.
     bandwidth : int
-        Bytes/s of `--host-bandwidth`, not 0.
+        Bytes/s of the host link, not 0.
     dram : str, optional
         Name or file of a DRAM description: its controller takes the place of the idealised DDR banks. `hbm` is
         the model of plain reads on `hbm2`.
@@ -234,37 +237,28 @@ class RegimeModel:
         Whether answers to repeated access patterns are remembered; the figures are the same.
     ledger : Ledger, optional
         Accounts by instruction and region; without it nothing is charged.
-
-    Attributes
-    ----------
-    model, regime : str
-        As asked, and what `auto` settled on.
-    capacity : int
-        Bytes, as used.
     """
 
     def __init__(
-        self, model: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
+        self, regime: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
         dram: str | None = None, revision: str = "base", memo: bool = True, ledger: Ledger | None = None,
     ):
-        if model not in MEMORY_MODELS:
-            raise EmuError(f"memory model {model!r}: expected one of {', '.join(MEMORY_MODELS)}")
+        if regime not in REGIMES:
+            raise EmuError(f"memory model {regime!r}: expected one of {', '.join(REGIMES)}")
         if bandwidth < 1:
             raise EmuError(f"host bandwidth: found {bandwidth}, expected at least 1 byte/s")
-        own = manifest.ddr_capacity_bytes
-        self.capacity = capacity if own is None or model in ("layer-swap", "host-stream") else own
-        self.model = model
-        self.regime = choose_regime(footprint(manifest.regions), self.capacity) if model == "auto" else model
+        self.regime = regime
+        self.capacity = capacity
         self.manifest = manifest
         self.shapes = shapes
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
         accesses = most_accesses(shapes)
         self._port = new_port(_regime(self._plan, bandwidth), accesses, ledger or new_ledger(0, ()))
-        if model == "hbm":
+        if regime == "hbm":
             dram = dram or "hbm2"
-        self.engine = (
-            BankEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision, memo)
+        self.engine: MemoryEngine = (
+            SimpleEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision, memo)
         )
 
     def _new_plan(self):
@@ -322,7 +316,7 @@ class RegimeModel:
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
         swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
         swapped = sum(n * size for n, size in swaps)
-        if self.model == "hbm":
+        if self.regime == "hbm":
             return PlainStatistics()
         if self.regime == "host-stream":
             return HostStreamStatistics(
@@ -350,18 +344,15 @@ class RegimeModel:
         ]
 
 
-def open_model(request: RunRequest, board, shapes):
-    """Memory model of a request: `board` supplies capacity and bandwidth, `shapes` are the run's DMA shapes.
+def open_model(regime: str, manifest: Manifest, shapes: np.ndarray, *, capacity: int | None, bandwidth: int | None,
+               dram: str | None = None, revision: str = "base", memo: bool = True, ledger: Ledger | None = None) -> MemoryModel:
+    """Make the memory model of a run from what was decided about it; the one factory.
 
-    Raises
-    ------
-    EmuError
-        A model without its weight manifest, or a malformed one.
+    Parameters are those of `RegimeModel`; `capacity` and `bandwidth` are None where the regime uses none.
+
+    Returns
+    -------
+    MemoryModel
     """
-    model = request.memory_model
-    if model == "hbm":
-        no_manifest = Manifest(activation_ceiling=0)
-        return RegimeModel(model, no_manifest, shapes, 0, 1, request.dram, request.isa, request.memo)
-    manifest = board.open_manifest()
-    capacity, bandwidth = board.choose_limits(manifest)
-    return RegimeModel(model, manifest, shapes, capacity, bandwidth, request.dram, request.isa, request.memo)
+    return RegimeModel(regime, manifest, shapes, 0 if capacity is None else capacity,
+                       1 if bandwidth is None else bandwidth, dram, revision, memo, ledger)

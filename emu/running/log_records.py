@@ -29,14 +29,15 @@ def settings_records(log: Log, settings) -> None:
     log.info(f"HBM size {s.hbm_size} bytes ({s.hbm_size / 2**30:.3f} GiB)", CONFIG)
 
 
-def board_record(log: Log, use) -> None:
-    """The board of a run and how much of the settings it replaced; nothing without a board.
+def board_record(log: Log, platform) -> None:
+    """Write the board of a run and how much of the settings it replaced; nothing without a board.
 
-    `use` is a `plena_emu.running.platform.BoardUse` that was applied.
+    `platform` is a `plena_emu.running.platform.Platform`.
     """
-    if use.board is not None:
-        log.info(f"Board {use.board.name}", CONFIG, file=use.board.source, clock_mhz=use.board.clock_mhz,
-                 settings_replaced=len(use.changes))
+    board = platform.board
+    if board is not None:
+        log.info(f"Board {board.name}", CONFIG, file=board.source, clock_mhz=board.clock_mhz,
+                 settings_replaced=len(platform.changes))
 
 
 def program_records(log: Log, program) -> None:

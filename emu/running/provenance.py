@@ -9,7 +9,7 @@ from ..program.decode import Program
 from ..request import RunRequest
 from ..result import Geometry, Sources
 from ..result import Program as ProgramRecord
-from .platform import BoardUse
+from .platform import Platform
 
 
 def program_of(request: RunRequest, program: Program) -> ProgramRecord:
@@ -18,13 +18,13 @@ def program_of(request: RunRequest, program: Program) -> ProgramRecord:
                          foreign_words=len(program.foreign))
 
 
-def sources_of(request: RunRequest, settings: Settings, board: BoardUse) -> Sources:
-    """Files that decided about the run; a manifest only where a model read it."""
+def sources_of(request: RunRequest, platform: Platform) -> Sources:
+    """Name the files that decided about the run; a manifest only where a model read it."""
     return Sources(
-        settings=settings.source, settings_origin=settings.origin,
-        weight_manifest=board.manifest.source if board.manifest else None,
+        settings=platform.settings.source, settings_origin=platform.settings.origin,
+        weight_manifest=None if platform.regime == "hbm" else platform.manifest.source,
         hbm=request.hbm, fpsram=request.fpsram, intsram=request.intsram, vram=request.vram,
-        board=board.board.source if board.board else None, dram=request.dram,
+        board=platform.board.source if platform.board else None, dram=request.dram,
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from .. import isa
-from ..config.settings import Fp, Plain, find_settings, with_hbm_size
+from ..config.settings import Fp, Plain, find_settings
 from ..errors import DataNeeded, EmuError
 from ..kernels import layout as at
 from ..kernels.compiler.jit import JIT
@@ -29,7 +29,7 @@ from .log_records import (
     program_records,
     settings_records,
 )
-from .platform import BoardUse
+from .platform import resolve_platform
 from .provenance import geometry_of, program_of, sources_of, versions
 from .simulation import Simulation, default_threads
 
@@ -86,10 +86,10 @@ def _counts(counts, revision):
     return {op.name(revision): int(counts[op.id]) for op in isa.OPS if counts[op.id]}
 
 
-def _warnings(request, program, simulation, board):
+def _warnings(request, platform, program, simulation):
     """What the user should know besides the figures, one line each."""
     ctl = simulation.ctl
-    lines = list(board.warnings)
+    lines = list(platform.warnings)
     foreign = foreign_warning(program)
     if foreign:
         lines.append(foreign)
@@ -100,6 +100,11 @@ def _warnings(request, program, simulation, board):
     if ctl[at.CTL_OUTSIDE]:
         lines.append(f"{int(ctl[at.CTL_OUTSIDE])} bytes were read outside the HBM and delivered as 0")
     return lines
+
+
+def _value(choice):
+    """Take the number of a `Choice`; None stays None."""
+    return None if choice is None else choice.value
 
 
 def _values(struct):
@@ -145,11 +150,11 @@ def execute(request: RunRequest, log: Log) -> RunResult:
 
 def _execute(request, log):
     began = request.started_at or time.perf_counter()
-    board = BoardUse(request)
-    settings = board.apply(find_settings(request.settings_path, os.environ, origin=request.settings_origin))
-    settings = with_hbm_size(settings, request.hbm_size)
+    stated = find_settings(request.settings_path, os.environ, origin=request.settings_origin)
+    platform = resolve_platform(request, stated)
+    settings = platform.settings
     settings_records(log, settings)
-    board_record(log, board)
+    board_record(log, platform)
     program = decode(read_words(request.opcode), request.isa, settings)
     program_records(log, program)
     _check_timing_only(request, program)
@@ -157,7 +162,8 @@ def _execute(request, log):
     imported = time.perf_counter()
 
     machine = Machine(settings, request.isa, TRACED_SLICE if request.trace else 0)
-    model = open_model(request, board, machine.shapes)
+    model = open_model(platform.regime, platform.manifest, machine.shapes, capacity=_value(platform.capacity),
+                       bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -174,7 +180,7 @@ def _execute(request, log):
         simulation.close()
     done = time.perf_counter()
 
-    result = _result(request, settings, program, simulation, board, stopped)
+    result = _result(request, platform, program, simulation, stopped)
     for line in result.warnings:
         if line != foreign_warning(program):
             log.warn(line)
@@ -186,7 +192,7 @@ def _execute(request, log):
     return result
 
 
-def _result(request, settings, program, simulation, board, stopped):
+def _result(request, platform, program, simulation, stopped):
     """Everything known once the simulation is over."""
     memory = simulation.memory
     ctl = simulation.ctl
@@ -196,12 +202,12 @@ def _result(request, settings, program, simulation, board, stopped):
     return RunResult(
         isa=request.isa,
         program=program_of(request, program),
-        sources=sources_of(request, settings, board),
-        geometry=geometry_of(settings),
+        sources=sources_of(request, platform),
+        geometry=geometry_of(platform.settings),
         model=request.memory_model,
         regime=memory.regime,
-        limits=board.limits,
-        board=board.record(simulation.latency_ps, compute),
+        limits=platform.limits,
+        board=platform.record(simulation.latency_ps, compute),
         latency_ps=simulation.latency_ps,
         end_ps=end,
         cycles=simulation.latency_ps / 1000,
@@ -223,6 +229,6 @@ def _result(request, settings, program, simulation, board, stopped):
         instructions_per_s=0.0,
         timing_only=request.timing_only,
         stopped_by_max_instructions=stopped,
-        warnings=_warnings(request, program, simulation, board),
+        warnings=_warnings(request, platform, program, simulation),
         versions=versions(),
     )

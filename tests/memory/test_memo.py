@@ -8,7 +8,7 @@ from plena_emu.kernels import layout as at
 from plena_emu.kernels.memory import memo_table as mt
 from plena_emu.kernels.simple import memo as dm
 from plena_emu.manifests.schema import Manifest, Region
-from plena_emu.memory.engines import BankEngine
+from plena_emu.memory.engines import SimpleEngine
 from plena_emu.memory.models import RegimeModel
 
 
@@ -44,7 +44,7 @@ EVENT = st.tuples(
 @given(st.lists(EVENT, min_size=1, max_size=40), st.sampled_from([1, 3, 16, 40]),
        st.sampled_from(["resident", "weight-stream"]))
 def test_figures_are_the_same(parts, rows, model):
-    events = np.array([[delta, shape, index, scale, step, 0] for delta, shape, index, scale, step in parts])
+    events = np.array([[delta, shape, index, scale, step, 0, 0] for delta, shape, index, scale, step in parts])
     regions = (Region(layer_id=0, offset=1024, size=1 << 20, kind="weight"),)
     plain, _ = run(events, shapes(rows), False, model, regions)
     remembered, memory = run(events, shapes(rows), True, model, regions)
@@ -53,18 +53,18 @@ def test_figures_are_the_same(parts, rows, model):
 
 
 def test_a_shifted_batch_is_answered_from_memory():
-    events = np.array([[10**6, 0, 16384 * k + 64 * (k % 3), 0, 4096, 0] for k in range(8)])
+    events = np.array([[10**6, 0, 16384 * k + 64 * (k % 3), 0, 4096, 0, 0] for k in range(8)])
     times, memory = run(events, shapes(16), True)
     assert memory.engine.memo.hits == 7
     assert len({b - a for (a, _), (b, _) in zip(times, times[1:])}) == 1
 
 
 def test_full_tables_are_emptied(monkeypatch):
-    events = np.array([[10**6, 0, 0, 0, 64 * k, 0] for k in range(1, 40)] * 2)
+    events = np.array([[10**6, 0, 0, 0, 64 * k, 0, 0] for k in range(1, 40)] * 2)
     plain, _ = run(events, shapes(40), False)
     memory = RegimeModel("resident", Manifest(activation_ceiling=0), shapes(40), 0, 1)
     engine = memory.engine
-    assert isinstance(engine, BankEngine)
+    assert isinstance(engine, SimpleEngine)
     times = []
     for k, event in enumerate(events):
         if k % 10 == 9:  # as if thousands of patterns had come before

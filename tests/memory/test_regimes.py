@@ -11,8 +11,9 @@ from plena_emu.config.units import parse_size
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout as at
 from plena_emu.kernels.memory.accesses import list_accesses
+from plena_emu.manifests.capacity import Choice, decide_regime
 from plena_emu.manifests.schema import Manifest, load_manifest, parse_manifest
-from plena_emu.memory.models import MEMORY_MODELS, RegimeModel, first_regions, most_accesses, transfer_ns
+from plena_emu.memory.models import MEMORY_MODELS, first_regions, most_accesses, open_model, transfer_ns
 from plena_emu.result import scientific, utilization
 
 U64 = 2**64
@@ -49,9 +50,15 @@ def oracle_run(model, manifest, transfers, tail_ps, capacity, bandwidth):
     return max(last, core.end), core.line(), regime.line()
 
 
+def decided_model(model, manifest, shapes, capacity, bandwidth):
+    """The model that a run with these flags opens; `capacity` is what a flag asked for."""
+    regime, counts = decide_regime(model, manifest, Choice(capacity, "--ddr3-capacity"), Choice(1 << 29, "default"))
+    return open_model(regime, manifest, shapes, capacity=counts and counts.value, bandwidth=bandwidth)
+
+
 def product_run(model, manifest, transfers, tail_ps, capacity, bandwidth, slices=1):
     shapes, events = events_of(transfers)
-    board = RegimeModel(model, manifest, shapes, capacity, bandwidth)
+    board = decided_model(model, manifest, shapes, capacity, bandwidth)
     for part in np.array_split(events[: len(transfers)], slices):
         board.advance(part, len(part))
     end = board.now_ps + tail_ps
@@ -209,7 +216,7 @@ def one_read_a_row(*addresses):
 
 def board(model, document, moved, capacity=1 << 29, bandwidth=60_000_000):
     shapes, events = events_of(moved)
-    memory_model = RegimeModel(model, checked(document), shapes, capacity, bandwidth)
+    memory_model = decided_model(model, checked(document), shapes, capacity, bandwidth)
     memory_model.advance(events, len(moved))
     return memory_model
 
@@ -279,10 +286,12 @@ def test_a_transfer_longer_than_time_itself_is_refused():
 
 
 def test_bad_arguments():
-    with pytest.raises(EmuError, match="memory model 'ssd': expected one of hbm"):
-        RegimeModel("ssd", Manifest(0), np.zeros((1, at.SHAPE_WIDTH), np.int64), 0, 1)
+    shapes = np.zeros((1, at.SHAPE_WIDTH), np.int64)
+    for wrong in ("ssd", "auto"):  # `auto` is decided before
+        with pytest.raises(EmuError, match=f"memory model '{wrong}': expected one of hbm"):
+            open_model(wrong, Manifest(0), shapes, capacity=0, bandwidth=1)
     with pytest.raises(EmuError, match="host bandwidth: found 0"):
-        RegimeModel("resident", Manifest(0), np.zeros((1, at.SHAPE_WIDTH), np.int64), 0, 0)
+        open_model("resident", Manifest(0), shapes, capacity=0, bandwidth=0)
 
 
 # --- goldens ---------------------------------------------------------------------------------------

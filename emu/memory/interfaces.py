@@ -1,0 +1,41 @@
+"""The two interfaces of memory timing: an engine turns accesses into picoseconds, a model stands in front of it."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+
+@runtime_checkable
+class MemoryEngine(Protocol):
+    """What times lists of 64-byte accesses; `kernels` is the module of its entry kernel (`plena_emu.kernels`)."""
+
+    kernels: str
+    dram: Any  # the DramDescription, None for the idealised banks
+    last_event_ps: int  # last event so far, housekeeping included (§3.1)
+    statistics: Any  # a msgspec struct, None where the engine counts nothing of its own
+    memo: Any  # a MemoStatistics
+
+    def run(self, events: np.ndarray, count: int, shapes: np.ndarray) -> int:
+        """Run the first `count` of int64[:, MEV_WIDTH] events; returns a status of `kernels.memory.transfer`."""
+
+
+@runtime_checkable
+class MemoryModel(Protocol):
+    """What decides about each access before an engine times it (§3.6 - §3.10), and counts."""
+
+    regime: str
+    engine: MemoryEngine
+    now_ps: int  # completion of the last memory event
+    last_event_ps: int
+    bytes_read: int
+    bytes_written: int
+    statistics: Any  # a msgspec struct with the property `line`
+
+    def warm(self) -> None:
+        """Have the kernel compiled, or loaded from the cache."""
+
+    def advance(self, events: np.ndarray, count: int) -> None:
+        """Run the first `count` memory events; raises `EmuError` where simulated time passes its limit."""
+
+    def warnings(self) -> list[str]:
+        """List what the user should know, one line each."""
