@@ -83,6 +83,10 @@ class RunRequest:
         Whether timing remembers its answers to repeated access patterns; the figures are the same.
     trace : bool
         One debug record an executed instruction.
+    stages : bool
+        Whether the result says which stages, HBM regions and opcodes its time belongs to.
+    loops : bool
+        With `stages`, by loop as well.
     board, dram : str or None
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
@@ -114,6 +118,8 @@ class RunRequest:
     threads: int | None = None
     memo: bool = True
     trace: bool = False
+    stages: bool = True
+    loops: bool = False
     board: str | None = None
     latency_profile: str | None = None
     dram: str | None = None

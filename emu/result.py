@@ -4,6 +4,8 @@ import json
 
 import msgspec
 
+from .figures import StageTable
+
 
 class Program(msgspec.Struct, kw_only=True):
     """The program that ran, in words."""
@@ -123,7 +125,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
     answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could
-    not be written, one line each.
+    not be written, one line each. `stages` says where the time went, None where nobody asked.
     """
 
     isa: str
@@ -148,6 +150,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     model_line: str | None = None
     memo: dict[str, int | bool] | None = None
     dram_statistics: dict | None = None
+    stages: StageTable | None = None
     dropped: Dropped
     dumps: list[Dump] = []
     dump_errors: list[str] = []

@@ -8,7 +8,6 @@ from ..kernels.layout import OP_ID
 from ..machine.core import Machine
 from ..precompile import compiling
 from ..program.decode import Program
-from ..running.runner import TRACED_SLICE
 from ..running.simulation import Simulation
 
 
@@ -30,16 +29,13 @@ def executed_counts(program: Program, settings: Settings, int_sram: str | None, 
     used = set(program.table[:, OP_ID].tolist())
     if {isa.V_TOPK, isa.S_LD_INT} <= used:
         warnings.append("V_TOPK is not computed here: S_LD_INT does not see the indices it would store")
-    machine = Machine(settings, program.revision, TRACED_SLICE)
+    machine = Machine(settings, program.revision)
     if int_sram is not None:
         machine.load_integers(int_sram)
     simulation = Simulation(program, machine, _NoMemory(), data=False)
-    counts = np.zeros(len(program) + 1, dtype=np.int64)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
         with compiling("control.control"):
             more = simulation.step(0) or len(program) > 0
         while more:
-            before = simulation.executed
             more = simulation.step(None)
-            counts += np.bincount(machine.control.trace[: simulation.executed - before], minlength=len(counts))
-    return counts[: len(program)].tolist()
+    return machine.control.counts.tolist()

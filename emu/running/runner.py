@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from .. import isa
+from ..attribution.accounts import Bookkeeping
 from ..config.settings import Fp, Plain, find_settings
 from ..errors import DataNeeded, EmuError
 from ..kernels import layout as at
@@ -58,7 +59,7 @@ def _simulate(simulation, request, log):
 def _trace(simulation, log, before):
     """One record for each instruction of the last slice; returns the instructions executed so far."""
     executed = simulation.executed
-    for pc in simulation.machine.control.trace[: executed - before].tolist():
+    for pc in simulation.machine.control.trace[: executed - before, at.TR_PC].tolist():
         instruction_record(log, pc, simulation.program.text(pc))
     return executed
 
@@ -81,9 +82,11 @@ def _write_dumps(machine, request, result, log):
         dump_record(log, dump)
 
 
-def _counts(counts, revision):
-    """Executed instructions by mnemonic, in the order of the table."""
-    return {op.name(revision): int(counts[op.id]) for op in isa.OPS if counts[op.id]}
+def _counts(counts, program):
+    """Executed instructions by mnemonic, in the order of the table; `counts` are those of each word."""
+    of_op = np.zeros(isa.NUM_OPS, dtype=np.int64)
+    np.add.at(of_op, program.table[:, at.OP_ID], counts)
+    return {op.name(program.revision): int(of_op[op.id]) for op in isa.OPS if of_op[op.id]}
 
 
 def _warnings(request, platform, program, simulation):
@@ -161,9 +164,11 @@ def _execute(request, log):
     _check_store_types(settings, program)
     imported = time.perf_counter()
 
+    books = Bookkeeping(program, platform.manifest, request.opcode) if request.stages else None
     machine = Machine(settings, request.isa, TRACED_SLICE if request.trace else 0)
     model = open_model(platform.regime, platform.manifest, machine.shapes, capacity=_value(platform.capacity),
-                       bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo)
+                       bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo,
+                       ledger=books.ledger if books else None)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -181,6 +186,8 @@ def _execute(request, log):
     done = time.perf_counter()
 
     result = _result(request, platform, program, simulation, stopped)
+    if books is not None:
+        result.stages = books.accounts(machine.cfg, machine.control.counts).table(request.loops)
     for line in result.warnings:
         if line != foreign_warning(program):
             log.warn(line)
@@ -214,7 +221,7 @@ def _result(request, platform, program, simulation, stopped):
         compute_ps=compute,
         memory_ps=end - compute,
         instructions=simulation.executed,
-        instruction_counts=_counts(simulation.machine.control.counts, request.isa),
+        instruction_counts=_counts(simulation.machine.control.counts, program),
         bytes_read=memory.bytes_read,
         bytes_written=memory.bytes_written,
         utilization_bytes_per_s=utilization(memory.bytes_read, memory.bytes_written, end),
