@@ -145,7 +145,10 @@ def _columns(program, cfg, counts, ledger):
 def _grouped(columns, group, groups):
     """Sums of the rows of each group, int64[groups, columns]."""
     sums = np.zeros((groups, columns.shape[1]), dtype=np.int64)
-    np.add.at(sums, group, columns)
+    order = np.argsort(group, kind="stable")
+    found, first = np.unique(group[order], return_index=True)
+    if len(found):
+        sums[found] = np.add.reduceat(columns[order], first, axis=0)
     return sums
 
 
