@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import isa
-from ..figures import Figures, Row, StageTable, merged
 from ..kernels import layout as at
 from ..kernels.limits import ACCESS_BYTES
 from ..kernels.memory import ledger as lg
 from ..manifests.schema import Manifest
 from ..memory.ledger import new_ledger
 from ..program.decode import Program
+from ..result import Figures, Row, StageTable, merged
 from .labels import Labels, labels_of, path_name
 from .loops import loop_paths
 from .multiply_adds import multiply_adds_of
@@ -106,7 +106,7 @@ class Accounts:
     def _stages(self):
         sums = _grouped(self.columns, self.labels.of_word, len(self.labels.stages))
         return [Row(key=tuple(stage), figures=_figures(row))
-                for stage, row in zip(self.labels.stages, sums.tolist()) if row[_INSTRUCTIONS]]
+                for stage, row in zip(self.labels.stages, sums.tolist(), strict=True) if row[_INSTRUCTIONS]]
 
     def _opcodes(self):
         ids = self.program.table[:, at.OP_ID]
@@ -117,7 +117,7 @@ class Accounts:
     def _regions(self):
         names = [*self.regions, OUTSIDE]
         rows = [[0] * _FIRST + row for row in self.by_region.tolist()]
-        return merged(((name,), _figures(row)) for name, row in zip(names, rows) if row[_FIRST + lg.LG_EVENTS])
+        return merged(((name,), _figures(row)) for name, row in zip(names, rows, strict=True) if row[_FIRST + lg.LG_EVENTS])
 
     def _loops(self):
         paths, _ = loop_paths(self.program.table)

@@ -7,7 +7,8 @@ A comment says what the words below it do. Three kinds of answer:
 - `NEXT`: preparation (clearing, allocating, headings); the words below belong to the operator that is named next.
 
 A comment that no rule knows leads to `other`: an unknown step must not be counted for its neighbour.
-The first rule whose pattern begins the comment decides, if it holds where the comment stands. Comments are compared without the `;`, `=` and `-` around them.
+The first rule whose pattern begins the comment decides, if it holds where the comment stands. Comments are compared
+without the `;`, `=` and `-` around them.
 """
 
 import functools

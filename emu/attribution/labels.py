@@ -1,4 +1,4 @@
-"""Which stage each word of a program belongs to: from `stages.json`, else from comments, else from loops (spec §9.6)."""
+"""The stage of each word of a program: from `stages.json`, else from comments, else from loops (spec §9.6)."""
 
 import json
 import os
@@ -191,7 +191,7 @@ def belongs_to(mnemonics: list[str], program: Program) -> bool:
     ids = program.table[:, 0].tolist()
     if len(mnemonics) != len(ids):
         return False
-    return all(names[op] == name or known.get(name, isa.INVALID) == op for name, op in zip(mnemonics, ids))
+    return all(names[op] == name or known.get(name, isa.INVALID) == op for name, op in zip(mnemonics, ids, strict=True))
 
 
 # --- loops -------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def loops_of(table: np.ndarray) -> list[Span]:
     ids = table[:, OP_ID]
     at = np.flatnonzero((ids == isa.C_LOOP_START) | (ids == isa.C_LOOP_END))
     starts = (ids[at] == isa.C_LOOP_START).tolist()
-    return close_loops(zip(at.tolist(), starts, table[at, OP_RD].tolist()))[0]
+    return close_loops(zip(at.tolist(), starts, table[at, OP_RD].tolist(), strict=True))[0]
 
 
 def loop_paths(table: np.ndarray) -> tuple[list[tuple[Span, ...]], np.ndarray]:

@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         say(PROGRAM, str(error))
         return error.exit_code
     try:
-        return _run(flags.request(args, isa, dump_hbm=log.enabled("debug"), trace=log.asked_for_debug, stages=False), log)
+        wanted = {"dump_hbm": log.enabled("debug"), "trace": log.asked_for_debug, "stages": False}
+        return _run(flags.request(args, isa, **wanted), log)
     except EmuError as error:
         log.fatal(PROGRAM, str(error))
         return error.exit_code

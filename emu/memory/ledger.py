@@ -1,4 +1,4 @@
-"""The ledger of a run, host side: which instructions and HBM regions there are to charge (`kernels/memory/ledger.py`)."""
+"""The ledger of a run, host side: the instructions and HBM regions to charge (`kernels/memory/ledger.py`)."""
 
 from collections.abc import Sequence
 

@@ -345,7 +345,8 @@ class RegimeModel:
 
 
 def open_model(regime: str, manifest: Manifest, shapes: np.ndarray, *, capacity: int | None, bandwidth: int | None,
-               dram: str | None = None, revision: str = "base", memo: bool = True, ledger: Ledger | None = None) -> MemoryModel:
+               dram: str | None = None, revision: str = "base", memo: bool = True,
+               ledger: Ledger | None = None) -> MemoryModel:
     """Make the memory model of a run from what was decided about it; the one factory.
 
     Parameters are those of `RegimeModel`; `capacity` and `bandwidth` are None where the regime uses none.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from .. import isa
+from ..attribution.loops import Span, close_loops
 from ..config.apply_board import latency_key
 from ..config.settings import LATENCY_KEYS, Settings
 from ..program import cycle_costs as costs
@@ -39,13 +40,6 @@ class Listing(msgspec.Struct):
     entries: list[Entry]
     labels: dict[int, str] = {}
     warnings: list[str] = []
-
-
-class Span(NamedTuple):
-    """A closed loop: indices of its C_LOOP_START and C_LOOP_END."""
-
-    start: int
-    end: int
 
 
 class Machine(NamedTuple):
@@ -144,23 +138,9 @@ def make_machine(board: Board, settings: Settings, latencies: str = "board", clo
 
 
 def match_loops(entries: Sequence[Entry]) -> tuple[list[Span], list[int]]:
-    """Closed loops by start, properly nested, and the C_LOOP_END that close none.
-
-    A C_LOOP_END closes the innermost open loop of its register (§1.7); loops still open inside that one never
-    repeat and are none.
-    """
-    open_loops, spans, strays = [], [], []
-    for index, entry in enumerate(entries):
-        if entry.mnemonic == "C_LOOP_START":
-            open_loops.append(index)
-        elif entry.mnemonic == "C_LOOP_END":
-            depth = next((k for k in reversed(range(len(open_loops))) if entries[open_loops[k]].rd == entry.rd), None)
-            if depth is None:
-                strays.append(index)
-            else:
-                spans.append(Span(open_loops[depth], index))
-                del open_loops[depth:]
-    return sorted(spans), strays
+    """Match the loop instructions of a listing as `close_loops` does."""
+    return close_loops((index, entry.mnemonic == "C_LOOP_START", entry.rd) for index, entry in enumerate(entries)
+                       if entry.mnemonic in ("C_LOOP_START", "C_LOOP_END"))
 
 
 def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str) -> Profile:

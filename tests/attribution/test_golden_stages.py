@@ -1,17 +1,20 @@
 """Figures by stage, region and opcode of golden programs: they add up to the run, exactly, in every mode."""
 
+import itertools
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from oracle import goldens
+
 from plena_emu.api import run
 from plena_emu.attribution.operators import OTHER
 from plena_emu.config.build_dir import fields_of
-from plena_emu.figures import FIELDS, Figures, StageTable
 from plena_emu.isa import BY_MNEMONIC
 from plena_emu.request import RunRequest
+from plena_emu.result import FIELDS, Figures, StageTable
 
 FEW_WORDS = 3000  # programs up to this size run with data in every mode
 
@@ -87,8 +90,8 @@ def rows(table: StageTable):
 def modes(folder, fields, model, **more):
     """One run with each short cut off and on; all must say the same."""
     first = None
-    needs_data = "V_TOPK" in open(f"{folder}/generated_asm_code.asm").read() if more.pop("asm", True) else False
-    words = len(open(f"{folder}/generated_machine_code.mem").read().split())
+    needs_data = "V_TOPK" in Path(folder, "generated_asm_code.asm").read_text()
+    words = len(Path(folder, "generated_machine_code.mem").read_text().split())
     for mode in ({"timing_only": True}, {"timing_only": True, "memo": False}, {"threads": 2}, {"threads": 1}):
         if needs_data and mode.get("timing_only") or (words > FEW_WORDS and not mode.get("timing_only")):
             continue
@@ -138,7 +141,7 @@ def manifest_of(folder):
     with open(f"{folder}/hbm_addrs.json") as addresses, open(f"{folder}/hbm_sizes.json") as sizes:
         offsets, lengths = json.load(addresses), json.load(sizes)
     regions = [{"layer_id": k, "offset": offsets[tensor], "size": lengths[tensor], "kind": kind}
-               for k, (tensor, kind) in enumerate(zip(offsets, ("weight", "kv", "activation") * len(offsets)))]
+               for k, (tensor, kind) in enumerate(zip(offsets, itertools.cycle(("weight", "kv", "activation"))))]
     with open(f"{folder}/free.json", "w") as file:
         json.dump({"activation_ceiling": 0, "regions": regions}, file)
     return f"{folder}/free.json"
@@ -197,7 +200,8 @@ def test_tables(tmp_path):
     folder, fields = unpacked(goldens.find("base_aten_linear"), tmp_path)
     result = run(folder, **fields)
     table = result.stages
-    assert [row.key for row in table.by("operator", "layer")] == [row.key[::-1] for row in table.by("layer", "operator")]
+    turned = [row.key[::-1] for row in table.by("layer", "operator")]
+    assert [row.key for row in table.by("operator", "layer")] == turned
     assert repr(table).startswith("<StageTable") and "linear" in repr(table)
     assert "<td>linear<td>" in table._repr_html_()
     for bad in ((), ("layer", "layer"), ("opcode", "layer"), ("colour",)):
@@ -219,3 +223,20 @@ def test_pandas(tmp_path):
     assert int(frame["compute_ps"].sum()) == result.compute_ps
     assert np.isclose(frame["array_utilization"].max(), max(map(table.array_utilization, (
         row.figures for row in table.stages))))
+
+
+def test_regions_are_called_by_their_tensors(tmp_path):
+    """Reads of a weight are those of its bytes; each is loaded once for a layer of 64 rows."""
+    archive = goldens.find("base_clm60m_dec_L1_m256b64_a7")
+    if archive is None:
+        pytest.skip("the program is not here")
+    folder, fields = unpacked(archive, tmp_path)
+    with open(f"{folder}/hbm_addrs.json") as addresses, open(f"{folder}/hbm_sizes.json") as file:
+        offsets, sizes = json.load(addresses), json.load(file)
+    for model in ("hbm", "auto"):
+        table = run(folder, timing_only=True, memory_model=model, **fields).stages
+        found = {row.key[0]: row.figures for row in table.regions}
+        assert set(found) - {"outside"} <= set(offsets)
+        # Scales come in blocks of 64 bytes a row: a row of 256 elements reads 320 bytes for its 288.
+        assert found["W_q_0"].bytes_read * 9 >= 10 * sizes["W_q_0"] * 0.8
+        assert found["K_stored_0_h0"].bytes_written > 0 and found["W_q_0"].bytes_written == 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.attribution import operators as o
 from plena_emu.attribution.comment_rules import NEXT, RULES, SAME, TENSORS, answer_to, operator_of_tensor
 from plena_emu.attribution.labels import Stage, comment_stages, labels_of, read_stages
@@ -108,15 +109,13 @@ def test_any_text_has_a_stage_for_each_instruction(lines):
     assert len(mnemonics) == len(stages) == lines.count("V_ADD_VV gp1, gp2, gp3, 0")
     assert all(stage.operator in NAMES for stage in stages)
     # What no comment names is other: nothing before it may spill over an unknown comment.
-    at = 0
-    for line in lines:
+    for at, line in enumerate(lines):
         if line == "; ???":
             following = next((k for k, later in enumerate(lines[at:]) if later.startswith(";") and later != "; ???"), 0)
             after = lines[at : at + following] if following else []
             count = after.count("V_ADD_VV gp1, gp2, gp3, 0")
             first = lines[:at].count("V_ADD_VV gp1, gp2, gp3, 0")
             assert all(stage.operator == o.OTHER for stage in stages[first : first + count])
-        at += 1
 
 
 def program(text):
