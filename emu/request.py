@@ -13,7 +13,7 @@ DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
-          "board", "latency_profile", "dram")
+          "board", "latency_profile", "dram", "stage_profile_asm", "stage_profile_out")
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1}  # field: smallest value
 
 
@@ -87,6 +87,12 @@ class RunRequest:
         Whether the result says which stages, HBM regions and opcodes its time belongs to.
     loops : bool
         With `stages`, by loop as well.
+    stage_profile_asm, stage_profile_out : str or None
+        Assembly text of the program, which switches the stage profile of §8.3 on, and the file the profile goes to.
+    stage_profile_schema : int
+        1 or 2 (§8.4, §8.5).
+    overlap : bool
+        Whether the overlay of §8.6 is computed; the stage profile has schema 2 then.
     board, dram : str or None
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
@@ -120,6 +126,10 @@ class RunRequest:
     trace: bool = False
     stages: bool = True
     loops: bool = False
+    stage_profile_asm: str | None = None
+    stage_profile_out: str = "stage_profile.json"
+    stage_profile_schema: int = 1
+    overlap: bool = False
     board: str | None = None
     latency_profile: str | None = None
     dram: str | None = None
@@ -134,9 +144,13 @@ class RunRequest:
             setattr(self, name, _count(name, getattr(self, name), smallest))
         if self.opcode is None:
             raise UsageError("opcode: found None, expected a path")
-        for name, choices in (("isa", REVISIONS), ("memory_model", MEMORY_MODELS), ("threads", (None, 1, 2))):
+        for name, choices in (("isa", REVISIONS), ("memory_model", MEMORY_MODELS), ("threads", (None, 1, 2)),
+                              ("stage_profile_schema", (1, 2))):
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name}: found {getattr(self, name)!r}, expected one of {choices}")
+        if self.isa != "moe" and (self.stage_profile_asm is not None or self.overlap):
+            flag = "--experimental-overlap-prefetch-compute" if self.overlap else "--stage-profile-asm"
+            raise UsageError(f"{flag} needs --isa moe: no other revision of the reference has it")
         if self.progress is not None and not callable(self.progress):
             raise UsageError(f"progress: found {self.progress!r}, expected something to call")
         if self.latency_profile is not None and self.board is None:

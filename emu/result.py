@@ -285,6 +285,18 @@ def merged(pairs: Iterable[tuple[tuple, Figures]]) -> list[Row]:
     return [Row(key=key, figures=figures) for key, figures in sums.items()]
 
 
+class OverlapFigures(msgspec.Struct, kw_only=True):
+    """Outcome of the overlay; cycles of 1000 ps, rounded up."""
+
+    serial_cycles: int
+    adjusted_cycles: int
+    hidden_prefetch_cycles: int
+    pending_prefetch_cycles: int
+    prefetch_ops: int
+    compute_ops: int
+    dependent_prefetch_stalls: int
+
+
 class RunResult(msgspec.Struct, kw_only=True):
     """Result record of one run.
 
@@ -293,7 +305,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
     answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could
-    not be written, one line each. `stages` says where the time went, None where nobody asked.
+    not be written, one line each. `stages` says where the time went, `overlap` what prefetches could
+    hide; None where nobody asked.
     """
 
     isa: str
@@ -319,6 +332,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     memo: dict[str, int | bool] | None = None
     dram_statistics: dict | None = None
     stages: StageTable | None = None
+    overlap: OverlapFigures | None = None
     dropped: Dropped
     dumps: list[Dump] = []
     dump_errors: list[str] = []

@@ -78,4 +78,11 @@ def dump_record(log: Log, dump: Dump) -> None:
 def final_records(log: Log, result: RunResult) -> None:
     """Statistics, then the latency, which is the last line of a run."""
     log.info(hbm_statistics(result), RUNNER)
-    log.info(f"Simulation completed. Latency {nanoseconds(result.latency_ps)}ns")
+    serial = nanoseconds(result.latency_ps)
+    if result.overlap is None:
+        log.info(f"Simulation completed. Latency {serial}ns")
+        return
+    cycles = -(-result.latency_ps // 1000)
+    adjusted = result.overlap.adjusted_cycles
+    log.info(f"Experimental overlap: serial latency {serial}ns cycles {cycles}", RUNNER)
+    log.info(f"Simulation completed. Latency {nanoseconds(1000 * adjusted)}ns cycles {adjusted}")

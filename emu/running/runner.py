@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from .. import isa
-from ..attribution.accounts import Bookkeeping
 from ..config.settings import Fp, Plain, find_settings
 from ..errors import DataNeeded, EmuError
 from ..kernels import layout as at
@@ -30,6 +29,7 @@ from .log_records import (
     program_records,
     settings_records,
 )
+from .observers import Observers
 from .platform import resolve_platform
 from .provenance import geometry_of, program_of, sources_of, versions
 from .simulation import Simulation, default_threads
@@ -164,11 +164,12 @@ def _execute(request, log):
     _check_store_types(settings, program)
     imported = time.perf_counter()
 
-    books = Bookkeeping(program, platform.manifest, request.opcode) if request.stages else None
-    machine = Machine(settings, request.isa, TRACED_SLICE if request.trace else 0)
+    observers = Observers(request, program, platform.manifest, log)
+    traced = request.trace or observers.need_trace
+    machine = Machine(settings, request.isa, TRACED_SLICE if traced else 0)
     model = open_model(platform.regime, platform.manifest, machine.shapes, capacity=_value(platform.capacity),
                        bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo,
-                       ledger=books.ledger if books else None)
+                       ledger=observers.ledger)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -176,7 +177,7 @@ def _execute(request, log):
     loaded = time.perf_counter()
 
     threads = request.threads or default_threads(request.timing_only)
-    simulation = Simulation(program, machine, model, not request.timing_only, threads)
+    simulation = Simulation(program, machine, model, not request.timing_only, threads, observers.start(machine))
     try:
         simulation.prepare()
         ready = time.perf_counter()
@@ -186,8 +187,7 @@ def _execute(request, log):
     done = time.perf_counter()
 
     result = _result(request, platform, program, simulation, stopped)
-    if books is not None:
-        result.stages = books.accounts(machine.cfg, machine.control.counts).table(request.loops)
+    observers.finish(result, machine)
     for line in result.warnings:
         if line != foreign_warning(program):
             log.warn(line)

@@ -96,9 +96,12 @@ class Simulation:
         Whether the data pass runs.
     threads : int
         2 lets timing run beside data.
+    watch : callable, optional
+        Called after each slice with its executed instructions (int64[n, TR_WIDTH], of a machine that traces) and its
+        memory events (int64[m, MEV_WIDTH]), which are done; one thread does everything then.
     """
 
-    def __init__(self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1):
+    def __init__(self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, watch=None):
         self.program = program
         machine.control = machine.control._replace(counts=np.zeros(len(program), dtype=np.int64))
         self.machine = machine
@@ -107,7 +110,8 @@ class Simulation:
         self.events = np.zeros((CHUNK, at.EV_WIDTH), dtype=np.int64)
         # Control fills the first; timing may still read the others.
         self._mem_events = collections.deque(np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
-        self._worker = _Worker() if threads > 1 else _Inline()
+        self._watch = watch
+        self._worker = _Worker() if threads > 1 and watch is None else _Inline()
         dearest = int(program.table[:, at.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self.slice = min(len(machine.control.trace) or SLICE, (TIME_LIMIT - 1) // dearest)
@@ -155,6 +159,7 @@ class Simulation:
         """
         budget = self.slice if limit is None else min(self.slice, limit - self.executed)
         self._worker.join(AHEAD)
+        before = self.executed
         status = self._control(budget)
         compute = int(self.ctl[at.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
@@ -167,6 +172,8 @@ class Simulation:
             self._mem_events.rotate(-1)
         if self.data:
             data_slice(self.events, int(self.ctl[at.CTL_EVENTS]), self.machine.data)
+        if self._watch is not None:
+            self._watch(self.machine.control.trace[: self.executed - before], events[:count])
         self.ctl[at.CTL_EVENTS] = self.ctl[at.CTL_MEM_EVENTS] = self.ctl[at.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()

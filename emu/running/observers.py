@@ -1,0 +1,166 @@
+"""What is found out about a run besides its figures: stages, stage profile, overlap overlay.
+
+Everything else is imported where it was asked for: the drop-in mostly asks for none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import isa
+from ..kernels import layout as at
+from ..logs import RUNNER, Log
+from ..machine.core import Machine
+from ..manifests.schema import Manifest
+from ..memory.ledger import new_ledger
+from ..program.decode import Program
+from ..request import RunRequest
+from ..result import RunResult
+
+if TYPE_CHECKING:
+    from ..attribution.overlap import Overlap
+
+Watch = Callable[[np.ndarray, np.ndarray], None]
+MOST_UNCLASSIFIED = 0.5  # of the labels, before schema 2 warns
+
+
+class Clock:
+    """Serial durations of executed instructions, slice after slice."""
+
+    def __init__(self, program: Program):
+        self._table = program.table
+        self._is_memory = np.array([op is not None and op.type == "memory" for op in isa.BY_ID])
+        self._now = 0  # end of the last memory event
+
+    def durations(self, executed: np.ndarray, events: np.ndarray) -> np.ndarray:
+        """Find how long each instruction of a slice took.
+
+        Parameters
+        ----------
+        executed : int64[n, TR_WIDTH]
+        events : int64[m, MEV_WIDTH]
+            Memory events of the slice, done by now.
+
+        Returns
+        -------
+        int64[n]
+            Picoseconds.
+        """
+        words = executed[:, at.TR_PC]
+        found = self._table[words, at.OP_COST].copy()
+        done = events[:, at.MEV_DONE]
+        before = np.concatenate(([self._now], done[:-1]))[: len(done)]
+        found[self._is_memory[self._table[words, at.OP_ID]]] = done - before - events[:, at.MEV_DELTA]
+        if len(done):
+            self._now = int(done[-1])
+        return found
+
+
+class Observers:
+    """Whoever watches a run, by what was asked for.
+
+    Parameters
+    ----------
+    request : RunRequest
+    program : Program
+    manifest : Manifest
+        Of the memory model.
+    log : Log
+
+    Raises
+    ------
+    EmuError
+        A file that names stages is malformed or cannot be read.
+    """
+
+    def __init__(self, request: RunRequest, program: Program, manifest: Manifest, log: Log):
+        self._request = request
+        self._program = program
+        self._log = log
+        self._books = self._labels = None
+        if request.stages:
+            from ..attribution.accounts import Bookkeeping
+
+            self._books = Bookkeeping(program, manifest, request.opcode)
+        if request.stage_profile_asm is not None:
+            self._labels = self._read_labels()
+        self._overlap: Overlap | None = None
+        self.ledger = self._new_ledger()
+
+    def _new_ledger(self):
+        """The ledger that the run keeps, None where nobody asks for figures by instruction."""
+        if self._books is not None:
+            return self._books.ledger
+        return None if self._labels is None else new_ledger(len(self._program), ())
+
+    def _read_labels(self):
+        """Labels of §8.2, with the warnings about them."""
+        from ..attribution.expert_stages import OTHER, read_labels
+        from ..attribution.labels import read_text
+        from ..attribution.stage_profile import unclassified
+
+        labels = read_labels(read_text(self._request.stage_profile_asm, "--stage-profile-asm"))
+        count, words = len(labels.labels), len(self._program)
+        if count != words:
+            self._log.warn("The stage profile's assembly text is not that of the program", RUNNER, labels=count,
+                           expected_ops=words)
+        others = unclassified(labels)
+        if self._schema == 2 and labels.has_markers and count and others > MOST_UNCLASSIFIED * count:
+            self._log.warn(f"Most labels of the stage profile are {OTHER}", RUNNER, unclassified=others, labels=count,
+                           fraction=f"{others / count:.3f}")
+        return labels
+
+    @property
+    def _schema(self):
+        return 2 if self._request.overlap else self._request.stage_profile_schema
+
+    @property
+    def need_trace(self) -> bool:
+        """Whether somebody has to see every executed instruction."""
+        return self._request.overlap
+
+    def start(self, machine: Machine) -> Watch | None:
+        """Get ready to watch a machine: what takes in each slice, None where nobody watches."""
+        if not self.need_trace:
+            return None
+        from ..attribution.overlap import Overlap
+
+        clock = Clock(self._program)
+        self._overlap = Overlap(self._program, machine.cfg, machine.shapes)
+
+        def watch(executed, events):
+            self._overlap.watch(executed, clock.durations(executed, events))
+
+        return watch
+
+    def finish(self, result: RunResult, machine: Machine) -> None:
+        """Add what was found to the result, and write the files that were asked for.
+
+        Raises
+        ------
+        EmuError
+            A file cannot be written.
+        """
+        counts = machine.control.counts
+        if self._books is not None:
+            result.stages = self._books.accounts(machine.cfg, counts).table(self._request.loops)
+        if self._overlap is not None:
+            result.overlap = self._overlap.figures(result.end_ps)
+            figures = " ".join(f"{name}={getattr(result.overlap, name)}" for name in result.overlap.__struct_fields__)
+            self._log.info(f"Experimental overlap prefetch/compute timing overlay {figures}", RUNNER)
+        if self._labels is not None:
+            self._write_stage_profile(counts, result.end_ps)
+
+    def _write_stage_profile(self, counts, end_ps):
+        import json
+
+        from ..atomic_files import write_whole
+        from ..attribution.stage_profile import stage_profile
+
+        found = stage_profile(self._schema, self._labels, self._program, counts, self.ledger, end_ps)
+        path = self._request.stage_profile_out
+        write_whole(path, json.dumps(found, indent=2).encode() + b"\n", "--stage-profile-out")
+        self._log.info("wrote runtime stage profile", RUNNER, path=path)
