@@ -128,8 +128,8 @@ class Figures(msgspec.Struct, kw_only=True):
     Every duration is in picoseconds. `matrix_ps` + `vector_ps` + `scalar_ps` (scalar and control) = `compute_ps`;
     `memory_ps` is the time that the core waits for transfers. `bytes_read` includes the reads of stores (§3.3).
     `link_bytes` are the bytes over the host link, `link_ps` the time they take on it at its bandwidth, `swaps` the
-    layers or regions swapped in whole. The `row_*` are transfers of a DRAM by the first command issued for each (§4.8),
-    None without a DRAM controller.
+    layers or regions swapped in whole. The `row_*` are transfers of a DRAM by the first command issued for each
+    (§4.8), None without a DRAM controller.
     """
 
     instructions: int = 0

@@ -117,7 +117,8 @@ class Accounts:
     def _regions(self):
         names = [*self.regions, OUTSIDE]
         rows = [[0] * _FIRST + row for row in self.by_region.tolist()]
-        return merged(((name,), _figures(row)) for name, row in zip(names, rows, strict=True) if row[_FIRST + lg.LG_EVENTS])
+        used = [(name, row) for name, row in zip(names, rows, strict=True) if row[_FIRST + lg.LG_EVENTS]]
+        return merged(((name,), _figures(row)) for name, row in used)
 
     def _loops(self):
         paths, _ = loop_paths(self.program.table)

@@ -10,7 +10,8 @@ STAGES = ("router_topk", "accumulator_init", "gather", "expert_weight_address", 
 WITHOUT_PAIR = ("router_topk", "accumulator_init")
 
 _ALLOCATE = "allocate vram matrix step6_pair"
-_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+# White space of Unicode; str.strip takes a few control characters as well.
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _PAIRS = tuple(re.compile(marker + "([0-9]+)") for marker in ("step6_pair", "pair="))
 _MARKERS = ("step6_pair", "gpt-oss", "sub projection", "expert_")

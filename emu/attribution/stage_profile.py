@@ -100,7 +100,8 @@ def _pairs(groups, entry):
     found = {}
     for number in numbers:
         own = {label: row for label, row in groups.items() if label.pair == number}
-        found[str(number)] = {**entry(_sum(own.values())), "stages": {name: entry(_stage(own, name)) for name in STAGES}}
+        stages = {name: entry(_stage(own, name)) for name in STAGES}
+        found[str(number)] = {**entry(_sum(own.values())), "stages": stages}
     return found
 
 
