@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from plena_emu.kernels import layout as at
-from plena_emu.machine.core import dma_types, new_shapes
+from plena_emu.kernels import layout
+from plena_emu.machine.core import dma_types, new_descriptors
 from plena_emu.machine.formats import Formats
 from plena_emu.manifests.schema import Manifest
 from plena_emu.memory.models import RegimeModel
@@ -15,28 +15,30 @@ RNG = np.random.default_rng(1)
 PATTERNS = {"sequential": np.arange(EVENTS) * 4096, "random": RNG.integers(0, 1 << 18, EVENTS) * 64}
 
 
-def events_of(starts: np.ndarray, shape: int) -> np.ndarray:
+def events_of(starts: np.ndarray, descriptor: int) -> np.ndarray:
     """Memory events of prefetches that start at `starts`, 1 us of compute before each."""
-    events = np.zeros((len(starts), at.MEV_WIDTH), dtype=np.int64)
-    events[:, at.MEV_DELTA] = 1_000_000
-    events[:, at.MEV_SHAPE] = shape
-    events[:, at.MEV_INDEX] = starts
-    events[:, at.MEV_SCALE] = starts // 8 + (1 << 25)
-    events[:, at.MEV_STEP] = 64
+    events = np.zeros((len(starts), layout.MEV_WIDTH), dtype=np.int64)
+    events[:, layout.MEV_DELTA] = 1_000_000
+    events[:, layout.MEV_DESCRIPTOR] = descriptor
+    events[:, layout.MEV_INDEX] = starts
+    events[:, layout.MEV_SCALE] = starts // 8 + (1 << 25)
+    events[:, layout.MEV_STEP] = 64
     return events
 
 
 @pytest.mark.parametrize("memo", [True, False], ids=["memo", "no memo"])
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("model", ["resident", "hbm"])
-@pytest.mark.parametrize("shape", [at.SHAPE_M_WEIGHT, at.SHAPE_STORE_ACT], ids=["tile prefetch", "store"])
-def test_engine(benchmark, model, pattern, shape, memo):
+@pytest.mark.parametrize(
+    "descriptor", [layout.DESCRIPTOR_M_WEIGHT, layout.DESCRIPTOR_STORE_ACT], ids=["tile prefetch", "store"]
+)
+def test_engine(benchmark, model, pattern, descriptor, memo):
     settings = bench_settings()
-    shapes = new_shapes(settings, Formats(dma_types(settings)))
-    events = events_of(PATTERNS[pattern], shape)
+    descriptors = new_descriptors(settings, Formats(dma_types(settings)))
+    events = events_of(PATTERNS[pattern], descriptor)
 
     def fresh():
-        memory = RegimeModel(model, Manifest(activation_ceiling=0), shapes, 0, 1, memo=memo)
+        memory = RegimeModel(model, Manifest(activation_ceiling=0), descriptors, 0, 1, memo=memo)
         memory.warm()
         return (memory,), {}
 

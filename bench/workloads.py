@@ -43,7 +43,7 @@ class Workload:
     def simulation(self) -> Simulation:
         """A fresh machine with its kernels loaded."""
         machine = Machine(self.settings, "base")
-        memory = RegimeModel(self.model, Manifest(activation_ceiling=0), machine.shapes, 0, 1)
+        memory = RegimeModel(self.model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1)
         simulation = Simulation(self.program, machine, memory)
         simulation.prepare()
         return simulation

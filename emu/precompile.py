@@ -174,7 +174,7 @@ def _first_call_of_a_run(module):
         return
     program = decode(np.zeros(0, dtype=np.uint32), "base", settings)
     model = "hbm" if module == "dram.timing" else "resident"
-    memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.shapes, 0, 1)
+    memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1)
     simulation = Simulation(program, machine, memory)
     if module == "control.control":
         simulation.prepare_control()

@@ -8,7 +8,7 @@ memory events and never sees a value. These constants name the columns of what t
 # --- memory events (control -> timing): int64[n, MEV_WIDTH] ---------------------------------
 MEV_WIDTH = 7
 MEV_DELTA = 0  # compute picoseconds since the previous memory event
-MEV_SHAPE = 1  # row of the DMA shape table
+MEV_DESCRIPTOR = 1  # row of the table of DMA descriptors
 MEV_INDEX = 2  # byte address of the first element (u64 bit pattern)
 MEV_SCALE = 3  # byte address of the first scale byte (u64 bit pattern)
 MEV_STEP = 4  # elements (= bytes) from one row to the next
@@ -22,27 +22,27 @@ TR_RD = 1  # registers before the instruction, by the fields of its word
 TR_RS1 = 2
 TR_RS2 = 3
 
-# --- DMA shapes: int64[NUM_SHAPES, SHAPE_WIDTH], constant for a run (spec §3.2, §3.3) --------
-SHAPE_WIDTH = 10
-SH_ROWS = 0  # rows a transfer moves: PM, PV or SV
-SH_N = 1  # elements a row: MLEN or VLEN
-SH_LEN = 2  # element bytes a row
-SH_SLEN = 3  # scale bytes a row, 0 for plain types
-SH_RATIO = 4  # elements' bytes per scale byte, 1 for plain types (§2.1)
-SH_STORE = 5  # 1 for H_STORE_V
-SH_BLOCK = 6  # elements that share a scale, 0 for plain types
-SH_ELEM = 7  # number format of the elements: row of the format table
-SH_SCALE_FMT = 8  # number format of the scales: row of the format table, -1 for plain types
-SH_TARGET = 9  # 0 matrix tiles, 1 vector rows
+# --- DMA descriptors: int64[NUM_DESCRIPTORS, DESC_WIDTH], constant for a run (spec §3.2, §3.3) --------
+DESC_WIDTH = 10
+DESC_ROWS = 0  # rows a transfer moves: PM, PV or SV
+DESC_ELEMENTS = 1  # elements a row: MLEN or VLEN
+DESC_ROW_BYTES = 2  # element bytes a row
+DESC_SCALE_BYTES = 3  # scale bytes a row, 0 for plain types
+DESC_RATIO = 4  # elements' bytes per scale byte, 1 for plain types (§2.1)
+DESC_STORE = 5  # 1 for H_STORE_V
+DESC_BLOCK = 6  # elements that share a scale, 0 for plain types
+DESC_FORMAT = 7  # number format of the elements: row of the format table
+DESC_SCALE_FORMAT = 8  # number format of the scales: row of the format table, -1 for plain types
+DESC_TARGET = 9  # 0 matrix tiles, 1 vector rows
 
-# Row of the shape table: unit and precision (0: weight or activation type, else: KV type).
-SHAPE_M_WEIGHT = 0
-SHAPE_M_KV = 1
-SHAPE_V_ACT = 2
-SHAPE_V_KV = 3
-SHAPE_STORE_ACT = 4
-SHAPE_STORE_KV = 5
-NUM_SHAPES = 6
+# Row of the descriptor table: unit and precision (0: weight or activation type, else: KV type).
+DESCRIPTOR_M_WEIGHT = 0
+DESCRIPTOR_M_KV = 1
+DESCRIPTOR_V_ACT = 2
+DESCRIPTOR_V_KV = 3
+DESCRIPTOR_STORE_ACT = 4
+DESCRIPTOR_STORE_KV = 5
+NUM_DESCRIPTORS = 6
 
 # --- decoded program (emu.program -> control): int64[n, OP_WIDTH], one row a word (spec §1.3) --
 OP_WIDTH = 8
@@ -69,7 +69,7 @@ OP_COST = 7  # compute picoseconds; 0 for memory operations and INVALID
 #   S_*_FP                               rd, rs1, rs2 (registers)
 #   S_LD_FP S_ST_FP                      fp register, fp SRAM index
 #   S_MAP_V_FP                           row d, fp SRAM index
-#   H_*                                  tile or row, shape, index, scale index, step
+#   H_*                                  tile or row, descriptor, index, scale index, step
 # Tile offsets are in elements, rows in rows; mask is -1 for "the whole row".
 EV_WIDTH = 6
 

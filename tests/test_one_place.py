@@ -28,7 +28,7 @@ def test_the_mask_is_that_of_the_widest_register():
 
 def test_kernel_codes_are_distinct():
     """Columns and slots of one array never share a number."""
-    groups = ("MEV_", "SH_", "OP_", "CFG_", "LOOP_", "FMT_")
+    groups = ("MEV_", "DESC_", "OP_", "CFG_", "LOOP_", "FMT_")
     for prefix in groups:
         values = [value for name, value in vars(layout).items() if name.startswith(prefix) and "WIDTH" not in name]
         assert len(values) == len(set(values)) > 2, prefix

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
-from plena_emu.kernels import layout as at
-from plena_emu.kernels.simple import batch as ddr_kernels
+from plena_emu.kernels import layout
+from plena_emu.kernels.simple import batch as simple_batch
 from plena_emu.manifests.capacity import Choice, decide_regime
 from plena_emu.manifests.footprint import choose_regime, first_regions, footprint, owned_lines
 from plena_emu.manifests.schema import Manifest, Region, load_manifest
@@ -67,8 +67,8 @@ def test_the_published_case():
 
 
 def test_constants_are_those_of_the_kernels():
-    assert (TCK_PS, BURST_PS) == (ddr_kernels.TCK, ddr_kernels.BURST)
-    assert READ_PS == ddr_kernels.TCK + ddr_kernels.CAS + ddr_kernels.BURST == 17493
+    assert (TCK_PS, BURST_PS) == (simple_batch.TCK, simple_batch.BURST)
+    assert READ_PS == simple_batch.TCK + simple_batch.CAS + simple_batch.BURST == 17493
 
 
 # --- emulated: random manifests on the memory models themselves ---------------------------------------
@@ -76,19 +76,20 @@ def test_constants_are_those_of_the_kernels():
 KINDS = ("weight", "kv", "activation")
 
 
-def read_shapes(rows):
-    """DMA shapes of which every one reads `rows` rows of one 64-byte block."""
-    shapes = np.zeros((at.NUM_SHAPES, at.SHAPE_WIDTH), dtype=np.int64)
-    shapes[:, at.SH_ROWS], shapes[:, at.SH_N], shapes[:, at.SH_LEN], shapes[:, at.SH_RATIO] = rows, 64, 64, 1
-    return shapes
+def read_descriptors(rows):
+    """DMA descriptors of which every one reads `rows` rows of one 64-byte block."""
+    descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    descriptors[:, layout.DESC_ROWS], descriptors[:, layout.DESC_RATIO] = rows, 1
+    descriptors[:, layout.DESC_ELEMENTS] = descriptors[:, layout.DESC_ROW_BYTES] = 64
+    return descriptors
 
 
 def emulate(manifest, capacity, bandwidth, addresses, rows, model="auto"):
     """The memory model after one prefetch of `rows` consecutive blocks at each address, in this order."""
     regime, counts = decide_regime(model, manifest, None, Choice(capacity, "plan"))
-    memory = open_model(regime, manifest, read_shapes(rows), capacity=counts.value, bandwidth=bandwidth)
-    events = np.zeros((len(addresses), at.MEV_WIDTH), dtype=np.int64)
-    events[:, at.MEV_SHAPE], events[:, at.MEV_STEP], events[:, at.MEV_INDEX] = at.SHAPE_M_WEIGHT, 64, addresses
+    memory = open_model(regime, manifest, read_descriptors(rows), capacity=counts.value, bandwidth=bandwidth)
+    events = np.zeros((len(addresses), layout.MEV_WIDTH), dtype=np.int64)
+    events[:, layout.MEV_DESCRIPTOR], events[:, layout.MEV_STEP], events[:, layout.MEV_INDEX] = layout.DESCRIPTOR_M_WEIGHT, 64, addresses
     memory.advance(events, len(events))
     return memory
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import isa
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.limits import ACCESS_BYTES
 from ..kernels.memory import ledger as lg
 from ..manifests.schema import Manifest
@@ -95,7 +95,7 @@ class Accounts:
         """
         return StageTable(
             source=self.labels.source,
-            array_size=int(self.cfg[at.CFG_BLEN]) ** 2,
+            array_size=int(self.cfg[layout.CFG_BLEN]) ** 2,
             stages=self._stages(),
             regions=self._regions(),
             opcodes=self._opcodes(),
@@ -109,7 +109,7 @@ class Accounts:
                 for stage, row in zip(self.labels.stages, sums.tolist(), strict=True) if row[_INSTRUCTIONS]]
 
     def _opcodes(self):
-        ids = self.program.table[:, at.OP_ID]
+        ids = self.program.table[:, layout.OP_ID]
         sums = _grouped(self.columns, ids, isa.NUM_OPS).tolist()
         return [Row(key=(op.name(self.program.revision),), figures=_figures(sums[op.id]))
                 for op in isa.OPS if sums[op.id][_INSTRUCTIONS]]
@@ -133,11 +133,11 @@ def _columns(program, cfg, counts, ledger):
     table = program.table
     columns = np.zeros((len(table), _FIRST + lg.LG_WIDTH), dtype=np.int64)
     columns[:, _INSTRUCTIONS] = counts
-    columns[:, _COMPUTE] = counts * table[:, at.OP_COST]
+    columns[:, _COMPUTE] = counts * table[:, layout.OP_COST]
     unit = np.full(isa.NUM_OPS, _SCALAR)
     for op in isa.OPS:
         unit[op.id] = {"matrix_ps": _MATRIX, "vector_ps": _VECTOR, "scalar_ps": _SCALAR}[UNITS[op.type]]
-    columns[np.arange(len(table)), unit[table[:, at.OP_ID]]] = columns[:, _COMPUTE]
+    columns[np.arange(len(table)), unit[table[:, layout.OP_ID]]] = columns[:, _COMPUTE]
     columns[:, _MULTIPLY_ADDS] = counts * multiply_adds_of(table, cfg)
     columns[:, _FIRST:] = ledger.by_pc
     return columns

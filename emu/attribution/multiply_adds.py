@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import isa
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.layout import OP_ID
 
 
@@ -22,8 +22,8 @@ def multiply_adds_of(table: np.ndarray, cfg: np.ndarray) -> np.ndarray:
     int64[words]
         0 for everything but products.
     """
-    mlen, blen = int(cfg[at.CFG_MLEN]), int(cfg[at.CFG_BLEN])
-    heads = int(cfg[at.CFG_HLEN]) * int(cfg[at.CFG_BROADCAST])  # terms of all heads of a row
+    mlen, blen = int(cfg[layout.CFG_MLEN]), int(cfg[layout.CFG_BLEN])
+    heads = int(cfg[layout.CFG_HLEN]) * int(cfg[layout.CFG_BROADCAST])  # terms of all heads of a row
     of_op = np.zeros(isa.NUM_OPS, dtype=np.int64)
     for mnemonic, count in (
         ("M_MM", blen * blen * mlen), ("M_TMM", blen * blen * mlen), ("M_MV", blen * mlen), ("M_TMV", blen * mlen),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import isa
-from ..kernels import layout as at
+from ..kernels import layout
 from ..program.decode import Program
 from ..result import OverlapFigures
 
@@ -42,17 +42,17 @@ class Overlap:
     program : Program
     cfg : int64[CFG_WIDTH]
         Geometry.
-    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
-        DMA shapes, for the rows of a prefetch.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+        DMA descriptors, for the rows of a prefetch.
     """
 
-    def __init__(self, program: Program, cfg: np.ndarray, shapes: np.ndarray):
+    def __init__(self, program: Program, cfg: np.ndarray, descriptors: np.ndarray):
         self._mnemonic = [None if op is None else op.mnemonic for op in isa.BY_ID]
         self._table = program.table
-        self._kind = _kinds()[program.table[:, at.OP_ID]]
-        self._mlen, self._vlen, self._blen = (int(cfg[k]) for k in (at.CFG_MLEN, at.CFG_VLEN, at.CFG_BLEN))
-        self._rows = {"H_PREFETCH_M": int(shapes[at.SHAPE_M_WEIGHT, at.SH_ROWS]),
-                      "H_PREFETCH_V": int(shapes[at.SHAPE_V_ACT, at.SH_ROWS])}
+        self._kind = _kinds()[program.table[:, layout.OP_ID]]
+        self._mlen, self._vlen, self._blen = (int(cfg[k]) for k in (layout.CFG_MLEN, layout.CFG_VLEN, layout.CFG_BLEN))
+        self._rows = {"H_PREFETCH_M": int(descriptors[layout.DESCRIPTOR_M_WEIGHT, layout.DESC_ROWS]),
+                      "H_PREFETCH_V": int(descriptors[layout.DESCRIPTOR_V_ACT, layout.DESC_ROWS])}
         self._pending: list[tuple[int, _Range]] = []
         self._hidden = self._prefetches = self._computes = self._stalls = 0
 
@@ -66,7 +66,7 @@ class Overlap:
         durations : int64[n]
             Serial durations, ps.
         """
-        kinds = self._kind[executed[:, at.TR_PC]]
+        kinds = self._kind[executed[:, layout.TR_PC]]
         self._computes += int(np.count_nonzero(kinds == COMPUTE))
         starts = np.flatnonzero((kinds == PREFETCH) & (durations > 0))
         used = np.flatnonzero(kinds != OTHER)
@@ -83,7 +83,7 @@ class Overlap:
             place += 1
 
     def _take(self, kind, pc, rd, rs1, rs2, duration):
-        name = self._mnemonic[self._table[pc, at.OP_ID]]
+        name = self._mnemonic[self._table[pc, layout.OP_ID]]
         if kind == PREFETCH:
             if duration > 0:
                 self._prefetches += 1

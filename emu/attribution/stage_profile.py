@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import isa
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.memory import ledger as lg
 from ..program.decode import Program
 from .expert_stages import OTHER, STAGES, ExpertLabels, Label
@@ -60,7 +60,7 @@ def unclassified(labels: ExpertLabels) -> int:
 def _columns(program, counts, ledger):
     """int64[words, _WIDTH]: counters of each word; cycles are rounded up for each instruction."""
     table = program.table
-    cost = table[:, at.OP_COST]
+    cost = table[:, layout.OP_COST]
     columns = np.zeros((len(table), _WIDTH), dtype=np.int64)
     columns[:, _INSTRUCTIONS] = counts
     columns[:, _PS] = counts * cost + ledger.by_pc[:, lg.LG_PS]
@@ -70,7 +70,7 @@ def _columns(program, counts, ledger):
     resource = np.full(isa.NUM_OPS, RESOURCES.index("other"))
     for op in isa.OPS:
         resource[op.id] = RESOURCES.index(_RESOURCE_OF[op.mnemonic[0]])
-    columns[np.arange(len(table)), _RESOURCES.start + resource[table[:, at.OP_ID]]] = columns[:, _CYCLES]
+    columns[np.arange(len(table)), _RESOURCES.start + resource[table[:, layout.OP_ID]]] = columns[:, _CYCLES]
     columns[:, _RESOURCES.start + RESOURCES.index("ramulator_proxy")] = columns[:, _RESOURCES.start + 3]
     return columns
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from ..config.settings import Mx, Settings
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.control.control import NO_LIMIT, ControlState
 from ..kernels.control.loop_skip import LINES, REGISTERS
 from ..kernels.data.dma import HBM_PAGE
@@ -22,21 +22,21 @@ SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use 
 
 def new_geometry(settings: Settings, revision: str) -> np.ndarray:
     """int64[CFG_WIDTH] of a run; `settings` already has its HBM size."""
-    cfg = np.zeros(at.CFG_WIDTH, dtype=np.int64)
-    cfg[at.CFG_MLEN] = settings.mlen
-    cfg[at.CFG_VLEN] = settings.vlen
-    cfg[at.CFG_BLEN] = settings.blen
-    cfg[at.CFG_HLEN] = settings.hlen
-    cfg[at.CFG_BROADCAST] = settings.broadcast
-    cfg[at.CFG_TILES] = settings.matrix_tiles
-    cfg[at.CFG_ROWS] = settings.vector_sram_size
-    cfg[at.CFG_MAX_LOOP] = min(settings.max_loop_instructions, MOST_LOOP)
-    cfg[at.CFG_MOE] = int(revision == "moe")
-    cfg[at.CFG_HBM_SIZE] = settings.hbm_size
-    cfg[at.CFG_SRAM_MANTISSA] = settings.vector_sram_type.elem.mantissa
-    cfg[at.CFG_MLEN_SHIFT] = _log2(settings.mlen)
-    cfg[at.CFG_VLEN_SHIFT] = _log2(settings.vlen)
-    cfg[at.CFG_BLEN_SHIFT] = _log2(settings.blen)
+    cfg = np.zeros(layout.CFG_WIDTH, dtype=np.int64)
+    cfg[layout.CFG_MLEN] = settings.mlen
+    cfg[layout.CFG_VLEN] = settings.vlen
+    cfg[layout.CFG_BLEN] = settings.blen
+    cfg[layout.CFG_HLEN] = settings.hlen
+    cfg[layout.CFG_BROADCAST] = settings.broadcast
+    cfg[layout.CFG_TILES] = settings.matrix_tiles
+    cfg[layout.CFG_ROWS] = settings.vector_sram_size
+    cfg[layout.CFG_MAX_LOOP] = min(settings.max_loop_instructions, MOST_LOOP)
+    cfg[layout.CFG_MOE] = int(revision == "moe")
+    cfg[layout.CFG_HBM_SIZE] = settings.hbm_size
+    cfg[layout.CFG_SRAM_MANTISSA] = settings.vector_sram_type.elem.mantissa
+    cfg[layout.CFG_MLEN_SHIFT] = _log2(settings.mlen)
+    cfg[layout.CFG_VLEN_SHIFT] = _log2(settings.vlen)
+    cfg[layout.CFG_BLEN_SHIFT] = _log2(settings.blen)
     return cfg
 
 
@@ -45,61 +45,61 @@ def _log2(value):
 
 
 def dma_types(settings: Settings) -> tuple:
-    """Storage type of every DMA shape, in the order of the shape table."""
+    """Storage type of every DMA descriptor, in the order of the descriptor table."""
     return (
         settings.hbm_m_weight_type, settings.hbm_m_kv_type, settings.hbm_v_act_type, settings.hbm_v_kv_type,
         settings.hbm_v_act_type, settings.hbm_v_kv_type,
     )
 
 
-def new_shapes(settings: Settings, formats: Formats) -> np.ndarray:
-    """int64[NUM_SHAPES, SHAPE_WIDTH]: what each unit and precision moves (§3.2, §3.3)."""
-    shapes = np.zeros((at.NUM_SHAPES, at.SHAPE_WIDTH), dtype=np.int64)
-    for shape, kind in enumerate(dma_types(settings)):
-        row = shapes[shape]
-        matrix = shape in (at.SHAPE_M_WEIGHT, at.SHAPE_M_KV)
-        store = shape in (at.SHAPE_STORE_ACT, at.SHAPE_STORE_KV)
+def new_descriptors(settings: Settings, formats: Formats) -> np.ndarray:
+    """int64[NUM_DESCRIPTORS, DESC_WIDTH]: what each unit and precision moves (§3.2, §3.3)."""
+    descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    for descriptor, kind in enumerate(dma_types(settings)):
+        row = descriptors[descriptor]
+        matrix = descriptor in (layout.DESCRIPTOR_M_WEIGHT, layout.DESCRIPTOR_M_KV)
+        store = descriptor in (layout.DESCRIPTOR_STORE_ACT, layout.DESCRIPTOR_STORE_KV)
         n = settings.mlen if matrix else settings.vlen
-        row[at.SH_ROWS] = settings.pm if matrix else settings.sv if store else settings.pv
-        row[at.SH_N] = n
-        row[at.SH_LEN] = kind.elem.size_in_bits * n // 8
-        row[at.SH_RATIO] = kind.ratio
-        row[at.SH_STORE] = int(store)
-        row[at.SH_ELEM] = formats.id_of(kind.elem)
-        row[at.SH_SCALE_FMT] = -1
-        row[at.SH_TARGET] = int(not matrix)
+        row[layout.DESC_ROWS] = settings.pm if matrix else settings.sv if store else settings.pv
+        row[layout.DESC_ELEMENTS] = n
+        row[layout.DESC_ROW_BYTES] = kind.elem.size_in_bits * n // 8
+        row[layout.DESC_RATIO] = kind.ratio
+        row[layout.DESC_STORE] = int(store)
+        row[layout.DESC_FORMAT] = formats.id_of(kind.elem)
+        row[layout.DESC_SCALE_FORMAT] = -1
+        row[layout.DESC_TARGET] = int(not matrix)
         if isinstance(kind, Mx):
-            row[at.SH_SLEN] = kind.scale.size_in_bits * (n // kind.block) // 8
-            row[at.SH_BLOCK] = kind.block
-            row[at.SH_SCALE_FMT] = formats.id_of(kind.scale)
-    return shapes
+            row[layout.DESC_SCALE_BYTES] = kind.scale.size_in_bits * (n // kind.block) // 8
+            row[layout.DESC_BLOCK] = kind.block
+            row[layout.DESC_SCALE_FORMAT] = formats.id_of(kind.scale)
+    return descriptors
 
 
 def new_control(trace_capacity: int) -> ControlState:
     """Registers at reset (§1.2)."""
-    ctl = np.zeros(at.CTL_WIDTH, dtype=np.int64)
-    ctl[at.CTL_STRIDE] = 1
-    ctl[at.CTL_LIMIT_AT] = NO_LIMIT
+    ctl = np.zeros(layout.CTL_WIDTH, dtype=np.int64)
+    ctl[layout.CTL_STRIDE] = 1
+    ctl[layout.CTL_LIMIT_AT] = NO_LIMIT
     return ControlState(
         ctl=ctl,
-        gp=ctl[at.CTL_GP : at.CTL_GP + 16],
-        hbm=ctl[at.CTL_ADDR : at.CTL_ADDR + 16],
-        int_sram=np.zeros(at.INT_SRAM_SIZE, dtype=np.int64),
-        loops=np.zeros((LOOP_CAPACITY, at.LOOP_WIDTH), dtype=np.int64),
+        gp=ctl[layout.CTL_GP : layout.CTL_GP + 16],
+        hbm=ctl[layout.CTL_ADDR : layout.CTL_ADDR + 16],
+        int_sram=np.zeros(layout.INT_SRAM_SIZE, dtype=np.int64),
+        loops=np.zeros((LOOP_CAPACITY, layout.LOOP_WIDTH), dtype=np.int64),
         counts=np.zeros(0, dtype=np.int64),  # a simulation knows how many words there are
-        trace=np.zeros((trace_capacity, at.TR_WIDTH), dtype=np.int64),
+        trace=np.zeros((trace_capacity, layout.TR_WIDTH), dtype=np.int64),
         lines=np.zeros((LINES, REGISTERS + 1), dtype=np.int64),
     )
 
 
-def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> DataState:
+def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -> DataState:
     """SRAMs, accumulators and HBM at reset; memory is used only where it is touched."""
     mlen, vlen, blen, heads = settings.mlen, settings.vlen, settings.blen, settings.broadcast
     rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM", huge=SRAM_HUGE)
     pages = (settings.hbm_size + (1 << HBM_PAGE) - 1) >> HBM_PAGE
     return DataState(
         cfg=cfg,
-        shapes=shapes,
+        descriptors=descriptors,
         formats=formats.rows,
         tables=formats.tables,
         rows=rows,
@@ -107,8 +107,8 @@ def new_data(settings: Settings, cfg, shapes, formats: Formats, int_sram) -> Dat
         row_touched=lazy_zeros(settings.vector_sram_size, np.uint8, "vector SRAM"),
         tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
         tile_touched=np.zeros(settings.matrix_tiles, dtype=np.uint8),
-        fp=np.zeros(at.FP_REGISTERS, dtype=np.float32),
-        fp_sram=np.zeros(at.FP_SRAM_SIZE, dtype=np.float32),
+        fp=np.zeros(layout.FP_REGISTERS, dtype=np.float32),
+        fp_sram=np.zeros(layout.FP_SRAM_SIZE, dtype=np.float32),
         int_sram=int_sram,
         m_accum=np.zeros(blen * blen, dtype=np.float32),
         hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=SRAM_HUGE),
@@ -141,9 +141,9 @@ class Machine:
         self.revision = revision
         self.formats = Formats(dma_types(settings))
         self.cfg = new_geometry(settings, revision)
-        self.shapes = new_shapes(settings, self.formats)
+        self.descriptors = new_descriptors(settings, self.formats)
         self.control = new_control(trace_capacity)
-        self.data = new_data(settings, self.cfg, self.shapes, self.formats, self.control.int_sram)
+        self.data = new_data(settings, self.cfg, self.descriptors, self.formats, self.control.int_sram)
         self.preloaded = 0
 
     def load(self, hbm: str, fpsram: str, intsram: str | None, vram: str | None) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 from ..boards.dram_schema import COMMANDS, LEVELS, RANK_COMMANDS, DramDescription, TimingRow
 from ..errors import EmuError
 from ..isa import REVISIONS
-from ..kernels.dram import event_queue as lp
-from ..kernels.dram import memo as dm
-from ..kernels.dram import pattern as dp
-from ..kernels.dram import state as at
+from ..kernels.dram import event_queue
+from ..kernels.dram import memo as dram_memo
+from ..kernels.dram import pattern as dram_pattern
+from ..kernels.dram import state as dram_state
 from ..kernels.memory import memo_table as mt
 
 ACCESS_BYTES = 64
@@ -22,7 +22,7 @@ ADDRESS_BITS = 64
 # The front end needs no event loop where a full queue holds so many accesses that a turn of the gather task never
 # ends because all of them were polled (§4.10): it polls at most six.
 DIRECT_ACCESSES = 8
-BANK_COMMANDS = tuple(int(command) for command in (at.ACT, at.PRE, at.RD, at.WR))
+BANK_COMMANDS = tuple(int(command) for command in (dram_state.ACT, dram_state.PRE, dram_state.RD, dram_state.WR))
 
 
 class Place(NamedTuple):
@@ -48,7 +48,7 @@ def place(description: DramDescription, address: int) -> Place:
     return Place(row=row, **fields)
 
 
-def new_state(description: DramDescription, revision: str = "base") -> at.DramState:
+def new_state(description: DramDescription, revision: str = "base") -> dram_state.DramState:
     """Unused memory of a description in an ISA revision (`base` or `moe`), at clock 0.
 
     Raises
@@ -58,62 +58,67 @@ def new_state(description: DramDescription, revision: str = "base") -> at.DramSt
     """
     if revision not in REVISIONS:
         raise EmuError(f"DRAM revision: found {revision!r}, expected {' or '.join(REVISIONS)}")
-    config = _records(1, at.CONFIG)
+    config = _records(1, dram_state.CONFIG)
     _fill_config(config[0], description)
     _fill_places(config[0], description)
     _fill_rules(config[0], description, revision)
-    channels = _records(config[0].channels, at.STATE)
-    channels.key = at.EMPTY
-    channels.slot_key = at.EMPTY
-    channels.open_row = at.NONE
-    channels.head = at.NO_SLOT
-    channels.free = np.arange(at.SLOTS)
-    channels.next_refresh = config[0].interval
-    return at.DramState(config, _records(1, at.FRONT), channels, _records(0, at.ACCESS))
+    channels = _records(config[0].channels, dram_state.STATE)
+    channels.key = dram_state.EMPTY
+    channels.slot_key = dram_state.EMPTY
+    channels.open_row = dram_state.NONE
+    channels.head = dram_state.NO_SLOT
+    channels.free = np.arange(dram_state.SLOTS)
+    channels.next_refresh = config[0].t_refi
+    return dram_state.DramState(config, _records(1, dram_state.FRONT), channels, _records(0, dram_state.ACCESS))
 
 
-def new_run(state: at.DramState, address: np.ndarray, batches: int = 1, waits: int = 0) -> lp.Run:
-    """Room for the events of accesses to `address` (int64[n]) in so many batches, `waits` waiting for the host at most.
+def new_run(state: dram_state.DramState, address: np.ndarray, batches: int = 1, waits: int = 0) -> event_queue.Run:
+    """Make room for the events of accesses to `address` (int64[n]) in `batches` batches.
+
+    At most `waits` of them wait for the host.
 
     A task is in the run queue at most three times, but for turns that end early: one for each two reads that the
     channels' queues take.
     """
     config, n = state.config[0], len(address)
-    ready = 4 * batches + 256 * int(config.channels * config.twins)
-    run = lp.Run(
-        loop=_records(1, lp.LOOP),
+    ready = 4 * batches + 256 * int(config.channels * config.lockstep_channels)
+    run = event_queue.Run(
+        loop=_records(1, event_queue.LOOP),
         address=address,
-        access=_records(n, at.ACCESS),
-        part=_records(int(config.parts) * n, lp.PART),
-        task=_records(batches, lp.TASK),
+        access=_records(n, dram_state.ACCESS),
+        sub_request=_records(int(config.sub_requests) * n, event_queue.SUB_REQUEST),
+        task=_records(batches, event_queue.TASK),
         timer=np.zeros((waits + 8, 3), dtype=np.int64),
         ready=np.zeros(1 << max(6, (ready - 1).bit_length()), dtype=np.int32),
     )
-    run.loop.first_attempt = run.task.front = at.NONE
+    run.loop.first_attempt = run.task.front = dram_state.NONE
     return run
 
 
-def new_memo(state: at.DramState, enabled: bool = True) -> dm.DramMemo:
-    """Empty memo of a memory; off where there is refresh, or an access has several requests (see `dram_memo`)."""
+def new_memo(state: dram_state.DramState, enabled: bool = True) -> dram_memo.DramMemo:
+    """Build the empty memo of a memory; it is off with refresh, or where an access has several sub-requests.
+
+    Refresh goes by the clock, and sub-requests in banks of their own are related to each other (`kernels.dram.memo`).
+    """
     config = state.config[0]
-    reg = np.zeros(dm.DRAM_MEMO_WIDTH, dtype=np.int64)
-    reg[mt.MEMO_ON] = enabled and config.interval == 0 and config.parts == 1 and config.direct == 1
-    pattern = dp.Pattern(
-        key=np.zeros(2 * dp.WIDEST + dp.TOUCHED + 1, dtype=np.int64),
-        node=np.full((dp.LEVELS, int(config.channels) * at.BANKS), at.NONE),
-        bank=np.zeros(dp.TOUCHED, dtype=np.int64),
-        first=np.zeros(dp.TOUCHED, dtype=np.int64),
-        latest=np.zeros(dp.TOUCHED, dtype=np.int64),
-        row=np.zeros((dp.WIDEST + dp.TOUCHED, dp.ROW_WIDTH), dtype=np.int64),
+    reg = np.zeros(dram_memo.DRAM_MEMO_WIDTH, dtype=np.int64)
+    reg[mt.MEMO_ON] = enabled and config.t_refi == 0 and config.sub_requests == 1 and config.direct == 1
+    pattern = dram_pattern.Pattern(
+        key=np.zeros(2 * dram_pattern.WIDEST + dram_pattern.TOUCHED + 1, dtype=np.int64),
+        node=np.full((dram_pattern.LEVELS, int(config.channels) * dram_state.BANKS), dram_state.NONE),
+        bank=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
+        first=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
+        latest=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
+        row=np.zeros((dram_pattern.WIDEST + dram_pattern.TOUCHED, dram_pattern.ROW_WIDTH), dtype=np.int64),
     )
-    return dm.DramMemo(
+    return dram_memo.DramMemo(
         reg=reg,
-        table=np.zeros((dm.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
-        pool=np.zeros(dm.POOL, dtype=np.int64),
+        table=np.zeros((dram_memo.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
+        arena=np.zeros(dram_memo.ARENA, dtype=np.int64),
         pattern=pattern,
-        address=np.zeros(dp.WIDEST, dtype=np.int64),
-        nothing=np.zeros(dp.WIDEST, dtype=np.int64),
-        before=np.zeros((int(config.channels), at.COUNTS), dtype=np.int64),
+        address=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
+        nothing=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
+        counts_before=np.zeros((int(config.channels), dram_state.COUNTS), dtype=np.int64),
     )
 
 
@@ -124,18 +129,18 @@ def _records(count, kind):
 
 def _fill_config(cfg, description):
     """Everything but the tables."""
-    cfg.period = description.period_ps
-    cfg.latency = description.read_latency
-    cfg.interval = description.refresh.interval if description.refresh else 0
-    cfg.twins = twins(description)
-    cfg.channels = description.organisation.channel // cfg.twins
+    cfg.tck_ps = description.period_ps
+    cfg.read_latency = description.read_latency
+    cfg.t_refi = description.refresh.interval if description.refresh else 0
+    cfg.lockstep_channels = lockstep_channels(description)
+    cfg.channels = description.organisation.channel // cfg.lockstep_channels
     cfg.group_banks = description.organisation.bank
     cfg.ranks, cfg.rank_bits = description.organisation.rank, _rank_bits(description)
-    cfg.part_bytes = description.transfer_bytes * cfg.twins
-    cfg.parts = ACCESS_BYTES // cfg.part_bytes
-    cfg.limit[:] = (description.queues.read, description.queues.write)
-    cfg.direct = description.queues.read >= DIRECT_ACCESSES * cfg.parts
-    cfg.enter, cfg.leave = description.write_mode.enter, description.write_mode.leave
+    cfg.sub_request_bytes = description.transfer_bytes * cfg.lockstep_channels
+    cfg.sub_requests = ACCESS_BYTES // cfg.sub_request_bytes
+    cfg.queue_capacity[:] = (description.queues.read, description.queues.write)
+    cfg.direct = description.queues.read >= DIRECT_ACCESSES * cfg.sub_requests
+    cfg.high_watermark, cfg.low_watermark = description.write_mode.enter, description.write_mode.leave
 
 
 def _fill_places(cfg, description):
@@ -143,27 +148,28 @@ def _fill_places(cfg, description):
     for bit in range(ADDRESS_BITS):
         table, half = cfg.place[bit // 8], 1 << bit % 8
         table[half : 2 * half] = table[:half] ^ _packed(cfg, place(description, 1 << bit))
-    for part in range(int(cfg.parts)):
-        cfg.part_place[part] = _packed(cfg, place(description, part * int(cfg.part_bytes)))
+    for sub_request in range(int(cfg.sub_requests)):
+        cfg.sub_request_place[sub_request] = _packed(cfg, place(description, sub_request * int(cfg.sub_request_bytes)))
 
 
 def _packed(cfg, place):
     """A place as the kernels know it: the channel's record, the bank's number and the row in one integer."""
     bank = place.rank << int(cfg.rank_bits) | place.bankgroup * int(cfg.group_banks) | place.bank
-    return place.row << at.PLACE_ROW | place.channel // int(cfg.twins) << at.PLACE_BANK_BITS | bank
+    record = place.channel // int(cfg.lockstep_channels)
+    return place.row << dram_state.PLACE_ROW | record << dram_state.PLACE_BANK_BITS | bank
 
 
-def twins(description: DramDescription) -> int:
-    """Channels in the same state at all times, so that one record stands for them.
+def lockstep_channels(description: DramDescription) -> int:
+    """Count the channels that are in the same state at all times, so that one record stands for them.
 
-    Those are the channels that an access's transfers reach, where they are an aligned range and the transfers' places
-    differ in nothing else; twins that are neighbours keep the order in which channels wake accesses (§4.10).
+    Those are the channels that an access's bursts reach, where they are an aligned range and the bursts' places
+    differ in nothing else. As lockstep channels are neighbours, channels wake accesses in the same order (§4.10).
     """
     size = description.transfer_bytes
-    parts = [place(description, first) for first in range(0, ACCESS_BYTES, size)]
-    alike = {part._replace(channel=0, column=0) for part in parts}
-    aligned = sorted(part.channel for part in parts) == list(range(len(parts)))
-    return len(parts) if aligned and len(alike) == 1 else 1
+    bursts = [place(description, first) for first in range(0, ACCESS_BYTES, size)]
+    alike = {burst._replace(channel=0, column=0) for burst in bursts}
+    aligned = sorted(burst.channel for burst in bursts) == list(range(len(bursts)))
+    return len(bursts) if aligned and len(alike) == 1 else 1
 
 
 def _rank_bits(description):
@@ -178,9 +184,9 @@ def _fill_rules(cfg, description, revision):
     size = dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1)))
     rows = _not_covered(description.timing_rows(revision))
     _fill_windows(cfg, [row for row in rows if row.window > 1], size)
-    cfg.rank_by[:] = cfg.channel_by[:] = at.NO_RULE
-    cfg.raise_by[:] = at.NO_RULE
-    number, bank = 0, np.arange(at.BANKS)
+    cfg.rank_by[:] = cfg.channel_by[:] = dram_state.NO_RULE
+    cfg.raise_by[:] = dram_state.NO_RULE
+    number, bank = 0, np.arange(dram_state.BANKS)
     for command, name in enumerate(COMMANDS):
         cfg.longest[command] = max((row.clocks for row in rows if row.after == name), default=0)
         cfg.raise_at[command] = number
@@ -196,16 +202,17 @@ def _fill_rules(cfg, description, revision):
         for row in after:
             if row.before in RANK_COMMANDS:
                 by = cfg.rank_by if row.level == "rank" else cfg.channel_by
-                by[command, COMMANDS.index(row.before) - at.PREA] = row.clocks
+                by[command, COMMANDS.index(row.before) - dram_state.PREA] = row.clocks
     cfg.raise_at[len(COMMANDS)] = number
 
 
 def _fill_windows(cfg, rows, size):
     """Rules over a window of several commands."""
     for rule, row in zip(cfg.window, rows):
-        rule[at.WIN_BANKS] = size[row.level]
-        rule[at.WIN_AFTER], rule[at.WIN_BEFORE] = COMMANDS.index(row.after), COMMANDS.index(row.before)
-        rule[at.WIN_CLOCKS], rule[at.WIN_LENGTH] = row.clocks, row.window
+        rule[dram_state.WIN_BANKS] = size[row.level]
+        rule[dram_state.WIN_PRECEDING] = COMMANDS.index(row.after)
+        rule[dram_state.WIN_FOLLOWING] = COMMANDS.index(row.before)
+        rule[dram_state.WIN_CLOCKS], rule[dram_state.WIN_LENGTH] = row.clocks, row.window
 
 
 def _not_covered(rows: tuple[TimingRow, ...]) -> list[TimingRow]:

@@ -13,14 +13,14 @@ import numpy as np
 from ..boards.dram_schema import DramDescription, load_dram
 from ..errors import EmuError
 from ..isa import REVISIONS
-from ..kernels.dram import event_queue as lp
+from ..kernels.dram import event_queue
 from ..kernels.dram.replay import replay_trace
 from ..kernels.limits import TIME_LIMIT
 from ..precompile import compiling
 from .dram import new_run, new_state
 from .dram_statistics import DramStatistics, statistics
 
-BATCH_KINDS = {"G": lp.GATHER, "S": lp.SPAWN, "I": lp.SERIAL}
+BATCH_KINDS = {"G": event_queue.GATHER, "S": event_queue.SPAWN, "I": event_queue.SERIAL}
 ALIGNMENT = 64
 
 
@@ -103,7 +103,7 @@ def replay_batches(
 
 
 def _new_run(state, address, write, kinds, times, starts):
-    """`dram_loop.Run` of a trace."""
+    """`event_queue.Run` of a trace."""
     run = new_run(state, address, len(kinds))
     run.access["write"] = write
     run.task["kind"], run.task["at"], run.task["start"] = kinds, times, starts

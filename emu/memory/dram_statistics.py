@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from ..boards.dram_schema import LEVELS, DramDescription
-from ..kernels.dram import state as at
+from ..kernels.dram import state as dram_state
 
 ACCESS_BYTES = 64
 PERCENT = 99
@@ -39,28 +39,28 @@ class DramStatistics(msgspec.Struct, kw_only=True, frozen=True):
     peak_bandwidth_bytes_per_s: float
 
 
-def statistics(state: at.DramState, description: DramDescription, revision: str = "base") -> DramStatistics:
-    """Statistics of a memory that `new_state(description, revision)` built; its channels must be settled."""
-    front, channels, twins = state.front[0], state.channels, int(state.config[0]["twins"])
+def statistics(state: dram_state.DramState, description: DramDescription, revision: str = "base") -> DramStatistics:
+    """Statistics of a memory that `new_state(description, revision)` built; its channels must be caught up."""
+    front, channels, lockstep = state.front[0], state.channels, int(state.config[0]["lockstep_channels"])
     bins = front["latency_bins"] + channels["latency_bins"].sum(axis=0)
     returned, period, last = int(bins.sum()), description.period_ps, int(front["last_event"])
     count = channels["count"].sum(axis=0)
-    busy = np.repeat(channels["count"][:, at.BUSY], twins)
+    busy = np.repeat(channels["count"][:, dram_state.BUSY], lockstep)
     longest = int(max(front["latency_max"], channels["latency_max"].max()))
     total = ACCESS_BYTES * int(front["reads"] + front["writes"])
-    moved = total - int(channels["queued"].sum() + channels["active"].sum()) * int(state.config[0]["part_bytes"])
+    moved = total - int(channels["queued"].sum() + channels["active"].sum()) * int(state.config[0]["sub_request_bytes"])
     return DramStatistics(
         dram=description.name,
         reads=int(front["reads"]),
         writes=int(front["writes"]),
         bytes=total,
-        row_hits=twins * int(count[at.FIRST_COMMANDS + at.COLUMN]),
-        row_misses=twins * int(count[at.FIRST_COMMANDS + at.ACT]),
-        row_conflicts=twins * int(count[at.FIRST_COMMANDS + at.PRE]),
-        refreshes=twins * int(count[at.REFRESHES]),
-        forwarded_reads=twins * int(count[at.FORWARDED_READS]),
-        rejected_attempts=int(count[at.REJECTED_SENDS]),
-        read_latency_mean_ps=period * int(count[at.LATENCY_SUM]) / returned if returned else 0.0,
+        row_hits=lockstep * int(count[dram_state.FIRST_COMMANDS + dram_state.COLUMN]),
+        row_misses=lockstep * int(count[dram_state.FIRST_COMMANDS + dram_state.ACT]),
+        row_conflicts=lockstep * int(count[dram_state.FIRST_COMMANDS + dram_state.PRE]),
+        refreshes=lockstep * int(count[dram_state.REFRESHES]),
+        forwarded_reads=lockstep * int(count[dram_state.FORWARDED_READS]),
+        rejected_attempts=int(count[dram_state.REJECTED_SENDS]),
+        read_latency_mean_ps=period * int(count[dram_state.LATENCY_SUM]) / returned if returned else 0.0,
         read_latency_p99_ps=period * min(_percentile(bins, PERCENT), longest),
         read_latency_max_ps=period * longest,
         channel_busy_share=[int(clocks) / max(int(front["ticks"]), 1) for clocks in busy],
@@ -88,5 +88,5 @@ def _percentile(bins: np.ndarray, percent: int) -> int:
     if total == 0:
         return 0
     number = int(np.searchsorted(np.cumsum(bins), -(-percent * total // 100)))
-    octave = max(0, (number - at.LINEAR) // at.OCTAVE + 1)
-    return ((number - at.OCTAVE * octave + 1) << octave) - 1
+    octave = max(0, (number - dram_state.LINEAR) // dram_state.OCTAVE + 1)
+    return ((number - dram_state.OCTAVE * octave + 1) << octave) - 1

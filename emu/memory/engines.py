@@ -6,14 +6,14 @@ Both take slices of memory events, return a status of `kernels.memory.transfer`,
 import msgspec
 import numpy as np
 
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.memory import memo_table as mt
-from ..kernels.memory.transfer import Port
-from ..kernels.simple import memo as dm
-from ..kernels.simple import timing as tm
-from ..kernels.simple.state import LAST
+from ..kernels.memory.transfer import Transfer
+from ..kernels.simple import memo as simple_memo
+from ..kernels.simple import timing as simple_timing
+from ..kernels.simple.state import LAST_EVENT
 from ..precompile import compiling
-from .simple import new_ddr
+from .simple import new_simple_state
 
 
 class MemoStatistics(msgspec.Struct, kw_only=True):
@@ -32,15 +32,15 @@ def _memo_statistics(reg) -> MemoStatistics:
                           patterns=int(reg[mt.MEMO_PATTERNS]), cleared=int(reg[mt.MEMO_CLEARED]))
 
 
-def _new_memo(enabled: bool) -> dm.Memo:
+def _new_memo(enabled: bool) -> simple_memo.SimpleMemo:
     """Empty memo."""
     reg = np.zeros(mt.MEMO_WIDTH, dtype=np.int64)
     reg[mt.MEMO_ON] = int(enabled)
-    return dm.Memo(
+    return simple_memo.SimpleMemo(
         reg=reg,
-        table=np.zeros((dm.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
-        pool=np.zeros(dm.POOL, dtype=np.int64),
-        key=np.zeros(dm.KEY_WIDTH, dtype=np.int64),
+        table=np.zeros((simple_memo.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
+        arena=np.zeros(simple_memo.ARENA, dtype=np.int64),
+        key=np.zeros(simple_memo.KEY_WIDTH, dtype=np.int64),
     )
 
 
@@ -50,17 +50,17 @@ class SimpleEngine:
     kernels = "simple.timing"
     dram = None
 
-    def __init__(self, port: Port, accesses: int, memo: bool = True):
-        self._memory = tm.Memory(port, new_ddr(accesses), _new_memo(memo))
+    def __init__(self, transfer: Transfer, accesses: int, memo: bool = True):
+        self._memory = simple_timing.SimpleMemory(transfer, new_simple_state(accesses), _new_memo(memo))
 
-    def run(self, events, count, shapes) -> int:
+    def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
-        return tm.timing_slice(events, count, shapes, self._memory)
+        return simple_timing.timing_slice(events, count, descriptors, self._memory)
 
     @property
     def last_event_ps(self) -> int:
         """Last event so far, pending precharges included (§3.1)."""
-        return int(self._memory.ddr.q[LAST])
+        return int(self._memory.state.queues[LAST_EVENT])
 
     @property
     def statistics(self):
@@ -78,22 +78,22 @@ class DramEngine:
 
     kernels = "dram.timing"
 
-    def __init__(self, port: Port, dram: str, revision: str, memo: bool = True):
+    def __init__(self, transfer: Transfer, dram: str, revision: str, memo: bool = True):
         # Only here: a run on idealised banks loads none of it.
         from ..boards.dram_schema import load_dram
-        from ..kernels.dram import timing as timing_dram
+        from ..kernels.dram import timing as dram_timing
         from .dram import new_memo, new_run, new_state
 
         self.dram = load_dram(dram)
         self._revision = revision
-        self._kernel = timing_dram.timing_slice_dram
+        self._kernel = dram_timing.timing_slice_dram
         state = new_state(self.dram, revision)
-        room = new_run(state, port.addr, waits=len(port.addr))
-        self._memory = timing_dram.DramMemory(port, state, room, new_memo(state, memo))
+        room = new_run(state, transfer.addr, waits=len(transfer.addr))
+        self._memory = dram_timing.DramMemory(transfer, state, room, new_memo(state, memo))
 
-    def run(self, events, count, shapes) -> int:
+    def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
-        return self._kernel(events, count, shapes, self._memory)
+        return self._kernel(events, count, descriptors, self._memory)
 
     @property
     def last_event_ps(self) -> int:
@@ -113,7 +113,7 @@ class DramEngine:
         return statistics(self._memory.dram, self.dram, self._revision)
 
 
-def warm_engine(engine, shapes) -> None:
+def warm_engine(engine, descriptors) -> None:
     """Have an engine's kernel compiled, or loaded from the cache."""
     with compiling(engine.kernels):
-        engine.run(np.zeros((1, at.MEV_WIDTH), dtype=np.int64), 0, shapes)
+        engine.run(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64), 0, descriptors)

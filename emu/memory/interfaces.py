@@ -15,7 +15,7 @@ class MemoryEngine(Protocol):
     statistics: Any  # a msgspec struct, None where the engine counts nothing of its own
     memo: Any  # a MemoStatistics
 
-    def run(self, events: np.ndarray, count: int, shapes: np.ndarray) -> int:
+    def run(self, events: np.ndarray, count: int, descriptors: np.ndarray) -> int:
         """Run the first `count` of int64[:, MEV_WIDTH] events; returns a status of `kernels.memory.transfer`."""
 
 

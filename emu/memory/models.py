@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 
 from ..errors import EmuError
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
-from ..kernels.memory import transfer as pt
+from ..kernels.memory import transfer as tr
 from ..kernels.memory.ledger import Ledger
 from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
@@ -194,23 +194,24 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
     )
 
 
-def most_accesses(shapes: np.ndarray) -> int:
-    """Longest list of 64-byte accesses that a row of the DMA shape table can give."""
+def most_accesses(descriptors: np.ndarray) -> int:
+    """Longest list of 64-byte accesses that a row of the table of DMA descriptors can give."""
     most = 1
-    for shape in shapes.tolist():
-        scales = shape[at.SH_SLEN] if shape[at.SH_STORE] else min(1, shape[at.SH_SLEN])
-        row = sum((length + 2 * LINE - 2) // LINE for length in (shape[at.SH_LEN], scales) if length)
-        most = max(most, row * shape[at.SH_ROWS])
+    for descriptor in descriptors.tolist():
+        scales = descriptor[layout.DESC_SCALE_BYTES]
+        scales = scales if descriptor[layout.DESC_STORE] else min(1, scales)
+        row = sum((length + 2 * LINE - 2) // LINE for length in (descriptor[layout.DESC_ROW_BYTES], scales) if length)
+        most = max(most, row * descriptor[layout.DESC_ROWS])
     return most
 
 
-def new_port(regime: rg.Regime, accesses: int, ledger: Ledger) -> pt.Port:
+def new_transfer(regime: rg.Regime, accesses: int, ledger: Ledger) -> tr.Transfer:
     """What stands in front of a memory engine whose longest list is `accesses`."""
     try:
         addr, wait, link = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
     except (MemoryError, ValueError):
         raise EmuError(f"memory: no room for a transfer of {accesses} accesses") from None
-    return pt.Port(np.zeros(pt.PORT_WIDTH, dtype=np.int64), addr, wait, link, regime, ledger)
+    return tr.Transfer(np.zeros(tr.TRANSFER_WIDTH, dtype=np.int64), addr, wait, link, regime, ledger)
 
 
 class RegimeModel:
@@ -222,8 +223,8 @@ class RegimeModel:
         One of `REGIMES`.
     manifest : Manifest
         Its regions; `capacity` counts, whatever capacity the manifest states (`decide_regime`).
-    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
-        DMA shapes of the run.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+        DMA descriptors of the run.
     capacity : int
         Bytes of DDR.
     bandwidth : int
@@ -240,7 +241,7 @@ class RegimeModel:
     """
 
     def __init__(
-        self, regime: str, manifest: Manifest, shapes: np.ndarray, capacity: int, bandwidth: int,
+        self, regime: str, manifest: Manifest, descriptors: np.ndarray, capacity: int, bandwidth: int,
         dram: str | None = None, revision: str = "base", memo: bool = True, ledger: Ledger | None = None,
     ):
         if regime not in REGIMES:
@@ -250,15 +251,15 @@ class RegimeModel:
         self.regime = regime
         self.capacity = capacity
         self.manifest = manifest
-        self.shapes = shapes
+        self.descriptors = descriptors
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
-        accesses = most_accesses(shapes)
-        self._port = new_port(_regime(self._plan, bandwidth), accesses, ledger or new_ledger(0, ()))
+        accesses = most_accesses(descriptors)
+        self._transfer = new_transfer(_regime(self._plan, bandwidth), accesses, ledger or new_ledger(0, ()))
         if regime == "hbm":
             dram = dram or "hbm2"
         self.engine: MemoryEngine = (
-            SimpleEngine(self._port, accesses, memo) if dram is None else DramEngine(self._port, dram, revision, memo)
+            SimpleEngine(self._transfer, accesses, memo) if dram is None else DramEngine(self._transfer, dram, revision, memo)
         )
 
     def _new_plan(self):
@@ -274,7 +275,7 @@ class RegimeModel:
 
     def warm(self) -> None:
         """Have the kernel compiled, or loaded from the cache."""
-        warm_engine(self.engine, self.shapes)
+        warm_engine(self.engine, self.descriptors)
 
     def advance(self, events: np.ndarray, count: int) -> None:
         """Run the memory events `events[:count]` of a slice (int64[:, MEV_WIDTH]).
@@ -284,17 +285,17 @@ class RegimeModel:
         EmuError
             Simulated time passes 2^62 ps; the line names the pc.
         """
-        if self.engine.run(events, count, self.shapes) != pt.TIMING_OK:
-            event = int(self._port.reg[pt.PORT_EVENT])
+        if self.engine.run(events, count, self.descriptors) != tr.TIMING_OK:
+            event = int(self._transfer.reg[tr.TRANSFER_EVENT])
             raise EmuError(
-                f"pc={int(events[event, at.MEV_PC])}: simulated time passes {TIME_LIMIT} ps (53 days);"
+                f"pc={int(events[event, layout.MEV_PC])}: simulated time passes {TIME_LIMIT} ps (53 days);"
                 f" host bandwidth is {self.bandwidth} bytes/s"
             )
 
     @property
     def now_ps(self) -> int:
         """Completion of the last memory event."""
-        return int(self._port.reg[pt.PORT_NOW])
+        return int(self._transfer.reg[tr.TRANSFER_NOW])
 
     @property
     def last_event_ps(self) -> int:
@@ -303,16 +304,16 @@ class RegimeModel:
 
     @property
     def bytes_read(self) -> int:
-        return int(self._port.reg[pt.PORT_READ])
+        return int(self._transfer.reg[tr.TRANSFER_READ])
 
     @property
     def bytes_written(self) -> int:
-        return int(self._port.reg[pt.PORT_WRITTEN])
+        return int(self._transfer.reg[tr.TRANSFER_WRITTEN])
 
     @property
     def statistics(self) -> Statistics:
         """What the model counted so far; its `line` is the statistics line."""
-        regime = self._port.regime
+        regime = self._transfer.regime
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
         swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
         swapped = sum(n * size for n, size in swaps)
@@ -339,12 +340,12 @@ class RegimeModel:
         return list(self.manifest.warnings) + [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"
-            for n, item in zip(self._port.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
+            for n, item in zip(self._transfer.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
             if n and item.size > self._plan.capacity
         ]
 
 
-def open_model(regime: str, manifest: Manifest, shapes: np.ndarray, *, capacity: int | None, bandwidth: int | None,
+def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capacity: int | None, bandwidth: int | None,
                dram: str | None = None, revision: str = "base", memo: bool = True,
                ledger: Ledger | None = None) -> MemoryModel:
     """Make the memory model of a run from what was decided about it; the one factory.
@@ -355,5 +356,5 @@ def open_model(regime: str, manifest: Manifest, shapes: np.ndarray, *, capacity:
     -------
     MemoryModel
     """
-    return RegimeModel(regime, manifest, shapes, 0 if capacity is None else capacity,
+    return RegimeModel(regime, manifest, descriptors, 0 if capacity is None else capacity,
                        1 if bandwidth is None else bandwidth, dram, revision, memo, ledger)

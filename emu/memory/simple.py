@@ -8,15 +8,15 @@ import numpy as np
 from ..errors import EmuError
 from ..isa import REVISIONS
 from ..kernels.limits import OVERFLOW, TIME_LIMIT
-from ..kernels.simple import batch as ddr
-from ..kernels.simple import event_loop as ddr_loop
-from ..kernels.simple import state as at
+from ..kernels.simple import event_loop
+from ..kernels.simple import state as simple_state
+from ..kernels.simple.batch import simple_batch, simple_store
 from ..kernels.simple.fast_path import PLAIN_WIDTH
 from ..precompile import compiling
 
 
 def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
-    """Geometry of a memory with `channels` channels (§3.5, last paragraph): int64[GEO_WIDTH].
+    """Organisation of a memory with `channels` channels (§3.5, last paragraph): int64[ORG_WIDTH].
 
     `base` widens one set of semaphores and banks: log2(channels) more bank bits, as many row bits fewer. The later
     revision has semaphores and banks a channel, which the lowest block bits select, then bank and row bits; with one
@@ -31,49 +31,49 @@ def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
         raise EmuError(f"DDR preset: found {channels} channels, expected a power of two from 1 to 65536")
     if revision not in REVISIONS:
         raise EmuError(f"DDR preset: found revision {revision!r}, expected one of {', '.join(REVISIONS)}")
-    geo = np.zeros(at.GEO_WIDTH, dtype=np.int64)
+    organisation = np.zeros(simple_state.ORG_WIDTH, dtype=np.int64)
     extra = channels.bit_length() - 1
     separate = revision == "moe"
-    geo[at.GEO_CHANNEL_MASK] = channels - 1 if separate else 0
-    geo[at.GEO_BANKS] = at.BANKS if separate else at.BANKS * channels
-    geo[at.GEO_BANK_MASK] = geo[at.GEO_BANKS] - 1
-    geo[at.GEO_READ_SHIFT] = 6 + extra if separate else 6
-    geo[at.GEO_WRITE_SHIFT] = 10 + extra if separate else 10
-    geo[at.GEO_ROW_SHIFT] = 14 + extra
-    geo[at.GEO_ROW_MASK] = 0xFFFF if separate else 0xFFFF >> extra
-    geo[at.GEO_RD] = 16 if separate else 16 * channels
-    geo[at.GEO_CMD] = 1 if separate else channels
-    return geo
+    organisation[simple_state.ORG_CHANNEL_MASK] = channels - 1 if separate else 0
+    organisation[simple_state.ORG_BANKS] = simple_state.BANKS if separate else simple_state.BANKS * channels
+    organisation[simple_state.ORG_BANK_MASK] = organisation[simple_state.ORG_BANKS] - 1
+    organisation[simple_state.ORG_READ_SHIFT] = 6 + extra if separate else 6
+    organisation[simple_state.ORG_WRITE_SHIFT] = 10 + extra if separate else 10
+    organisation[simple_state.ORG_ROW_SHIFT] = 14 + extra
+    organisation[simple_state.ORG_ROW_MASK] = 0xFFFF if separate else 0xFFFF >> extra
+    organisation[simple_state.ORG_RD] = 16 if separate else 16 * channels
+    organisation[simple_state.ORG_CMD] = 1 if separate else channels
+    return organisation
 
 
-def new_ddr(reads: int, geo: np.ndarray | None = None) -> at.Ddr:
+def new_simple_state(reads: int, organisation: np.ndarray | None = None) -> simple_state.SimpleState:
     """Idle memory with room for batches of `reads`; `EmuError` when the host's memory does not hold its queues."""
-    geo = preset() if geo is None else geo
+    organisation = preset() if organisation is None else organisation
     try:
-        return _new_ddr(max(reads, 1), geo)
+        return _new_simple_state(max(reads, 1), organisation)
     except (MemoryError, ValueError):
         raise EmuError(f"DDR: no memory for a batch of {reads} reads") from None
 
 
-def _new_ddr(reads, geo):
-    channels = int(geo[at.GEO_CHANNEL_MASK]) + 1
-    banks = channels * int(geo[at.GEO_BANKS])
-    flying = channels * int(geo[at.GEO_RD])
-    sems = channels * ddr_loop.PORT + 1
+def _new_simple_state(reads, organisation):
+    channels = int(organisation[simple_state.ORG_CHANNEL_MASK]) + 1
+    banks = channels * int(organisation[simple_state.ORG_BANKS])
+    flying = channels * int(organisation[simple_state.ORG_RD])
+    sems = channels * event_loop.SEMS_PER_CHANNEL + 1
     timers = 1 << (flying + banks).bit_length()
 
-    def zeros(*shape):
-        return np.zeros(shape, dtype=np.int64)
+    def zeros(*descriptor):
+        return np.zeros(descriptor, dtype=np.int64)
 
-    return at.Ddr(
-        geo=geo,
-        q=zeros(at.Q_WIDTH),
+    return simple_state.SimpleState(
+        organisation=organisation,
+        queues=zeros(simple_state.QUEUES_WIDTH),
         woken=zeros(1 << (reads - 1).bit_length()),
         # Bank actions that are due, and a few turns of the gather task.
         ready=zeros(2 * timers),
-        banks=zeros(banks, at.BANK_QUEUE + int(geo[at.GEO_RD])),
-        sems=zeros(sems, ddr_loop.SEM_QUEUE + reads),
-        rings=zeros(ddr_loop.RINGS, ddr_loop.RING_QUEUE + 2 * timers),
+        banks=zeros(banks, simple_state.BANK_QUEUE + int(organisation[simple_state.ORG_RD])),
+        sems=zeros(sems, event_loop.SEM_QUEUE + reads),
+        rings=zeros(event_loop.RINGS, event_loop.RING_QUEUE + 2 * timers),
         waits=zeros(reads + 1, 2),
         plain=zeros(PLAIN_WIDTH),
     )
@@ -91,14 +91,14 @@ class DdrTiming:
     """
 
     def __init__(self, channels: int = 1, revision: str = "base"):
-        self._geo = preset(channels, revision)
+        self._organisation = preset(channels, revision)
         self._reads = 1
-        self._ddr = new_ddr(self._reads, self._geo)
+        self._state = new_simple_state(self._reads, self._organisation)
         self.now_ps = 0
 
     @property
     def last_ps(self) -> int:
-        return max(self.now_ps, int(self._ddr.q[at.LAST]))
+        return max(self.now_ps, int(self._state.queues[simple_state.LAST_EVENT]))
 
     def idle(self, picoseconds: int) -> None:
         """Let time pass."""
@@ -109,11 +109,11 @@ class DdrTiming:
 
         `waits` (whole nanoseconds, in ps) delay single reads; reads with a link of 1 share the host link.
         """
-        return self._run(ddr.ddr_batch, addresses, waits, links)
+        return self._run(simple_batch, addresses, waits, links)
 
     def store(self, addresses) -> int:
         """Read, then write, each address in turn; returns and moves on to the completion of the last, in ps."""
-        return self._run(ddr.ddr_store, addresses, None, None)
+        return self._run(simple_store, addresses, None, None)
 
     def _run(self, operation, addresses, waits, links):
         addr, wait, link = (_column(values, len(addresses)) for values in (addresses, waits, links))
@@ -122,7 +122,7 @@ class DdrTiming:
         if len(addr) > self._reads:
             self._grow(len(addr))
         with compiling("simple.batch"):
-            done = operation(self._ddr, addr, wait, link, len(addr), self.now_ps)
+            done = operation(self._state, addr, wait, link, len(addr), self.now_ps)
         if done == OVERFLOW:
             raise EmuError(f"DDR: simulated time passes {TIME_LIMIT} ps")
         self.now_ps = int(done)
@@ -130,7 +130,8 @@ class DdrTiming:
 
     def _grow(self, reads):
         self._reads = reads
-        self._ddr = new_ddr(reads, self._geo)._replace(banks=self._ddr.banks, q=self._ddr.q)
+        grown = new_simple_state(reads, self._organisation)
+        self._state = grown._replace(banks=self._state.banks, queues=self._state.queues)
 
 
 def _column(values, length):
@@ -153,8 +154,8 @@ class NaiveTiming:
         """Issue these accesses at once; returns and moves on to the completion of the last, in ps."""
         command = bus = self.now_ps
         for _ in addresses:
-            command += at.TCK
-            bus = max(bus, command + at.CAS) + at.BURST
+            command += simple_state.TCK
+            bus = max(bus, command + simple_state.CAS) + simple_state.BURST
         self.now_ps = bus
         return bus
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import isa
-from ..kernels import layout as at
+from ..kernels import layout
 from ..logs import RUNNER, Log
 from ..machine.core import Machine
 from ..manifests.schema import Manifest
@@ -49,11 +49,11 @@ class Clock:
         int64[n]
             Picoseconds.
         """
-        words = executed[:, at.TR_PC]
-        found = self._table[words, at.OP_COST].copy()
-        done = events[:, at.MEV_DONE]
+        words = executed[:, layout.TR_PC]
+        found = self._table[words, layout.OP_COST].copy()
+        done = events[:, layout.MEV_DONE]
         before = np.concatenate(([self._now], done[:-1]))[: len(done)]
-        found[self._is_memory[self._table[words, at.OP_ID]]] = done - before - events[:, at.MEV_DELTA]
+        found[self._is_memory[self._table[words, layout.OP_ID]]] = done - before - events[:, layout.MEV_DELTA]
         if len(done):
             self._now = int(done[-1])
         return found
@@ -129,7 +129,7 @@ class Observers:
         from ..attribution.overlap import Overlap
 
         clock = Clock(self._program)
-        self._overlap = Overlap(self._program, machine.cfg, machine.shapes)
+        self._overlap = Overlap(self._program, machine.cfg, machine.descriptors)
 
         def watch(executed, events):
             self._overlap.watch(executed, clock.durations(executed, events))

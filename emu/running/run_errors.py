@@ -1,7 +1,7 @@
 """Kernel statuses as one clear line: pc, decoded instruction, what was found, what was expected (spec §5.5)."""
 
 from ..errors import EmuError
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels import status as st
 
 # What each error status says of CTL_ERR_A (found) and CTL_ERR_B (bound).
@@ -33,10 +33,10 @@ def run_error(status: int, ctl, program, cfg) -> EmuError:
     `ctl` are the control registers, `program` the Program, `cfg` the geometry (indices are shown as addresses too,
     §1.4).
     """
-    pc = int(ctl[at.CTL_PC])
-    found = int(ctl[at.CTL_ERR_A])
+    pc = int(ctl[layout.CTL_PC])
+    found = int(ctl[layout.CTL_ERR_A])
     text = _TEXTS[status].format(
-        a=found, b=int(ctl[at.CTL_ERR_B]), u=found & (2**64 - 1),
-        row_address=found * int(cfg[at.CFG_VLEN]), tile_address=found * int(cfg[at.CFG_MLEN]) ** 2,
+        a=found, b=int(ctl[layout.CTL_ERR_B]), u=found & (2**64 - 1),
+        row_address=found * int(cfg[layout.CFG_VLEN]), tile_address=found * int(cfg[layout.CFG_MLEN]) ** 2,
     )
     return EmuError(f"pc={pc} {program.text(pc)}: {text}")

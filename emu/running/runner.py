@@ -13,7 +13,7 @@ import numpy as np
 from .. import isa
 from ..config.settings import Fp, Plain, find_settings
 from ..errors import DataNeeded, EmuError
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels.compiler.jit import JIT
 from ..logs import Log
 from ..machine.core import Machine
@@ -52,14 +52,14 @@ def _simulate(simulation, request, log):
             simulation.finish()  # before the last progress: its time is the end of the run
         if request.progress:
             ctl = simulation.ctl
-            request.progress(int(ctl[at.CTL_PC]), words, simulation.executed, simulation.end_ps)
+            request.progress(int(ctl[layout.CTL_PC]), words, simulation.executed, simulation.end_ps)
     return not simulation.ended
 
 
 def _trace(simulation, log, before):
     """One record for each instruction of the last slice; returns the instructions executed so far."""
     executed = simulation.executed
-    for pc in simulation.machine.control.trace[: executed - before, at.TR_PC].tolist():
+    for pc in simulation.machine.control.trace[: executed - before, layout.TR_PC].tolist():
         instruction_record(log, pc, simulation.program.text(pc))
     return executed
 
@@ -85,7 +85,7 @@ def _write_dumps(machine, request, result, log):
 def _counts(counts, program):
     """Executed instructions by mnemonic, in the order of the table; `counts` are those of each word."""
     of_op = np.zeros(isa.NUM_OPS, dtype=np.int64)
-    np.add.at(of_op, program.table[:, at.OP_ID], counts)
+    np.add.at(of_op, program.table[:, layout.OP_ID], counts)
     return {op.name(program.revision): int(of_op[op.id]) for op in isa.OPS if of_op[op.id]}
 
 
@@ -97,11 +97,11 @@ def _warnings(request, platform, program, simulation):
     if foreign:
         lines.append(foreign)
     lines += simulation.memory.warnings()
-    if ctl[at.CTL_ROWS_DROPPED]:
-        lines.append(f"{int(ctl[at.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
+    if ctl[layout.CTL_ROWS_DROPPED]:
+        lines.append(f"{int(ctl[layout.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
                      " and were dropped")
-    if ctl[at.CTL_OUTSIDE]:
-        lines.append(f"{int(ctl[at.CTL_OUTSIDE])} bytes were read outside the HBM and delivered as 0")
+    if ctl[layout.CTL_OUTSIDE]:
+        lines.append(f"{int(ctl[layout.CTL_OUTSIDE])} bytes were read outside the HBM and delivered as 0")
     return lines
 
 
@@ -117,7 +117,7 @@ def _values(struct):
 
 def _check_timing_only(request, program):
     """Refuse timing without data where time can depend on data (§1.8)."""
-    used = set(program.table[:, at.OP_ID].tolist())
+    used = set(program.table[:, layout.OP_ID].tolist())
     if request.timing_only and isa.V_TOPK in used and isa.S_LD_INT in used:
         raise DataNeeded(f"program {request.opcode}: holds V_TOPK and S_LD_INT, so its timing can depend on data;"
                          " run it without --timing-only")
@@ -126,10 +126,10 @@ def _check_timing_only(request, program):
 def _check_store_types(settings, program):
     """Refuse stores to a plain float type whose encoding no rule gives: §2.3 has 8 exponent bits."""
     table = program.table
-    stores = table[table[:, at.OP_ID] == isa.H_STORE_V]
+    stores = table[table[:, layout.OP_ID] == isa.H_STORE_V]
     for key, kind, used in (
-        ("HBM_V_ACT_TYPE", settings.hbm_v_act_type, (stores[:, at.OP_F1] == 0).any()),
-        ("HBM_V_KV_TYPE", settings.hbm_v_kv_type, (stores[:, at.OP_F1] != 0).any()),
+        ("HBM_V_ACT_TYPE", settings.hbm_v_act_type, (stores[:, layout.OP_F1] == 0).any()),
+        ("HBM_V_KV_TYPE", settings.hbm_v_kv_type, (stores[:, layout.OP_F1] != 0).any()),
     ):
         elem = kind.elem
         if used and isinstance(kind, Plain) and isinstance(elem, Fp) and (elem.exponent != 8 or not elem.sign):
@@ -167,7 +167,7 @@ def _execute(request, log):
     observers = Observers(request, program, platform.manifest, log)
     traced = request.trace or observers.need_trace
     machine = Machine(settings, request.isa, TRACED_SLICE if traced else 0)
-    model = open_model(platform.regime, platform.manifest, machine.shapes, capacity=_value(platform.capacity),
+    model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
                        bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo,
                        ledger=observers.ledger)
     if not request.timing_only:
@@ -205,7 +205,7 @@ def _result(request, platform, program, simulation, stopped):
     ctl = simulation.ctl
     end = simulation.end_ps
     statistics = memory.statistics
-    compute = int(ctl[at.CTL_COMPUTE])
+    compute = int(ctl[layout.CTL_COMPUTE])
     return RunResult(
         isa=request.isa,
         program=program_of(request, program),
@@ -230,7 +230,7 @@ def _result(request, platform, program, simulation, stopped):
         memo=_values(memory.engine.memo),
         dram_statistics=_values(memory.engine.statistics),
         dropped=Dropped(
-            vector_rows=int(ctl[at.CTL_ROWS_DROPPED]), hbm_bytes_read_outside=int(ctl[at.CTL_OUTSIDE])
+            vector_rows=int(ctl[layout.CTL_ROWS_DROPPED]), hbm_bytes_read_outside=int(ctl[layout.CTL_OUTSIDE])
         ),
         wall=Wall(),
         instructions_per_s=0.0,

@@ -13,7 +13,7 @@ import threading
 import numpy as np
 
 from ..errors import EmuError
-from ..kernels import layout as at
+from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import data_slice
@@ -107,15 +107,15 @@ class Simulation:
         self.machine = machine
         self.memory = memory
         self.data = data
-        self.events = np.zeros((CHUNK, at.EV_WIDTH), dtype=np.int64)
+        self.events = np.zeros((CHUNK, layout.EV_WIDTH), dtype=np.int64)
         # Control fills the first; timing may still read the others.
-        self._mem_events = collections.deque(np.zeros((CHUNK, at.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
+        self._mem_events = collections.deque(np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
         self._watch = watch
         self._worker = _Worker() if threads > 1 and watch is None else _Inline()
-        dearest = int(program.table[:, at.OP_COST].max(initial=1))
+        dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self.slice = min(len(machine.control.trace) or SLICE, (TIME_LIMIT - 1) // dearest)
-        self.ctl[at.CTL_SKIPS] = int(not data)
+        self.ctl[layout.CTL_SKIPS] = int(not data)
 
     @property
     def ctl(self):
@@ -125,7 +125,7 @@ class Simulation:
     @property
     def executed(self) -> int:
         """Instructions executed so far."""
-        return int(self.ctl[at.CTL_EXECUTED])
+        return int(self.ctl[layout.CTL_EXECUTED])
 
     def prepare(self) -> None:
         """Load (or compile) the kernels."""
@@ -146,7 +146,9 @@ class Simulation:
 
     def _control(self, budget):
         m = self.machine
-        return control_slice(self.program.table, m.cfg, m.shapes, m.control, self.events, self._mem_events[0], budget)
+        return control_slice(
+            self.program.table, m.cfg, m.descriptors, m.control, self.events, self._mem_events[0], budget
+        )
 
     def step(self, limit: int | None) -> bool:
         """One slice; False when the program has ended or `limit` instructions are executed.
@@ -161,20 +163,20 @@ class Simulation:
         self._worker.join(AHEAD)
         before = self.executed
         status = self._control(budget)
-        compute = int(self.ctl[at.CTL_COMPUTE])
+        compute = int(self.ctl[layout.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
             self._worker.join()
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
-        events, count = self._mem_events[0], int(self.ctl[at.CTL_MEM_EVENTS])
+        events, count = self._mem_events[0], int(self.ctl[layout.CTL_MEM_EVENTS])
         if count:
             self._worker.start(lambda: self.memory.advance(events, count))
             self._mem_events.rotate(-1)
         if self.data:
-            data_slice(self.events, int(self.ctl[at.CTL_EVENTS]), self.machine.data)
+            data_slice(self.events, int(self.ctl[layout.CTL_EVENTS]), self.machine.data)
         if self._watch is not None:
             self._watch(self.machine.control.trace[: self.executed - before], events[:count])
-        self.ctl[at.CTL_EVENTS] = self.ctl[at.CTL_MEM_EVENTS] = self.ctl[at.CTL_TOPK] = 0
+        self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         return status != st.DONE and (limit is None or self.executed < limit)
@@ -196,12 +198,12 @@ class Simulation:
     @property
     def ended(self) -> bool:
         """Whether the pc has passed the last word."""
-        return int(self.ctl[at.CTL_PC]) >= len(self.program)
+        return int(self.ctl[layout.CTL_PC]) >= len(self.program)
 
     @property
     def end_ps(self) -> int:
         """Completion of the last instruction; behind by up to AHEAD chunks while the run goes on."""
-        return self.memory.now_ps + int(self.ctl[at.CTL_DELTA])
+        return self.memory.now_ps + int(self.ctl[layout.CTL_DELTA])
 
     @property
     def latency_ps(self) -> int:

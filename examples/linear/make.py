@@ -12,10 +12,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
-from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.boards import load_board
 from plena_emu.manifests.generate import generate, manifest_json
+from plena_emu.program.assembler import assemble, mem_text
 
 HERE = Path(__file__).resolve().parent
 BLOCK = 8

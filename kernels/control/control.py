@@ -193,14 +193,14 @@ def product_u32(a, b):
 
 
 @small
-def resolve(op, rd, rs1, rs2, rs3, f1, imm, shapes, ctl, events, mem_events):
+def resolve(op, rd, rs1, rs2, rs3, f1, imm, descriptors, ctl, events, mem_events):
     """Append the event of a matrix, vector, fp or memory operation; returns a status."""
     if FIRST_MATRIX <= op <= LAST_MATRIX:
         if op == isa.M_MM_WO or op == isa.M_BMM_WO or op == isa.M_MV_WO or op == isa.M_BMV_WO:
             return resolve_write_out(op, rd, rs1, imm, ctl, events)
         return resolve_matrix(op, rd, rs1, rs2, ctl, events)
     if FIRST_MEMORY <= op <= LAST_MEMORY:
-        return resolve_memory(op, rd, rs1, rs2, rs3, f1, shapes, ctl, events, mem_events)
+        return resolve_memory(op, rd, rs1, rs2, rs3, f1, descriptors, ctl, events, mem_events)
     if FIRST_FP <= op <= LAST_FP:
         return resolve_fp(op, rd, rs1, rs2, imm, ctl, events)
     return resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events)
@@ -216,7 +216,7 @@ def note_executed(row, table, ctl, pc):
 
 
 @entry
-def control_slice(table, cfg, shapes, s, events, mem_events, budget):
+def control_slice(table, cfg, descriptors, s, events, mem_events, budget):
     """Execute up to `budget` instructions; returns a status of `plena_emu.kernels.status`.
 
     Parameters
@@ -225,8 +225,8 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
         Decoded program.
     cfg : int64[CFG_WIDTH]
         Geometry.
-    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
-        DMA shapes.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+        DMA descriptors.
     s : ControlState
     events, mem_events : int64[capacity, EV_WIDTH], int64[capacity, MEV_WIDTH]
         Chunks to append to at CTL_EVENTS and CTL_MEM_EVENTS.
@@ -327,8 +327,8 @@ def control_slice(table, cfg, shapes, s, events, mem_events, budget):
             ctl[CTL_DELTA] = delta
             ctl[CTL_PC] = pc
             status = resolve(
-                op, rd, rs1, table[pc, OP_RS2], table[pc, OP_RS3], table[pc, OP_F1], table[pc, OP_IMM], shapes, ctl,
-                events, mem_events,
+                op, rd, rs1, table[pc, OP_RS2], table[pc, OP_RS3], table[pc, OP_F1], table[pc, OP_IMM], descriptors,
+                ctl, events, mem_events,
             )
             delta = ctl[CTL_DELTA]
         if status != OK:

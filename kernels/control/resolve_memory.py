@@ -18,20 +18,20 @@ from ..layout import (
     CTL_ROWS_DROPPED,
     CTL_SCALE,
     CTL_STRIDE,
+    DESC_ELEMENTS,
+    DESC_RATIO,
+    DESC_ROW_BYTES,
+    DESC_ROWS,
+    DESC_SCALE_BYTES,
+    DESCRIPTOR_M_WEIGHT,
+    DESCRIPTOR_STORE_ACT,
+    DESCRIPTOR_V_ACT,
     MEV_DELTA,
+    MEV_DESCRIPTOR,
     MEV_INDEX,
     MEV_PC,
     MEV_SCALE,
-    MEV_SHAPE,
     MEV_STEP,
-    SH_LEN,
-    SH_N,
-    SH_RATIO,
-    SH_ROWS,
-    SH_SLEN,
-    SHAPE_M_WEIGHT,
-    SHAPE_STORE_ACT,
-    SHAPE_V_ACT,
 )
 from ..limits import U32_MASK
 from ..status import HBM_WRITE_OUTSIDE, OK
@@ -47,45 +47,45 @@ def bytes_outside(address, length, size):
 
 
 @kernel
-def stays_inside(shape, index, scale_index, step, size):
+def stays_inside(descriptor, index, scale_index, step, size):
     """Whether every row's bytes lie in the HBM, decided from the last row alone (False: not known)."""
-    rows = shape[SH_ROWS]
+    rows = descriptor[DESC_ROWS]
     span = (rows - 1) * step
     if rows == 0 or span > U32_MASK or index < 0 or scale_index < 0:
         return False
-    if index + span + shape[SH_LEN] > size:
+    if index + span + descriptor[DESC_ROW_BYTES] > size:
         return False
-    return shape[SH_SLEN] == 0 or (
-        scale_address(scale_index, rows - 1, step, shape[SH_RATIO]) + shape[SH_SLEN] <= size
+    return descriptor[DESC_SCALE_BYTES] == 0 or (
+        scale_address(scale_index, rows - 1, step, descriptor[DESC_RATIO]) + descriptor[DESC_SCALE_BYTES] <= size
     )
 
 
 @kernel
-def prefetch_outside(shape, index, scale_index, step, size):
+def prefetch_outside(descriptor, index, scale_index, step, size):
     """Bytes a prefetch asks for outside the HBM, which are delivered as 0."""
-    if stays_inside(shape, index, scale_index, step, size):
+    if stays_inside(descriptor, index, scale_index, step, size):
         return 0
     outside = 0
-    for row in range(shape[SH_ROWS]):
-        outside += bytes_outside(element_address(index, row, step), shape[SH_LEN], size)
-        if shape[SH_SLEN] > 0:
-            address = scale_address(scale_index, row, step, shape[SH_RATIO])
-            outside += bytes_outside(address, delivered_scales(address, shape[SH_SLEN]), size)
+    for row in range(descriptor[DESC_ROWS]):
+        outside += bytes_outside(element_address(index, row, step), descriptor[DESC_ROW_BYTES], size)
+        if descriptor[DESC_SCALE_BYTES] > 0:
+            address = scale_address(scale_index, row, step, descriptor[DESC_RATIO])
+            outside += bytes_outside(address, delivered_scales(address, descriptor[DESC_SCALE_BYTES]), size)
     return outside
 
 
 @kernel
-def store_outside(shape, index, scale_index, step, size):
+def store_outside(descriptor, index, scale_index, step, size):
     """First byte address a store would write outside the HBM; `size` - 1 when there is none."""
-    if stays_inside(shape, index, scale_index, step, size):
+    if stays_inside(descriptor, index, scale_index, step, size):
         return size - 1
-    for row in range(shape[SH_ROWS]):
+    for row in range(descriptor[DESC_ROWS]):
         address = element_address(index, row, step)
-        if bytes_outside(address, shape[SH_LEN], size) > 0:
+        if bytes_outside(address, descriptor[DESC_ROW_BYTES], size) > 0:
             return max(address, size) if address >= 0 else address
-        if shape[SH_SLEN] > 0:
-            address = scale_address(scale_index, row, step, shape[SH_RATIO])
-            if bytes_outside(address, shape[SH_SLEN], size) > 0:
+        if descriptor[DESC_SCALE_BYTES] > 0:
+            address = scale_address(scale_index, row, step, descriptor[DESC_RATIO])
+            if bytes_outside(address, descriptor[DESC_SCALE_BYTES], size) > 0:
                 return max(address, size) if address >= 0 else address
     return size - 1
 
@@ -105,22 +105,22 @@ def check_target(op, address, rows, ctl):
 
 
 @kernel
-def select_shape(op, precision):
-    """Row of the shape table for an operation and its precision field (0: weight or activation, else KV)."""
-    first = SHAPE_M_WEIGHT
+def select_descriptor(op, precision):
+    """Row of the descriptor table for an operation and its precision field (0: weight or activation, else KV)."""
+    first = DESCRIPTOR_M_WEIGHT
     if op == isa.H_PREFETCH_V:
-        first = SHAPE_V_ACT
+        first = DESCRIPTOR_V_ACT
     elif op == isa.H_STORE_V:
-        first = SHAPE_STORE_ACT
+        first = DESCRIPTOR_STORE_ACT
     return first if precision == 0 else first + 1
 
 
 @kernel
-def append_memory(ctl, mem_events, shape_id, index, scale_index, step):
+def append_memory(ctl, mem_events, number, index, scale_index, step):
     """Append a memory event and start counting compute time anew."""
     at = ctl[CTL_MEM_EVENTS]
     mem_events[at, MEV_DELTA] = ctl[CTL_DELTA]
-    mem_events[at, MEV_SHAPE] = shape_id
+    mem_events[at, MEV_DESCRIPTOR] = number
     mem_events[at, MEV_INDEX] = index
     mem_events[at, MEV_SCALE] = scale_index
     mem_events[at, MEV_STEP] = step
@@ -130,28 +130,28 @@ def append_memory(ctl, mem_events, shape_id, index, scale_index, step):
 
 
 @kernel
-def resolve_memory(op, rd, rs1, rs2, rs3, f1, shapes, ctl, events, mem_events):
+def resolve_memory(op, rd, rs1, rs2, rs3, f1, descriptors, ctl, events, mem_events):
     """Events of a prefetch or a store."""
-    shape_id = select_shape(op, f1)
-    shape = shapes[shape_id]
+    number = select_descriptor(op, f1)
+    descriptor = descriptors[number]
     target = ctl[CTL_GP + rd]
-    status = check_target(op, target, shape[SH_ROWS], ctl)
+    status = check_target(op, target, descriptor[DESC_ROWS], ctl)
     if status != OK:
         return status
     offset = ctl[CTL_GP + rs1]
     base = ctl[CTL_ADDR + rs2]
-    step = ctl[CTL_STRIDE] if rs3 == 1 else shape[SH_N]
+    step = ctl[CTL_STRIDE] if rs3 == 1 else descriptor[DESC_ELEMENTS]
     index = base + offset
     scale_index = index
-    if shape[SH_SLEN] > 0:
-        scale_index = base + ctl[CTL_SCALE] + offset // shape[SH_RATIO]
+    if descriptor[DESC_SCALE_BYTES] > 0:
+        scale_index = base + ctl[CTL_SCALE] + offset // descriptor[DESC_RATIO]
     size = ctl[CFG_HBM_SIZE]
     if op == isa.H_STORE_V:
-        outside = store_outside(shape, index, scale_index, step, size)
+        outside = store_outside(descriptor, index, scale_index, step, size)
         if outside != size - 1:
             return fail(ctl, HBM_WRITE_OUTSIDE, outside, size)
     else:
-        ctl[CTL_OUTSIDE] += prefetch_outside(shape, index, scale_index, step, size)
-    append_memory(ctl, mem_events, shape_id, index, scale_index, step)
+        ctl[CTL_OUTSIDE] += prefetch_outside(descriptor, index, scale_index, step, size)
+    append_memory(ctl, mem_events, number, index, scale_index, step)
     unit = ctl[CFG_MLEN] * ctl[CFG_MLEN] if op == isa.H_PREFETCH_M else ctl[CFG_VLEN]
-    return append(ctl, events, op, target // unit, shape_id, index, scale_index, step)
+    return append(ctl, events, op, target // unit, number, index, scale_index, step)

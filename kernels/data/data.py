@@ -13,7 +13,7 @@ from ..layout import (
     CFG_ROWS,
     CFG_SRAM_MANTISSA,
     CFG_VLEN,
-    SH_ROWS,
+    DESC_ROWS,
 )
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from .matrix import m_bmm, m_bmv, m_mm, m_mv, m_tmm, write_out
@@ -69,17 +69,17 @@ def data_slice(events, count, d):
         elif op == isa.V_RED_SUM or op == isa.V_RED_MAX:
             reduction(cfg, rows, d.fp, work, part, op, a, b, e)
         elif op == isa.H_PREFETCH_M:
-            shape = d.shapes[b]
-            prefetch(d.formats, d.tables, d.hbm, d.codes, shape, c, e, f, shape[SH_ROWS], tiles, a * mlen)
-            mark_tiles(d.tile_touched, a, shape[SH_ROWS] // mlen)
+            descriptor = d.descriptors[b]
+            prefetch(d.formats, d.tables, d.hbm, d.codes, descriptor, c, e, f, descriptor[DESC_ROWS], tiles, a * mlen)
+            mark_tiles(d.tile_touched, a, descriptor[DESC_ROWS] // mlen)
         elif op == isa.H_PREFETCH_V:
             # Rows past the end of the vector SRAM are dropped (§1.7).
-            shape = d.shapes[b]
-            kept = min(shape[SH_ROWS], cfg[CFG_ROWS] - a)
-            prefetch(d.formats, d.tables, d.hbm, d.codes, shape, c, e, f, kept, rows, a)
+            descriptor = d.descriptors[b]
+            kept = min(descriptor[DESC_ROWS], cfg[CFG_ROWS] - a)
+            prefetch(d.formats, d.tables, d.hbm, d.codes, descriptor, c, e, f, kept, rows, a)
             finish_rows(rows, row_words, row_touched, a, kept, cfg[CFG_VLEN], cfg[CFG_SRAM_MANTISSA])
         elif op == isa.H_STORE_V:
-            store_rows(cfg, d.formats, d.shapes[b], rows, d.hbm, d.hbm_touched, d.codes, a, c, e, f)
+            store_rows(cfg, d.formats, d.descriptors[b], rows, d.hbm, d.hbm_touched, d.codes, a, c, e, f)
         elif op == isa.V_TOPK:
             topk(cfg, rows, d.fp_sram, d.int_sram, work, part, a, b, c, e)
         elif isa.S_ADD_FP <= op <= isa.S_MAP_V_FP:

@@ -10,15 +10,15 @@ from ..compiler.jit import kernel
 from ..dma_address import delivered_scales, element_address, scale_address
 from ..layout import (
     CFG_MOE,
+    DESC_BLOCK,
+    DESC_ELEMENTS,
+    DESC_FORMAT,
+    DESC_RATIO,
+    DESC_ROW_BYTES,
+    DESC_ROWS,
+    DESC_SCALE_BYTES,
+    DESC_SCALE_FORMAT,
     FMT_BITS,
-    SH_BLOCK,
-    SH_ELEM,
-    SH_LEN,
-    SH_N,
-    SH_RATIO,
-    SH_ROWS,
-    SH_SCALE_FMT,
-    SH_SLEN,
 )
 from ..limits import ACCESS_BYTES
 from .mx_decode import decode_lanes, fits_lanes, touch
@@ -46,71 +46,73 @@ def decode_code(formats, tables, fmt_id, codes, index):
 
 
 @kernel
-def decode_row(formats, tables, shape, codes, out, o):
+def decode_row(formats, tables, descriptor, codes, out, o):
     """out[o : o + n] = elements times block scales of the packed row in `codes` (§2.2, §2.4)."""
-    block = shape[SH_BLOCK]
+    block = descriptor[DESC_BLOCK]
     elements = codes[0]
     scales = codes[1]
-    for i in range(shape[SH_N]):
-        value = decode_code(formats, tables, shape[SH_ELEM], elements, i)
+    for i in range(descriptor[DESC_ELEMENTS]):
+        value = decode_code(formats, tables, descriptor[DESC_FORMAT], elements, i)
         if block > 0:
-            value *= decode_code(formats, tables, shape[SH_SCALE_FMT], scales, i // block)
+            value *= decode_code(formats, tables, descriptor[DESC_SCALE_FORMAT], scales, i // block)
         out[o + i] = value
 
 
 @kernel
-def fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row, out, o):
+def fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step, row, out, o):
     """Read and decode one row of a prefetch into out[o : o + n]."""
-    slen = shape[SH_SLEN]
+    slen = descriptor[DESC_SCALE_BYTES]
     got = 0
-    fetch(hbm, element_address(index, row, step), shape[SH_LEN], codes[0])
+    fetch(hbm, element_address(index, row, step), descriptor[DESC_ROW_BYTES], codes[0])
     if slen > 0:
-        scale_at = scale_address(scale_index, row, step, shape[SH_RATIO])
+        scale_at = scale_address(scale_index, row, step, descriptor[DESC_RATIO])
         got = delivered_scales(scale_at, slen)
         fetch(hbm, scale_at, got, codes[1])
     # And one more: scales of less than a byte may end within a byte that is not read.
     for i in range(got, min(slen + 1, codes.shape[1])):
         codes[1, i] = 0
-    decode_row(formats, tables, shape, codes, out, o)
+    decode_row(formats, tables, descriptor, codes, out, o)
 
 
 @kernel
-def touch_row(hbm, shape, index, scale_index, step, row):
+def touch_row(hbm, descriptor, index, scale_index, step, row):
     """Have a row that is decoded soon brought into the cache: rows are too far apart for the CPU to see it coming."""
     address = element_address(index, row, step)
-    for line in range(0, shape[SH_LEN], ACCESS_BYTES):
+    for line in range(0, descriptor[DESC_ROW_BYTES], ACCESS_BYTES):
         touch(hbm, address + line)
-    touch(hbm, scale_address(scale_index, row, step, shape[SH_RATIO]))
+    touch(hbm, scale_address(scale_index, row, step, descriptor[DESC_RATIO]))
 
 
 @kernel
-def prefetch_lanes(formats, tables, hbm, codes, shape, index, scale_index, step, count, out, first):
+def prefetch_lanes(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first):
     """`prefetch` for the formats of `mx_lanes`; a row that is not wholly inside the HBM goes the general way."""
-    n, length, slen, ratio, block = shape[SH_N], shape[SH_LEN], shape[SH_SLEN], shape[SH_RATIO], shape[SH_BLOCK]
-    fmt = formats[shape[SH_ELEM]]
-    scales = tables[shape[SH_SCALE_FMT]]
+    n, block, ratio = descriptor[DESC_ELEMENTS], descriptor[DESC_BLOCK], descriptor[DESC_RATIO]
+    length, slen = descriptor[DESC_ROW_BYTES], descriptor[DESC_SCALE_BYTES]
+    fmt = formats[descriptor[DESC_FORMAT]]
+    scales = tables[descriptor[DESC_SCALE_FORMAT]]
     size = hbm.shape[0]
     for row in range(count):
         if row + AHEAD < count:
-            touch_row(hbm, shape, index, scale_index, step, row + AHEAD)
+            touch_row(hbm, descriptor, index, scale_index, step, row + AHEAD)
         address = element_address(index, row, step)
         scale_at = scale_address(scale_index, row, step, ratio)
         inside = 0 <= address <= size - length and 0 <= scale_at <= size - slen
         if inside and delivered_scales(scale_at, slen) == slen:
             decode_lanes(hbm, address, scale_at, fmt, scales, n, block, out, (first + row) * n)
         else:
-            fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row, out, (first + row) * n)
+            fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step, row, out, (first + row) * n)
 
 
 @kernel
-def prefetch(formats, tables, hbm, codes, shape, index, scale_index, step, count, out, first):
+def prefetch(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first):
     """Read and decode `count` rows into `out` from row `first` on (rows of n f32, row-major)."""
-    n = shape[SH_N]
-    if fits_lanes(formats[shape[SH_ELEM]], shape[SH_BLOCK]) and formats[shape[SH_SCALE_FMT], FMT_BITS] == 8:
-        prefetch_lanes(formats, tables, hbm, codes, shape, index, scale_index, step, count, out, first)
+    n = descriptor[DESC_ELEMENTS]
+    fmt, scale_fmt = formats[descriptor[DESC_FORMAT]], formats[descriptor[DESC_SCALE_FORMAT]]
+    if fits_lanes(fmt, descriptor[DESC_BLOCK]) and scale_fmt[FMT_BITS] == 8:
+        prefetch_lanes(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first)
         return
     for row in range(count):
-        fetch_row(formats, tables, hbm, codes, shape, index, scale_index, step, row, out, (first + row) * n)
+        fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step, row, out, (first + row) * n)
 
 
 @kernel
@@ -137,17 +139,17 @@ def mark_written(hbm_touched, address, length):
 
 
 @kernel
-def encode_row(formats, shape, moe, rows, at, codes):
+def encode_row(formats, descriptor, moe, rows, at, codes):
     """Encode the row of f32 at `at` into `codes`."""
-    n = shape[SH_N]
-    fmt = formats[shape[SH_ELEM]]
+    n = descriptor[DESC_ELEMENTS]
+    fmt = formats[descriptor[DESC_FORMAT]]
     width = fmt[FMT_BITS]
-    block = shape[SH_BLOCK]
+    block = descriptor[DESC_BLOCK]
     if block == 0:
         for i in range(n):
             write_code(codes[0], i * width, width, encode_plain(rows[at + i], fmt))
         return
-    scale_fmt = formats[shape[SH_SCALE_FMT]]
+    scale_fmt = formats[descriptor[DESC_SCALE_FORMAT]]
     for b in range(n // block):
         encode_block(
             rows, at + b * block, block, fmt, scale_fmt, moe, codes[0], b * block * width, codes[1],
@@ -156,17 +158,17 @@ def encode_row(formats, shape, moe, rows, at, codes):
 
 
 @kernel
-def store_rows(cfg, formats, shape, rows, hbm, hbm_touched, codes, first, index, scale_index, step):
+def store_rows(cfg, formats, descriptor, rows, hbm, hbm_touched, codes, first, index, scale_index, step):
     """H_STORE_V: encode rows and write them to the HBM; control has checked every address."""
-    length = shape[SH_LEN]
-    slen = shape[SH_SLEN]
-    for row in range(shape[SH_ROWS]):
-        encode_row(formats, shape, cfg[CFG_MOE], rows, (first + row) * shape[SH_N], codes)
+    length = descriptor[DESC_ROW_BYTES]
+    slen = descriptor[DESC_SCALE_BYTES]
+    for row in range(descriptor[DESC_ROWS]):
+        encode_row(formats, descriptor, cfg[CFG_MOE], rows, (first + row) * descriptor[DESC_ELEMENTS], codes)
         address = element_address(index, row, step)
         put(hbm, address, length, codes[0])
         mark_written(hbm_touched, address, length)
         if slen > 0:
-            address = scale_address(scale_index, row, step, shape[SH_RATIO])
+            address = scale_address(scale_index, row, step, descriptor[DESC_RATIO])
             put(hbm, address, slen, codes[1])
             mark_written(hbm_touched, address, slen)
 

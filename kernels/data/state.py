@@ -15,8 +15,8 @@ class DataState(NamedTuple):
     ----------
     cfg : int64[CFG_WIDTH]
         Geometry.
-    shapes : int64[NUM_SHAPES, SHAPE_WIDTH]
-        DMA shapes.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+        DMA descriptors.
     formats : int64[n, FMT_WIDTH]
         Number formats.
     tables : float32[n, 256]
@@ -52,7 +52,7 @@ class DataState(NamedTuple):
     """
 
     cfg: np.ndarray
-    shapes: np.ndarray
+    descriptors: np.ndarray
     formats: np.ndarray
     tables: np.ndarray
     rows: np.ndarray

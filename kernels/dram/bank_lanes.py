@@ -1,6 +1,7 @@
-"""Lanes of a DRAM channel, one a bank: the two operations of which each command needs one or a few (spec §4.5, §4.6).
+"""Work on all banks of a DRAM channel at once, one bank a lane of a CPU vector (spec §4.5, §4.6).
 
-They are LLVM IR on whole vectors: as loops, LLVM unrolls them into single lanes.
+Every command needs one or a few of these two operations. They are LLVM IR on whole vectors: as loops, LLVM unrolls
+them into single lanes.
 """
 
 import numpy as np
@@ -33,8 +34,8 @@ if JIT:
         return builder.select(builder.icmp_signed("<", a, b), a, b)
 
     @intrinsic
-    def raise_lanes(typingctx, ready, before, now, raise_by, row, bank):
-        """ready[before] = max(ready[before], now + raise_by[row, bank]), lane by lane."""
+    def raise_lanes(typingctx, ready, following, now, raise_by, row, bank):
+        """Compute ready[following] = max(ready[following], now + raise_by[row, bank]), bank by bank."""
         signature = types.void(ready, types.int64, types.int32, raise_by, types.int64, types.int64)
 
         def codegen(context, builder, sig, args):
@@ -51,7 +52,10 @@ if JIT:
 
     @intrinsic
     def earliest_lane(typingctx, ready, key, queue, now):
-        """Least (clocks from `now` to readiness << KEY_BITS | key) of a queue's candidates; EMPTY without any."""
+        """Find the candidate of a queue that is ready first.
+
+        Returns the least (clocks from `now` to readiness << KEY_BITS | key), EMPTY without any candidate.
+        """
         signature = types.int32(ready, key, types.int64, types.int32)
 
         def codegen(context, builder, sig, args):
@@ -74,11 +78,14 @@ if JIT:
 
 else:
 
-    def raise_lanes(ready, before, now, raise_by, row, bank):
-        """The same in numpy, for runs without the compiler."""
-        ready[before] = np.maximum(ready[before], now + raise_by[row, bank].astype(np.int32))
+    def raise_lanes(ready, following, now, raise_by, row, bank):
+        """Compute ready[following] = max(ready[following], now + raise_by[row, bank]), bank by bank."""
+        ready[following] = np.maximum(ready[following], now + raise_by[row, bank].astype(np.int32))
 
     def earliest_lane(ready, key, queue, now):
-        """The same in numpy, for runs without the compiler."""
+        """Find the candidate of a queue that is ready first.
+
+        Returns the least (clocks from `now` to readiness << KEY_BITS | key), EMPTY without any candidate.
+        """
         waits = np.maximum(ready[[ACT, PRE, RD + queue]].astype(np.int64), now) - now
         return np.int32((waits << KEY_BITS | key[queue]).min())

@@ -1,4 +1,4 @@
-"""The DRAM as a memory engine: prefetches, stores and traces (spec §3.2, §3.3, §4.9, §4.10).
+"""Run prefetches, stores and traces on the DRAM (spec §3.2, §3.3, §4.9, §4.10).
 
 How to call it
 --------------
@@ -11,7 +11,7 @@ How to call it
 
 `addr` int64[>= n] byte addresses (u64 bit patterns); `wait` int64[>= n] ps a read waits for the host, 0 for none;
 `link` int64[>= n] 1 for a read behind the host link, which it holds from before its wait to its end. Both return the
-instant at which the core goes on, or OVERFLOW when that would pass TIME_LIMIT. `now` (ps, at most TIME_LIMIT) never
+instant at which the core continues, or OVERFLOW when that would pass TIME_LIMIT. `now` (ps, at most TIME_LIMIT) never
 runs backwards. `state.front[0].last_event` is the instant of the last event so far;
 `plena_emu.memory.dram_statistics.statistics` tells the rest.
 """
@@ -25,7 +25,10 @@ from .front_end import read_alone, write_alone
 
 @kernel
 def dram_batch(state, run, addr, wait, link, n, held, now):
-    """One gather task of reads `addr[:n]` spawned at `now`: the instant of its end (OVERFLOW past TIME_LIMIT)."""
+    """Run one gather task of reads `addr[:n]` spawned at `now`.
+
+    Returns the instant of its end, OVERFLOW past TIME_LIMIT.
+    """
     if n == 0:
         return now
     if state.config[0].direct == 0 or held > 0:
@@ -35,7 +38,7 @@ def dram_batch(state, run, addr, wait, link, n, held, now):
 
 @kernel
 def batch_events(state, run, wait, link, n, now):
-    """`dram_batch` of `run.address[:n]` under the full event order."""
+    """Run `dram_batch` of `run.address[:n]` under the full event order."""
     clear_run(state.config[0], run, n)
     for i in range(n):
         access = run.access[i]
@@ -47,9 +50,11 @@ def batch_events(state, run, wait, link, n, now):
 
 @kernel
 def dram_store(state, addr, wait, link, n, now):
-    """Read and write each of `addr[:n]` in turn from `now` on: the instant of the end (OVERFLOW past TIME_LIMIT).
+    """Read and write each of `addr[:n]` in turn from `now` on.
 
     The host link is always free here, as the core waits for each access before the next.
+
+    Returns the instant of the end, OVERFLOW past TIME_LIMIT.
     """
     for i in range(n):
         if wait[i] > TIME_LIMIT - now:
@@ -61,7 +66,7 @@ def dram_store(state, addr, wait, link, n, now):
 
 @kernel
 def is_alone(state, run, batch, stop):
-    """True when batches `batch` to `stop` - 1 are one task that the front end runs without an event loop."""
+    """Tell whether batches `batch` to `stop` - 1 are one task that the front end runs without an event loop."""
     task = run.task[batch]
     if stop != batch + 1 or state.config[0].direct == 0 or task.kind == SPAWN:
         return False
@@ -75,7 +80,10 @@ def is_alone(state, run, batch, stop):
 
 @kernel
 def run_serial_alone(state, run, task, now):
-    """A SERIAL batch started at `now`: the instant of its end."""
+    """Run a SERIAL batch started at `now`.
+
+    Returns the instant of its end.
+    """
     for index in range(task.start, task.stop):
         access = run.access[index]
         access.issue = now
@@ -89,7 +97,10 @@ def run_serial_alone(state, run, task, now):
 
 @kernel
 def run_reads_alone(state, run, task, now):
-    """A gather task of reads started at `now`: the instant of its end."""
+    """Run a gather task of reads started at `now`.
+
+    Returns the instant of its end.
+    """
     if task.start == task.stop:
         return now
     for index in range(task.start, task.stop):
@@ -99,7 +110,10 @@ def run_reads_alone(state, run, task, now):
 
 @kernel
 def dram_replay(state, run):
-    """Run all batches from instant 0 of an unused memory: the instant of the last event."""
+    """Run all batches from instant 0 of an unused memory.
+
+    Returns the instant of the last event.
+    """
     batches = len(run.task)
     batch = now = 0
     while batch < batches:

@@ -1,6 +1,6 @@
-"""The front end under the full event order of §4.10: overlapping tasks, mixed batches, waits for the host.
+"""Run the front end under the full event order of §4.10: overlapping tasks, mixed batches, waits for the host.
 
-Used where `dram_front` is not enough. Ticks in which nobody is woken are passed over, and a channel runs only when a
+Used where `front_end` is not enough. Ticks in which nobody is woken are passed over, and a channel runs only when a
 request reaches it or one of its reads may return.
 """
 
@@ -16,10 +16,10 @@ from .event_queue import (
     AT_JOIN,
     AT_LEAVE,
     AT_LINK,
-    AT_PARTS,
     AT_SERIAL,
     AT_SLEEP,
     AT_START,
+    AT_SUB_REQUESTS,
     AT_WAIT,
     CORE,
     DONE,
@@ -40,7 +40,7 @@ from .event_queue import (
     start_timer,
     wake,
 )  # fmt: skip
-from .front_end import channel_of, part_address, place_of, ticks_before
+from .front_end import channel_of, place_of, sub_request_address, ticks_before
 from .state import FORWARDED, NONE, READ, REJECTED
 
 
@@ -53,40 +53,40 @@ def clear_run(cfg, run, n):
     for index in range(n):
         access = run.access[index]
         access.stage, access.write, access.in_queue, access.woken = AT_START, READ, 0, 0
-    for index in range(cfg.parts * n):
-        run.part[index].stage = NEW
+    for index in range(cfg.sub_requests * n):
+        run.sub_request[index].stage = NEW
 
 
 # --- ticks --------------------------------------------------------------------------------------
 
 
 @kernel
-def add_return(run, number, ch, index):
-    """Append the return just inserted in channel `number`, that of part `index`, to the channel's list."""
-    loop, part = run.loop[0], run.part[index]
-    part.return_tick = ch.last_return
-    part.after = NONE
+def add_return(run, number, channel, index):
+    """Append the return just inserted in channel `number`, that of sub-request `index`, to the channel's list."""
+    loop, sub_request = run.loop[0], run.sub_request[index]
+    sub_request.return_tick = channel.last_return
+    sub_request.after = NONE
     if loop.return_front[number] == NONE:
         loop.return_front[number] = index
     else:
-        run.part[loop.return_back[number]].after = index
+        run.sub_request[loop.return_back[number]].after = index
     loop.return_back[number] = index
 
 
 @kernel
-def advance(cfg, run, number, ch, clk):
+def advance(cfg, run, number, channel, clk):
     """Run the channel's ticks up to `clk`."""
-    while ch.clk < clk:
-        index = step(cfg, ch, clk)
+    while channel.clk < clk:
+        index = step(cfg, channel, clk)
         if index != NONE:
-            add_return(run, number, ch, index)
+            add_return(run, number, channel, index)
 
 
 @kernel
 def schedule_tick(state, run):
     """Create the tick's timer; a tick of this very instant is ready at once."""
     loop = run.loop[0]
-    loop.tick_due = state.front[0].ticks * state.config[0].period
+    loop.tick_due = state.front[0].ticks * state.config[0].tck_ps
     loop.tick_number = loop.created
     loop.created += 1
     if loop.tick_due == loop.now:
@@ -95,21 +95,21 @@ def schedule_tick(state, run):
 
 @kernel
 def tick(state, run):
-    """One tick (§4.4, §4.9): the reads that return in it wake their accesses in channel order."""
+    """Run one tick (§4.4, §4.9): the reads that return in it wake their accesses in channel order."""
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
     front.ticks += 1
     loop.tick_due = NEVER
     for number in range(cfg.channels):
-        ch = state.channels[number]
-        if ch.reads_left > 0 and ch.clk + cfg.latency < front.ticks:
-            advance(cfg, run, number, ch, front.ticks)
+        channel = state.channels[number]
+        if channel.reads_left > 0 and channel.clk + cfg.read_latency < front.ticks:
+            advance(cfg, run, number, channel, front.ticks)
         index = loop.return_front[number]
-        if index != NONE and run.part[index].return_tick == front.ticks:
-            loop.return_front[number] = run.part[index].after
-            run.part[index].stage = DONE
+        if index != NONE and run.sub_request[index].return_tick == front.ticks:
+            loop.return_front[number] = run.sub_request[index].after
+            run.sub_request[index].stage = DONE
             loop.pending -= 1
-            for _ in range(cfg.twins):
-                wake(run, index // cfg.parts)
+            for _ in range(cfg.lockstep_channels):
+                wake(run, index // cfg.sub_requests)
     if loop.pending > 0:
         schedule_tick(state, run)
 
@@ -118,14 +118,14 @@ def tick(state, run):
 def pass_quiet_ticks(state, run, until):
     """Pass over ticks before instant `until` in which no read can return."""
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
-    clk = -(-until // cfg.period)
+    clk = -(-until // cfg.tck_ps)
     for number in range(cfg.channels):
-        ch = state.channels[number]
-        if ch.reads_left > 0:
-            clk = min(clk, ch.clk + cfg.latency)
+        channel = state.channels[number]
+        if channel.reads_left > 0:
+            clk = min(clk, channel.clk + cfg.read_latency)
         index = loop.return_front[number]
         if index != NONE:
-            clk = min(clk, run.part[index].return_tick - 1)
+            clk = min(clk, run.sub_request[index].return_tick - 1)
     if clk > front.ticks:
         front.ticks = clk
         schedule_tick(state, run)
@@ -136,14 +136,14 @@ def pass_quiet_ticks(state, run, until):
 
 @kernel
 def queue_for_lock(run, lock, index):
-    """Append a part to the waiters of a lock."""
+    """Append a sub-request to the waiters of a lock."""
     loop = run.loop[0]
-    run.part[index].stage = QUEUED
-    run.part[index].after = NONE
+    run.sub_request[index].stage = QUEUED
+    run.sub_request[index].after = NONE
     if loop.lock_front[lock] == NONE:
         loop.lock_front[lock] = index
     else:
-        run.part[loop.lock_back[lock]].after = index
+        run.sub_request[loop.lock_back[lock]].after = index
     loop.lock_back[lock] = index
 
 
@@ -155,39 +155,40 @@ def release_lock(cfg, run, lock):
     loop.holder[lock] = index
     loop.first_attempt[lock] = NONE
     if index != NONE:
-        loop.lock_front[lock] = run.part[index].after
-        run.part[index].stage = HOLDING
-        wake(run, index // cfg.parts)
+        loop.lock_front[lock] = run.sub_request[index].after
+        run.sub_request[index].stage = HOLDING
+        wake(run, index // cfg.sub_requests)
 
 
 @kernel
 def attempt(state, run, lock, index):
-    """The lock's holder sends its part (§4.9)."""
+    """Send the sub-request that holds the lock (§4.9)."""
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
-    owner = index // cfg.parts
-    part = index % cfg.parts
+    owner = index // cfg.sub_requests
+    sub_request = index % cfg.sub_requests
     if loop.first_attempt[lock] == NONE:
-        loop.first_attempt[lock] = loop.now // cfg.period
+        loop.first_attempt[lock] = loop.now // cfg.tck_ps
     if loop.pending == 0:
         front.ticks = ticks_before(cfg, front, loop.now)
-    place = place_of(cfg, run.address[owner]) ^ cfg.part_place[part]
+    place = place_of(cfg, run.address[owner]) ^ cfg.sub_request_place[sub_request]
     number = channel_of(place)
-    ch = state.channels[number]
-    advance(cfg, run, number, ch, front.ticks)
-    first, rest = loop.first_attempt[lock], loop.now // cfg.period
-    sent = send(cfg, ch, lock, place, part_address(cfg, run.address[owner], part), first, rest, index)
+    channel = state.channels[number]
+    advance(cfg, run, number, channel, front.ticks)
+    first, rest = loop.first_attempt[lock], loop.now // cfg.tck_ps
+    address = sub_request_address(cfg, run.address[owner], sub_request)
+    sent = send(cfg, channel, lock, place, address, first, rest, index)
     if sent == REJECTED:
-        run.part[index].stage = RETRYING
-        loop.retry_due[lock] = loop.now + cfg.period
+        run.sub_request[index].stage = RETRYING
+        loop.retry_due[lock] = loop.now + cfg.tck_ps
         start_timer(run, loop.retry_due[lock], owner)
         return
     run.access[owner].accept = loop.now
-    if run.part[index].stage != NEW:
-        for _ in range(cfg.twins - 1):  # they waited too, and hand the lock from one to the next
+    if run.sub_request[index].stage != NEW:
+        for _ in range(cfg.lockstep_channels - 1):  # they waited too, and hand the lock from one to the next
             wake(run, owner)
-    run.part[index].stage = SENT if lock == READ else DONE
+    run.sub_request[index].stage = SENT if lock == READ else DONE
     if sent == FORWARDED:
-        add_return(run, number, ch, index)
+        add_return(run, number, channel, index)
     if lock == READ:
         if loop.pending == 0:
             schedule_tick(state, run)
@@ -196,13 +197,16 @@ def attempt(state, run, lock, index):
 
 
 @kernel
-def poll_parts(state, run, owner):
-    """Carry on every part of access `owner`; True once all are done."""
+def poll_sub_requests(state, run, owner):
+    """Advance every sub-request of access `owner`.
+
+    Returns True once all are done.
+    """
     cfg, loop = state.config[0], run.loop[0]
     lock = np.int64(run.access[owner].write)
-    first = owner * cfg.parts
-    for index in range(first, first + cfg.parts):
-        stage = run.part[index].stage
+    first = owner * cfg.sub_requests
+    for index in range(first, first + cfg.sub_requests):
+        stage = run.sub_request[index].stage
         if stage == NEW and loop.holder[lock] != NONE:
             queue_for_lock(run, lock, index)
         elif stage == NEW:
@@ -210,15 +214,18 @@ def poll_parts(state, run, owner):
             attempt(state, run, lock, index)
         elif stage == HOLDING or (stage == RETRYING and loop.now >= loop.retry_due[lock]):
             attempt(state, run, lock, index)
-    for index in range(first, first + cfg.parts):
-        if run.part[index].stage != DONE:
+    for index in range(first, first + cfg.sub_requests):
+        if run.sub_request[index].stage != DONE:
             return False
     return True
 
 
 @kernel
 def take_link(run, index):
-    """Take the host link (True) or queue for it."""
+    """Take the host link, or queue for it.
+
+    Returns True where it was free.
+    """
     loop = run.loop[0]
     if loop.link_holder == NONE:
         loop.link_holder = index
@@ -246,7 +253,10 @@ def give_link(run):
 
 @kernel
 def wait_for_host(run, index):
-    """Before the access itself: take the host link and wait, where asked to; True once that is over."""
+    """Take the host link and wait, where access `index` is asked to, before the access itself.
+
+    Returns True once that is over.
+    """
     loop, access = run.loop[0], run.access[index]
     if access.stage == AT_START:
         access.stage = AT_HOST if access.link == 0 or take_link(run, index) else AT_LINK
@@ -259,19 +269,22 @@ def wait_for_host(run, index):
             access.due += access.wait
             start_timer(run, access.due, index)
     if access.stage == AT_WAIT and loop.now >= access.due:
-        access.stage = AT_PARTS
-    return access.stage == AT_PARTS
+        access.stage = AT_SUB_REQUESTS
+    return access.stage == AT_SUB_REQUESTS
 
 
 @kernel
 def poll(state, run, index):
-    """Carry access `index` on until it has to wait again; True once it is finished."""
+    """Advance access `index` until it has to wait again.
+
+    Returns True once it is finished.
+    """
     front, loop, access = state.front[0], run.loop[0], run.access[index]
     if access.stage == AT_START:
         access.issue = loop.now
         front.reads += 1 - np.int64(access.write)
         front.writes += np.int64(access.write)
-    if not (wait_for_host(run, index) and poll_parts(state, run, index)):
+    if not (wait_for_host(run, index) and poll_sub_requests(state, run, index)):
         return False
     access.stage = AT_END
     access.done = loop.now
@@ -285,7 +298,7 @@ def poll(state, run, index):
 
 @kernel
 def gather_turn(state, run, number):
-    """Turns of a gather task until none of its accesses is woken or a turn ends early (§4.10)."""
+    """Run turns of a gather task until none of its accesses is woken or a turn ends early (§4.10)."""
     task = run.task[number]
     if task.left == 0:
         return
@@ -322,7 +335,10 @@ def start_gather(run, number):
 
 @kernel
 def join_before(run, batch):
-    """True when every batch before `batch` is complete; else the core waits for the first that is not."""
+    """Make the core wait for the first batch before `batch` that is not complete.
+
+    Returns True when there is none.
+    """
     loop = run.loop[0]
     while loop.core_joined < batch:
         task = run.task[loop.core_joined]
@@ -335,7 +351,7 @@ def join_before(run, batch):
 
 @kernel
 def sleep_until(run, due):
-    """The core sleeps."""
+    """Let the core sleep until instant `due`."""
     loop = run.loop[0]
     loop.core_stage = AT_SLEEP
     loop.core_due = due
@@ -345,7 +361,7 @@ def sleep_until(run, due):
 
 @kernel
 def start_batch(run, batch):
-    """The core starts a batch whose time has come."""
+    """Start a batch whose time has come, as the core."""
     loop, task = run.loop[0], run.task[batch]
     if task.kind == SERIAL:
         loop.core_stage = AT_SERIAL
@@ -358,7 +374,10 @@ def start_batch(run, batch):
 
 @kernel
 def run_serial(state, run, task):
-    """The core runs a batch's accesses itself; True after the last."""
+    """Run a batch's accesses as the core itself.
+
+    Returns True after the last.
+    """
     loop = run.loop[0]
     while loop.core_access < task.stop:
         run.access[loop.core_access].owner = CORE
@@ -370,7 +389,7 @@ def run_serial(state, run, task):
 
 @kernel
 def core_turn(state, run):
-    """The core goes on from batch to batch until it has to wait; it tolerates wake-ups for nothing."""
+    """Run the core from batch to batch until it has to wait; a wake-up without cause does nothing."""
     loop = run.loop[0]
     while True:
         batch, stage = loop.core_batch, loop.core_stage
@@ -414,9 +433,9 @@ def run_ready(state, run):
 
 @kernel
 def run_events(state, run, start, stop, now):
-    """Run batches `start` to `stop` - 1 from instant `now` on; the instant of the last event.
+    """Run batches `start` to `stop` - 1 from instant `now` on; no read is under way before or after.
 
-    No read is under way before or after.
+    Returns the instant of the last event.
     """
     front, loop = state.front[0], run.loop[0]
     reset_loop(run, start, stop, now)

@@ -1,4 +1,4 @@
-"""Run queue, timers and task queues of the event loop of §4.10.
+"""Keep run queue, timers and task queues of the event loop of §4.10.
 
 Tasks are the core (it starts batches and runs some accesses itself), one gather task a batch, and the tick. The run
 queue holds them in wake order; timers fire by (instant, number of creation). The tick's timer is kept apart from the
@@ -23,9 +23,9 @@ GATHER, SPAWN, SERIAL = range(3)
 TICK, CORE = -1, -2
 
 # Stages of an access.
-AT_START, AT_LINK, AT_HOST, AT_WAIT, AT_PARTS, AT_END = range(6)
+AT_START, AT_LINK, AT_HOST, AT_WAIT, AT_SUB_REQUESTS, AT_END = range(6)
 
-# Stages of a part.
+# Stages of a sub-request.
 NEW, QUEUED, HOLDING, RETRYING, SENT, DONE = range(6)
 
 # Stages of the core.
@@ -33,7 +33,7 @@ AT_BATCH, AT_JOIN, AT_SLEEP, AT_SERIAL, AT_LEAVE = range(5)
 
 _u1, _i4, _i8 = np.uint8, np.int32, np.int64
 
-PART = np.dtype([("return_tick", _i8), ("after", _i4), ("stage", _u1)], align=True)
+SUB_REQUEST = np.dtype([("return_tick", _i8), ("after", _i4), ("stage", _u1)], align=True)
 
 TASK = np.dtype(
     [
@@ -54,7 +54,7 @@ LOOP = np.dtype(
     [
         ("now", _i8),
         ("created", _i8),  # timers created so far
-        ("pending", _i8),  # parts of reads under way
+        ("pending", _i8),  # sub-requests of reads under way
         ("late", _i8),  # 1: a wait would have passed the time limit
         ("tick_due", _i8),  # instant of the tick's timer, NEVER without one
         ("tick_number", _i8),
@@ -76,7 +76,7 @@ LOOP = np.dtype(
         ("lock_back", _i8, (2,)),
         ("retry_due", _i8, (2,)),
         ("first_attempt", _i8, (2,)),  # clock of the holder's; NONE before it
-        # parts whose return is known, a list a channel
+        # sub-requests whose return is known, a list a channel
         ("return_front", _i8, (CHANNELS,)),
         ("return_back", _i8, (CHANNELS,)),
     ]
@@ -84,7 +84,7 @@ LOOP = np.dtype(
 
 
 class Run(NamedTuple):
-    """What is to be done, what became of it, and the loop that does it.
+    """Batches of accesses, what became of each access, and the event loop that runs them.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Run(NamedTuple):
     address : int64[n]
         Byte addresses (u64 bit patterns).
     access : ACCESS[n]
-    part : PART[parts of an access * n]
+    sub_request : SUB_REQUEST[sub-requests of an access * n]
     task : TASK[m]
         The batches in order.
     timer : int64[timers, 3]
@@ -104,7 +104,7 @@ class Run(NamedTuple):
     loop: np.ndarray
     address: np.ndarray
     access: np.ndarray
-    part: np.ndarray
+    sub_request: np.ndarray
     task: np.ndarray
     timer: np.ndarray
     ready: np.ndarray
@@ -129,7 +129,7 @@ def next_ready(run):
 
 @kernel
 def earlier(timer, a, b):
-    """True when timer `a` of the heap fires before timer `b`."""
+    """Tell whether timer `a` of the heap fires before timer `b`."""
     return timer[a, 0] < timer[b, 0] or (timer[a, 0] == timer[b, 0] and timer[a, 1] < timer[b, 1])
 
 
@@ -157,7 +157,10 @@ def start_timer(run, due, whom):
 
 @kernel
 def pop_timer(run):
-    """Remove the timer that fires first; returns whom it wakes."""
+    """Remove the timer that fires first.
+
+    Returns whom it wakes.
+    """
     loop, timer = run.loop[0], run.timer
     whom = timer[0, 2]
     loop.timers -= 1

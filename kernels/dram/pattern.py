@@ -1,8 +1,11 @@
-"""What an idle DRAM's answer to a prefetch or store depends on: which accesses share a record, rank, group, bank, row.
+"""Describe a list of accesses by what they share: channel record, rank, bank group, bank, row (spec §4.2, §4.5).
 
-Bank numbers, rows and addresses themselves do not matter: all nodes of a level are alike (spec §4.2, §4.5). Banks are
-numbered in the order in which the accesses first touch them, nodes above them by the first bank touched there, rows
-of a bank in order too, the open one first.
+That is all on which the behaviour of an idle DRAM depends. The numbers of banks and rows and the addresses themselves
+do not matter, as all nodes of a level are alike. Banks are numbered in the order in which the accesses first touch
+them, nodes above them by the first bank touched there, rows of a bank in order too, the open one first:
+
+    accesses (bank, row)            (5, 90)  (5, 90)  (2, 7)  (5, 8)      bank 5 has row 8 open, bank 2 is closed
+    numbered                        (0, 1)   (0, 1)   (1, 0)  (0, 0)
 """
 
 from typing import NamedTuple
@@ -26,7 +29,7 @@ ROW, NUMBER, NEXT, ROW_WIDTH = range(4)
 
 
 class Pattern(NamedTuple):
-    """The pattern of the list in hand, and how to get back from its numbers to banks and rows.
+    """Pattern of the present list, and the way back from its numbers to banks and rows.
 
     Attributes
     ----------
@@ -53,7 +56,7 @@ class Pattern(NamedTuple):
 
 @small
 def node_at(cfg, level, bank):
-    """Index of a bank's node on a level; `bank` is record * BANKS + bank."""
+    """Find the index of a bank's node on a level; `bank` is record * BANKS + bank."""
     if level == 0:
         return bank & -BANKS
     if level == 1:
@@ -63,7 +66,7 @@ def node_at(cfg, level, bank):
 
 @small
 def add_row(pattern, number, row, at):
-    """Enter a row of a touched bank; its rows are numbered from 0."""
+    """Add a row of a touched bank; its rows are numbered from 0."""
     before = pattern.latest[number]
     pattern.row[at, ROW] = row
     pattern.row[at, NUMBER] = 0 if before == NONE else pattern.row[before, NUMBER] + 1
@@ -73,9 +76,9 @@ def add_row(pattern, number, row, at):
 
 @small
 def touch(cfg, state, pattern, count, bank, rows):
-    """Number `count` for a bank that is touched first: what it shares with those before, as a word of the key.
+    """Give `count` as number to a bank that is touched first; `rows` is where its open row is added.
 
-    `rows` is where its open row is entered.
+    Returns what it shares with the banks before, as a word of the key.
     """
     word = FIRST_TOUCH
     for level in range(LEVELS):
@@ -95,7 +98,7 @@ def touch(cfg, state, pattern, count, bank, rows):
 
 @small
 def find_row(pattern, number, column, value):
-    """Place in `Pattern.row` of a bank's row that has a value in a column, or NONE."""
+    """Find the place in `Pattern.row` of a bank's row that has a value in a column, or NONE."""
     at = pattern.latest[number]
     while at != NONE and pattern.row[at, column] != value:
         at = pattern.row[at, NEXT]
@@ -104,7 +107,7 @@ def find_row(pattern, number, column, value):
 
 @small
 def first_equal(addr, i):
-    """Index of the first access to the block of access i."""
+    """Find the first access to the block of access i."""
     block = addr[i] & BLOCK_MASK
     for k in range(i):
         if addr[k] & BLOCK_MASK == block:
@@ -114,10 +117,12 @@ def first_equal(addr, i):
 
 @kernel
 def pattern_of(state, pattern, addr, n, is_store, aligned):
-    """Write the key of an idle memory's list: (words, banks touched); no words if it touches too many banks.
+    """Write the key of a list of accesses that finds the memory idle.
 
-    A store's writes answer reads of the same block, so equal blocks count too. `aligned`: the list begins at the
+    A store's writes forward to reads of the same block, so equal blocks count too. `aligned`: the list begins at the
     instant of a tick.
+
+    Returns (words of the key, banks touched); no words if it touches too many banks.
     """
     cfg, key = state.config[0], pattern.key
     key[0] = (STORE if is_store else 0) | (ALIGNED if aligned else 0)

@@ -1,4 +1,4 @@
-"""Replaying a trace on a DRAM that is alone (spec §4.9, §4.10)."""
+"""Replay a trace on a DRAM that is alone (spec §4.9, §4.10)."""
 
 from ..compiler.jit import entry
 from .channel import catch_up
@@ -7,9 +7,11 @@ from .engine import dram_replay
 
 @entry
 def replay_trace(dram, run):
-    """Run all batches of a `dram_loop.Run` from instant 0 of an unused memory: the instant of the last event.
+    """Run all batches of an `event_queue.Run` from instant 0 of an unused memory.
 
     The host allocates the run: kernels that are loaded without numba cannot.
+
+    Returns the instant of the last event.
     """
     end = dram_replay(dram, run)
     catch_up(dram, dram.front[0].ticks)

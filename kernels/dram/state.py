@@ -1,17 +1,18 @@
-"""Records of the DRAM controller: what is constant, what the front end holds, what a channel holds (spec §4).
+"""Define the records of the DRAM controller: constants, front end, channel (spec chapter 4).
 
 A memory is a `DramState`: three arrays of records, built by `plena_emu.memory.dram.new_state`. Its size is fixed;
 nothing in it grows with a run. Clocks count ticks (§4.1), instants are picoseconds.
 
 How a channel finds its next command: each bank has at most one *candidate* for each thing its oldest requests want
 (ACT of a closed bank, PRE of an open one, RD/WR of the open row), the oldest entry of the queue that wants it.
-Candidates are int32 keys that order by age, one lane a bank, beside lanes of the clock from which everything allows
+Candidates are int32 keys that order by age, one bank a lane, beside lanes of the clock from which everything allows
 the command there: the next command is a minimum over lanes. A command raises those clocks by a table of its own, all
 timing rules that begin with it taken together.
 
-Where the transfers of a 64-byte access differ in nothing but the channel, the channels they reach are always in the
-same state: each access brings a transfer to all of them, at the same tick as no later one is refused once the first
-is taken. A channel record then stands for `twins` channels, and an access is one request (hbm2: 2 records of 4).
+Where the bursts of a 64-byte access differ in nothing but the channel, the channels they reach are always in the
+same state: each access brings a burst to all of them, at the same tick as no later one is refused once the first
+is taken. A channel record then stands for `lockstep_channels` channels, and an access is one sub-request to that
+record (hbm2: 2 records of 4 channels).
 """
 
 from typing import NamedTuple
@@ -38,20 +39,20 @@ BANKS = 32  # of a channel; a bank's number is rank, bank group, bank
 CHANNELS = 64
 SLOTS = 64  # entries of a queue
 NO_SLOT = 255
-RAISES = 24  # pairs of a command and a bank command after it
+RAISES = 24  # pairs of a command and the following bank command
 RANK_COMMANDS = 2  # PREA and REF
 WINDOWED = 2  # rules over a window of several commands
 WINDOW = 8
-PARTS = 8  # requests of a 64-byte access
+SUB_REQUESTS = 8  # of a 64-byte access
 
-# Columns of a rule over a window: banks of the node, the commands before and after, clocks, commands.
-WIN_BANKS, WIN_AFTER, WIN_BEFORE, WIN_CLOCKS, WIN_LENGTH, WIN_WIDTH = range(6)
+# Columns of a rule over a window: banks of the node, the preceding and the following command, clocks, commands.
+WIN_BANKS, WIN_PRECEDING, WIN_FOLLOWING, WIN_CLOCKS, WIN_LENGTH, WIN_WIDTH = range(6)
 NO_RULE = -(1 << 15)
 
 # Columns of a request, a cache line.
 REQ_ROW, REQ_BANK, REQ_ARRIVE, REQ_FIRST, REQ_REST, REQ_TAG, REQ_ADDRESS, REQ_COMMAND, REQ_WIDTH = range(9)
 
-# A decoded place (`place_of`): channel, bank and row in one integer, so that a part's place is an exclusive or.
+# A decoded place (`place_of`): channel, bank and row in one integer, so that a sub-request's place is an exclusive or.
 PLACE_BANK_BITS = 5
 PLACE_CHANNEL_BITS = 6
 PLACE_ROW = PLACE_BANK_BITS + PLACE_CHANNEL_BITS
@@ -73,13 +74,13 @@ LINEAR = 2 * OCTAVE
 OCTAVES = 12
 BINS = LINEAR + OCTAVES * OCTAVE
 
-# Statistics of a channel: of the first twin, of all where transfers are counted.
+# Statistics of a channel record: of the first lockstep channel, of all of them where sub-requests are counted.
 FIRST_COMMANDS = 0  # first command of a request, by kind: ACT a miss, PRE a conflict, COLUMN a hit
 REFRESHES = 3
 REJECTED_SENDS = 4
 FORWARDED_READS = 5
 BUSY = 6  # clocks with a request queued or data under way
-LATENCY_SUM = 7  # clocks from the first attempt to the data, of all twins
+LATENCY_SUM = 7  # clocks from the first attempt to the data, of all lockstep channels
 COUNTS = 8
 
 # What `send` did.
@@ -89,19 +90,19 @@ _u1, _i4, _i8 = np.uint8, np.int32, np.int64
 
 CONFIG = np.dtype(
     [
-        ("period", _i8),  # ps
-        ("latency", _i8),  # clocks from RD to data
-        ("interval", _i8),  # clocks between refreshes, 0 without refresh
+        ("tck_ps", _i8),  # ps of a clock
+        ("read_latency", _i8),  # clocks from RD to data
+        ("t_refi", _i8),  # clocks between refreshes, 0 without refresh
         ("channels", _i8),  # records
-        ("twins", _i8),  # channels that a record stands for
+        ("lockstep_channels", _i8),  # channels that a record stands for
         ("ranks", _i8),
-        ("parts", _i8),  # requests of a 64-byte access; each is `twins` transfers
-        ("part_bytes", _i8),
+        ("sub_requests", _i8),  # of a 64-byte access; each is one burst in every lockstep channel
+        ("sub_request_bytes", _i8),
         ("direct", _i8),  # 1: a batch without waits needs no event loop (see dram_batch)
-        ("limit", _i8, (2,)),  # a queue takes a request while it holds no more
-        ("enter", _i8),  # queued writes at which write mode begins
-        ("leave", _i8),  # queued writes at which it ends
-        ("part_place", _i8, (PARTS,)),  # place of request s, relative to the block's
+        ("queue_capacity", _i8, (2,)),  # a queue takes a request while it holds no more than this
+        ("high_watermark", _i8),  # queued writes at which write mode begins
+        ("low_watermark", _i8),  # queued writes at which it ends
+        ("sub_request_place", _i8, (SUB_REQUESTS,)),  # place of request s, relative to the block's
         ("place", _i8, (8, 256)),  # place of byte k of an address having value v
         # Row r of `raise_by`, r from raise_at[c] to raise_at[c + 1]: after command c on a bank, the bank of each lane
         # allows command `raised[r]` that many clocks later, NO_RULE for at once.
@@ -120,7 +121,7 @@ CONFIG = np.dtype(
 
 FRONT = np.dtype(
     [
-        ("ticks", _i8),  # ticks done; the next one is at ticks * period
+        ("ticks", _i8),  # ticks done; the next one is at ticks * tck_ps
         ("last_event", _i8),  # instant of the last event so far (§3.1)
         # read latencies of all channels but those still in STATE: the longest, and how many of each bin
         ("latency_max", _i8),
@@ -135,7 +136,7 @@ STATE = np.dtype(
         ("clk", _i8),  # ticks done by this channel; it may lag behind FRONT.ticks
         ("epoch", _i8),  # clock that the int32 lanes count from
         ("write_mode", _i8),
-        ("settled", _i8),  # clock from which no command so far holds anything back
+        ("quiescent_at", _i8),  # clock from which no command so far holds anything back
         ("last_return", _i8),  # tick of the latest return
         ("next_refresh", _i8),
         ("refresh_due", _i8),  # refresh requests waiting
@@ -177,7 +178,7 @@ ACCESS = np.dtype(
     [
         ("wait", _i8),  # ps it waits for the host
         ("issue", _i8),  # instant of its first poll
-        ("accept", _i8),  # instant at which its last part was taken
+        ("accept", _i8),  # instant at which its last sub-request was taken
         ("done", _i8),
         ("due", _i8),  # end of its wait
         ("owner", _i4),  # batch, or CORE
@@ -193,7 +194,7 @@ ACCESS = np.dtype(
 )
 
 class DramState(NamedTuple):
-    """One memory.
+    """State of one memory.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""What every memory model shares: lists of accesses, regimes, the transfer in front of an engine, memo tables."""
+"""Shared by all memory models: lists of accesses, regimes, the transfer in front of an engine, memo tables."""

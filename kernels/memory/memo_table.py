@@ -1,4 +1,4 @@
-"""The tables of a memo: keys of words, each with an answer of words behind it.
+"""Keep the table of a memo: keys of words, each followed by its value, words too.
 
 Keys are compared in full: a hash collision costs time, never correctness. Sizes are fixed; full tables are emptied.
 """
@@ -9,38 +9,38 @@ from ..compiler.jit import kernel, small
 MEMO_ON = 0
 MEMO_LOOKUPS = 1
 MEMO_HITS = 2
-MEMO_USED = 3  # words of the pool
+MEMO_USED = 3  # words of the arena
 MEMO_PATTERNS = 4
 MEMO_CLEARED = 5  # times the tables were full
 MEMO_WIDTH = 6
 
 # Columns of a table, int64[power of two, ENTRY_WIDTH]: open hashing, ENTRY_WORDS is 0 where it is free.
 ENTRY_HASH = 0
-ENTRY_AT = 1  # first word of the key in the pool
+ENTRY_AT = 1  # first word of the key in the arena
 ENTRY_WORDS = 2  # words of the key
 ENTRY_WIDTH = 3
 
 
 @kernel
 def hash_of(key, words):
-    """63-bit hash of a key."""
-    h = words
+    """Compute the 63-bit hash of a key."""
+    key_hash = words
     for i in range(words):
-        h = ((h ^ key[i]) * 0x2545F4914F6CDD1D) & 0x7FFFFFFFFFFFFFFF
-        h ^= h >> 29
-    return h
+        key_hash = ((key_hash ^ key[i]) * 0x2545F4914F6CDD1D) & 0x7FFFFFFFFFFFFFFF
+        key_hash ^= key_hash >> 29
+    return key_hash
 
 
 @kernel
-def find(table, pool, key, words, h):
-    """Slot of a key, or the free slot where it belongs."""
-    slot = h & (len(table) - 1)
+def find(table, arena, key, words, key_hash):
+    """Find the slot of a key, or the free slot where it belongs."""
+    slot = key_hash & (len(table) - 1)
     while table[slot, ENTRY_WORDS] != 0:
-        if table[slot, ENTRY_HASH] == h and table[slot, ENTRY_WORDS] == words:
+        if table[slot, ENTRY_HASH] == key_hash and table[slot, ENTRY_WORDS] == words:
             at = table[slot, ENTRY_AT]
             same = True
             for i in range(words):
-                same = same and pool[at + i] == key[i]
+                same = same and arena[at + i] == key[i]
             if same:
                 return slot
         slot = (slot + 1) & (len(table) - 1)
@@ -49,20 +49,26 @@ def find(table, pool, key, words, h):
 
 @small
 def look_up(memo, key, words):
-    """(hash, first word of its answer in the pool or 0) of a key; counts the look-up and the hit."""
+    """Look up a key; counts the look-up and the hit.
+
+    Returns (hash, first word of its value in the arena or 0).
+    """
     memo.reg[MEMO_LOOKUPS] += 1
-    h = hash_of(key, words)
-    slot = find(memo.table, memo.pool, key, words, h)
+    key_hash = hash_of(key, words)
+    slot = find(memo.table, memo.arena, key, words, key_hash)
     if memo.table[slot, ENTRY_WORDS] == 0:
-        return h, 0
+        return key_hash, 0
     memo.reg[MEMO_HITS] += 1
-    return h, memo.table[slot, ENTRY_AT] + words
+    return key_hash, memo.table[slot, ENTRY_AT] + words
 
 
 @kernel
-def make_room(reg, table, pool, words):
-    """Empty the tables when a key and its answer might not fit: first free word of the pool."""
-    if reg[MEMO_USED] + words > len(pool) or reg[MEMO_PATTERNS] >= len(table) // 2:
+def make_room(reg, table, arena, words):
+    """Empty the tables when a key and its value might not fit.
+
+    Returns the first free word of the arena.
+    """
+    if reg[MEMO_USED] + words > len(arena) or reg[MEMO_PATTERNS] >= len(table) // 2:
         table[:] = 0
         reg[MEMO_USED] = reg[MEMO_PATTERNS] = 0
         reg[MEMO_CLEARED] += 1
@@ -70,14 +76,14 @@ def make_room(reg, table, pool, words):
 
 
 @kernel
-def enter(reg, table, pool, key, words, h, end):
-    """Enter a new key, for which `make_room` was called and whose answer reaches up to word `end` of the pool."""
+def insert(reg, table, arena, key, words, key_hash, end):
+    """Insert a new key, for which `make_room` was called and whose value reaches up to word `end` of the arena."""
     at = reg[MEMO_USED]
-    slot = find(table, pool, key, words, h)
-    table[slot, ENTRY_HASH] = h
+    slot = find(table, arena, key, words, key_hash)
+    table[slot, ENTRY_HASH] = key_hash
     table[slot, ENTRY_AT] = at
     table[slot, ENTRY_WORDS] = words
     for i in range(words):
-        pool[at + i] = key[i]
+        arena[at + i] = key[i]
     reg[MEMO_USED] = end
     reg[MEMO_PATTERNS] += 1

@@ -1,7 +1,7 @@
-"""What a memory model decides about each read before the inner memory sees it (spec §3.7-§3.9).
+"""Decide about each read before the memory engine sees it, by the regime of the memory model (spec §3.7-§3.9).
 
 The address space is cut into sorted segments on the host, so that "the first region in list order that contains
-the address" is one lookup. Three machines serve all models: every read alike (resident), some reads behind the
+the address" is one lookup. Three codes serve all models: every read alike (resident), some reads behind the
 host link (host-stream, weight-stream), regions or layers swapped in (layer-swap, kv-swap). Decisions are made in
 issue order.
 """
@@ -76,7 +76,7 @@ class Regime(NamedTuple):
 
 @kernel
 def find_segment(starts, low, address):
-    """Segment that holds `address` (u64 bit pattern); `low` is a guess."""
+    """Find the segment that holds `address` (u64 bit pattern); `low` is a guess."""
     at = address ^ SIGN
     if at >= starts[low] and at < starts[low + 1]:
         return low
@@ -100,7 +100,7 @@ def add_used(reg, high, low):
 
 @kernel
 def fits(reg, high, low):
-    """Whether a size fits beside what is resident."""
+    """Tell whether a size fits beside what is resident."""
     total = reg[RG_USED_LO] + low
     high += reg[RG_USED_HI] + (total >> 32)
     if high != reg[RG_CAPACITY_HI]:
@@ -131,7 +131,10 @@ def swap_in(reg, table, listed, resident, item):
 
 @kernel
 def decide_streamed(reg, starts, items, addr, n, wait, link):
-    """Reads of weights take the host link and wait there (§3.7, §3.9); returns how many."""
+    """Put reads of weights behind the host link, where they wait (§3.7, §3.9).
+
+    Returns how many.
+    """
     line_ps = reg[RG_LINE_PS]
     at = reg[RG_LAST]
     streamed = 0
@@ -150,7 +153,7 @@ def decide_streamed(reg, starts, items, addr, n, wait, link):
 
 @kernel
 def decide_swapped(reg, starts, items, table, listed, resident, addr, n, wait):
-    """The read that misses waits for the whole transfer; reads that find it listed do not (§3.8, §3.9).
+    """Let the read that misses wait for the whole transfer; reads that find it listed do not (§3.8, §3.9).
 
     Returns how many wait.
     """
@@ -172,15 +175,19 @@ def decide_swapped(reg, starts, items, table, listed, resident, addr, n, wait):
 
 
 @kernel
-def decide(rg, addr, n, wait, link):
+def decide(regime, addr, n, wait, link):
     """Set `wait` (ps, 0 for none) and `link` (1: behind the host link) of the reads `addr[:n]`, in issue order.
 
-    Both arrays hold zeros where a regime never sets them. Returns how many reads wait or take the link.
+    Both arrays hold zeros where a regime never sets them.
+
+    Returns how many reads wait or take the link.
     """
-    code = rg.reg[RG_CODE]
+    code = regime.reg[RG_CODE]
     if code == RESIDENT:
-        rg.reg[RG_PLAIN] += n
+        regime.reg[RG_PLAIN] += n
         return 0
     if code == STREAM:
-        return decide_streamed(rg.reg, rg.starts, rg.items, addr, n, wait, link)
-    return decide_swapped(rg.reg, rg.starts, rg.items, rg.table, rg.listed, rg.resident, addr, n, wait)
+        return decide_streamed(regime.reg, regime.starts, regime.items, addr, n, wait, link)
+    return decide_swapped(
+        regime.reg, regime.starts, regime.items, regime.table, regime.listed, regime.resident, addr, n, wait
+    )

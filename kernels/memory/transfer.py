@@ -1,11 +1,11 @@
-"""What stands in front of every memory engine: time, bytes, the list of an event's accesses, the regime (spec §3)."""
+"""Prepare a DMA transfer for a memory engine: start, accesses, bytes, decisions of the regime (spec §3.1-§3.9)."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from ..compiler.jit import kernel, small
-from ..layout import MEV_DELTA, SH_STORE
+from ..layout import DESC_STORE, MEV_DELTA
 from ..limits import ACCESS_BYTES
 from .accesses import list_accesses
 from .ledger import Ledger, charge
@@ -13,29 +13,31 @@ from .regimes import RG_PLAIN, Regime, decide
 
 # Status of a slice.
 TIMING_OK = 0
-TIME_OVERFLOW = 1  # simulated time passes TIME_LIMIT; PORT_EVENT is the event
+TIME_OVERFLOW = 1  # simulated time passes TIME_LIMIT; TRANSFER_EVENT is the event
 
-# Slots of `Port.reg`.
-PORT_NOW = 0  # completion of the last event, ps
-PORT_READ = 1  # bytes read
-PORT_WRITTEN = 2  # bytes written
-PORT_EVENT = 3  # event of the slice that is being worked on
-PORT_HELD = 4  # reads of the event that wait for the host or take its link
-PORT_WIDTH = 5
+# Slots of `Transfer.reg`.
+TRANSFER_NOW = 0  # completion of the last event, ps
+TRANSFER_READ = 1  # bytes read
+TRANSFER_WRITTEN = 2  # bytes written
+TRANSFER_EVENT = 3  # event of the slice that is being worked on
+TRANSFER_HELD = 4  # reads of the event that wait for the host or take its link
+TRANSFER_WIDTH = 5
 
 
-class Port(NamedTuple):
-    """What stands in front of every memory engine; `accesses` is the longest list any DMA shape gives.
+class Transfer(NamedTuple):
+    """Registers of the timing pass, and the accesses of the present DMA transfer.
+
+    `accesses` is the longest list any DMA descriptor gives.
 
     Attributes
     ----------
-    reg : int64[PORT_WIDTH]
+    reg : int64[TRANSFER_WIDTH]
     addr : int64[accesses]
         Block addresses of the event (u64 bit patterns), in issue order.
     wait : int64[accesses]
-        Picoseconds a read waits for the host, 0 for none.
+        Picoseconds an access waits for the host, 0 for none.
     link : int64[accesses]
-        1 for a read behind the host link.
+        1 for an access behind the host link.
     regime : Regime
     ledger : Ledger
     """
@@ -49,34 +51,40 @@ class Port(NamedTuple):
 
 
 @small
-def list_event(port, event, shape):
-    """List an event's accesses, count them and decide about its reads: how many there are."""
-    reg = port.reg
-    n = list_accesses(shape, event, port.addr)
-    reg[PORT_HELD] = decide(port.regime, port.addr, n, port.wait, port.link)
-    reg[PORT_READ] += ACCESS_BYTES * n
-    if shape[SH_STORE] == 1:
-        reg[PORT_WRITTEN] += ACCESS_BYTES * n
+def list_event(transfer, event, descriptor):
+    """List an event's accesses, count them and decide about its reads.
+
+    Returns how many accesses there are.
+    """
+    reg = transfer.reg
+    n = list_accesses(descriptor, event, transfer.addr)
+    reg[TRANSFER_HELD] = decide(transfer.regime, transfer.addr, n, transfer.wait, transfer.link)
+    reg[TRANSFER_READ] += ACCESS_BYTES * n
+    if descriptor[DESC_STORE] == 1:
+        reg[TRANSFER_WRITTEN] += ACCESS_BYTES * n
     return n
 
 
 @small
-def count_resident(port, n):
+def count_resident(transfer, n):
     """Count `n` reads that need not be listed, because the regime has nothing to decide about them."""
-    port.regime.reg[RG_PLAIN] += n
-    port.reg[PORT_READ] += ACCESS_BYTES * n
+    transfer.regime.reg[RG_PLAIN] += n
+    transfer.reg[TRANSFER_READ] += ACCESS_BYTES * n
 
 
 @small
-def finish_event(port, event, start, done):
-    """End an event that began at `start`: `PORT_NOW` moves on to `done`, and the ledger is charged."""
-    reg = port.reg
-    reg[PORT_NOW] = done
-    charge(port.ledger, port.regime, event, start, done, reg[PORT_READ], reg[PORT_WRITTEN])
+def finish_event(transfer, event, start, done):
+    """End an event that began at `start`: `TRANSFER_NOW` moves on to `done`, and the ledger is charged."""
+    reg = transfer.reg
+    reg[TRANSFER_NOW] = done
+    charge(transfer.ledger, transfer.regime, event, start, done, reg[TRANSFER_READ], reg[TRANSFER_WRITTEN])
 
 
 @kernel
-def issue(port, event, shape):
-    """Advance to the start of an event, list its accesses and decide about its reads: how many there are."""
-    port.reg[PORT_NOW] += event[MEV_DELTA]
-    return list_event(port, event, shape)
+def issue(transfer, event, descriptor):
+    """Advance to the start of an event, list its accesses and decide about its reads.
+
+    Returns how many accesses there are.
+    """
+    transfer.reg[TRANSFER_NOW] += event[MEV_DELTA]
+    return list_event(transfer, event, descriptor)

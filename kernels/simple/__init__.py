@@ -1,1 +1,1 @@
-"""The reference's SimpleTiming: idealised DDR banks (spec §3.5)."""
+"""The idealised DDR banks of boards: SimpleTiming in the specification (spec §3.5)."""

@@ -1,6 +1,6 @@
-"""Board DDR, batches in which no read waits for the host: two events a read instead of a dozen (spec §3.5, §4.10).
+"""Run batches in which no read waits for the host: two events a read instead of a dozen (spec §3.5, §4.10).
 
-On the emulator's one channel almost all of the event loop of `ddr_loop` is known beforehand:
+On the emulator's one channel almost all of the event loop of `event_loop` is known beforehand:
 
 - `rd` has 16 permits. The first 16 reads get their command slots one tCK after the other; every later one is
   admitted by the completion of the one 16 before it on the data bus. Completions are a burst (4 tCK) apart and the
@@ -19,19 +19,20 @@ grant by a precharge may be known before that of a precharge that ends earlier.
 """
 
 from ..compiler.jit import kernel, small
+from ..limits import NEVER
 from .state import (
     BANK_DUE,
     BANK_TURN,
     BANKS,
     BURST,
     CAS,
-    GEO_BANKS,
-    GEO_CHANNEL_MASK,
-    GEO_RD,
-    GEO_READ_SHIFT,
-    GEO_ROW_MASK,
-    GEO_ROW_SHIFT,
-    LAST,
+    LAST_EVENT,
+    ORG_BANKS,
+    ORG_CHANNEL_MASK,
+    ORG_RD,
+    ORG_READ_SHIFT,
+    ORG_ROW_MASK,
+    ORG_ROW_SHIFT,
     TCK,
     TRCD,
     TRP,
@@ -39,15 +40,13 @@ from .state import (
 
 PERMITS = 16
 
-from ..limits import NEVER
-
 # An event is one word: instant, class (those of releases are rings), bank.
 BANK_BITS = 4
 TIME_SHIFT = 7
 SWITCHED, TAKEN_OVER, OPENED, HIT, ARRIVED = range(5)
 RINGS = 4
 
-# Words of `Ddr.plain`.
+# Words of `SimpleState.plain`.
 PLACES = 32  # of a ring: more than banks, and than reads in flight
 IN_RING = PLACES - 1
 FRONT = 0  # first event of each ring, `NEVER` where it is empty
@@ -66,144 +65,148 @@ PLAIN_WIDTH = QUEUE + BANKS * PERMITS
 
 
 @kernel
-def is_plain(geo):
-    """Whether a memory is the emulator's own: one channel, 16 banks, 16 reads in flight."""
-    return geo[GEO_CHANNEL_MASK] == 0 and geo[GEO_BANKS] == BANKS and geo[GEO_RD] == PERMITS
+def is_plain(organisation):
+    """Tell whether a memory is the emulator's own: one channel, 16 banks, 16 reads in flight."""
+    return organisation[ORG_CHANNEL_MASK] == 0 and organisation[ORG_BANKS] == BANKS and organisation[ORG_RD] == PERMITS
 
 
 @small
 def event(instant, kind, bank):
-    """The word of an event."""
+    """Pack the word of an event."""
     return (instant << TIME_SHIFT) | (kind << BANK_BITS) | bank
 
 
 @small
-def schedule(w, instant, kind, bank):
+def schedule(scratch, instant, kind, bank):
     """Append a release to the ring of its class."""
     word = event(instant, kind, bank)
     ring = RING + kind * PLACES
-    tail = w[TAIL + kind]
-    w[ring + (tail & IN_RING)] = word
-    w[ring + ((tail + 1) & IN_RING)] = NEVER
-    w[TAIL + kind] = tail + 1
-    w[FRONT + kind] = w[ring + (w[HEAD + kind] & IN_RING)]
+    tail = scratch[TAIL + kind]
+    scratch[ring + (tail & IN_RING)] = word
+    scratch[ring + ((tail + 1) & IN_RING)] = NEVER
+    scratch[TAIL + kind] = tail + 1
+    scratch[FRONT + kind] = scratch[ring + (scratch[HEAD + kind] & IN_RING)]
 
 
 @kernel
-def schedule_taken_over(w, bank):
+def schedule_taken_over(scratch, bank):
     """Insert the release after a grant by a bank's precharge: by the end of the precharge, then by its order."""
-    word = event(w[FREE + bank] + CAS, TAKEN_OVER, bank)
+    word = event(scratch[FREE + bank] + CAS, TAKEN_OVER, bank)
     ring = RING + TAKEN_OVER * PLACES
-    head, at = w[HEAD + TAKEN_OVER], w[TAIL + TAKEN_OVER]
-    w[TAIL + TAKEN_OVER] = at + 1
-    w[ring + ((at + 1) & IN_RING)] = NEVER
+    head, at = scratch[HEAD + TAKEN_OVER], scratch[TAIL + TAKEN_OVER]
+    scratch[TAIL + TAKEN_OVER] = at + 1
+    scratch[ring + ((at + 1) & IN_RING)] = NEVER
     while at > head:
-        before = w[ring + ((at - 1) & IN_RING)]
-        same = before >> TIME_SHIFT == word >> TIME_SHIFT
-        if w[TURN + (before & (BANKS - 1))] < w[TURN + bank] if same else before < word:
+        earlier = scratch[ring + ((at - 1) & IN_RING)]
+        same = earlier >> TIME_SHIFT == word >> TIME_SHIFT
+        if scratch[TURN + (earlier & (BANKS - 1))] < scratch[TURN + bank] if same else earlier < word:
             break
-        w[ring + (at & IN_RING)] = before
+        scratch[ring + (at & IN_RING)] = earlier
         at -= 1
-    w[ring + (at & IN_RING)] = word
-    w[FRONT + TAKEN_OVER] = w[ring + (head & IN_RING)]
+    scratch[ring + (at & IN_RING)] = word
+    scratch[FRONT + TAKEN_OVER] = scratch[ring + (head & IN_RING)]
 
 
 @small
-def arrive(w, bank, row, instant):
-    """A read reaches its bank: opens it, takes it over from a precharge, or waits."""
-    if w[BUSY + bank] == 1:
-        hit = int(w[ROW + bank] == row)
-        others = w[OTHERS + bank]
-        w[QUEUE + bank * PERMITS + others] = row
-        w[OTHERS + bank] = others + 1 - hit
-        w[HITS + bank] += hit
+def arrive(scratch, bank, row, instant):
+    """Let a read reach its bank: it opens it, takes it over from a precharge, or waits."""
+    if scratch[BUSY + bank] == 1:
+        hit = int(scratch[ROW + bank] == row)
+        others = scratch[OTHERS + bank]
+        scratch[QUEUE + bank * PERMITS + others] = row
+        scratch[OTHERS + bank] = others + 1 - hit
+        scratch[HITS + bank] += hit
         return
-    w[BUSY + bank] = 1
-    w[ROW + bank] = row
-    if instant >= w[FREE + bank]:
-        schedule(w, instant + TRCD + CAS, OPENED, bank)
+    scratch[BUSY + bank] = 1
+    scratch[ROW + bank] = row
+    if instant >= scratch[FREE + bank]:
+        schedule(scratch, instant + TRCD + CAS, OPENED, bank)
     else:
-        schedule_taken_over(w, bank)
+        schedule_taken_over(scratch, bank)
 
 
 @kernel
-def switch_row(w, bank):
+def switch_row(scratch, bank):
     """Open the row of the oldest read that waits for another row; reads of that row wait for a hit from now on."""
     first = QUEUE + bank * PERMITS
-    row = w[first]
+    row = scratch[first]
     others = 0
-    for at in range(first + 1, first + w[OTHERS + bank]):
-        w[first + others] = w[at]
-        others += int(w[at] != row)
-    w[ROW + bank] = row
-    w[HITS + bank] = w[OTHERS + bank] - 1 - others
-    w[OTHERS + bank] = others
+    for at in range(first + 1, first + scratch[OTHERS + bank]):
+        scratch[first + others] = scratch[at]
+        others += int(scratch[at] != row)
+    scratch[ROW + bank] = row
+    scratch[HITS + bank] = scratch[OTHERS + bank] - 1 - others
+    scratch[OTHERS + bank] = others
 
 
 @small
-def release(w, bank, instant, turn):
-    """A read releases its bank: first ready, then first come; precharge where nobody waits."""
-    if w[HITS + bank] > 0:
-        w[HITS + bank] -= 1
-        schedule(w, instant + CAS, HIT, bank)
-    elif w[OTHERS + bank] > 0:
-        switch_row(w, bank)
-        schedule(w, instant + TRP + TRCD + CAS, SWITCHED, bank)
+def release(scratch, bank, instant, turn):
+    """Release the bank of a read: first ready, then first come; precharge where nobody waits."""
+    if scratch[HITS + bank] > 0:
+        scratch[HITS + bank] -= 1
+        schedule(scratch, instant + CAS, HIT, bank)
+    elif scratch[OTHERS + bank] > 0:
+        switch_row(scratch, bank)
+        schedule(scratch, instant + TRP + TRCD + CAS, SWITCHED, bank)
     else:
-        w[BUSY + bank] = 0
-        w[FREE + bank] = instant + TRP
-        w[TURN + bank] = turn
+        scratch[BUSY + bank] = 0
+        scratch[FREE + bank] = instant + TRP
+        scratch[TURN + bank] = turn
 
 
 @small
-def begin_plain(w, banks, n, now):
-    """Empty rings, the first arrivals, and the banks as they are at `now`."""
+def begin_plain(scratch, banks, n, now):
+    """Set up empty rings, the first arrivals, and the banks as they are at `now`."""
     for ring in range(RINGS):
-        w[HEAD + ring] = w[TAIL + ring] = 0
-        w[FRONT + ring] = NEVER
+        scratch[HEAD + ring] = scratch[TAIL + ring] = 0
+        scratch[FRONT + ring] = NEVER
     for k in range(min(n, PERMITS)):
-        w[ARRIVALS + k] = event((k + 1) * TCK, ARRIVED, 0)
-    w[ARRIVALS + min(n, PERMITS)] = NEVER
+        scratch[ARRIVALS + k] = event((k + 1) * TCK, ARRIVED, 0)
+    scratch[ARRIVALS + min(n, PERMITS)] = NEVER
     for bank in range(BANKS):
-        w[BUSY + bank] = w[HITS + bank] = w[OTHERS + bank] = 0
-        w[FREE + bank] = banks[bank, BANK_DUE] - now
-        w[TURN + bank] = banks[bank, BANK_TURN]
+        scratch[BUSY + bank] = scratch[HITS + bank] = scratch[OTHERS + bank] = 0
+        scratch[FREE + bank] = banks[bank, BANK_DUE] - now
+        scratch[TURN + bank] = banks[bank, BANK_TURN]
 
 
 @small
-def bequeath(w, banks, q, now):
+def bequeath(scratch, banks, queues, now):
     """Leave the banks as a batch that began at `now` leaves them."""
     for bank in range(BANKS):
-        banks[bank, BANK_DUE] = now + w[FREE + bank]
-        banks[bank, BANK_TURN] = w[TURN + bank]
-        q[LAST] = max(q[LAST], banks[bank, BANK_DUE])
+        banks[bank, BANK_DUE] = now + scratch[FREE + bank]
+        banks[bank, BANK_TURN] = scratch[TURN + bank]
+        queues[LAST_EVENT] = max(queues[LAST_EVENT], banks[bank, BANK_DUE])
 
 
 @small
-def simulate_plain(d, addr, n, now):
-    """Run the reads `addr[:n]`, all issued at `now`: picoseconds until the last is done."""
-    w, geo = d.plain, d.geo
-    bank_shift, row_shift, row_mask = geo[GEO_READ_SHIFT], geo[GEO_ROW_SHIFT], geo[GEO_ROW_MASK]
-    begin_plain(w, d.banks, n, now)
+def simulate_plain(state, addr, n, now):
+    """Run the reads `addr[:n]`, all issued at `now`.
+
+    Returns the picoseconds until the last is done.
+    """
+    scratch, organisation = state.plain, state.organisation
+    bank_shift, row_shift = organisation[ORG_READ_SHIFT], organisation[ORG_ROW_SHIFT]
+    row_mask = organisation[ORG_ROW_MASK]
+    begin_plain(scratch, state.banks, n, now)
     arrived = bus = 0
     for released in range(n):
-        first = min(min(w[FRONT], w[FRONT + 1]), min(w[FRONT + 2], w[FRONT + 3]))
-        arrival = w[ARRIVALS + (arrived & IN_RING)]
+        first = min(min(scratch[FRONT], scratch[FRONT + 1]), min(scratch[FRONT + 2], scratch[FRONT + 3]))
+        arrival = scratch[ARRIVALS + (arrived & IN_RING)]
         while arrival < first:
             bank = (addr[arrived] >> bank_shift) & (BANKS - 1)
-            arrive(w, bank, (addr[arrived] >> row_shift) & row_mask, arrival >> TIME_SHIFT)
+            arrive(scratch, bank, (addr[arrived] >> row_shift) & row_mask, arrival >> TIME_SHIFT)
             arrived += 1
-            first = min(min(w[FRONT], w[FRONT + 1]), min(w[FRONT + 2], w[FRONT + 3]))
-            arrival = w[ARRIVALS + (arrived & IN_RING)]
+            first = min(min(scratch[FRONT], scratch[FRONT + 1]), min(scratch[FRONT + 2], scratch[FRONT + 3]))
+            arrival = scratch[ARRIVALS + (arrived & IN_RING)]
         ring = (first >> BANK_BITS) & (RINGS - 1)
-        head = w[HEAD + ring] + 1
-        w[HEAD + ring] = head
-        w[FRONT + ring] = w[RING + ring * PLACES + (head & IN_RING)]
+        head = scratch[HEAD + ring] + 1
+        scratch[HEAD + ring] = head
+        scratch[FRONT + ring] = scratch[RING + ring * PLACES + (head & IN_RING)]
         instant = first >> TIME_SHIFT
         bus = max(instant, bus) + BURST
         admitted = released + PERMITS
-        w[ARRIVALS + (admitted & IN_RING)] = event(bus + TCK, ARRIVED, 0) if admitted < n else NEVER
-        w[ARRIVALS + ((admitted + 1) & IN_RING)] = NEVER
-        release(w, first & (BANKS - 1), instant, released)
-    bequeath(w, d.banks, d.q, now)
+        scratch[ARRIVALS + (admitted & IN_RING)] = event(bus + TCK, ARRIVED, 0) if admitted < n else NEVER
+        scratch[ARRIVALS + ((admitted + 1) & IN_RING)] = NEVER
+        release(scratch, first & (BANKS - 1), instant, released)
+    bequeath(scratch, state.banks, state.queues, now)
     return bus

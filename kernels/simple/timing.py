@@ -1,104 +1,110 @@
-"""Timing pass: memory events in, simulated picoseconds out (spec §3.1-§3.10).
+"""Run the timing pass on the idealised banks: memory events in, simulated picoseconds out (spec §3.1-§3.10).
 
-Every memory engine has an entry kernel of its own (`timing`, `timing_dram`), so that a run compiles and loads only
-its engine.
+Every memory engine has an entry kernel of its own (`simple.timing`, `dram.timing`), so that a run compiles and loads
+only its engine.
 """
 
 from typing import NamedTuple
 
 from ..compiler.jit import entry, small
-from ..layout import MEV_DELTA, MEV_INDEX, MEV_SHAPE, SH_STORE
+from ..layout import DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR, MEV_INDEX
 from ..limits import OVERFLOW, TIME_LIMIT
 from ..memory.memo_table import MEMO_ON, look_up
 from ..memory.regimes import RESIDENT, RG_CODE, STREAM
 from ..memory.transfer import (
-    PORT_EVENT,
-    PORT_HELD,
-    PORT_NOW,
     TIME_OVERFLOW,
     TIMING_OK,
-    Port,
+    TRANSFER_EVENT,
+    TRANSFER_HELD,
+    TRANSFER_NOW,
+    Transfer,
     count_resident,
     finish_event,
     list_event,
 )
 from .batch import run_batch, store_blocks
-from .memo import ANSWER_READS, BANK_SHIFT, BANKS, WIDEST, Memo, keep, recall, write_key
-from .state import Ddr
+from .memo import BANK_SHIFT, BANKS, VALUE_READS, WIDEST, SimpleMemo, insert_value, recall, write_key
+from .state import SimpleState
 
 
-class Memory(NamedTuple):
-    """A board-DDR memory model."""
+class SimpleMemory(NamedTuple):
+    """Memory model whose memory engine is the idealised banks."""
 
-    port: Port
-    ddr: Ddr
-    memo: Memo
+    transfer: Transfer
+    state: SimpleState
+    memo: SimpleMemo
 
 
 @small
 def can_remember(memo, code, n, held):
-    """Whether a batch may be looked up: a swap's wait is not in the key, a streamed read always waits the same."""
+    """Tell whether a batch may be looked up: a swap's wait is not in the key, a streamed read always waits the same."""
     return memo.reg[MEMO_ON] == 1 and (held == 0 or (code == STREAM and n <= WIDEST))
 
 
 @small
 def prefetch_listed(mem, n, held):
-    """Completion time of a prefetch that starts now, of the reads `port.addr[:n]`."""
-    port = mem.port
-    return run_batch(mem.ddr, port.addr, port.wait, port.link, n, held, port.reg[PORT_NOW])
+    """Run a prefetch that starts now, of the reads `transfer.addr[:n]`.
+
+    Returns the completion time in ps, or `OVERFLOW`.
+    """
+    transfer = mem.transfer
+    return run_batch(mem.state, transfer.addr, transfer.wait, transfer.link, n, held, transfer.reg[TRANSFER_NOW])
 
 
 @small
-def prefetch(mem, event, shape):
-    """Completion time of a prefetch that starts now, or `OVERFLOW`; its reads are listed only where need be."""
-    port, d, memo = mem.port, mem.ddr, mem.memo
-    now = port.reg[PORT_NOW]
-    code = port.regime.reg[RG_CODE]
+def prefetch(mem, event, descriptor):
+    """Run a prefetch that starts now; its reads are listed only where need be.
+
+    Returns the completion time in ps, or `OVERFLOW`.
+    """
+    transfer, state, memo = mem.transfer, mem.state, mem.memo
+    now = transfer.reg[TRANSFER_NOW]
+    code = transfer.regime.reg[RG_CODE]
     n = held = 0
     if code != RESIDENT:
-        n = list_event(port, event, shape)
-        held = port.reg[PORT_HELD]
+        n = list_event(transfer, event, descriptor)
+        held = transfer.reg[TRANSFER_HELD]
     if not can_remember(memo, code, n, held):
         if code == RESIDENT:
-            n = list_event(port, event, shape)
+            n = list_event(transfer, event, descriptor)
         return prefetch_listed(mem, n, held)
     first = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
-    length = write_key(memo.key, d, port, event, shape, n, held, now)
-    h, at = look_up(memo, memo.key, length)
+    length = write_key(memo.key, state, transfer, event, descriptor, n, held, now)
+    key_hash, at = look_up(memo, memo.key, length)
     if at > 0:
         if code == RESIDENT:
-            count_resident(port, memo.pool[at + ANSWER_READS])
-        done = recall(memo.pool, at, d, first, now)
+            count_resident(transfer, memo.arena[at + VALUE_READS])
+        done = recall(memo.arena, at, state, first, now)
         return done if done <= TIME_LIMIT else OVERFLOW
     if code == RESIDENT:
-        n = list_event(port, event, shape)
+        n = list_event(transfer, event, descriptor)
     done = prefetch_listed(mem, n, held)
-    keep(memo, d, length, h, first, n, now, done)
+    insert_value(memo, state, length, key_hash, first, n, now, done)
     return done
 
 
 @entry
-def timing_slice(events, count, shapes, mem):
-    """Run `events[:count]` (int64[:, MEV_WIDTH]) on a board-DDR model; `PORT_NOW` moves on to the end of the last.
+def timing_slice(events, count, descriptors, mem):
+    """Run memory events `events[:count]` (int64[:, MEV_WIDTH]); `TRANSFER_NOW` becomes the end of the last.
 
     Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
-    port = mem.port
-    reg = port.reg
+    transfer = mem.transfer
+    reg = transfer.reg
     for i in range(count):
         event = events[i]
-        shape = shapes[event[MEV_SHAPE]]
-        reg[PORT_EVENT] = i
-        reg[PORT_NOW] += event[MEV_DELTA]
-        start = reg[PORT_NOW]
+        descriptor = descriptors[event[MEV_DESCRIPTOR]]
+        reg[TRANSFER_EVENT] = i
+        reg[TRANSFER_NOW] += event[MEV_DELTA]
+        start = reg[TRANSFER_NOW]
         if start > TIME_LIMIT:
             return TIME_OVERFLOW
-        if shape[SH_STORE] == 1:
-            n = list_event(port, event, shape)
-            done = store_blocks(mem.ddr, port.addr, port.wait, n, start)
+        if descriptor[DESC_STORE] == 1:
+            n = list_event(transfer, event, descriptor)
+            done = store_blocks(mem.state, transfer.addr, transfer.wait, n, start)
         else:
-            done = prefetch(mem, event, shape)
+            done = prefetch(mem, event, descriptor)
         if done == OVERFLOW:
             return TIME_OVERFLOW
-        finish_event(port, event, start, done)
+        finish_event(transfer, event, start, done)
     return TIMING_OK

@@ -17,7 +17,7 @@ from plena_emu.attribution.expert_stages import STAGES, Label, read_labels
 from plena_emu.attribution.overlap import Overlap
 from plena_emu.cli import dropin
 from plena_emu.config.settings import default_settings
-from plena_emu.kernels import layout as at
+from plena_emu.kernels import layout
 from plena_emu.machine.core import Machine
 from plena_emu.program.assembler import assemble
 from plena_emu.program.decode import decode
@@ -212,15 +212,15 @@ STEP = st.tuples(st.sampled_from([op.mnemonic for op in isa.OPS]), REGISTER, REG
 def test_overlay_of_any_stream(steps, cut):
     machine = Machine(default_settings(), "moe")
     program = decode(np.zeros(isa.NUM_OPS, dtype=np.uint32), "moe", default_settings())
-    program.table[:, at.OP_ID] = np.arange(isa.NUM_OPS)
-    found = Overlap(program, machine.cfg, machine.shapes)
+    program.table[:, layout.OP_ID] = np.arange(isa.NUM_OPS)
+    found = Overlap(program, machine.cfg, machine.descriptors)
     rows = np.array([[isa.BY_MNEMONIC[name].id, rd, rs1, rs2] for name, rd, rs1, rs2, _ in steps], dtype=np.int64)
     durations = np.array([step[4] for step in steps], dtype=np.int64)
     for first in range(0, len(steps), cut):
         found.watch(rows[first : first + cut], durations[first : first + cut])
     cfg = machine.cfg
-    hidden, pending, counts = overlay(steps, int(cfg[at.CFG_MLEN]), int(cfg[at.CFG_VLEN]), int(cfg[at.CFG_BLEN]),
-                                      int(machine.shapes[at.SHAPE_M_WEIGHT, at.SH_ROWS]))
+    hidden, pending, counts = overlay(steps, int(cfg[layout.CFG_MLEN]), int(cfg[layout.CFG_VLEN]), int(cfg[layout.CFG_BLEN]),
+                                      int(machine.descriptors[layout.DESCRIPTOR_M_WEIGHT, layout.DESC_ROWS]))
     end = int(durations.sum())
     figures = found.figures(end)
     assert [figures.prefetch_ops, figures.compute_ops, figures.dependent_prefetch_stalls] == counts

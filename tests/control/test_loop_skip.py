@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from oracle.programs import generate
 from plena_emu.config.settings import load_settings
 from plena_emu.errors import EmuError
-from plena_emu.kernels import layout as at
+from plena_emu.kernels import layout
 from plena_emu.kernels.control.loop_skip import skip_loop
 from plena_emu.kernels.layout import FP_SRAM_SIZE
 from plena_emu.machine.core import Machine
@@ -33,7 +33,7 @@ def outcome(words, config, skips, revision="base", limit=None):
     program = decode(np.array(words, dtype=np.uint32), revision, config)
     machine = Machine(config, revision)
     simulation = Simulation(program, machine, _NoMemory(), data=False)
-    simulation.ctl[at.CTL_SKIPS] = int(skips)
+    simulation.ctl[layout.CTL_SKIPS] = int(skips)
     error = None
     try:
         while simulation.step(limit):
@@ -41,7 +41,8 @@ def outcome(words, config, skips, revision="base", limit=None):
     except EmuError as failure:
         error = str(failure)
     ctl = machine.control.ctl
-    kept = [at.CTL_PC, at.CTL_DEPTH, at.CTL_EXECUTED, at.CTL_COMPUTE, at.CTL_DELTA, *range(at.CTL_GP, at.CTL_GP + 16)]
+    kept = [layout.CTL_PC, layout.CTL_DEPTH, layout.CTL_EXECUTED, layout.CTL_COMPUTE, layout.CTL_DELTA,
+            *range(layout.CTL_GP, layout.CTL_GP + 16)]
     return error, ctl[kept].tolist(), machine.control.counts.tolist()
 
 
@@ -119,9 +120,9 @@ def test_a_plain_loop_is_skipped(config):
     assert error is None and values[2] == 1 + 9 * 3
     program = decode(np.array(assemble(text), dtype=np.uint32), "base", config)
     control = Machine(config, "base").control
-    control.ctl[: at.CFG_WIDTH] = Machine(config, "base").cfg
+    control.ctl[: layout.CFG_WIDTH] = Machine(config, "base").cfg
     words, cost = skip_loop(program.table, control.ctl, control.lines, control.counts, 0, 9, 10**6)
-    assert words == 3 and cost == program.table[1:, at.OP_COST].sum()
+    assert words == 3 and cost == program.table[1:, layout.OP_COST].sum()
     assert control.gp[1] == 9 * config.vlen and control.gp[5] == 0
     assert skip_loop(program.table, control.ctl, control.lines, control.counts, 0, 9, 26) == (0, 0)
 

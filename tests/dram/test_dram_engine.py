@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import dram as oracle
 from plena_emu.boards.dram_schema import load_dram
-from plena_emu.kernels.dram import state as at
+from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.dram.engine import dram_batch, dram_store
 from plena_emu.kernels.limits import OVERFLOW, TIME_LIMIT
 from plena_emu.memory.dram import new_run, new_state
@@ -97,7 +97,7 @@ def test_a_queue_that_never_empties(name):
     rng = np.random.default_rng(5)
     nothing = np.zeros(count, dtype=np.int64)
     program = [(False, 0, rng.integers(0, 1 << 20, count) * 64, nothing, nothing)]
-    assert name != "ddr4" or count > at.AGES
+    assert name != "ddr4" or count > dram_state.AGES
     assert engine_run(name, "base", program) == oracle_run(name, "base", program)
 
 
@@ -157,5 +157,5 @@ def test_ddr4_refreshes_while_idle(gap, issued):
         state, now = new_state(load_dram(name)), np.int64(0)
         for _, pause, *arrays in program:
             now = issue(state, False, *arrays, now + pause)
-        assert state.channels["count"][:, at.REFRESHES].sum() == expected
+        assert state.channels["count"][:, dram_state.REFRESHES].sum() == expected
     assert engine_run("ddr4", "base", program) == oracle_run("ddr4", "base", program)

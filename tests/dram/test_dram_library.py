@@ -12,7 +12,7 @@ from oracle import dram as oracle
 from plena_emu.boards.dram_schema import Queues, WriteMode, load_dram
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
-from plena_emu.kernels.dram import state as at
+from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.dram.front_end import place_of
 from plena_emu.memory.dram import new_state, place
 from plena_emu.memory.dram_replay import replay, replay_batches
@@ -122,8 +122,8 @@ def test_mapping_is_that_of_the_specification(name):
         assert found == oracle.decode(reference, address)
         inside = address % 64 // config.part_bytes
         packed = int(place_of(config, address & ~63) ^ config.part_place[inside])
-        record, bank = packed >> at.PLACE_BANK_BITS & at.CHANNEL_MASK, packed & at.BANK_MASK
-        assert (record, packed >> at.PLACE_ROW) == (found.channel // config.twins, found.row)
+        record, bank = packed >> dram_state.PLACE_BANK_BITS & dram_state.CHANNEL_MASK, packed & dram_state.BANK_MASK
+        assert (record, packed >> dram_state.PLACE_ROW) == (found.channel // config.lockstep_channels, found.row)
         assert bank == found.rank << int(config.rank_bits) | found.bankgroup << bank_bits | found.bank
 
 
@@ -191,7 +191,7 @@ def test_transfers_of_an_access_anywhere(spread, trace):
     description = load_dram("hbm2")
     mapping = msgspec.structs.replace(description.mapping, **mapping)
     description = msgspec.structs.replace(description, mapping=mapping, **changes)
-    assert new_state(description).config[0].twins == twins
+    assert new_state(description).config[0].lockstep_channels == twins
     config = oracle.hbm2()
     config.transfer, config.place = description.transfer_bytes, lambda address: place(description, address)
     config.queue = description.queues.read

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plena_emu.boards.dram_schema import load_dram
-from plena_emu.kernels import layout as at
-from plena_emu.kernels.dram import memo as dm
+from plena_emu.kernels import layout
+from plena_emu.kernels.dram import memo as dram_memo
 from plena_emu.kernels.memory import memo_table as mt
 from plena_emu.manifests.schema import Manifest, Region
 from plena_emu.memory.dram import new_memo, new_state
@@ -17,20 +17,20 @@ PREFETCH, WITH_SCALES, STORE = range(3)
 REGIONS = (Region(layer_id=0, offset=1024, size=1 << 20, kind="weight"),)
 
 
-def shapes(rows: int) -> np.ndarray:
+def descriptors(rows: int) -> np.ndarray:
     """A prefetch of `rows` rows of 64 bytes without scales, one with 8 scale bytes a row, and a store."""
-    table = np.zeros((at.NUM_SHAPES, at.SHAPE_WIDTH), dtype=np.int64)
-    table[:, at.SH_ROWS] = rows
-    table[:, at.SH_N] = table[:, at.SH_LEN] = 64
-    table[:, at.SH_RATIO] = 8
-    table[WITH_SCALES, at.SH_SLEN] = 8
-    table[STORE, at.SH_STORE] = 1
+    table = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    table[:, layout.DESC_ROWS] = rows
+    table[:, layout.DESC_ELEMENTS] = table[:, layout.DESC_ROW_BYTES] = 64
+    table[:, layout.DESC_RATIO] = 8
+    table[WITH_SCALES, layout.DESC_SCALE_BYTES] = 8
+    table[STORE, layout.DESC_STORE] = 1
     return table
 
 
 def new_memory(rows, memo, model="hbm", dram=None, revision="base"):
     manifest = Manifest(activation_ceiling=0, regions=REGIONS)
-    return RegimeModel(model, manifest, shapes(rows), 0, 60_000_000, dram=dram, revision=revision, memo=memo)
+    return RegimeModel(model, manifest, descriptors(rows), 0, 60_000_000, dram=dram, revision=revision, memo=memo)
 
 
 def run(memory, events, slices):
@@ -75,11 +75,11 @@ def test_figures_are_the_same_behind_a_host():
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("shape", [PREFETCH, STORE])
-def test_a_list_in_other_banks_is_answered_from_memory(shape):
+@pytest.mark.parametrize("descriptor", [PREFETCH, STORE])
+def test_a_list_in_other_banks_is_answered_from_memory(descriptor):
     """Record, rank, bank group, bank and row move; what the accesses share stays the same."""
     moves = [0, 1 << 8, 1 << 9, 1 << 10, 1 << 12, 5 << 20, 9 << 20]
-    events = np.array([[10**6, shape, move, 0, 1 << 17, 0, 0] for move in [0, *moves]])
+    events = np.array([[10**6, descriptor, move, 0, 1 << 17, 0, 0] for move in [0, *moves]])
     memory = new_memory(4, True)
     times, counted = run(memory, events, [len(events)])
     # At clock 0 no tick has passed yet, so the memory is not idle in the sense of the memo.
@@ -98,11 +98,11 @@ def test_too_soon_after_a_recalled_list():
 def test_a_memo_that_never_hits_gives_up():
     rng = np.random.default_rng(6)
     parts = [[10**6, PREFETCH, 64 * int(rng.integers(0, 1 << 24)), 0, 64 * int(rng.integers(1, 1 << 14)), 0]
-             for _ in range(dm.TRIAL + 100)]
+             for _ in range(dram_memo.WARMUP_LOOKUPS + 100)]
     events = np.array(parts)
     memory = new_memory(16, True)
     assert run(memory, events, [len(events)]) == run(new_memory(16, False), events, [len(events)])
-    assert memory.engine.memo.lookups < dm.TRIAL + 50
+    assert memory.engine.memo.lookups < dram_memo.WARMUP_LOOKUPS + 50
 
 
 def test_full_tables_are_emptied():
@@ -111,7 +111,7 @@ def test_full_tables_are_emptied():
     memory, times = new_memory(40, True), []
     for k, event in enumerate(events):
         if k % 10 == 9:  # as if thousands of patterns had come before
-            memory.engine._memory.memo.reg[mt.MEMO_USED] = dm.POOL - 8
+            memory.engine._memory.memo.reg[mt.MEMO_USED] = dram_memo.ARENA - 8
         memory.advance(event[None, :], 1)
         times.append((memory.now_ps, memory.last_event_ps))
     assert times == plain

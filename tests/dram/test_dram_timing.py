@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from oracle import dram as oracle
 from plena_emu.boards.dram_schema import COMMANDS, LEVELS, load_dram
-from plena_emu.kernels.dram import state as at
+from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.dram.channel import record, send, step
 from plena_emu.memory.dram import new_state
 
@@ -58,9 +58,9 @@ class Bench:
         if name != "ACT":
             self.ch.open_row[number] = OTHER_ROW if name == "PRE" else ROW
             self.ch.open_banks[rank] = 1
-        queue = at.WRITE if name == "WR" else at.READ
-        place = np.int64(ROW << at.PLACE_ROW | int(number))
-        assert send(self.cfg, self.ch, queue, place, *np.zeros(4, np.int64)) == at.QUEUED
+        queue = dram_state.WRITE if name == "WR" else dram_state.READ
+        place = np.int64(ROW << dram_state.PLACE_ROW | int(number))
+        assert send(self.cfg, self.ch, queue, place, *np.zeros(4, np.int64)) == dram_state.QUEUED
 
     def issued(self, name, bank):
         """Whether the wanted command was issued."""
@@ -68,11 +68,11 @@ class Bench:
         if name == "ACT":
             return self.ch.active == 1
         if name == "PRE":
-            return self.ch.open_row[number] == at.NONE
+            return self.ch.open_row[number] == dram_state.NONE
         if name == "PREA":
             return self.ch.open_banks[bank[0]] == 0
         if name == "REF":
-            return self.ch.count[at.REFRESHES] == 1
+            return self.ch.count[dram_state.REFRESHES] == 1
         return self.ch.queued[READ_OR_WRITE[name]] == 0
 
     def run_to(self, clk):
@@ -81,7 +81,7 @@ class Bench:
             step(self.cfg, self.ch, np.int64(clk))
 
 
-READ_OR_WRITE = {"RD": int(at.READ), "WR": int(at.WRITE)}
+READ_OR_WRITE = {"RD": int(dram_state.READ), "WR": int(dram_state.WRITE)}
 
 
 def apart(level, organisation):
@@ -185,11 +185,12 @@ def test_hit_behind_a_blocked_precharge_waits(level):
     other = (0, 1, 0) if level == "rank" else (0, 0, 1)
     bench.want("RD", other)
     ch.active, ch.active_banks, ch.active_order[0] = 1, 1 << int(bank), bank
-    ch.active_request[bank, at.REQ_COMMAND], ch.active_request[bank, at.REQ_ARRIVE] = at.RD, START
+    ch.active_request[bank, dram_state.REQ_COMMAND] = dram_state.RD
+    ch.active_request[bank, dram_state.REQ_ARRIVE] = START
     ch.reads_left += 1
-    ch.ready[int(at.RD), bank] = START + 20 - ch.epoch  # the active request itself is not ready before
+    ch.ready[int(dram_state.RD), bank] = START + 20 - ch.epoch  # the active request itself is not ready before
     bench.run_to(START + 19)
     assert not bench.issued("PRE", (0, 0, 0))
-    assert ch.queued[int(at.READ)] == 2
+    assert ch.queued[int(dram_state.READ)] == 2
     bench.run_to(START + 20)
     assert ch.active == 0

@@ -12,8 +12,8 @@ from plena_emu.memory.models import RegimeModel, open_model
 
 
 def opened(regime, dram=None):
-    shapes = np.zeros((1, layout.SHAPE_WIDTH), dtype=np.int64)
-    return open_model(regime, Manifest(activation_ceiling=0), shapes, capacity=None, bandwidth=None, dram=dram)
+    descriptors = np.zeros((1, layout.DESC_WIDTH), dtype=np.int64)
+    return open_model(regime, Manifest(activation_ceiling=0), descriptors, capacity=None, bandwidth=None, dram=dram)
 
 
 @pytest.mark.parametrize("regime, dram, engine", [

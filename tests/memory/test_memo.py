@@ -4,22 +4,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plena_emu.kernels import layout as at
+from plena_emu.kernels import layout
 from plena_emu.kernels.memory import memo_table as mt
-from plena_emu.kernels.simple import memo as dm
+from plena_emu.kernels.simple import memo as simple_memo
 from plena_emu.manifests.schema import Manifest, Region
 from plena_emu.memory.engines import SimpleEngine
 from plena_emu.memory.models import RegimeModel
 
 
-def shapes(rows: int) -> np.ndarray:
+def descriptors(rows: int) -> np.ndarray:
     """One prefetch of `rows` rows of 64 bytes without scales, and one with 8 scale bytes a row."""
-    table = np.zeros((at.NUM_SHAPES, at.SHAPE_WIDTH), dtype=np.int64)
-    table[:, at.SH_ROWS] = rows
-    table[:, at.SH_N] = table[:, at.SH_LEN] = 64
-    table[:, at.SH_RATIO] = 8
-    table[1, at.SH_SLEN] = 8
-    table[2, at.SH_STORE] = 1
+    table = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    table[:, layout.DESC_ROWS] = rows
+    table[:, layout.DESC_ELEMENTS] = table[:, layout.DESC_ROW_BYTES] = 64
+    table[:, layout.DESC_RATIO] = 8
+    table[1, layout.DESC_SCALE_BYTES] = 8
+    table[2, layout.DESC_STORE] = 1
     return table
 
 
@@ -44,31 +44,31 @@ EVENT = st.tuples(
 @given(st.lists(EVENT, min_size=1, max_size=40), st.sampled_from([1, 3, 16, 40]),
        st.sampled_from(["resident", "weight-stream"]))
 def test_figures_are_the_same(parts, rows, model):
-    events = np.array([[delta, shape, index, scale, step, 0, 0] for delta, shape, index, scale, step in parts])
+    events = np.array([[delta, descriptor, index, scale, step, 0, 0] for delta, descriptor, index, scale, step in parts])
     regions = (Region(layer_id=0, offset=1024, size=1 << 20, kind="weight"),)
-    plain, _ = run(events, shapes(rows), False, model, regions)
-    remembered, memory = run(events, shapes(rows), True, model, regions)
+    plain, _ = run(events, descriptors(rows), False, model, regions)
+    remembered, memory = run(events, descriptors(rows), True, model, regions)
     assert plain == remembered
     assert memory.engine.memo.lookups <= len(events)
 
 
 def test_a_shifted_batch_is_answered_from_memory():
     events = np.array([[10**6, 0, 16384 * k + 64 * (k % 3), 0, 4096, 0, 0] for k in range(8)])
-    times, memory = run(events, shapes(16), True)
+    times, memory = run(events, descriptors(16), True)
     assert memory.engine.memo.hits == 7
     assert len({b - a for (a, _), (b, _) in zip(times, times[1:])}) == 1
 
 
 def test_full_tables_are_emptied(monkeypatch):
     events = np.array([[10**6, 0, 0, 0, 64 * k, 0, 0] for k in range(1, 40)] * 2)
-    plain, _ = run(events, shapes(40), False)
-    memory = RegimeModel("resident", Manifest(activation_ceiling=0), shapes(40), 0, 1)
+    plain, _ = run(events, descriptors(40), False)
+    memory = RegimeModel("resident", Manifest(activation_ceiling=0), descriptors(40), 0, 1)
     engine = memory.engine
     assert isinstance(engine, SimpleEngine)
     times = []
     for k, event in enumerate(events):
         if k % 10 == 9:  # as if thousands of patterns had come before
-            engine._memory.memo.reg[mt.MEMO_USED] = dm.POOL - 8
+            engine._memory.memo.reg[mt.MEMO_USED] = simple_memo.ARENA - 8
         memory.advance(event[None, :], 1)
         times.append((memory.now_ps, memory.last_event_ps))
     assert times == plain
@@ -77,6 +77,6 @@ def test_full_tables_are_emptied(monkeypatch):
 
 @pytest.mark.parametrize("memo", [True, False])
 def test_the_record_says_whether_it_was_on(memo):
-    _, memory = run(np.zeros((1, at.MEV_WIDTH), dtype=np.int64), shapes(1), memo)
+    _, memory = run(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64), descriptors(1), memo)
     assert memory.engine.memo.enabled is memo
     assert memory.engine.memo.lookups == int(memo)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracle import control, goldens, memory
 from plena_emu.config.units import parse_size
 from plena_emu.errors import EmuError
-from plena_emu.kernels import layout as at
+from plena_emu.kernels import layout
 from plena_emu.kernels.memory.accesses import list_accesses
 from plena_emu.manifests.capacity import Choice, decide_regime
 from plena_emu.manifests.schema import Manifest, load_manifest, parse_manifest
@@ -27,16 +27,16 @@ def signed(value):
 
 def events_of(transfers):
     """Shape table and memory events of a list of `control.Transfer`."""
-    shapes = np.zeros((max(1, len(transfers)), at.SHAPE_WIDTH), dtype=np.int64)
-    events = np.zeros((max(1, len(transfers)), at.MEV_WIDTH), dtype=np.int64)
-    for row, event, t in zip(shapes, events, transfers):
-        row[at.SH_ROWS], row[at.SH_N] = t.rows, t.n
-        row[at.SH_LEN], row[at.SH_SLEN] = t.type.row_bytes(t.n), t.type.scale_bytes(t.n)
-        row[at.SH_RATIO], row[at.SH_STORE] = t.type.ratio, int(t.store)
-        event[at.MEV_DELTA], event[at.MEV_STEP], event[at.MEV_PC] = t.delta_ps, t.step, t.pc
-        event[at.MEV_INDEX], event[at.MEV_SCALE] = signed(t.index), signed(t.scale_index)
-    events[:, at.MEV_SHAPE] = np.arange(len(events))
-    return shapes, events
+    descriptors = np.zeros((max(1, len(transfers)), layout.DESC_WIDTH), dtype=np.int64)
+    events = np.zeros((max(1, len(transfers)), layout.MEV_WIDTH), dtype=np.int64)
+    for row, event, t in zip(descriptors, events, transfers):
+        row[layout.DESC_ROWS], row[layout.DESC_ELEMENTS] = t.rows, t.n
+        row[layout.DESC_ROW_BYTES], row[layout.DESC_SCALE_BYTES] = t.type.row_bytes(t.n), t.type.scale_bytes(t.n)
+        row[layout.DESC_RATIO], row[layout.DESC_STORE] = t.type.ratio, int(t.store)
+        event[layout.MEV_DELTA], event[layout.MEV_STEP], event[layout.MEV_PC] = t.delta_ps, t.step, t.pc
+        event[layout.MEV_INDEX], event[layout.MEV_SCALE] = signed(t.index), signed(t.scale_index)
+    events[:, layout.MEV_DESCRIPTOR] = np.arange(len(events))
+    return descriptors, events
 
 
 def operations_of(transfers, tail_ps=0):
@@ -50,15 +50,15 @@ def oracle_run(model, manifest, transfers, tail_ps, capacity, bandwidth):
     return max(last, core.end), core.line(), regime.line()
 
 
-def decided_model(model, manifest, shapes, capacity, bandwidth):
+def decided_model(model, manifest, descriptors, capacity, bandwidth):
     """The model that a run with these flags opens; `capacity` is what a flag asked for."""
     regime, counts = decide_regime(model, manifest, Choice(capacity, "--ddr3-capacity"), Choice(1 << 29, "default"))
-    return open_model(regime, manifest, shapes, capacity=counts and counts.value, bandwidth=bandwidth)
+    return open_model(regime, manifest, descriptors, capacity=counts and counts.value, bandwidth=bandwidth)
 
 
 def product_run(model, manifest, transfers, tail_ps, capacity, bandwidth, slices=1):
-    shapes, events = events_of(transfers)
-    board = decided_model(model, manifest, shapes, capacity, bandwidth)
+    descriptors, events = events_of(transfers)
+    board = decided_model(model, manifest, descriptors, capacity, bandwidth)
     for part in np.array_split(events[: len(transfers)], slices):
         board.advance(part, len(part))
     end = board.now_ps + tail_ps
@@ -97,9 +97,9 @@ def transfers(index=u64, step=u32, most_rows=5):
 @given(transfers(most_rows=200))
 @settings(max_examples=300, deadline=None)
 def test_lists_are_those_of_the_specification(transfer):
-    shapes, events = events_of([transfer])
-    addr = np.zeros(most_accesses(shapes), dtype=np.int64)
-    count = list_accesses(shapes[0], events[0], addr)
+    descriptors, events = events_of([transfer])
+    addr = np.zeros(most_accesses(descriptors), dtype=np.int64)
+    count = list_accesses(descriptors[0], events[0], addr)
     assert [int(a) % U64 for a in addr[:count]] == control.access_list(transfer)
 
 
@@ -109,9 +109,9 @@ def test_scale_addresses_are_computed_in_f32():
     exact = [(row * 0xFFFFFFFB // 8) // 64 * 64 for row in range(64)]
     scales = control.access_list(transfer)[1::2]
     assert scales != exact
-    shapes, events = events_of([transfer])
-    addr = np.zeros(most_accesses(shapes), dtype=np.int64)
-    assert addr[: list_accesses(shapes[0], events[0], addr)].tolist()[1::2] == scales
+    descriptors, events = events_of([transfer])
+    addr = np.zeros(most_accesses(descriptors), dtype=np.int64)
+    assert addr[: list_accesses(descriptors[0], events[0], addr)].tolist()[1::2] == scales
 
 
 # --- regions and transfer times --------------------------------------------------------------------
@@ -215,8 +215,8 @@ def one_read_a_row(*addresses):
 
 
 def board(model, document, moved, capacity=1 << 29, bandwidth=60_000_000):
-    shapes, events = events_of(moved)
-    memory_model = decided_model(model, checked(document), shapes, capacity, bandwidth)
+    descriptors, events = events_of(moved)
+    memory_model = decided_model(model, checked(document), descriptors, capacity, bandwidth)
     memory_model.advance(events, len(moved))
     return memory_model
 
@@ -286,12 +286,12 @@ def test_a_transfer_longer_than_time_itself_is_refused():
 
 
 def test_bad_arguments():
-    shapes = np.zeros((1, at.SHAPE_WIDTH), np.int64)
+    descriptors = np.zeros((1, layout.DESC_WIDTH), np.int64)
     for wrong in ("ssd", "auto"):  # `auto` is decided before
         with pytest.raises(EmuError, match=f"memory model '{wrong}': expected one of hbm"):
-            open_model(wrong, Manifest(0), shapes, capacity=0, bandwidth=1)
+            open_model(wrong, Manifest(0), descriptors, capacity=0, bandwidth=1)
     with pytest.raises(EmuError, match="host bandwidth: found 0"):
-        open_model("resident", Manifest(0), shapes, capacity=0, bandwidth=0)
+        open_model("resident", Manifest(0), descriptors, capacity=0, bandwidth=0)
 
 
 # --- goldens ---------------------------------------------------------------------------------------
