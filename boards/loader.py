@@ -4,8 +4,9 @@ import os
 import pathlib
 
 import msgspec
-import yaml
-from plena_emu.errors import EmuError, UsageError
+from plena_emu.errors import UsageError
+from plena_emu.inputs.documents import parse_yaml
+from plena_emu.inputs.text import read_text
 
 from . import schema
 
@@ -69,32 +70,6 @@ def _locate(asked, kind, directory, names, renamed):
     raise UsageError(f"unknown {kind} {text!r}, expected one of {', '.join(names)}, or the path of a .yaml file")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without silently repeated keys."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} repeated", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read_yaml(path, kind):
-    """Parsed YAML document; raises `EmuError` with file and line."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return yaml.load(file, _Loader)
-    except OSError as error:
-        raise EmuError(f"{kind} {path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise EmuError(f"{kind} {path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise EmuError(f"{kind} {path}{line}: not valid YAML: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise EmuError(f"{kind} {path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise EmuError(f"{kind} {path}: not valid YAML: nested too deeply") from None
+    """Read and parse a YAML file; raises `EmuError` with file and line."""
+    return parse_yaml(read_text(path, kind), f"{kind} {path}")

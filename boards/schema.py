@@ -5,12 +5,14 @@ file and the dotted key.
 """
 
 import math
-import re
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 from plena_emu.errors import EmuError
+from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
+from plena_emu.inputs.schema import convert
+from plena_emu.inputs.words import one_of
 
 _MAX = 2**63 - 1
 Text = Annotated[str, Meta(min_length=1)]
@@ -22,34 +24,6 @@ Rate = Annotated[int, Meta(ge=1, le=_MAX)] | Annotated[float, Meta(gt=0)]
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A mapping of the file: every key known, every key without a default present."""
-
-
-class Fp(_Section, frozen=True, tag_field="type", tag="Fp"):
-    """Floating-point data type (§5.3)."""
-
-    sign: bool
-    exponent: Annotated[int, Meta(ge=1, le=8)]
-    mantissa: Annotated[int, Meta(ge=0, le=23)]
-
-
-class Int(_Section, frozen=True, tag_field="type", tag="Int"):
-    """Integer data type (§5.3)."""
-
-    width: Annotated[int, Meta(ge=1, le=32)]
-
-
-class Plain(_Section, frozen=True, tag_field="format", tag="Plain"):
-    """Values stored one after the other."""
-
-    DATA_TYPE: Fp | Int
-
-
-class Mx(_Section, frozen=True, tag_field="format", tag="Mx"):
-    """Blocks of `block` elements that share a scale."""
-
-    block: Annotated[int, Meta(ge=1, le=65535)]
-    ELEM: Fp | Int
-    SCALE: Fp | Int
 
 
 class Precision(_Section, frozen=True):
@@ -218,31 +192,16 @@ def to_profile(data: object, source: str) -> LatencyProfile:
     known = [name for name in Latency.__struct_fields__ if name != "dc_lib_en"]
     for name in profile.latency:
         if name not in known:
-            raise EmuError(f"{what}: latency.{name}: unknown key, expected one of {', '.join(known)}")
+            raise EmuError(f"{what}: latency.{name}: found an unknown key, expected {one_of(known)}")
     _finite(what, "clock_mhz", profile.clock_mhz)
     return profile
 
 
 def _convert(data, kind, what):
-    if not isinstance(data, dict):
-        raise EmuError(f"{what}: found {_shown(data)}, expected a mapping of keys")
-    try:
-        return msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
-        raise EmuError(f"{what}: {_explain(str(error))}") from None
-    except RecursionError:
-        raise EmuError(f"{what}: nested too deeply") from None
-
-
-def _explain(message):
-    """`memory.capacity_bytes: expected int, got str` from the words of a msgspec error."""
-    text, _, where = message.partition(" - at ")
-    path = re.sub(r"^`(?:key in )?\$\.?|`$", "", where)
-    field = re.search(r"unknown field `(.*)`|missing required field `(.*)`", text)
-    if field:
-        path = ".".join(part for part in (path, field[1] or field[2]) if part)
-        return f"{path}: {'unknown key' if field[1] else 'missing key'}"
-    return f"{path or 'top level'}: {text[:1].lower()}{text[1:]}".replace("`", "")
+    """Make a `kind` of parsed YAML; unknown keys are refused at every depth. Raises `EmuError`."""
+    if data is None:
+        raise EmuError(f"{what}: found nothing, expected a table of keys")
+    return convert(data, kind, what, known_only=True)
 
 
 def _check_board(board, what):
@@ -250,7 +209,8 @@ def _check_board(board, what):
     memory, link = board.memory, board.host_link
     sizes = (memory.capacity_bytes, memory.physical_size_bytes, memory.hbm_size_bytes)
     if not any(sizes):
-        raise EmuError(f"{what}: memory.capacity_bytes: missing key (or physical_size_bytes, or hbm_size_bytes)")
+        raise EmuError(f"{what}: memory.capacity_bytes: found nothing, expected one of capacity_bytes,"
+                       " physical_size_bytes, hbm_size_bytes")
     rates = {
         "clock_mhz": board.clock_mhz,
         "memory.peak_bandwidth_gbps": memory.peak_bandwidth_gbps,
@@ -280,7 +240,3 @@ def _finite(what, key, value):
 def _at_most(what, key, value, limit_key, limit):
     if value is not None and limit is not None and value > limit:
         raise EmuError(f"{what}: {key}: found {value}, expected at most {limit_key} {limit}")
-
-
-def _shown(value):
-    return "nothing" if value is None else f"a {type(value).__name__}"

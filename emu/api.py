@@ -4,6 +4,7 @@ import os
 
 from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
+from .inputs.words import one_of, shown
 from .logs import LEVELS, Log
 from .precompile import choose_kernels
 from .request import RunRequest
@@ -27,8 +28,8 @@ def run(build, /, *, log_level: str = "off", **fields):
     EmuError
         Anything malformed or illegal, in one line, as on the command line; also a dump that cannot be written.
     """
-    if log_level not in LEVELS:
-        raise UsageError(f"log_level: found {log_level!r}, expected one of {tuple(LEVELS)}")
+    if not isinstance(log_level, str) or log_level not in LEVELS:
+        raise UsageError(f"log_level: found {shown(log_level)}, expected {one_of(LEVELS)}")
     if isinstance(build, RunRequest):
         request = RunRequest(**(vars(build) | fields))
     else:

@@ -8,6 +8,18 @@ EXIT_ERROR = 101
 EXIT_INTERRUPTED = 130
 
 
+def printable(text: str) -> str:
+    """Escape what does not print, such as a line end in a file's name or a terminal's control sequence.
+
+    Returns
+    -------
+    str
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class EmuError(Exception):
     """Anything malformed in an input or illegal in a run: one clear line, exit code 101.
 
@@ -17,9 +29,7 @@ class EmuError(Exception):
     exit_code = EXIT_ERROR
 
     def __init__(self, message: str):
-        if not message.isprintable():
-            message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-        super().__init__(message)
+        super().__init__(printable(message))
 
 
 class UsageError(EmuError):

@@ -1,24 +1,28 @@
 """What a run is asked to do. Light on purpose: command lines build it before anything heavy is imported."""
 
 import dataclasses
+import functools
 import operator
 import os
 from collections.abc import Callable
 
 from .errors import UsageError
+from .inputs.words import cut, shown
 from .isa import REVISIONS
 
 MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
+_U64_MAX = 2**64 - 1
 DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
-          "board", "latency_profile", "dram", "stage_profile_asm", "stage_profile_out")
-_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1}  # field: smallest value
+          "board", "latency_profile", "dram", "stage_profile_asm", "stage_profile_out", "timeline")
+_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1,
+           "timeline_slices": 1}  # field: smallest value
 
 
 def _path(name, value):
-    """A path (or a name) as text."""
+    """Take a path (or a name) as text."""
     if value is None:
         return None
     try:
@@ -26,21 +30,37 @@ def _path(name, value):
     except TypeError:
         text = ""
     if not text or "\0" in text:
-        raise UsageError(f"{name}: found {value!r}, expected a path")
+        raise UsageError(f"{name}: found {cut(repr(value))}, expected a path")
     return text
 
 
-def _count(name, value, smallest):
-    """An integer of at least `smallest`."""
-    if value is None:
-        return None
+def _count(name, value):
+    """Take anything that counts as an integer, as those of numpy do, for an int; leave the rest as it is."""
+    if isinstance(value, bool):
+        return value
     try:
         number = operator.index(value)
     except TypeError:
-        number = -1
-    if number < smallest or isinstance(value, bool):
-        raise UsageError(f"{name}: found {value!r}, expected an integer from {smallest}")
+        return value
+    if number > _U64_MAX:
+        raise UsageError(f"{name}: found {shown(number)}, expected at most {_U64_MAX}")
     return number
+
+
+@functools.cache
+def _fields():
+    """Make the type of the fields that are no paths."""
+    from typing import Annotated, Literal
+
+    import msgspec
+
+    counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
+    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "stages", "loops",
+                                         "overlap")]
+    return msgspec.defstruct("Fields", [
+        *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS]),
+        ("threads", Literal[1, 2] | None), ("stage_profile_schema", Literal[1, 2]), ("started_at", float | None),
+    ])
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -93,6 +113,10 @@ class RunRequest:
         1 or 2 (§8.4, §8.5).
     overlap : bool
         Whether the overlay of §8.6 is computed; the stage profile has schema 2 then.
+    timeline : str or None
+        File for the timeline of the run, with gzip where its name ends in .gz.
+    timeline_slices : int
+        Most slices of the timeline.
     board, dram : str or None
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
@@ -130,6 +154,8 @@ class RunRequest:
     stage_profile_out: str = "stage_profile.json"
     stage_profile_schema: int = 1
     overlap: bool = False
+    timeline: str | None = None
+    timeline_slices: int = 200_000
     board: str | None = None
     latency_profile: str | None = None
     dram: str | None = None
@@ -140,19 +166,20 @@ class RunRequest:
         """Check every field: the Python interface and the command lines get the same answers. Raises `UsageError`."""
         for name in _PATHS:
             setattr(self, name, _path(name, getattr(self, name)))
-        for name, smallest in _COUNTS.items():
-            setattr(self, name, _count(name, getattr(self, name), smallest))
+        for name in _COUNTS:
+            setattr(self, name, _count(name, getattr(self, name)))
         if self.opcode is None:
-            raise UsageError("opcode: found None, expected a path")
-        for name, choices in (("isa", REVISIONS), ("memory_model", MEMORY_MODELS), ("threads", (None, 1, 2)),
-                              ("stage_profile_schema", (1, 2))):
-            if getattr(self, name) not in choices:
-                raise UsageError(f"{name}: found {getattr(self, name)!r}, expected one of {choices}")
+            raise UsageError("opcode: found nothing, expected a path")
+        from .inputs.schema import misfit_of  # not before the arguments are parsed
+
+        misfit = misfit_of({name: getattr(self, name) for name in _fields().__struct_fields__}, _fields())
+        if misfit:
+            raise UsageError(misfit)
         if self.isa != "moe" and (self.stage_profile_asm is not None or self.overlap):
             flag = "--experimental-overlap-prefetch-compute" if self.overlap else "--stage-profile-asm"
             raise UsageError(f"{flag} needs --isa moe: no other revision of the reference has it")
         if self.progress is not None and not callable(self.progress):
-            raise UsageError(f"progress: found {self.progress!r}, expected something to call")
+            raise UsageError(f"progress: found {cut(repr(self.progress))}, expected something to call")
         if self.latency_profile is not None and self.board is None:
             raise UsageError("--latency-profile needs --board")
         if not self.timing_only and None in (self.hbm, self.fpsram):

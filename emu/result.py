@@ -300,8 +300,10 @@ class OverlapFigures(msgspec.Struct, kw_only=True):
 class RunResult(msgspec.Struct, kw_only=True):
     """Result record of one run.
 
-    `latency_ps` and `end_ps` are those of §3.1, `cycles` is latency in core cycles of 1000 ps. `compute_ps` +
-    `memory_ps` = `end_ps`. `regime` is the regime a model settled on (`auto` chooses one), None for the others.
+    `format` names the form of the record, with a number that rises when it changes; `command` holds the words of the
+    command line, none for a run from Python. `latency_ps` and `end_ps` are those of §3.1, `cycles` is latency in core
+    cycles of 1000 ps. `compute_ps` + `memory_ps` = `end_ps`. `regime` is the regime a model settled on (`auto` chooses
+    one).
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
     answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could
@@ -309,6 +311,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     hide; None where nobody asked.
     """
 
+    format: str = "plena-emu run 1"
+    command: list[str] = []
     isa: str
     program: Program
     sources: Sources
@@ -344,11 +348,49 @@ class RunResult(msgspec.Struct, kw_only=True):
     versions: dict[str, str]
 
     def to_json(self) -> bytes:
-        """Indented JSON text of the whole record. Bytes of paths that are no UTF-8 are lone surrogates, escaped."""
-        try:
-            return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
-        except UnicodeEncodeError:
-            return json.dumps(msgspec.to_builtins(self), indent=2).encode() + b"\n"
+        """Write the whole record as JSON text.
+
+        Returns
+        -------
+        bytes
+        """
+        return to_json(self)
+
+
+# Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
+FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1}
+
+
+def record_json(kind: str, content: object, command: list[str]) -> bytes:
+    """Write a result record as JSON text: its format, the command line that made it, and what it found.
+
+    Parameters
+    ----------
+    kind : str
+        A key of `FORMATS`.
+    content
+        A msgspec struct or a dict, without the keys `format` and `command`.
+    command : list of str
+        Words of the command line; empty where there was none.
+
+    Returns
+    -------
+    bytes
+    """
+    return to_json({"format": f"plena-emu {kind} {FORMATS[kind]}", "command": command} | msgspec.to_builtins(content))
+
+
+def to_json(content: object) -> bytes:
+    """Write indented JSON text; bytes of paths that are no UTF-8 are lone surrogates, escaped.
+
+    Returns
+    -------
+    bytes
+    """
+    try:
+        return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(content), indent=2).encode() + b"\n"
 
 
 def utilization(bytes_read: int, bytes_written: int, end_ps: int) -> float:

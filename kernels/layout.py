@@ -6,14 +6,18 @@ memory events and never sees a value. These constants name the columns of what t
 """
 
 # --- memory events (control -> timing): int64[n, MEV_WIDTH] ---------------------------------
-MEV_WIDTH = 7
+MEV_WIDTH = 10
 MEV_DELTA = 0  # compute picoseconds since the previous memory event
 MEV_DESCRIPTOR = 1  # row of the table of DMA descriptors
 MEV_INDEX = 2  # byte address of the first element (u64 bit pattern)
 MEV_SCALE = 3  # byte address of the first scale byte (u64 bit pattern)
 MEV_STEP = 4  # elements (= bytes) from one row to the next
 MEV_PC = 5  # word index of the instruction
-MEV_DONE = 6  # instant of its end, ps; set by timing
+# Set by timing, where there is a ledger:
+MEV_DONE = 6  # instant of its end, ps
+MEV_BYTES = 7  # bytes it read and wrote
+MEV_LINK_PS = 8  # picoseconds that bytes took on the host link
+MEV_RESIDENT = 9  # bytes of swapped layers or regions in the DDR after it
 
 # --- executed instructions (control -> host), where asked for: int64[n, TR_WIDTH] --------------
 TR_WIDTH = 4

@@ -6,10 +6,14 @@ import json
 import math
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from plena_emu.errors import EmuError
+from plena_emu.inputs.documents import parse_json
+from plena_emu.inputs.schema import convert
+from plena_emu.inputs.text import read_text
+from plena_emu.inputs.words import shown
 
 from .footprint import choose_regime, footprint, layer_ids, project
 from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
@@ -17,7 +21,7 @@ from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
 if TYPE_CHECKING:
     from plena_emu.boards.schema import Board
 
-__all__ = ["Report", "generate", "make_manifest", "manifest_json", "report_text"]
+__all__ = ["Report", "generate", "make_manifest", "manifest_json"]
 
 MANIFEST_NAME = "weight_manifest.json"
 ADDRESSES_NAME = "hbm_addrs.json"
@@ -132,9 +136,9 @@ def make_regions(
     warnings = []
     for name, offset in addresses.items():
         if not _is_int(offset):
-            warnings.append(f"{_shown(name)}: offset {_shown(offset)} is no integer: dropped")
+            warnings.append(f"{_quoted(name)}: offset {shown(offset)} is no integer: dropped")
         elif not 0 <= offset <= U64_MAX:
-            raise EmuError(f"{source}: {_shown(name)}: found offset {_shown(offset)}, expected 0 to 2^64 - 1")
+            raise EmuError(f"{source}: {_quoted(name)}: found offset {shown(offset)}, expected 0 to 2^64 - 1")
     placed = sorted((item for item in addresses.items() if _is_int(item[1])), key=lambda item: item[1])
     sizes_from = dict.fromkeys(SIZE_SOURCES, 0)
     sized = []
@@ -142,10 +146,10 @@ def make_regions(
         delta = placed[at + 1][1] - offset if at + 1 < len(placed) else 0
         size, origin = _size_of(name, sizes, layouts, delta)
         if size is None:
-            warnings.append(f"{_shown(name)}: no size in any table: dropped, bytes from {offset} on are not covered")
+            warnings.append(f"{_quoted(name)}: no size in any table: dropped, bytes from {offset} on are not covered")
             continue
         if offset + size > U64_MAX + 1:
-            raise EmuError(f"{source}: {_shown(name)}: offset {offset} and its size from {origin} reach beyond 2^64")
+            raise EmuError(f"{source}: {_quoted(name)}: offset {offset} and its size from {origin} reach beyond 2^64")
         sizes_from[origin] += 1
         sized.append((name, offset, size))
     regions = []
@@ -153,7 +157,7 @@ def make_regions(
         if at + 1 < len(sized) and offset + size > sized[at + 1][1]:
             after, room = sized[at + 1][0], sized[at + 1][1] - offset
             left = f"cut to {room} bytes" if room else "nothing is left of it, dropped"
-            warnings.append(f"{_shown(name)}: reaches {size - room} bytes past the start of {_shown(after)}: {left}")
+            warnings.append(f"{_quoted(name)}: reaches {size - room} bytes past the start of {_quoted(after)}: {left}")
             size = room
         if size:
             regions.append(_region(name, offset, size, source))
@@ -172,34 +176,6 @@ def manifest_json(manifest: Manifest) -> str:
     if manifest.ddr_capacity_bytes is not None:
         data["ddr_capacity_bytes"] = manifest.ddr_capacity_bytes
     return json.dumps(data, indent=2)
-
-
-def report_text(report: Report, path: str) -> str:
-    """The report for people; `path` is where the manifest was written."""
-    capacity = mib(report.ddr_capacity_bytes)
-    kinds = ", ".join(f"{report.regions[kind]} {kind}" for kind in KINDS)
-    origins = ", ".join(f"{report.sizes_from[source]} from {source}" for source in SIZE_SOURCES)
-    lines = [
-        f"Wrote {path}",
-        f"  board:    {report.board}  (DDR capacity {capacity})",
-        f"  regions:  {sum(report.regions.values())}  ({kinds})",
-        f"  sizes:    {origins}",
-        *(f"  warning:  {warning}" for warning in report.warnings),
-        *_footprint_lines(report.this_build, "this build", "", capacity),
-    ]
-    if report.projected:
-        lines += _footprint_lines(report.projected, f"{report.projected.layers} layers", ", a floor", capacity)
-    return "\n".join(lines)
-
-
-def mib(count: int) -> str:
-    """Bytes as MiB with two decimals."""
-    return f"{count / 2**20:.2f} MiB"
-
-
-def _footprint_lines(found, label, note, capacity):
-    parts = " | ".join(f"{kind} {mib(getattr(found, kind))}" for kind in (*KINDS, "total"))
-    return [f"  footprint ({label}{note}): {parts}", f"  regime @ {capacity} ({label}): {found.regime}"]
 
 
 def _footprint_report(found, layers, capacity):
@@ -224,7 +200,7 @@ def _size_of(name, sizes, layouts, delta):
 def _region(name, offset, size, source):
     layer = layer_of(name)
     if layer > U32_MAX:
-        raise EmuError(f"{source}: {_shown(name)}: found layer {_shown(layer)}, expected at most 2^32 - 1")
+        raise EmuError(f"{source}: {_quoted(name)}: found layer {shown(layer)}, expected at most 2^32 - 1")
     return Region(layer, offset, size, kind_of(name))
 
 
@@ -232,38 +208,16 @@ def _is_int(value):
     return type(value) is int
 
 
-def _shown(value):
-    text = json.dumps(value)
+def _quoted(name):
+    """Show the name of a tensor as its table writes it."""
+    text = json.dumps(name)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _read_table(build_dir, name, required=False):
-    """JSON object of a file of the build; {} where an optional one is missing."""
+    """Read the JSON object of a file of the build; an empty one where an optional file is missing."""
     path = os.path.join(build_dir, name)
     if not required and not os.path.lexists(path):
         return {}
-    try:
-        with open(path, "rb") as file:
-            table = json.loads(file.read().decode("utf-8"), object_pairs_hook=lambda pairs: _unique(pairs, path))
-    except OSError as error:
-        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise EmuError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except json.JSONDecodeError as error:
-        raise EmuError(f"{path}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except RecursionError:
-        raise EmuError(f"{path}: nested too deeply") from None
-    except ValueError:
-        raise EmuError(f"{path}: a number has too many digits") from None
-    if not isinstance(table, dict):
-        raise EmuError(f"{path}: found {_shown(table)}, expected an object of names")
-    return table
-
-
-def _unique(pairs, path):
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise EmuError(f"{path}: {_shown(twice)}: found twice, expected once")
-    return table
+    where = f"build table {path}"
+    return convert(parse_json(read_text(path, "build table"), where), dict[str, Any], where)

@@ -1,13 +1,20 @@
 """The weight manifest: which bytes of the HBM belong to which layer, and of what kind (spec §3.6)."""
 
-import json
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 from plena_emu.errors import EmuError
+from plena_emu.inputs.documents import parse_json
+from plena_emu.inputs.schema import convert
+from plena_emu.inputs.text import decode_text, read_text
+from plena_emu.inputs.words import cut, shown
 
+KIND = "weight manifest"  # of input file
 KINDS = ("weight", "kv", "activation")
 U32_MAX = 2**32 - 1
 U64_MAX = 2**64 - 1
+Address = Annotated[int, Meta(ge=0, extra={"most": U64_MAX})]
 
 
 class Region(msgspec.Struct, frozen=True):
@@ -52,6 +59,23 @@ class Manifest(msgspec.Struct, frozen=True):
         return sum(region.size for region in self.regions if not kinds or region.kind in kinds)
 
 
+class _RegionEntry(msgspec.Struct, frozen=True):
+    """A region as the file writes it; numbers above 2^64 - 1 are left to `_check_region`."""
+
+    layer_id: Annotated[int, Meta(ge=0, le=U32_MAX)]
+    offset: Address
+    size: Address
+    kind: Literal["weight", "kv", "activation"] = "weight"
+
+
+class _File(msgspec.Struct, frozen=True):
+    """The keys of a manifest file (§3.6)."""
+
+    activation_ceiling: Address
+    regions: tuple[_RegionEntry, ...]
+    ddr_capacity_bytes: Address | None = None
+
+
 def load_manifest(path: str) -> Manifest:
     """Read and check a manifest file.
 
@@ -60,101 +84,51 @@ def load_manifest(path: str) -> Manifest:
     EmuError
         The file cannot be read, is not JSON, or breaks §3.6: one line with the file and the key.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise EmuError(f"weight manifest {path}: cannot read it: {error.strerror}") from None
-    return parse_manifest(data, str(path))
+    return _checked(read_text(path, KIND), str(path))
 
 
 def parse_manifest(data: bytes, source: str = "manifest") -> Manifest:
     """Check the JSON text of a manifest; `source` names it in messages. Raises `EmuError` as `load_manifest`."""
-    reader = _Reader(source)
-    top = reader.decode(data)
-    fields = reader.table(top, "", required=("activation_ceiling", "regions"), optional=("ddr_capacity_bytes",))
-    regions = fields["regions"]
-    if type(regions) is not list:
-        reader.refuse("regions", regions, "a list of objects")
-    capacity = fields.get("ddr_capacity_bytes")
+    return _checked(decode_text(data, f"{KIND} {source}"), source)
+
+
+def _checked(text, source):
+    """Make a `Manifest` of JSON text."""
+    where = f"{KIND} {source}"
+    document = parse_json(text, where)
+    file = convert(document, _File, where)
+    _check_address(file.activation_ceiling, f"{where}: activation_ceiling")
+    _check_address(file.ddr_capacity_bytes, f"{where}: ddr_capacity_bytes")
+    for number, region in enumerate(file.regions):
+        _check_region(region, f"{where}: regions[{number}]")
     return Manifest(
-        activation_ceiling=reader.unsigned(fields["activation_ceiling"], "activation_ceiling", U64_MAX),
-        regions=tuple(reader.region(entry, f"regions[{at}]") for at, entry in enumerate(regions)),
-        ddr_capacity_bytes=None if capacity is None else reader.unsigned(capacity, "ddr_capacity_bytes", U64_MAX),
-        source=source,
-        warnings=tuple(reader.warnings),
+        activation_ceiling=file.activation_ceiling,
+        regions=tuple(Region(*msgspec.structs.astuple(region)) for region in file.regions),
+        ddr_capacity_bytes=file.ddr_capacity_bytes, source=source,
+        warnings=tuple(f"{where}: {key}: unknown key, ignored" for key in _unknown_keys(document)),
     )
 
 
-class _Pairs(list):
-    """The members of a JSON object in order, so that a repeated key is seen."""
+def _check_address(value, where):
+    """Refuse what does not fit in 64 bits; msgspec knows no bound above 2^63 - 1."""
+    if value is not None and value > U64_MAX:
+        raise EmuError(f"{where}: found {shown(value)}, expected an integer from 0 to {U64_MAX}")
 
 
-class _Reader:
-    """Checks of one file; every message names the file and the key."""
-
-    def __init__(self, source):
-        self.source = source
-        self.warnings = []
-
-    def fail(self, text):
-        raise EmuError(f"weight manifest {self.source}: {text}")
-
-    def refuse(self, key, found, expected):
-        self.fail(f"{key}: found {_shown(found)}, expected {expected}")
-
-    def decode(self, data):
-        try:
-            return json.loads(data.decode("utf-8"), object_pairs_hook=_Pairs)
-        except UnicodeDecodeError as error:
-            self.fail(f"not UTF-8 text (byte {error.start})")
-        except json.JSONDecodeError as error:
-            self.fail(f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}")
-        except RecursionError:
-            self.fail("not a manifest: nested too deeply")
-        except ValueError:
-            self.fail("a number has too many digits, expected integers below 2^64")
-
-    def table(self, value, where, required, optional):
-        """Members of an object as a dict; unknown ones are warned about, as testbenches may add notes."""
-        if not isinstance(value, _Pairs):
-            self.refuse(where or "top level", value, "an object")
-        prefix = f"{where}." if where else ""
-        fields = {}
-        for key, entry in value:
-            if key in fields:
-                self.fail(f"{prefix}{key}: found twice, expected once")
-            fields[key] = entry
-            if key not in required and key not in optional:
-                self.warnings.append(f"weight manifest {self.source}: {prefix}{key}: unknown key, ignored")
-        for key in required:
-            if key not in fields:
-                self.fail(f"{prefix}{key}: missing")
-        return fields
-
-    def unsigned(self, value, key, most):
-        if type(value) is not int or not 0 <= value <= most:
-            self.refuse(key, value, f"an integer from 0 to {most}")
-        return value
-
-    def region(self, value, where):
-        fields = self.table(value, where, required=("layer_id", "offset", "size"), optional=("kind",))
-        kind = fields.get("kind", "weight")
-        if kind not in KINDS:
-            self.refuse(f"{where}.kind", kind, "one of " + ", ".join(KINDS))
-        region = Region(
-            layer_id=self.unsigned(fields["layer_id"], f"{where}.layer_id", U32_MAX),
-            offset=self.unsigned(fields["offset"], f"{where}.offset", U64_MAX),
-            size=self.unsigned(fields["size"], f"{where}.size", U64_MAX),
-            kind=kind,
-        )
-        if region.end > U64_MAX + 1:
-            self.fail(f"{where}: offset + size is {region.end}, expected at most 2^64")
-        return region
+def _check_region(region, where):
+    _check_address(region.offset, f"{where}.offset")
+    _check_address(region.size, f"{where}.size")
+    end = region.offset + region.size
+    if end > U64_MAX + 1:
+        raise EmuError(f"{where}: found offset + size {end}, expected at most 2^64")
 
 
-def _shown(value):
-    if isinstance(value, _Pairs):
-        return "an object"
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _unknown_keys(document):
+    """Name the keys that §3.6 does not: testbenches may add notes, so they are no errors."""
+    for key in document:
+        if key not in _File.__struct_fields__:
+            yield cut(key)
+    for number, region in enumerate(document["regions"]):
+        for key in region:
+            if key not in _RegionEntry.__struct_fields__:
+                yield f"regions[{number}].{cut(key)}"

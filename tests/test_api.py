@@ -72,6 +72,10 @@ def test_errors_are_one_line(change, words, tmp_path, monkeypatch):
     ("hbm_size", -1), ("hbm_size", "1G"), ("hbm_size", True), ("hbm_size", 2.0), ("memory_model", "ddr"), ("isa", "v2"),
     ("threads", 0), ("max_instructions", 0), ("max_instructions", 1.5), ("ddr_capacity", -1), ("host_bandwidth", 0),
     ("opcode", 5), ("opcode", ""), ("settings_path", "a\0b"), ("dump_dir", 1), ("progress", 1), ("log_level", "loud"),
+    ("log_level", []), ("isa", np.array([1, 2])), ("memory_model", 3), ("threads", True), ("memo", "false"),
+    ("memo", ""),
+    ("timing_only", "no"), ("dump_hbm", "0"), ("trace", 1), ("started_at", "x"), ("ddr_capacity", 2**64),
+    pytest.param("ddr_capacity", 10**5000, id="digits"),
 ])
 def test_a_request_that_makes_no_sense(field, value):
     with pytest.raises(UsageError, match=f"{field}: found .* expected"):

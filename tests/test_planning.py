@@ -253,12 +253,13 @@ def test_the_command(capsys):
     build = str(GOLDEN / "base_clm60m_dec_L1_m256b64_a7")
     assert main(["plan", build, "--board", "custom_a7", "--total-layers", "200"]) == 0
     text = capsys.readouterr().out
-    for words in ("536,870,912 bytes = 512.00 MiB (weight manifest)", "resident *", "884,736 B",
+    for words in ("536,870,912 bytes = 512 MiB (weight manifest)", "resident *", "884,736 B",
                   "resident up to 129, kv-swap up to 140", "regime weight-stream", "Bounds hold if every region"):
         assert words in text, words
     assert main(["plan", build, "--board", "custom_a7", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     plan = make_plan(load_manifest(f"{build}/weight_manifest.json"), A7)
+    assert (data.pop("format"), data.pop("command")[:2]) == ("plena-emu plan 1", ["plena-emu", "plan"])
     assert data == json.loads(msgspec.json.encode(plan))
     assert data["regimes"][1]["link_bytes"] == 884736
 

@@ -132,7 +132,7 @@ def test_summary_shows_the_run():
     for words in ("p.mem, 80 words, isa base", "s.toml (--settings)", "auto (kv-swap)",
                   "40211.506 ns = 40,211.506 cycles", "10,000,000 ps (25.0 %)", "30,000,000 ps (75.0 %)",
                   "6.14e8 bytes/s", "Capacity model [kv-swap] -", "vector rows dropped", "--max-instructions",
-                  "Instructions: 30", "66.7", "simulate 0.300 s", "out/vram_dump.bin"):
+                  "Instructions: 30", "66.7", "simulate 300.0 ms", "out/vram_dump.bin"):
         assert words in text
     assert not any(words in text for words in ("C_BREAK", "bytes read outside", "\x1b", "--timing-only"))
     print_summary(result(timing_only=True), stream := io.StringIO())

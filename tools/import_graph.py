@@ -19,7 +19,7 @@ FOLDERS = {"emu": "plena_emu", "kernels": "plena_emu.kernels", "boards": "plena_
 # Which groups a group may import, besides itself. A group is a folder, or a module that lies beside the folders.
 # Read it from below: data flows from the files to the kernels and on to what people look at.
 _LEAVES = {"errors", "isa", "plena_emu"}  # `plena_emu`: the face of the package, for its version
-_HOST = _LEAVES | {"atomic_files", "logs", "request", "result"}
+_HOST = _LEAVES | {"atomic_files", "inputs", "logs", "request", "result"}
 _KERNELS = {"isa", "kernels", "kernels.compiler"}
 _ALL_KERNELS = _KERNELS | {f"kernels.{name}" for name in ("control", "data", "dram", "memory", "simple")}
 LAYERS = {
@@ -33,14 +33,15 @@ LAYERS = {
     "kernels.memory": _KERNELS,
     "kernels.simple": _KERNELS | {"kernels.memory"},
     "kernels.dram": _KERNELS | {"kernels.memory"},
-    "boards": {"errors"},
-    "manifests": {"errors", "boards"},
+    "inputs": {"errors"},
+    "boards": {"errors", "inputs"},
+    "manifests": {"errors", "inputs", "boards"},
     "atomic_files": {"errors"},
     "logs": {"errors"},
-    "request": {"errors", "isa"},
+    "request": {"errors", "inputs", "isa"},
     "result": {"errors"},
-    "config": _LEAVES | {"boards"},
-    "program": _LEAVES | {"config", "kernels"},
+    "config": _LEAVES | {"inputs", "boards"},
+    "program": _LEAVES | {"inputs", "config", "kernels"},
     "machine": _HOST | _ALL_KERNELS | {"config"},
     "memory": _HOST | _ALL_KERNELS | {"boards", "manifests"},
     "running": _HOST | _ALL_KERNELS | {"attribution", "boards", "config", "machine", "manifests", "memory", "program"},
@@ -50,7 +51,7 @@ LAYERS = {
     "profiler": _HOST | _ALL_KERNELS | {"attribution", "boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
-    "report": _HOST | {"bench", "memory", "planning", "profiler"},
+    "report": _HOST | {"bench", "boards", "manifests", "memory", "planning", "profiler"},
     "cli": _HOST
     | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "planning", "precompile", "profiler",
        "program", "report", "running"},

@@ -39,8 +39,7 @@ def say(text: str) -> None:
 def lowest(package: str) -> str:
     """Read the lowest version of a dependency that pyproject.toml allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    found = {name: version for name, version in re.findall(r"(\w+)>=([\d.]+)", " ".join(project["dependencies"]))}
-    return found[package]
+    return dict(re.findall(r"(\w+)>=([\d.]+)", " ".join(project["dependencies"])))[package]
 
 
 def environment(name: str, python: str, packages: list[str]) -> Path | None:
@@ -66,8 +65,8 @@ def environment(name: str, python: str, packages: list[str]) -> Path | None:
 
 def run_sample(name: str, python: Path) -> bool:
     """Run goldens and random programs with an interpreter; True when all agree."""
-    versions = "import numpy, msgspec, numba, sys; print('Python', sys.version.split()[0], 'numpy', numpy.__version__," \
-               " 'msgspec', msgspec.__version__, 'numba', numba.__version__)"
+    versions = ("import numpy, msgspec, numba, sys; print('Python', sys.version.split()[0], 'numpy', numpy.__version__,"
+                " 'msgspec', msgspec.__version__, 'numba', numba.__version__)")
     what = subprocess.run([str(python), "-c", versions], capture_output=True, text=True).stdout.strip()
     say(f"{name}: {what}")
     ok = True

@@ -24,6 +24,8 @@ MACHINE_CODE = "generated_machine_code.mem"
 UNITS = {"matrix": "matrix_ps", "vector": "vector_ps", "scalar_fp": "scalar_ps", "scalar_int": "scalar_ps",
          "control": "scalar_ps", "memory": "scalar_ps"}  # memory operations cost no compute time
 
+_ROWS = ("row_misses", "row_conflicts", "row_hits")  # columns from `LG_ROW_MISSES` on
+
 # Columns before those of the ledger.
 _INSTRUCTIONS, _COMPUTE, _MATRIX, _VECTOR, _SCALAR, _MULTIPLY_ADDS, _FIRST = range(7)
 
@@ -55,9 +57,9 @@ class Bookkeeping:
         self.region_names = [entry.name for entry in regions]
         self.ledger = new_ledger(len(program), [entry.region for entry in regions])
 
-    def accounts(self, cfg: np.ndarray, counts: np.ndarray) -> "Accounts":
-        """Close the books: `cfg` is the geometry of the run, `counts` int64[words] the executions of each word."""
-        return Accounts(self.program, cfg, counts, self.ledger, self.labels, self.region_names)
+    def accounts(self, cfg: np.ndarray, counts: np.ndarray, with_rows: bool) -> "Accounts":
+        """Close the books: geometry of the run, int64[words] executions of each word, whether a DRAM was behind it."""
+        return Accounts(self.program, cfg, counts, self.ledger, self.labels, self.region_names, with_rows)
 
 
 class Accounts:
@@ -75,14 +77,17 @@ class Accounts:
     labels : Labels
     regions : sequence of str
         Names, in the order of the rows of `ledger.by_region`.
+    with_rows : bool
+        Whether a DRAM controller counted row hits.
     """
 
     def __init__(self, program: Program, cfg: np.ndarray, counts: np.ndarray, ledger: lg.Ledger, labels: Labels,
-                 regions: Sequence[str]):
+                 regions: Sequence[str], with_rows: bool):
         self.program = program
         self.cfg = cfg
         self.labels = labels
         self.regions = regions
+        self.with_rows = with_rows
         self.by_region = ledger.by_region
         self.columns = _columns(program, cfg, counts, ledger)
 
@@ -105,27 +110,28 @@ class Accounts:
 
     def _stages(self):
         sums = _grouped(self.columns, self.labels.of_word, len(self.labels.stages))
-        return [Row(key=tuple(stage), figures=_figures(row))
+        return [Row(key=tuple(stage), figures=_figures(row, self.with_rows))
                 for stage, row in zip(self.labels.stages, sums.tolist(), strict=True) if row[_INSTRUCTIONS]]
 
     def _opcodes(self):
         ids = self.program.table[:, layout.OP_ID]
         sums = _grouped(self.columns, ids, isa.NUM_OPS).tolist()
-        return [Row(key=(op.name(self.program.revision),), figures=_figures(sums[op.id]))
+        return [Row(key=(op.name(self.program.revision),), figures=_figures(sums[op.id], self.with_rows))
                 for op in isa.OPS if sums[op.id][_INSTRUCTIONS]]
 
     def _regions(self):
         names = [*self.regions, OUTSIDE]
         rows = [[0] * _FIRST + row for row in self.by_region.tolist()]
         used = [(name, row) for name, row in zip(names, rows, strict=True) if row[_FIRST + lg.LG_EVENTS]]
-        return merged(((name,), _figures(row)) for name, row in used)
+        return merged(((name,), _figures(row, self.with_rows)) for name, row in used)
 
     def _loops(self):
         paths, _ = loop_paths(self.program.table)
         sums = np.zeros((len(self.columns) + 1, self.columns.shape[1]), dtype=np.int64)
         np.cumsum(self.columns, axis=0, out=sums[1:])
         rows = [(path, (sums[path[-1].end + 1] - sums[path[-1].start]).tolist()) for path in paths if path]
-        return [Row(key=(path_name(path),), figures=_figures(row)) for path, row in rows if row[_INSTRUCTIONS]]
+        return [Row(key=(path_name(path),), figures=_figures(row, self.with_rows))
+                for path, row in rows if row[_INSTRUCTIONS]]
 
 
 def _columns(program, cfg, counts, ledger):
@@ -153,7 +159,7 @@ def _grouped(columns, group, groups):
     return sums
 
 
-def _figures(row) -> Figures:
+def _figures(row, with_rows) -> Figures:
     """Figures of a row of counters, as Python integers: bytes swapped in may pass 64 bits."""
     ledger = row[_FIRST:]
     swapped = (ledger[lg.LG_SWAPPED_HI] << 32) + ledger[lg.LG_SWAPPED_LO]
@@ -163,4 +169,5 @@ def _figures(row) -> Figures:
         bytes_read=ledger[lg.LG_READ], bytes_written=ledger[lg.LG_WRITTEN],
         link_bytes=ACCESS_BYTES * ledger[lg.LG_STREAMED] + swapped, link_ps=ledger[lg.LG_LINK_PS],
         swaps=ledger[lg.LG_SWAPS], multiply_adds=row[_MULTIPLY_ADDS],
+        **(dict(zip(_ROWS, ledger[lg.LG_ROW_MISSES :], strict=True)) if with_rows else {}),
     )

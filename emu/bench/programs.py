@@ -14,6 +14,9 @@ import msgspec
 from ..config.build_dir import BUILD_FILES, NEVER
 from ..config.units import read_hbm_size
 from ..errors import EmuError, UsageError
+from ..inputs.documents import parse_json
+from ..inputs.schema import convert
+from ..inputs.text import read_text
 from ..request import MEMORY_MODELS
 
 DEFAULT_GOLDEN = os.path.join("..", "shared", "golden")
@@ -165,13 +168,8 @@ def _named(name, known, isa):
 
 
 def _decode(path, what, kind):
-    try:
-        with open(path, "rb") as file:
-            return msgspec.json.decode(file.read(), type=kind)
-    except OSError as error:
-        raise EmuError(f"{what}: cannot read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EmuError(f"{what}: {error}") from None
+    """Read a JSON file as a `kind`; `what` names it in messages."""
+    return convert(parse_json(read_text(path, "benchmark"), f"benchmark {what}"), kind, f"benchmark {what}")
 
 
 def _expected_of_build(directory, isa):

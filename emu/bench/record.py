@@ -11,8 +11,13 @@ import msgspec
 
 from .. import __version__
 from ..errors import EmuError
+from ..inputs.documents import parse_json
+from ..inputs.schema import convert
+from ..inputs.text import read_text
+from ..inputs.words import shown
+from ..result import FORMATS, to_json
 
-FORMAT = "plena-emu bench 1"
+FORMAT = f"plena-emu bench {FORMATS['bench']}"
 KERNEL_MODES = ("data", "timing-only")
 PROCESS = "process"
 MODES = (*KERNEL_MODES, PROCESS)
@@ -82,9 +87,13 @@ class Mean(msgspec.Struct, kw_only=True):
 
 
 class BenchRecord(msgspec.Struct, kw_only=True):
-    """Result of one benchmark: `kernel` has the figures of runs in one process, `process` those of whole processes."""
+    """Result of one benchmark: `kernel` has the figures of runs in one process, `process` those of whole processes.
+
+    `command` holds the words of the command line.
+    """
 
     format: str = FORMAT
+    command: list[str] = []
     started: str
     machine: Machine
     runs: int
@@ -94,22 +103,28 @@ class BenchRecord(msgspec.Struct, kw_only=True):
     notes: list[str]
 
     def to_json(self) -> bytes:
-        """Indented JSON text."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+        """Write the whole record as JSON text.
+
+        Returns
+        -------
+        bytes
+        """
+        return to_json(self)
 
 
 def read_record(path: str) -> BenchRecord:
-    """The record in the JSON file `path`; raises `EmuError` when it holds none."""
-    try:
-        with open(path, "rb") as file:
-            record = msgspec.json.decode(file.read(), type=BenchRecord)
-    except OSError as error:
-        raise EmuError(f"benchmark {path}: cannot read: {error.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EmuError(f"benchmark {path}: not a result of plena-emu bench: {error}") from None
-    if record.format != FORMAT:
-        raise EmuError(f"benchmark {path}: found format {record.format!r}, expected {FORMAT!r}")
-    return record
+    """Read the record in the JSON file `path`; raises `EmuError` when it holds none.
+
+    Returns
+    -------
+    BenchRecord
+    """
+    where = f"benchmark {path}"
+    data = parse_json(read_text(path, "benchmark"), where)
+    if isinstance(data, dict) and data.get("format") != FORMAT:
+        found = shown(data["format"]) if "format" in data else "nothing"
+        raise EmuError(f"{where}: format: found {found}, expected {FORMAT}, a result of plena-emu bench")
+    return convert(data, BenchRecord, where)
 
 
 def timing(samples: list[float]) -> Timing:

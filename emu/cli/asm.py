@@ -16,17 +16,10 @@ def configure(parser):
 
 def run(args):
     from ..atomic_files import write_whole
-    from ..errors import EmuError
-    from ..program.assembler import assemble, mem_text
+    from ..program.assembler import assemble, mem_text, read_source
 
     revision = flags.revision(args)
-    try:
-        with open(args.source, encoding="utf-8") as file:
-            text = file.read()
-    except OSError as error:
-        raise EmuError(f"assembly {args.source}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise EmuError(f"assembly {args.source}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    text = read_source(args.source)
     made = mem_text(assemble(text, revision, args.source))
     if args.output:
         write_whole(args.output, made.encode(), "program")

@@ -77,6 +77,7 @@ def run(args):
         record = run_suite(workloads, args.models, args.modes, args.runs, notes, _request_of, _show)
     finally:
         _show("")
+    record.command = args.command_line
     _report(args, record)
     return EXIT_OK
 
@@ -108,11 +109,12 @@ def _show(text):
 def _report(args, record):
     from ..atomic_files import write_whole
     from ..report.bench import bench_text
+    from ..report.table import terminal_width
 
     if args.json == "-":
         sys.stdout.write(record.to_json().decode())
     else:
-        print(bench_text(record))
+        print(bench_text(record, terminal_width(sys.stdout)))
         if args.json:
             write_whole(args.json, record.to_json(), "JSON record")
     if args.plot:
@@ -125,10 +127,11 @@ def _compare(args):
     from ..bench.compare import compare
     from ..bench.record import read_record
     from ..report.bench import comparison_text
+    from ..report.table import terminal_width
 
     if args.programs or args.golden or args.all or args.json or args.plot:
         raise UsageError("--compare takes two result files and measures nothing: leave the other arguments out")
     old, new = (read_record(path) for path in args.compare)
     found = compare(old, new)
-    print(comparison_text(found))
+    print(comparison_text(found, terminal_width(sys.stdout)))
     return EXIT_SLOWER if found.slower else EXIT_OK

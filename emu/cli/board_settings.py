@@ -30,11 +30,12 @@ def run(args):
 
     from ..atomic_files import write_whole
     from ..boards import load_board
-    from ..config.apply_board import GEOMETRY_KEYS, apply_board_with_changes, read_settings_text
+    from ..config.apply_board import GEOMETRY_KEYS, apply_board_with_changes
+    from ..inputs.text import read_text
 
     board = load_board(args.board, args.latency_profile)
     geometry = {key: getattr(args, key) for key in GEOMETRY_KEYS if getattr(args, key) is not None}
-    text, changes = apply_board_with_changes(read_settings_text(args.base), board, geometry, args.base)
+    text, changes = apply_board_with_changes(read_text(args.base, "settings"), board, geometry, args.base)
     if args.output is None:
         sys.stdout.write(text)
         return 0

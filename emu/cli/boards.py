@@ -15,70 +15,45 @@ def run(args):
     if args.board is None:
         if args.latency_profile:
             raise UsageError("--latency-profile needs the name of a board")
-        _list(args.json)
+        _list(args)
     else:
-        _show(args.board, args.latency_profile, args.json)
+        _show(args)
     return 0
 
 
-def _list(as_json):
-    import json
+def _list(args):
+    import sys
 
     from ..boards import DEFAULT_BOARD, board_names, load_board, profile_names
 
     boards = [load_board(name) for name in board_names()]
-    if as_json:
+    if args.json:
+        from ..result import record_json
+
         rows = [{"name": board.name, "description": board.description, "clock_mhz": board.clock_mhz,
                  "ddr_capacity_bytes": board.ddr_capacity_bytes, "host_bandwidth": board.host_bandwidth,
                  "default": board.name == DEFAULT_BOARD} for board in boards]
-        print(json.dumps({"boards": rows, "latency_profiles": profile_names()}, indent=2))
+        content = {"boards": rows, "latency_profiles": profile_names()}
+        sys.stdout.write(record_json("boards", content, args.command_line).decode())
         return
-    print(f"{'board':<14}{'clock':>8}  {'memory':>10}  {'host link':<28} description")
-    for board in boards:
-        clock = f"{board.clock_mhz:g} MHz"
-        default = " (default)" if board.name == DEFAULT_BOARD else ""
-        print(f"{board.name:<14}{clock:>8}  {_mib(board.ddr_capacity_bytes):>10}  {_link(board):<28} "
-              f"{board.description}{default}")
-    print(f"\nlatency profiles: {', '.join(profile_names())}")
+    from ..report.boards import boards_text
+    from ..report.table import terminal_width
+
+    print(boards_text(boards, DEFAULT_BOARD, profile_names(), terminal_width(sys.stdout)))
 
 
-def _show(name, profile, as_json):
-    import json
-
-    import msgspec
+def _show(args):
+    import sys
 
     from ..boards import load_board
 
-    board = load_board(name, profile)
-    data = msgspec.to_builtins(board)
-    if as_json:
-        print(json.dumps(data, indent=2))
+    board = load_board(args.board, args.latency_profile)
+    if args.json:
+        from ..result import record_json
+
+        sys.stdout.write(record_json("board", board, args.command_line).decode())
         return
-    for key, value in data.items():
-        if isinstance(value, dict):
-            print(f"{key}:")
-            for inner, found in value.items():
-                print(f"  {inner + ':':<31}{_flat(found)}")
-        elif isinstance(value, (list, tuple)):
-            print(f"{key}:")
-            for item in value:
-                print(f"  {_flat(item)}")
-        else:
-            print(f"{key + ':':<33}{value}")
+    from ..report.boards import board_text
+    from ..report.table import terminal_width
 
-
-def _flat(value):
-    """A nested value on one line; number formats the way the settings show them (`e4m3`, `ue8m0`)."""
-    if isinstance(value, dict):
-        if value.get("type") == "Fp":
-            return f"{'' if value['sign'] else 'u'}e{value['exponent']}m{value['mantissa']}"
-        return ", ".join(f"{key} {_flat(inner)}" for key, inner in value.items())
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _mib(count):
-    return f"{count / 2**30:g} GiB" if count >= 2**30 else f"{count / 2**20:g} MiB"
-
-
-def _link(board):
-    return f"{board.host_link.type}, {board.host_bandwidth / 1e6:g} MB/s" if board.host_link else "none"
+    print(board_text(board, terminal_width(sys.stdout)))

@@ -29,18 +29,17 @@ def run(args):
     choose_prebuilt(("dram.replay",))
     import sys
 
-    import msgspec
-
     from ..atomic_files import write_whole
     from ..memory.dram_replay import replay_batches
     from ..memory.dram_trace_files import completions, read_trace
+    from ..result import record_json
 
     trace = read_trace(args.trace)
     isa = flags.revision(args) if args.isa or trace.isa is None else trace.isa
     found = _replay(replay_batches, args, trace, isa)
     if args.output:
         write_whole(args.output, completions(trace, found), "completions")
-    text = msgspec.json.format(msgspec.json.encode(found.statistics), indent=2) + b"\n"
+    text = record_json("dram", found.statistics, args.command_line)
     if args.json == "-":
         sys.stdout.write(text.decode())
         return 0

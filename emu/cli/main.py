@@ -48,6 +48,7 @@ def main(argv=None):
     """Run the command that the arguments name; returns the exit status (usage errors raise SystemExit 2)."""
     argv = sys.argv[1:] if argv is None else list(argv)
     args = build_parser(argv).parse_args(argv)
+    args.command_line = ["plena-emu", *argv]
     try:
         return args.run(args)
     except EmuError as error:

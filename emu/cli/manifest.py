@@ -36,18 +36,23 @@ def positive(text):
 
 def run(args):
     """Write the manifest and print the report; 0."""
+    import sys
+
     import msgspec
 
     from ..atomic_files import write_whole
     from ..boards import load_board
-    from ..manifests.generate import generate, manifest_json, report_text
+    from ..manifests.generate import generate, manifest_json
+    from ..report.manifest import report_text
+    from ..result import record_json
 
     board = load_board(args.board)
     manifest, report = generate(args.build_dir, board, args.ddr_capacity, args.total_layers)
     target = args.output or manifest.source
     write_whole(target, manifest_json(manifest).encode(), "weight manifest")
     if args.json:
-        print(msgspec.json.format(msgspec.json.encode({"manifest": target, **msgspec.to_builtins(report)})).decode())
+        content = {"manifest": target, **msgspec.to_builtins(report)}
+        sys.stdout.write(record_json("manifest", content, args.command_line).decode())
     else:
         print(report_text(report, target))
     return 0

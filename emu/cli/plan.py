@@ -28,14 +28,19 @@ def configure(parser):
 
 def run(args):
     """Print the plan; 0."""
-    import msgspec
+    import sys
 
     from ..boards import load_board
     from ..planning import find_manifest, make_plan
     from ..report.plan import plan_text
+    from ..report.table import terminal_width
+    from ..result import record_json
 
     board = load_board(args.board)
     manifest = find_manifest(args.build, board)
     plan = make_plan(manifest, board, args.ddr_capacity, args.host_bandwidth, args.total_layers)
-    print(msgspec.json.format(msgspec.json.encode(plan)).decode() if args.json else plan_text(plan))
+    if args.json:
+        sys.stdout.write(record_json("plan", plan, args.command_line).decode())
+    else:
+        print(plan_text(plan, terminal_width(sys.stdout)))
     return 0

@@ -64,7 +64,7 @@ def _clock(text):
 
 def run(args):
     """Print the profile; 0."""
-    import msgspec
+    import sys
 
     if args.by is not None:
         return _run_by(args)
@@ -76,12 +76,17 @@ def run(args):
     from ..boards import load_board
     from ..profiler.sources import profile_source
     from ..report.profile import profile_text
+    from ..report.table import terminal_width
+    from ..result import record_json
 
     found = profile_source(
         args.source, load_board(args.board or DEFAULT_BOARD, args.latency_profile), revision=flags.revision(args),
         static=args.static, settings_path=args.settings, latencies=args.latencies or "board", clock_mhz=args.clock_mhz,
     )
-    print(msgspec.json.format(msgspec.json.encode(found)).decode() if args.json else profile_text(found))
+    if args.json:
+        sys.stdout.write(record_json("profile", found, args.command_line).decode())
+    else:
+        print(profile_text(found, terminal_width(sys.stdout)))
     return 0
 
 

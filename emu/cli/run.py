@@ -138,6 +138,7 @@ def _execute(args, request, log):
     else:
         result = execute(request, log)
     final_records(log, result)
+    result.command = args.command_line
     _report(args, result)
     for line in result.dump_errors:
         say("plena-emu run", line)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -11,6 +10,9 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
 from ..errors import EmuError
+from ..inputs.documents import parse_toml
+from ..inputs.text import read_text
+from ..inputs.words import shown
 from .settings import LATENCY_KEYS, Settings, default_settings, parse_settings
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def settings_for_board(settings: Settings, board: Board) -> tuple[Settings, list
     """
     if settings.source == default_settings().source:
         return _defaults_for_board(settings, board)
-    text, changes = apply_board_with_changes(read_settings_text(settings.source), board, None, settings.source)
+    text, changes = apply_board_with_changes(read_text(settings.source, "settings"), board, None, settings.source)
     # The other tables of the file are not the emulator's (§5.3).
     return parse_settings(text, settings.source, settings.origin), [
         change for change in changes if change.key.startswith("TRANSACTIONAL.")]
@@ -90,24 +92,13 @@ def _defaults_for_board(settings, board):
     return msgspec.structs.replace(settings, dc_en=after["dc_en"], latency=latency), changes
 
 
-def read_settings_text(path: str | os.PathLike) -> str:
-    """Text of a settings file with its line ends as they are; raises `EmuError`."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
-    except OSError as error:
-        raise EmuError(f"settings {path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise EmuError(f"settings {path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-
-
 def _all_geometry(geometry, writer):
     """The keys that were asked for, and those that follow from MLEN and BLEN."""
     for key, value in geometry.items():
         if key not in GEOMETRY_KEYS:
             raise EmuError(f"geometry {key}: unknown key, expected one of {', '.join(GEOMETRY_KEYS)}")
         if type(value) is not int or not 1 <= value <= _MAX_LENGTH:
-            raise EmuError(f"geometry {key}: found {value!r}, expected an integer from 1 to {_MAX_LENGTH}")
+            raise EmuError(f"geometry {key}: found {shown(value)}, expected an integer from 1 to {_MAX_LENGTH}")
     found = dict(geometry)
     for amount, length in _FOLLOWS.items():
         if length in geometry:
@@ -124,12 +115,11 @@ class _Writer:
     def __init__(self, text, source):
         self.source = source
         self.changes = []
+        parse_toml(text, f"settings {source}")  # what the emulator reads; tomlkit takes more, and says less
         try:
             self.document = tomlkit.parse(text)
-        except (TOMLKitError, ValueError) as error:
+        except (TOMLKitError, ValueError, RecursionError) as error:
             raise EmuError(f"settings {source}: not valid TOML: {' '.join(str(error).split())}") from None
-        except RecursionError:
-            raise EmuError(f"settings {source}: not valid TOML: nested too deeply") from None
 
     def fail(self, key, found, expected):
         raise EmuError(f"settings {self.source}: {key}: found {found}, expected {expected}")
@@ -147,7 +137,7 @@ class _Writer:
                 return None
             table = table[name]
             if not isinstance(table, dict):
-                self.fail(".".join(names[: depth + 1]), repr(tomlkit.item(table).unwrap()), "a table")
+                self.fail(".".join(names[: depth + 1]), shown(tomlkit.item(table).unwrap()), "a table")
         return table
 
     def get(self, key):
@@ -158,7 +148,7 @@ class _Writer:
             return None
         value = tomlkit.item(table[name]).unwrap()
         if type(value) is not int:
-            self.fail(key, repr(value), "an integer")
+            self.fail(key, shown(value), "an integer")
         return value
 
     def set(self, key, value, required):

@@ -6,78 +6,20 @@ Nothing falls back silently: a file that was named, or found, must be complete a
 
 import functools
 import os
-import tomllib
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from ..errors import EmuError
+from ..inputs.documents import parse_toml
+from ..inputs.number_formats import Fp, Int, Mx, Plain
+from ..inputs.schema import convert
+from ..inputs.text import read_text
 
 U32 = 2**32 - 1
 VARIABLE = "PLENA_SETTINGS_TOML"
 NEAR_FILE = os.path.join("..", "plena_settings.toml")
-
-
-class Fp(msgspec.Struct, frozen=True, tag_field="type", tag="Fp"):
-    """Floating-point data type: `sign` bit or none, `exponent` bits, `mantissa` bits."""
-
-    sign: bool
-    exponent: int
-    mantissa: int
-
-    @property
-    def size_in_bits(self) -> int:
-        return int(self.sign) + self.exponent + self.mantissa
-
-    def __str__(self):
-        return f"{'' if self.sign else 'u'}e{self.exponent}m{self.mantissa}"
-
-
-class Int(msgspec.Struct, frozen=True, tag_field="type", tag="Int"):
-    """Integer data type of `width` bits."""
-
-    width: int
-
-    @property
-    def size_in_bits(self) -> int:
-        return self.width
-
-    def __str__(self):
-        return f"int{self.width}"
-
-
-class Plain(msgspec.Struct, frozen=True, tag_field="format", tag="Plain"):
-    """Values stored one after the other."""
-
-    data_type: Fp | Int
-
-    @property
-    def elem(self) -> Fp | Int:
-        """Data type of an element, under the name it has in `Mx`."""
-        return self.data_type
-
-    @property
-    def ratio(self) -> int:
-        """Element bytes for each scale byte; 1 by convention (§2.1)."""
-        return 1
-
-    def __str__(self):
-        return str(self.data_type)
-
-
-class Mx(msgspec.Struct, frozen=True, tag_field="format", tag="Mx"):
-    """Blocks of `block` elements that share a scale."""
-
-    elem: Fp | Int
-    scale: Fp | Int
-    block: int
-
-    @property
-    def ratio(self) -> int:
-        """Element bytes for each scale byte (§2.1)."""
-        return self.elem.size_in_bits * self.block // self.scale.size_in_bits
-
-    def __str__(self):
-        return f"mx({self.elem} x {self.block}, {self.scale})"
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -219,129 +161,82 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return lines
 
 
-class _Table:
-    """A TOML table that knows its file and dotted name, for errors."""
+class _Cycles(msgspec.Struct, frozen=True):
+    """Cycles of an operation, with and without the DesignWare library."""
 
-    def __init__(self, source, name, values):
-        self.source = source
-        self.name = name
-        self.values = values
-
-    def fail(self, key, found, expected):
-        where = ".".join(part for part in (self.name, key) if part)
-        raise EmuError(f"settings {self.source}: {where}: found {found}, expected {expected}")
-
-    def get(self, key, kind, expected):
-        """Value of `key`, which must be of exactly the type `kind` (a bool is no int)."""
-        if key not in self.values:
-            self.fail(key, "nothing", expected)
-        value = self.values[key]
-        if type(value) is not kind:
-            self.fail(key, _shown(value), expected)
-        return value
-
-    def table(self, key):
-        name = f"{self.name}.{key}" if self.name else key
-        return _Table(self.source, name, self.get(key, dict, "a table"))
-
-    def integer(self, key, low, high):
-        expected = f"an integer from {low} to {high}"
-        value = self.get(key, int, expected)
-        if not low <= value <= high:
-            self.fail(key, _shown(value), expected)
-        return value
+    dc_lib_en: Annotated[int, Meta(ge=0, le=U32)]
+    dc_lib_dis: Annotated[int, Meta(ge=0, le=U32)]
 
 
-def _shown(value):
-    """Short text of a TOML value with its type."""
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return "an array"
-    text = str(value).lower() if isinstance(value, bool) else repr(value)
-    kinds = {bool: "a boolean", int: "an integer", float: "a float", str: "a string"}
-    text = text if len(text) <= 40 else text[:37] + "..."
-    return f"{text} ({kinds.get(type(value), type(value).__name__)})"
+def _table(name, fields):
+    """Make the type of a table from rows (field, key, type); other keys of the table pass."""
+    return msgspec.defstruct(name, [(field, kind) for field, _, kind in fields], frozen=True,
+                             rename={field: key for field, key, _ in fields})
 
 
-def _data_type(table):
-    """`Fp` or `Int` from a table with `type`. At most 8 exponent and 23 mantissa bits: values become f32 (§2.2)."""
-    kind = table.get("type", str, '"Fp" or "Int"')
-    if kind == "Int":
-        return Int(table.integer("width", 1, 32))
-    if kind != "Fp":
-        table.fail("type", _shown(kind), '"Fp" or "Int"')
-    sign = table.get("sign", bool, "true or false")
-    return Fp(sign, table.integer("exponent", 1, 8), table.integer("mantissa", 0, 23))
+@functools.cache
+def _number(low, high):
+    """Make the type of an entry `{ value = N }`."""
+    return msgspec.defstruct("Number", [("value", Annotated[int, Meta(ge=low, le=high)])], frozen=True)
 
 
-def _storage_type(table):
-    """`Plain` or `Mx` from a table with `format`."""
-    form = table.get("format", str, '"Plain" or "Mx"')
-    if form == "Plain":
-        return Plain(_data_type(table.table("DATA_TYPE")))
-    if form != "Mx":
-        table.fail("format", _shown(form), '"Plain" or "Mx"')
-    block = table.integer("block", 1, 0xFFFF)
-    made = Mx(_data_type(table.table("ELEM")), _data_type(table.table("SCALE")), block)
-    if made.elem.size_in_bits * block % made.scale.size_in_bits:
-        table.fail(
-            "block", f"{block} elements of {made.elem.size_in_bits} bits for a scale of {made.scale.size_in_bits} bits",
-            "a whole ratio between element bits of a block and scale bits",
-        )
-    return made
+@functools.cache
+def _document():
+    """Make the type of a settings file (§5.3)."""
+    config = _table("Config", [(field, key, _number(low, high)) for field, key, low, high in _CONFIG])
+    precision = _table("Precision", [*((field, key, Plain | Mx) for field, key in _PRECISION),
+                                     ("scalar_fp", "SCALAR_FP", Fp | Int)])
+    latency = _table("Latencies", [(field, key, _Cycles) for field, key in LATENCY_KEYS.items()])
+    top = _table("Transactional", [("config", "CONFIG", config), ("precision", "PRECISION", precision),
+                                   ("latency", "LATENCY", latency)])
+    return _table("Document", [("transactional", "TRANSACTIONAL", top)])
 
 
-def _check_sram_type(table, key, kind):
-    """SRAM rows are encoded by §2.3, which holds for 8 exponent bits only."""
+def _fail(source, key, found, expected):
+    raise EmuError(f"settings {source}: TRANSACTIONAL.{key}: found {found}, expected {expected}")
+
+
+def _check_sram_type(source, key, kind):
+    """Refuse SRAM rows that §2.3 cannot encode: it holds for 8 exponent bits only."""
     if not (isinstance(kind, Plain) and isinstance(kind.data_type, Fp)
             and kind.data_type.sign and kind.data_type.exponent == 8):
-        table.fail(key, kind, "a Plain signed Fp with 8 exponent bits, such as bf16")
+        _fail(source, key, kind, "a Plain signed Fp with 8 exponent bits, such as bf16")
 
 
-def _check_row(table, key, kind, what, length):
-    """A row of `length` elements must be whole blocks and whole bytes."""
+def _check_ratio(source, key, kind):
+    """Refuse blocks whose scales do not lie at whole byte offsets."""
+    if isinstance(kind, Mx) and kind.elem.size_in_bits * kind.block % kind.scale.size_in_bits:
+        _fail(source, f"{key}.block", f"{kind.block} elements of {kind.elem.size_in_bits} bits for a scale of"
+              f" {kind.scale.size_in_bits} bits", "a whole ratio between element bits of a block and scale bits")
+
+
+def _check_row(source, key, kind, what, length):
+    """Refuse a row of `length` elements that is not whole blocks and whole bytes."""
     if isinstance(kind, Mx) and length % kind.block:
-        table.fail(f"{key}.block", kind.block, f"a divisor of {what} {length}")
+        _fail(source, f"{key}.block", kind.block, f"a divisor of {what} {length}")
     if kind.elem.size_in_bits * length % 8:
-        table.fail(key, f"{kind.elem.size_in_bits}-bit elements",
-                   f"a row of {what} {length} elements to be a whole number of bytes")
+        _fail(source, key, f"{kind.elem.size_in_bits}-bit elements",
+              f"a row of {what} {length} elements to be a whole number of bytes")
 
 
 def defaults_warning(settings: Settings) -> list[str]:
-    """The warning that no settings file was there; nothing where one was."""
+    """Warn that no settings file was there; an empty list where one was."""
     if settings.source != "built-in defaults":
         return []
     return ["no settings file was named and none was found: using the built-in defaults"]
 
 
-def _parse(document, source, origin):
-    """`Settings` from a parsed document; raises `EmuError`."""
-    top = _Table(source, "", document).table("TRANSACTIONAL")
-    config = top.table("CONFIG")
-    values = {field: config.table(key).integer("value", low, high) for field, key, low, high in _CONFIG}
-    if values["hlen"] < values["vlen"] and values["vlen"] % values["hlen"]:
-        config.fail("HLEN.value", values["hlen"], f"a divisor of VLEN {values['vlen']}")
-
-    precision = top.table("PRECISION")
+def _check_types(types, mlen, vlen, source):
+    """Check number formats against each other and against the lengths of rows."""
     for field, key in _PRECISION:
-        values[field] = _storage_type(precision.table(key))
+        kind, name = getattr(types, field), f"PRECISION.{key}"
+        _check_ratio(source, name, kind)
         if key in ("MATRIX_SRAM_TYPE", "VECTOR_SRAM_TYPE"):
-            _check_sram_type(precision, key, values[field])
+            _check_sram_type(source, name, kind)
         if key.startswith(("HBM_M_", "MATRIX")):
-            _check_row(precision, key, values[field], "MLEN", values["mlen"])
+            _check_row(source, name, kind, "MLEN", mlen)
         elif key != "HBM_V_INT_TYPE":
-            _check_row(precision, key, values[field], "VLEN", values["vlen"])
-    values["scalar_fp"] = _data_type(precision.table("SCALAR_FP"))
-
-    latency = top.table("LATENCY")
-    column = "dc_lib_en" if values["dc_en"] else "dc_lib_dis"
-    cycles = {}
-    for field, key in LATENCY_KEYS.items():
-        entry = latency.table(key)
-        both = {name: entry.integer(name, 0, U32) for name in ("dc_lib_en", "dc_lib_dis")}
-        cycles[field] = both[column]
-    return Settings(**values, latency=Latency(**cycles), source=source, origin=origin)
+            _check_row(source, name, kind, "VLEN", vlen)
 
 
 def load_settings(path: str | os.PathLike, origin: str = "--settings") -> Settings:
@@ -353,25 +248,20 @@ def load_settings(path: str | os.PathLike, origin: str = "--settings") -> Settin
         The file cannot be read, is no TOML, or a key is missing or has an impossible value.
     """
     source = os.fspath(path)
-    try:
-        with open(source, "rb") as file:
-            text = file.read().decode("utf-8")
-    except OSError as error:
-        raise EmuError(f"settings {source} ({origin}): cannot read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise EmuError(f"settings {source}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-    return parse_settings(text, source, origin)
+    return parse_settings(read_text(source, "settings", origin), source, origin)
 
 
 def parse_settings(text: str, source: str, origin: str) -> Settings:
     """Check the text of a settings file; `source` and `origin` name it. Raises `EmuError` as `load_settings`."""
-    try:
-        document = tomllib.loads(text)
-    except ValueError as error:
-        raise EmuError(f"settings {source}: not valid TOML: {error}") from None
-    except RecursionError:
-        raise EmuError(f"settings {source}: not valid TOML: nested too deeply") from None
-    return _parse(document, source, origin)
+    where = f"settings {source}"
+    top = convert(parse_toml(text, where), _document(), where).transactional
+    values = {field: getattr(top.config, field).value for field, *_ in _CONFIG}
+    if values["hlen"] < values["vlen"] and values["vlen"] % values["hlen"]:
+        _fail(source, "CONFIG.HLEN.value", values["hlen"], f"a divisor of VLEN {values['vlen']}")
+    _check_types(top.precision, values["mlen"], values["vlen"], source)
+    column = "dc_lib_en" if values["dc_en"] else "dc_lib_dis"
+    latency = Latency(*(getattr(getattr(top.latency, field), column) for field in LATENCY_KEYS))
+    return Settings(**values, **msgspec.structs.asdict(top.precision), latency=latency, source=source, origin=origin)
 
 
 # Built-in defaults (§5.3): CONFIG values in the order of `_CONFIG`, latencies (en, dis) in the order of `Latency`.
@@ -382,7 +272,7 @@ _DEFAULT_LATENCY = ((0, 0), (2, 7), (1, 5), (1, 6), (9, 9), (1, 1), (2, 7), (4, 
 
 @functools.cache
 def default_settings() -> Settings:
-    """The reference's built-in defaults (§5.3)."""
+    """Make the reference's built-in defaults (§5.3)."""
     mx = Mx(Fp(True, 4, 3), Fp(False, 8, 0), 8)
     types = (Plain(BF16), Plain(BF16), mx, mx, mx, mx, Plain(Int(32)))
     return Settings(
@@ -396,7 +286,7 @@ def default_settings() -> Settings:
 def find_settings(
     flag: str | None, environ, cwd: str | os.PathLike = ".", origin: str = "--settings"
 ) -> Settings:
-    """Settings by the search order of §5.3: `flag` (which `origin` names), `$PLENA_SETTINGS_TOML`,
+    """Find settings by the search order of §5.3: `flag` (which `origin` names), `$PLENA_SETTINGS_TOML`,
     `../plena_settings.toml` seen from `cwd`, built-in defaults (with a warning in `.warnings`).
 
     An empty variable counts as unset. Raises `EmuError` when the first file named or found is unsound.
@@ -412,7 +302,7 @@ def find_settings(
 
 
 def with_hbm_size(settings: Settings, hbm_size: int | None) -> Settings:
-    """The same settings with another HBM size in bytes (`--hbm-size`); None keeps it. Raises `EmuError`."""
+    """Replace the HBM size by `hbm_size` bytes (`--hbm-size`); None keeps it. Raises `EmuError`."""
     if hbm_size is None:
         return settings
     low, high = next(row[2:] for row in _CONFIG if row[0] == "hbm_size")

@@ -1,6 +1,8 @@
 """Sizes and bandwidths as people write them on a command line (spec §5.1)."""
 
 from ..errors import EmuError, UsageError
+from ..inputs.text import read_text
+from ..inputs.words import cut, shown
 
 _UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 _SHIFTS = {"": 0} | {f"{unit}{tail}": shift for unit, shift in _UNITS.items() for tail in ("", "B", "IB")}
@@ -46,17 +48,14 @@ def parse_count(text: str, what: str = "number") -> int:
 
 
 def read_hbm_size(path: str) -> int:
-    """Bytes that an `hbm_size.txt` names (§5.6); raises `EmuError` when it holds no positive integer."""
+    """Read the bytes that an `hbm_size.txt` names (§5.6); raises `EmuError` when it holds no positive integer."""
+    text = read_text(path, "HBM size").strip()
     try:
-        with open(path, encoding="ascii", errors="backslashreplace") as file:
-            text = file.read(100).strip()
         size = parse_count(text)
-    except OSError as error:
-        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
     except UsageError:
         size = 0
     if size == 0:
-        raise EmuError(f"{path}: found {text[:40]!r}, expected an HBM size in bytes, a positive integer")
+        raise EmuError(f"HBM size {path}: found {shown(text)}, expected an HBM size in bytes, a positive integer")
     return size
 
 
@@ -69,4 +68,4 @@ def _bounded(text, digits, shift, what):
 
 
 def _quoted(text):
-    return repr(text if len(text) <= 40 else text[:37] + "...")
+    return repr(cut(text))

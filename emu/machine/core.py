@@ -4,7 +4,8 @@ import os
 
 import numpy as np
 
-from ..config.settings import Mx, Settings
+from ..config.settings import Settings
+from ..inputs.number_formats import Mx
 from ..kernels import layout
 from ..kernels.control.control import NO_LIMIT, ControlState
 from ..kernels.control.loop_skip import LINES, REGISTERS

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from ..config.settings import Int, Mx
+from ..inputs.number_formats import Int, Mx
 from ..kernels.data.tables import fill_table, round_words, to_bf16
 from ..kernels.layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN, FMT_WIDTH
 from ..precompile import compiling

@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 
 from ..errors import EmuError
+from ..inputs.text import read_text
+from ..inputs.words import cut
 from ..isa import REVISIONS
 from ..kernels.limits import TIME_LIMIT
 
@@ -35,12 +37,9 @@ def read_trace(path: str) -> Trace:
     try:
         if path.endswith(".npz"):
             return _read_npz(path)
-        with open(path, encoding="utf-8-sig") as file:  # spreadsheets begin CSV with a byte order mark
-            return _read_csv(path, file)
-    except UnicodeDecodeError:
-        raise EmuError(f"trace {path}: found bytes that are no UTF-8 text, expected CSV or .npz") from None
+        return _read_csv(path, read_text(path, "trace").splitlines())
     except OSError as error:
-        raise EmuError(f"trace {path}: cannot read: {error.strerror}") from None
+        raise EmuError(f"trace {path}: cannot read: {error.strerror or error}") from None
 
 
 def _read_csv(path, lines):
@@ -62,11 +61,11 @@ def _read_csv(path, lines):
             raise EmuError(f"{where}: found {len(fields)} fields, expected 3: time_ps,read|write,address")
         times.append(_number(fields[0], TIME_LIMIT, f"{where}: time_ps"))
         if fields[1].lower() not in OPS:
-            raise EmuError(f"{where}: found {fields[1]!r}, expected read or write")
+            raise EmuError(f"{where}: found {cut(fields[1])!r}, expected read or write")
         ops.append(OPS[fields[1].lower()])
         addresses.append(_number(fields[2], 2**64 - 1, f"{where}: address"))
         if addresses[-1] % 64:
-            raise EmuError(f"{where}: address: found {fields[2]!r}, expected a multiple of 64")
+            raise EmuError(f"{where}: address: found {cut(fields[2])!r}, expected a multiple of 64")
         if len(times) > 1 and times[-1] < times[-2]:
             raise EmuError(f"{where}: time_ps: found {times[-1]} behind {times[-2]}, expected no falling times")
     return Trace(batch_kind=["S"] * len(times), batch_t=np.array(times, dtype=np.uint64), batch=np.arange(len(times)),
@@ -75,10 +74,10 @@ def _read_csv(path, lines):
 
 def _number(text, most, what):
     if not _NUMBER.fullmatch(text):
-        raise EmuError(f"{what}: found {text!r}, expected a decimal or 0x hexadecimal number")
+        raise EmuError(f"{what}: found {cut(text)!r}, expected a decimal or 0x hexadecimal number")
     value = int(text, 16 if text[:2].lower() == "0x" else 10) if len(text) <= 40 else most + 1
     if value > most:
-        raise EmuError(f"{what}: found {text!r}, expected at most {most}")
+        raise EmuError(f"{what}: found {cut(text)!r}, expected at most {most}")
     return value
 
 

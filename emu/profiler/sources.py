@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..config.settings import Settings, defaults_warning, find_settings, load_settings, with_hbm_size
 from ..config.units import read_hbm_size
 from ..errors import EmuError
-from ..program.assembler import assemble
+from ..program.assembler import assemble, read_source
 from ..program.decode import decode, read_words
 from .model import Listing, Profile, make_machine, profile
 from .static import read_assembly, read_program, static_counts
@@ -101,34 +101,24 @@ def _settings(asked, files) -> Settings:
     return with_hbm_size(found, read_hbm_size(files.hbm_size) if files.hbm_size else None)
 
 
-def _read_text(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except OSError as error:
-        raise EmuError(f"assembly {path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise EmuError(f"assembly {path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-
-
 def _static_listing(files, settings, revision) -> Listing:
     """Assembly where there is some: it has the comments."""
     if files.assembly:
-        return read_assembly(_read_text(files.assembly), files.assembly)
+        return read_assembly(read_source(files.assembly), files.assembly)
     return read_program(decode(read_words(files.words), revision, settings), files.words)
 
 
 def _words(files, revision):
     if files.words:
         return read_words(files.words)
-    return assemble(_read_text(files.assembly), revision, files.assembly)
+    return assemble(read_source(files.assembly), revision, files.assembly)
 
 
 def _with_labels(listing, files) -> Listing:
     """Source lines and loop labels from the assembly, if it is that of the words: instruction by instruction."""
     if files.assembly is None:
         return listing
-    text = read_assembly(_read_text(files.assembly), files.assembly)
+    text = read_assembly(read_source(files.assembly), files.assembly)
     if [_shape(entry) for entry in text.entries] != [_shape(entry) for entry in listing.entries]:
         return listing
     listing.lines, listing.labels = text.lines, text.labels

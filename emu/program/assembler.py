@@ -7,6 +7,8 @@ import functools
 
 from .. import isa
 from ..errors import EmuError
+from ..inputs.text import read_text
+from ..inputs.words import cut
 
 # Registers of each operand kind: prefix and how many there are.
 _REGISTERS = {"gp": 16, "f": 8, "a": 16}
@@ -57,6 +59,16 @@ def _form(op):
     return slots, mask
 
 
+def read_source(path: str) -> str:
+    """Read a file of assembly text; every line ends with a line feed then. Raises `EmuError`.
+
+    Returns
+    -------
+    str
+    """
+    return read_text(path, "assembly").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def assemble(text: str, revision: str = "base", source: str = "<text>") -> list[int]:
     """Words of an assembly text.
 
@@ -91,7 +103,7 @@ def _assemble_line(line, revision, codes):
         return _number(operands[0], 1 << 32, ".word, a number of at most 32 bits")
     op = isa.BY_MNEMONIC.get(mnemonic)
     if op is None:
-        raise _Refused(f"found {mnemonic!r}, expected a mnemonic")
+        raise _Refused(f"found {cut(mnemonic)!r}, expected a mnemonic")
     if op.id not in codes:
         raise _Refused(f"found {mnemonic!r}, which revision {revision} does not have")
     return codes[op.id] | _encode_operands(op, operands)
@@ -111,12 +123,12 @@ def _encode_operands(op, operands):
             if not token.startswith("gp"):
                 continue
             if token != "gp0":
-                raise _Refused(f"found {token!r}, expected gp0 or the number that follows it")
+                raise _Refused(f"found {cut(token)!r}, expected gp0 or the number that follows it")
         else:
             bits |= _value(token, slot) << slot.shift
         taken += 1
     if taken < len(operands):
-        raise _Refused(f"found {operands[taken]!r}, expected the end of the line after {taken} operands")
+        raise _Refused(f"found {cut(operands[taken])!r}, expected the end of the line after {taken} operands")
     return bits
 
 
@@ -127,7 +139,7 @@ def _value(token, slot):
     digits = token[len(slot.kind):]
     canonical = token.startswith(slot.kind) and digits.isascii() and digits.isdigit() and len(digits) <= 2
     if not canonical or int(digits) >= slot.count:
-        raise _Refused(f"found {token!r}, expected {slot.expected}")
+        raise _Refused(f"found {cut(token)!r}, expected {slot.expected}")
     return int(digits)
 
 
@@ -138,7 +150,7 @@ def _number(token, limit, expected):
         digits, base, allowed = token[2:], 16, "0123456789abcdefABCDEF"
     if digits and not digits.strip(allowed) and len(digits) <= 40 and int(digits, base) < limit:
         return int(digits, base)
-    raise _Refused(f"found {token!r}, expected {expected}")
+    raise _Refused(f"found {cut(token)!r}, expected {expected}")
 
 
 def disassemble(words, revision: str = "base") -> list[str]:

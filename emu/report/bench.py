@@ -2,39 +2,55 @@
 
 from ..bench.compare import NOISE_FACTOR, SMALLEST_S, SMALLEST_SHARE, Comparison
 from ..bench.record import COUNTED_ABOVE, PROCESS, BenchRecord
+from .quantities import size
+from .table import Table, pairs, render
 
 MIB = 2**20
 
 
-def bench_text(record: BenchRecord) -> str:
-    """The benchmark for people: machine, runs in this process, whole processes, geometric means."""
-    lines = [*_machine(record)]
+def bench_text(record: BenchRecord, width: int | None = None) -> str:
+    """Write the benchmark for people: machine, runs in this process, whole processes, geometric means.
+
+    Parameters
+    ----------
+    width : int, optional
+        Columns of the terminal; None where lines may be as long as they are.
+
+    Returns
+    -------
+    str
+    """
+    blocks = [f"Benchmark of {record.started}, medians of {record.runs} runs", _machine(record)]
     if record.kernel:
-        lines += ["", "Kernel level: runs in one process after a warm-up run, phases in ms; the rates and x are those"
-                  " of simulate", *_aligned([_KERNEL, *map(_kernel_row, record.kernel)], 3)]
+        blocks += ["", "Kernel level: runs in one process after a warm-up run, phases in ms; the rates and x are those"
+                   " of simulate", _table(_KERNEL, map(_kernel_row, record.kernel), 3)]
     if record.process:
-        lines += ["", "Process level: the executable with the arguments and settings of the program, from start to"
-                  " exit", *_aligned([_PROCESS, *map(_process_row, record.process)], 2)]
+        blocks += ["", "Process level: the executable with the arguments and settings of the program, from start to"
+                   " exit", _table(_PROCESS, map(_process_row, record.process), 2)]
     if record.means:
         rows = [(mean.mode, mean.model, f"{mean.programs}", _times(mean.speedup), _times(mean.smallest))
                 for mean in record.means]
-        lines += ["", f"Against the reference: goldens with a wall and more than {COUNTED_ABOVE:,} instructions",
-                  *_aligned([("mode", "model", "programs", "geometric mean", "smallest"), *rows], 2)]
+        blocks += ["", f"Against the reference: goldens with a wall and more than {COUNTED_ABOVE:,} instructions",
+                   _table(("mode", "model", "programs", "geometric mean", "smallest"), rows, 2)]
     if any(found.speedup is not None for found in record.kernel + record.process):
-        lines += ["", "x: reference wall / median. +-: median deviation of the runs."]
-    return "\n".join(lines + [f"note: {note}" for note in record.notes])
+        blocks += ["", "x: reference wall / median. +-: median deviation of the runs."]
+    return render(blocks + [f"note: {note}" for note in record.notes], width)
 
 
 def _machine(record):
     m = record.machine
     load = " ".join(f"{value:.2f}" for value in m.load_average)
-    return [
-        f"Benchmark of {record.started}, medians of {record.runs} runs",
-        f"  cpu       {m.cpu}, {m.usable_cores} of {m.cores} cores usable",
-        f"  memory    {m.memory_bytes / 2**30:.1f} GiB",
-        f"  system    {m.kernel} {m.architecture}, load average {load}",
-        f"  versions  {', '.join(f'{name} {version}' for name, version in m.versions.items())}",
-    ]
+    return pairs((
+        ("cpu", f"{m.cpu}, {m.usable_cores} of {m.cores} cores usable"),
+        ("memory", size(m.memory_bytes)),
+        ("system", f"{m.kernel} {m.architecture}, load average {load}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in m.versions.items())),
+    ), indent=2)
+
+
+def _table(head, rows, left):
+    """Make a table of figures, its first `left` columns names."""
+    return Table(list(rows), "l" * left + "r" * (len(head) - left), head)
 
 
 _KERNEL = ("program", "model", "mode", "instructions", "cycles", "start-up", "load", "simulate", "+-", "dump",
@@ -76,16 +92,26 @@ def _times(value):
     return "-" if value is None else f"{value:,.1f}"
 
 
-def comparison_text(found: Comparison) -> str:
-    """What changed beyond noise, the largest change first."""
-    lines = [f"{remark}" for remark in found.remarks]
+def comparison_text(found: Comparison, width: int | None = None) -> str:
+    """Write what changed beyond noise, the largest change first.
+
+    Parameters
+    ----------
+    width : int, optional
+        Columns of the terminal; None where lines may be as long as they are.
+
+    Returns
+    -------
+    str
+    """
+    blocks = list(found.remarks)
     for title, changes in (("Slower", found.slower), ("Faster", found.faster)):
         if changes:
-            lines += ["", title, *_aligned([_CHANGE, *map(_change_row, changes)], 4)]
-    lines += ["", f"{len(found.slower)} slower, {len(found.faster)} faster, {found.unchanged} within noise: medians"
-              f" {SMALLEST_SHARE:.0%}, {1e3 * SMALLEST_S:g} ms and {NOISE_FACTOR:g} times the combined spread of the"
-              " runs apart count"]
-    return "\n".join(lines).lstrip("\n")
+            blocks += ["", title, _table(_CHANGE, map(_change_row, changes), 4)]
+    blocks += ["", f"{len(found.slower)} slower, {len(found.faster)} faster, {found.unchanged} within noise: medians"
+               f" {SMALLEST_SHARE:.0%}, {1e3 * SMALLEST_S:g} ms and {NOISE_FACTOR:g} times the combined spread of the"
+               " runs apart count"]
+    return render(blocks, width).lstrip("\n")
 
 
 _CHANGE = ("program", "model", "mode", "phase", "old ms", "new ms", "change", "noise ms")
@@ -94,10 +120,3 @@ _CHANGE = ("program", "model", "mode", "phase", "old ms", "new ms", "change", "n
 def _change_row(change):
     return (change.program, change.model, change.mode, change.phase, f"{1e3 * change.old_s:,.2f}",
             f"{1e3 * change.new_s:,.2f}", f"{change.ratio - 1:+.1%}", f"{1e3 * change.noise_s:,.2f}")
-
-
-def _aligned(rows, left):
-    """Rows of text as columns, the first `left` of them to the left."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) if k < left else cell.rjust(width)
-                      for k, (cell, width) in enumerate(zip(row, widths))).rstrip() for row in rows]

@@ -1,14 +1,12 @@
 """Statistics of a DRAM controller (spec §4.8) as rows of a table."""
 
-from rich.table import Table
-
 from ..memory.dram_statistics import DramStatistics
 from ..result import nanoseconds, scientific
-from .console import print_tables
+from .table import Title, pairs, write
 
 
 def dram_rows(found: DramStatistics):
-    """(name, text) pairs."""
+    """Yield the statistics as (name, text); the text is None for what is not worth a line."""
     requests = found.row_hits + found.row_misses + found.row_conflicts
     share = found.bandwidth_bytes_per_s / found.peak_bandwidth_bytes_per_s
     busy = " ".join(f"{100 * part:.0f}" for part in found.channel_busy_share)
@@ -26,16 +24,10 @@ def dram_rows(found: DramStatistics):
 
 def print_dram(found: DramStatistics, trace: str, isa: str, stream) -> None:
     """Write the table of a replayed trace to the text `stream`."""
-    table = Table(title=f"{trace} on {found.dram}, isa {isa}", title_justify="left", title_style="bold",
-                  show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("accesses", f"{found.reads:,} reads, {found.writes:,} writes, {found.bytes:,} bytes")
-    table.add_row("last event", f"{nanoseconds(found.last_event_ps)} ns")
-    for name, text in dram_rows(found):
-        if text is not None:
-            table.add_row(name.removeprefix("DRAM "), text)
-    print_tables([table], stream)
+    rows = [("accesses", f"{found.reads:,} reads, {found.writes:,} writes, {found.bytes:,} bytes"),
+            ("last event", f"{nanoseconds(found.last_event_ps)} ns"),
+            *((name.removeprefix("DRAM "), text) for name, text in dram_rows(found))]
+    write([Title(f"{trace} on {found.dram}, isa {isa}"), pairs(rows)], stream)
 
 
 def _of(part, whole):

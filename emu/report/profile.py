@@ -1,55 +1,64 @@
 """The tables of `plena-emu profile`."""
 
 from ..profiler.model import Profile
+from .quantities import duration
+from .table import Table, pairs, render
 
 SMALLEST_SHARE = 0.01  # loops below this share of all cycles are summed up
+LONGEST_LABEL = 60
 
 
-def profile_text(profile: Profile) -> str:
-    """The profile for people: totals, by type, by opcode (most cycles first), loops as a tree."""
+def profile_text(profile: Profile, width: int | None = None) -> str:
+    """Write the profile for people: totals, by type, by opcode (most cycles first), loops as a tree.
+
+    Parameters
+    ----------
+    width : int, optional
+        Columns of the terminal; None where lines may be as long as they are.
+
+    Returns
+    -------
+    str
+    """
     total = profile.compute_cycles + profile.memory_cycles
     memory = f"{profile.memory_cycles:,} cycles, as board {profile.board} charges transfers"
     if not profile.memory_charged:
         memory = f"not charged: board {profile.board} states no transfer cycles"
-    lines = [
+    executed = "executed" if profile.view == "executed" else "dynamic"
+    blocks = [
         f"Profile of {profile.source} ({profile.view})",
-        f"  source lines   {profile.source_lines:,}",
-        f"  instructions   {profile.static_instructions:,} static, {profile.dynamic_instructions:,} "
-        + ("executed" if profile.view == "executed" else "dynamic"),
-        f"  latencies      {profile.latencies_from}; MLEN {profile.mlen}, VLEN {profile.vlen}",
-        f"  compute        {profile.compute_cycles:,} cycles",
-        f"  memory         {memory}",
-        f"  time           {profile.seconds * 1e3:,.6f} ms at {profile.clock_mhz:g} MHz",
-        *(f"  warning        {warning}" for warning in profile.warnings),
+        pairs((
+            ("source lines", f"{profile.source_lines:,}"),
+            ("instructions", f"{profile.static_instructions:,} static, {profile.dynamic_instructions:,} {executed}"),
+            ("latencies", f"{profile.latencies_from}; MLEN {profile.mlen}, VLEN {profile.vlen}"),
+            ("compute", f"{profile.compute_cycles:,} cycles"),
+            ("memory", memory),
+            ("time", f"{duration(profile.seconds, 6)} at {profile.clock_mhz:g} MHz"),
+            *(("warning", warning) for warning in profile.warnings),
+        ), indent=2),
         "",
-        *_counts("type", profile.by_type, total),
+        _counts("type", profile.by_type, total),
         "",
-        *_counts("opcode", profile.by_opcode, total),
+        _counts("opcode", profile.by_opcode, total),
     ]
     if profile.loops:
-        lines += ["", *_loops(profile, total)]
-    return "\n".join(lines)
+        whole = _row(total, total, "", profile.dynamic_instructions, "whole program")
+        blocks += ["", Table([whole, *_rows(profile.loops, total, 1)], "rrrrl",
+                             ("share", "iterations", "instructions", "cycles", "loop"))]
+    return render(blocks, width)
 
 
 def _counts(title, rows, total):
-    table = [(title, "count", "compute", "memory", "share")]
+    table = []
     for name, row in sorted(rows.items(), key=lambda item: -item[1].compute_cycles - item[1].memory_cycles):
         cycles = row.compute_cycles + row.memory_cycles
         figures = (row.count, row.compute_cycles, row.memory_cycles)
         table.append((name, *(f"{figure:,}" for figure in figures), _percent(cycles, total)))
-    widths = [max(len(row[k]) for row in table) for k in range(5)]
-    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))])
-            for row in table]
+    return Table(table, "lrrrr", (title, "count", "compute", "memory", "share"))
 
 
 def _percent(cycles, total):
     return f"{100 * cycles / total if total else 0:.1f} %"
-
-
-def _loops(profile, total):
-    lines = [f"{'share':>8}  {'iterations':>12}  {'instructions':>14}  {'cycles':>16}  loop"]
-    lines += [_row(total, total, "", profile.dynamic_instructions, "whole program")]
-    return lines + _rows(profile.loops, total, 1)
 
 
 def _rows(loops, total, depth):
@@ -68,9 +77,11 @@ def _rows(loops, total, depth):
 
 def _name(loop):
     where = f"pc {loop.pc}" if loop.line is None else f"line {loop.line}"
-    label = f"  ; {loop.label[:60]}" if loop.label else ""
-    return f"{where}: gp{loop.register} x {loop.trips}{label}"
+    label = loop.label or ""
+    if len(label) > LONGEST_LABEL:
+        label = label[: LONGEST_LABEL - 3] + "..."
+    return f"{where}: gp{loop.register} x {loop.trips}" + (f"  ; {label}" if label else "")
 
 
 def _row(cycles, total, iterations, instructions, name):
-    return f"{_percent(cycles, total):>8}  {iterations:>12}  {instructions:>14,}  {cycles:>16,}  {name}"
+    return _percent(cycles, total), iterations, f"{instructions:,}", f"{cycles:,}", name

@@ -1,28 +1,23 @@
 """The summary `plena-emu run` prints: one table a question (spec §5.6 names the inputs)."""
 
 import msgspec
-from rich.table import Table
 
 from ..result import RunResult, nanoseconds, scientific
-from .console import print_tables
+from .quantities import byte_count, duration
+from .table import Table, Title, pairs, write
 
 _MOST_EXECUTED = 12
 
 
 def print_summary(result: RunResult, stream) -> None:
     """Write the tables for `result` to the text `stream`."""
-    print_tables((_inputs(result), _simulated(result), _instructions(result), _host(result)), stream)
+    blocks = [block for part in (_inputs, _simulated, _instructions, _host) for block in part(result)]
+    write(blocks, stream)
 
 
 def _two_columns(title, rows):
-    """A table of names and values; rows whose value is None are left out."""
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        if value is not None:
-            table.add_row(name, str(value))
-    return table
+    """Make a titled table of names and values; rows whose value is None are left out."""
+    return [Title(title), pairs(rows)]
 
 
 def _inputs(result):
@@ -34,7 +29,7 @@ def _inputs(result):
         ("geometry", f"MLEN {g.mlen}  VLEN {g.vlen}  HLEN {g.hlen}  BLEN {g.blen}  broadcast {g.broadcast}"),
         ("memory model", model),
         ("weight manifest", result.sources.weight_manifest),
-        ("HBM", f"{g.hbm_size:,} bytes"),
+        ("HBM", byte_count(g.hbm_size)),
         *_board(result.board),
         *_limits(result.limits),
     ))
@@ -57,7 +52,7 @@ def _limits(limits):
     if limits is None:
         return
     if limits.ddr_capacity_bytes is not None:
-        yield "DDR capacity", f"{limits.ddr_capacity_bytes:,} bytes ({limits.ddr_capacity_from})"
+        yield "DDR capacity", f"{byte_count(limits.ddr_capacity_bytes)} ({limits.ddr_capacity_from})"
     if limits.host_bandwidth_bytes_per_s is not None:
         yield "host link", f"{limits.host_bandwidth_bytes_per_s:,} bytes/s ({limits.host_bandwidth_from})"
 
@@ -103,32 +98,24 @@ def _board_time(board):
     if board is None:
         return
     yield f"at {board.clock_mhz:g} MHz", (
-        f"{board.cycles:,.3f} cycles = {1e3 * board.seconds:,.6f} ms, memory time scaled too")
-    yield "", f"{1e3 * board.seconds_memory_unscaled:,.6f} ms with DDR and host link at their own pace"
+        f"{board.cycles:,.3f} cycles = {duration(board.seconds, 6)}, memory time scaled too")
+    yield "", f"{duration(board.seconds_memory_unscaled, 6)} with DDR and host link at their own pace"
 
 
 def _instructions(result):
-    table = Table(title=f"Instructions: {result.instructions:,}", title_justify="left", title_style="bold", box=None,
-                  pad_edge=False, header_style="dim")
-    table.add_column("opcode")
-    table.add_column("executed", justify="right")
-    table.add_column("%", justify="right")
     ranked = sorted(result.instruction_counts.items(), key=lambda entry: (-entry[1], entry[0]))
     ranked = [(name, count) for name, count in ranked if count]
-    for name, count in ranked[:_MOST_EXECUTED]:
-        table.add_row(name, f"{count:,}", f"{100 * count / result.instructions:.1f}")
     rest = ranked[_MOST_EXECUTED:]
-    if rest:
-        count = sum(count for _, count in rest)
-        name = rest[0][0] if len(rest) == 1 else f"{len(rest)} others"
-        table.add_row(name, f"{count:,}", f"{100 * count / result.instructions:.1f}")
-    return table
+    if len(rest) > 1:
+        ranked[_MOST_EXECUTED:] = [(f"{len(rest)} others", sum(count for _, count in rest))]
+    rows = [(name, f"{count:,}", f"{100 * count / result.instructions:.1f}") for name, count in ranked]
+    return [Title(f"Instructions: {result.instructions:,}"), Table(rows, "lrr", ("opcode", "executed", "%"))]
 
 
 def _host(result):
     wall = result.wall
     parts = (("start-up", wall.startup_s), ("load", wall.load_s), ("simulate", wall.simulate_s), ("dump", wall.dump_s))
-    rows = [("wall", "  ".join(f"{name} {seconds:.3f} s" for name, seconds in parts)),
+    rows = [("wall", "  ".join(f"{name} {duration(seconds, 1)}" for name, seconds in parts)),
             ("speed", f"{result.instructions_per_s:,.0f} instructions/s")]
-    rows += [("dump", f"{dump.path} ({dump.bytes:,} bytes)") for dump in result.dumps]
+    rows += [("dump", f"{dump.path} ({byte_count(dump.bytes)})") for dump in result.dumps]
     return _two_columns("Host", rows)

@@ -94,7 +94,7 @@ class Observers:
         """The ledger that the run keeps, None where nobody asks for figures by instruction."""
         if self._books is not None:
             return self._books.ledger
-        return None if self._labels is None else new_ledger(len(self._program), ())
+        return new_ledger(len(self._program), ()) if self._labels is not None or self.need_trace else None
 
     def _read_labels(self):
         """Labels of §8.2, with the warnings about them."""
@@ -146,7 +146,8 @@ class Observers:
         """
         counts = machine.control.counts
         if self._books is not None:
-            result.stages = self._books.accounts(machine.cfg, counts).table(self._request.loops)
+            result.stages = self._books.accounts(machine.cfg, counts, result.dram_statistics is not None).table(
+                self._request.loops)
         if self._overlap is not None:
             result.overlap = self._overlap.figures(result.end_ps)
             figures = " ".join(f"{name}={getattr(result.overlap, name)}" for name in result.overlap.__struct_fields__)

@@ -1,4 +1,4 @@
-"""What board, flags and manifest together decide about a run: latencies, regime, DDR capacity, host link (spec §6.2)."""
+"""What board, flags and manifest decide about a run: latencies, regime, DDR capacity, host link (spec §6.2)."""
 
 from __future__ import annotations
 

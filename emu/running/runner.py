@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 
 from .. import isa
-from ..config.settings import Fp, Plain, find_settings
+from ..config.settings import find_settings
 from ..errors import DataNeeded, EmuError
+from ..inputs.number_formats import Fp, Plain
 from ..kernels import layout
 from ..kernels.compiler.jit import JIT
 from ..logs import Log

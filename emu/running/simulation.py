@@ -109,7 +109,8 @@ class Simulation:
         self.data = data
         self.events = np.zeros((CHUNK, layout.EV_WIDTH), dtype=np.int64)
         # Control fills the first; timing may still read the others.
-        self._mem_events = collections.deque(np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
+        chunks = (np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
+        self._mem_events = collections.deque(chunks)
         self._watch = watch
         self._worker = _Worker() if threads > 1 and watch is None else _Inline()
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))

@@ -3,12 +3,23 @@
 from typing import NamedTuple
 
 from ..compiler.jit import entry
-from ..layout import DESC_STORE, MEV_DESCRIPTOR
+from ..layout import DESC_STORE, MEV_DESCRIPTOR, MEV_PC
 from ..limits import OVERFLOW, TIME_LIMIT
-from ..memory.transfer import TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, TIME_OVERFLOW, TIMING_OK, Transfer, finish_event, issue
+from ..memory.ledger import region_of
+from ..memory.transfer import (
+    TIME_OVERFLOW,
+    TIMING_OK,
+    TRANSFER_EVENT,
+    TRANSFER_HELD,
+    TRANSFER_NOW,
+    Transfer,
+    finish_event,
+    issue,
+)
 from .channel import catch_up
 from .event_queue import Run
 from .memo import DramMemo, finish_recalled, memo_list
+from .row_ledger import charge_rows, owner_of
 from .state import DramState
 
 
@@ -28,7 +39,8 @@ def timing_slice_dram(events, count, descriptors, mem):
     Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
     transfer = mem.transfer
-    reg = transfer.reg
+    reg, ledger = transfer.reg, transfer.ledger
+    owner = 0
     for i in range(count):
         reg[TRANSFER_EVENT] = i
         descriptor = descriptors[events[i, MEV_DESCRIPTOR]]
@@ -37,10 +49,16 @@ def timing_slice_dram(events, count, descriptors, mem):
         if start > TIME_LIMIT:
             return TIME_OVERFLOW
         held, is_store = reg[TRANSFER_HELD], descriptor[DESC_STORE] == 1
-        done = memo_list(mem.memo, mem.dram, mem.run, transfer.addr, transfer.wait, transfer.link, n, held, start, is_store)
+        owner = owner_of(events[i, MEV_PC], region_of(ledger, events[i]))
+        done = memo_list(
+            mem.memo, mem.dram, mem.run, ledger, owner, transfer.addr, transfer.wait, transfer.link, n, held, start,
+            is_store,
+        )
         if done == OVERFLOW:
             return TIME_OVERFLOW
         finish_event(transfer, events[i], start, done)
-    finish_recalled(mem.memo, mem.dram, mem.run)
+        charge_rows(mem.dram, ledger, owner)
+    finish_recalled(mem.memo, mem.dram, mem.run, ledger)
     catch_up(mem.dram, mem.dram.front[0].ticks)
+    charge_rows(mem.dram, ledger, owner)
     return TIMING_OK

@@ -9,8 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.jit import kernel
-from ..layout import MEV_DONE, MEV_INDEX, MEV_PC
-from .regimes import RG_LINK_PS, RG_STREAMED, RG_SWAPPED_HI, RG_SWAPPED_LO, RG_SWAPS, find_segment
+from ..layout import MEV_BYTES, MEV_DONE, MEV_INDEX, MEV_LINK_PS, MEV_PC, MEV_RESIDENT
+from .regimes import (
+    RG_LINK_PS,
+    RG_STREAMED,
+    RG_SWAPPED_HI,
+    RG_SWAPPED_LO,
+    RG_SWAPS,
+    RG_USED_HI,
+    RG_USED_LO,
+    find_segment,
+)
 
 # Columns of the ledger.
 LG_EVENTS = 0  # transfers
@@ -23,7 +32,10 @@ LG_SWAPS = 6  # transfers of a whole layer or region
 LG_SWAPPED_HI = 7  # their bytes, in two limbs of 32 bits
 LG_SWAPPED_LO = 8
 LG_LINK_PS = 9  # picoseconds that bytes took on the host link
-LG_WIDTH = 10
+LG_ROW_MISSES = 10  # DRAM: transfers by the first command issued for them, in the order of `state.FIRST_COMMANDS`
+LG_ROW_CONFLICTS = 11
+LG_ROW_HITS = 12
+LG_WIDTH = 13
 
 CYCLE_PS = 1000
 
@@ -72,14 +84,23 @@ def add(ledger, pc, region, column, amount):
 
 
 @kernel
-def charge(ledger, regime, event, start, done, read, written):
-    """Charge an event that ran from `start` to `done`; `read` and `written` are the bytes of the run so far."""
-    event[MEV_DONE] = done
-    if len(ledger.by_pc) == 0:
-        return
+def region_of(ledger, event):
+    """Find the region that holds the first element of an event: a row of `by_region`."""
     segment = find_segment(ledger.starts, ledger.last[0], event[MEV_INDEX])
     ledger.last[0] = segment
-    pc, region = event[MEV_PC], ledger.region[segment]
+    return ledger.region[segment]
+
+
+@kernel
+def charge(ledger, regime, event, start, done, read, written):
+    """Charge an event that ran from `start` to `done`; `read` and `written` are the bytes of the run so far."""
+    if len(ledger.by_pc) == 0:
+        return
+    pc, region = event[MEV_PC], region_of(ledger, event)
+    event[MEV_DONE] = done
+    event[MEV_BYTES] = read - ledger.seen[LG_READ] + written - ledger.seen[LG_WRITTEN]
+    event[MEV_LINK_PS] = regime.reg[RG_LINK_PS] - ledger.seen[LG_LINK_PS]
+    event[MEV_RESIDENT] = (regime.reg[RG_USED_HI] << 32) + regime.reg[RG_USED_LO]
     add(ledger, pc, region, LG_EVENTS, 1)
     add(ledger, pc, region, LG_PS, done - start)
     add(ledger, pc, region, LG_CYCLES, (done - start + CYCLE_PS - 1) // CYCLE_PS)

@@ -62,7 +62,7 @@ def check_sums(result):
         assert total.matrix_ps + total.vector_ps + total.scalar_ps == total.compute_ps
         if link_ps is not None:
             assert total.link_ps == link_ps
-        if result.dram_statistics is not None and total.row_hits is not None:
+        if result.dram_statistics is not None:
             statistics = result.dram_statistics
             assert [total.row_hits, total.row_misses, total.row_conflicts] == [
                 statistics["row_hits"], statistics["row_misses"], statistics["row_conflicts"]]

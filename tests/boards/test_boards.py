@@ -289,7 +289,7 @@ def test_a_copied_board_loads_by_path(tmp_path):
 def test_a_profile_with_an_unknown_latency_is_refused(tmp_path):
     path = tmp_path / "profile.yaml"
     path.write_text((FOLDER / "profiles" / "nexys_video_150mhz.yaml").read_text().replace("vector_add", "vector_ad"))
-    with pytest.raises(EmuError, match=r"profile.yaml: latency.vector_ad: unknown key"):
+    with pytest.raises(EmuError, match=r"profile.yaml: latency.vector_ad: found an unknown key, expected one of"):
         load_board("nexys_video", path)
 
 

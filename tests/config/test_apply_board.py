@@ -216,7 +216,7 @@ SMALL = "[TRANSACTIONAL.CONFIG.DC_EN]\nvalue = 1\n" + "".join(
     ("[TRANSACTIONAL]\n", "TRANSACTIONAL.CONFIG.DC_EN.value: found nothing"),
     ("x = [1\n", "not valid TOML"),
     ("TRANSACTIONAL = 3\n", "TRANSACTIONAL: found 3"),
-    (SMALL.replace("value = 1", "value = true"), "DC_EN.value: found True, expected an integer"),
+    (SMALL.replace("value = 1", "value = true"), "DC_EN.value: found true, expected an integer"),
     (SMALL.replace("value = 1", "value = 1.0"), "DC_EN.value: found 1.0"),
     (SMALL.replace("VECTOR_EXP_CYCLES]\ndc_lib_en = 1\ndc_lib_dis = 1", "VECTOR_EXP_CYCLES]\ndc_lib_en = 1"),
      "TRANSACTIONAL.LATENCY.VECTOR_EXP_CYCLES.dc_lib_dis: found nothing"),

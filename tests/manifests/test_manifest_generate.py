@@ -11,8 +11,9 @@ from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
 from plena_emu.manifests.footprint import Footprint, choose_regime, footprint, layer_ids, project
-from plena_emu.manifests.generate import generate, kind_of, layer_of, make_regions, manifest_json, report_text
+from plena_emu.manifests.generate import generate, kind_of, layer_of, make_regions, manifest_json
 from plena_emu.manifests.schema import parse_manifest
+from plena_emu.report.manifest import report_text
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests"
 A7 = load_board("custom_a7")
@@ -220,11 +221,11 @@ def test_order_of_the_tables_does_not_matter(addresses, random):
 BAD = [
     ({}, "hbm_addrs.json: cannot read"),
     ({"hbm_addrs": "{"}, "hbm_addrs.json: not JSON: line 1"),
-    ({"hbm_addrs": "[]"}, "hbm_addrs.json: found [], expected an object"),
-    ({"hbm_addrs": b"\xff"}, "hbm_addrs.json: not UTF-8"),
+    ({"hbm_addrs": "[]"}, "hbm_addrs.json: found an empty list, expected a table"),
+    ({"hbm_addrs": b"\xff"}, "hbm_addrs.json, line 1: not UTF-8"),
     ({"hbm_addrs": '{"W_0": -1}'}, '"W_0": found offset -1'),
     ({"hbm_addrs": '{"W_0": 18446744073709551616}'}, '"W_0": found offset 18446744073709551616'),
-    ({"hbm_addrs": '{"W_0": 1, "W_0": 2}'}, '"W_0": found twice'),
+    ({"hbm_addrs": '{"W_0": 1, "W_0": 2}'}, 'W_0: found twice'),
     ({"hbm_addrs": '{"W_99999999999": 1, "X": 2}'}, '"W_99999999999": found layer 99999999999'),
     ({"hbm_addrs": '{"W_0": 1}', "hbm_sizes": "3"}, "hbm_sizes.json: found 3"),
     ({"hbm_addrs": '{"W_0": 1}', "hbm_sizes": '{"W_0": 18446744073709551616}'}, "reach beyond 2^64"),

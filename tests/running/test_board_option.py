@@ -156,7 +156,6 @@ def test_the_worked_example_shows_real_output(document, builds, tmp_path, monkey
     shutil.copytree(builds[PUBLISHED], tmp_path / "clm60m")
     (tmp_path / "clm60m" / "weight_manifest.json").unlink()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "118")
     shown = commands(example)
     assert {command.split()[1] for command, _ in shown} >= {"manifest", "plan", "run"}
     for command, lines in shown:
@@ -391,7 +390,8 @@ def test_a_board_of_ones_own(run, builds, tmp_path):
     path.write_text(yaml.safe_dump(data))
     status, record, errors = run(SMALL, *flags)
     assert status == 101 and record is None
-    assert errors == [f"plena-emu run: error: board {path}: memory.capacity_bytes: expected int | null, got str"]
+    assert errors == [f"plena-emu run: error: board {path}: memory.capacity_bytes: found '4M', expected an"
+                      " integer from 1 to 9223372036854775807"]
 
 
 @pytest.mark.parametrize("flags, status, words", [

@@ -1,0 +1,46 @@
+"""How messages show values: short, on one line, the same whatever file they come from."""
+
+_LONGEST = 40  # characters of a value that are shown
+_WIDEST = 256  # bits of an integer that is shown in digits
+
+
+def shown(value: object) -> str:
+    """Show a value of a document, short and on one line: `'mx'`, `16.0`, `true`, `a table`.
+
+    Returns
+    -------
+    str
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return "a list" if value else "an empty list"
+    if isinstance(value, int) and value.bit_length() > _WIDEST:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, str):
+        return repr(cut(value))
+    return cut(str(value)) if isinstance(value, int | float) else f"a {type(value).__name__}"
+
+
+def cut(text: str) -> str:
+    """Shorten text that would make a message unreadable; three dots say that something is missing.
+
+    Returns
+    -------
+    str
+    """
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def one_of(values) -> str:
+    """Say which values there are to choose from.
+
+    Returns
+    -------
+    str
+    """
+    return ("one of " if len(values) > 1 else "") + ", ".join(str(value) for value in values)
