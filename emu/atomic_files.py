@@ -31,15 +31,25 @@ def write_whole(path: str | os.PathLike, data: bytes, what: str = "output") -> N
 
     Raises `EmuError` naming `what` and the path when it cannot be written.
     """
+    with whole_file(path, what) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike, what: str = "output"):
+    """Context of a file open for bytes, no part of which ever has the final name.
+
+    Raises `EmuError` naming `what` and the path when it cannot be written.
+    """
     target = os.fspath(path)
     try:
         if os.path.exists(target) and not os.path.isfile(target):
             # A pipe or a device (`-o /dev/stdout`) is written to, never replaced.
             with open(target, "wb") as file:
-                file.write(data)
+                yield file
             return
         with replacing(target) as file:
-            file.write(data)
+            yield file
     except OSError as error:
         raise EmuError(f"{what} {target}: cannot write: {error.strerror}") from None
 

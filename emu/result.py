@@ -297,6 +297,14 @@ class OverlapFigures(msgspec.Struct, kw_only=True):
     dependent_prefetch_stalls: int
 
 
+class TimelineFile(msgspec.Struct, kw_only=True):
+    """A timeline that was written; slices of a track and stage were merged within `bucket_ps`, 0 for none."""
+
+    path: str
+    slices: int
+    bucket_ps: int
+
+
 class RunResult(msgspec.Struct, kw_only=True):
     """Result record of one run.
 
@@ -337,6 +345,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     dram_statistics: dict | None = None
     stages: StageTable | None = None
     overlap: OverlapFigures | None = None
+    timeline: TimelineFile | None = None
     dropped: Dropped
     dumps: list[Dump] = []
     dump_errors: list[str] = []

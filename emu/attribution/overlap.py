@@ -56,7 +56,7 @@ class Overlap:
         self._pending: list[tuple[int, _Range]] = []
         self._hidden = self._prefetches = self._computes = self._stalls = 0
 
-    def watch(self, executed: np.ndarray, durations: np.ndarray) -> None:
+    def watch(self, executed: np.ndarray, durations: np.ndarray, events: np.ndarray | None = None) -> None:
         """Take in the next instructions.
 
         Parameters
@@ -65,6 +65,8 @@ class Overlap:
             Words and their registers before they ran.
         durations : int64[n]
             Serial durations, ps.
+        events : int64[m, MEV_WIDTH], optional
+            Memory events among them; the overlay needs nothing of them.
         """
         kinds = self._kind[executed[:, layout.TR_PC]]
         self._computes += int(np.count_nonzero(kinds == COMPUTE))

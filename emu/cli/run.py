@@ -51,6 +51,11 @@ def configure(parser):
     group.add_argument("--dump-hbm", action="store_true", help="write hbm_dump.bin as well (model hbm)")
     group.add_argument("--json", metavar="FILE", type=flags.path, action=flags.Once,
                        help="write every figure as JSON; - is standard output, in place of the tables")
+    group.add_argument("--timeline", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="write a timeline of stages, units and bandwidth in simulated time, which Perfetto and"
+                       " chrome://tracing open; FILE.gz is compressed. Every instruction is looked at: slower")
+    group.add_argument("--timeline-slices", metavar="N", type=flags.typed(_positive), action=flags.Once,
+                       help="most slices of the timeline; neighbours are merged beyond (default: 200000)")
     group.add_argument("--quiet", action="store_true", help="no tables and no progress bar")
     flags.add_log_flags(parser)
 
@@ -85,6 +90,9 @@ def _positive(text):
 
 def run(args):
     check_directory(None if args.json == "-" else args.json, "--json")
+    check_directory(args.timeline, "--timeline")
+    if args.timeline_slices and args.timeline is None:
+        raise UsageError("--timeline-slices needs --timeline")
     check_directory(args.dump_dir and os.path.join(args.dump_dir, ""), "--dump-dir")
     request = make_request(args)
     log = make_log(args)
@@ -106,6 +114,8 @@ def make_request(args):
         "timing_only": args.timing_only,
         "threads": args.threads,
         "memo": not args.no_memo,
+        "timeline": args.timeline,
+        **({"timeline_slices": args.timeline_slices} if args.timeline_slices else {}),
     }
     if args.build_dir is not None:
         fields |= fields_of(args.build_dir, fields | flags.fields(args))

@@ -1,4 +1,4 @@
-"""What is found out about a run besides its figures: stages, stage profile, overlap overlay.
+"""What is found out about a run besides its figures: stages, timeline, stage profile, overlap overlay.
 
 Everything else is imported where it was asked for: the drop-in mostly asks for none of it.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import isa
+from ..atomic_files import whole_file, write_whole
 from ..kernels import layout
 from ..logs import RUNNER, Log
 from ..machine.core import Machine
@@ -22,6 +23,7 @@ from ..result import RunResult
 
 if TYPE_CHECKING:
     from ..attribution.overlap import Overlap
+    from ..attribution.timeline import Timeline
 
 Watch = Callable[[np.ndarray, np.ndarray], None]
 MOST_UNCLASSIFIED = 0.5  # of the labels, before schema 2 warns
@@ -81,13 +83,14 @@ class Observers:
         self._program = program
         self._log = log
         self._books = self._labels = None
-        if request.stages:
+        if request.stages or request.timeline is not None:
             from ..attribution.accounts import Bookkeeping
 
             self._books = Bookkeeping(program, manifest, request.opcode)
         if request.stage_profile_asm is not None:
             self._labels = self._read_labels()
         self._overlap: Overlap | None = None
+        self._timeline: Timeline | None = None
         self.ledger = self._new_ledger()
 
     def _new_ledger(self):
@@ -120,19 +123,29 @@ class Observers:
     @property
     def need_trace(self) -> bool:
         """Whether somebody has to see every executed instruction."""
-        return self._request.overlap
+        return self._request.overlap or self._request.timeline is not None
 
     def start(self, machine: Machine) -> Watch | None:
         """Get ready to watch a machine: what takes in each slice, None where nobody watches."""
         if not self.need_trace:
             return None
-        from ..attribution.overlap import Overlap
-
         clock = Clock(self._program)
-        self._overlap = Overlap(self._program, machine.cfg, machine.descriptors)
+        watching = []
+        if self._request.overlap:
+            from ..attribution.overlap import Overlap
+
+            self._overlap = Overlap(self._program, machine.cfg, machine.descriptors)
+            watching.append(self._overlap)
+        if self._request.timeline is not None:
+            from ..attribution.timeline import Timeline
+
+            self._timeline = Timeline(self._program, self._books.labels, self._request.timeline_slices)
+            watching.append(self._timeline)
 
         def watch(executed, events):
-            self._overlap.watch(executed, clock.durations(executed, events))
+            durations = clock.durations(executed, events)
+            for observer in watching:
+                observer.watch(executed, durations, events)
 
         return watch
 
@@ -145,7 +158,7 @@ class Observers:
             A file cannot be written.
         """
         counts = machine.control.counts
-        if self._books is not None:
+        if self._request.stages:
             result.stages = self._books.accounts(machine.cfg, counts, result.dram_statistics is not None).table(
                 self._request.loops)
         if self._overlap is not None:
@@ -154,11 +167,26 @@ class Observers:
             self._log.info(f"Experimental overlap prefetch/compute timing overlay {figures}", RUNNER)
         if self._labels is not None:
             self._write_stage_profile(counts, result.end_ps)
+        if self._timeline is not None:
+            self._write_timeline(result)
+
+    def _write_timeline(self, result):
+        from ..attribution.timeline import write_timeline
+        from ..result import TimelineFile
+
+        path = self._request.timeline
+        about = {"program": result.program.path, "model": result.model, "regime": result.regime,
+                 "latency_ps": result.latency_ps, "end_ps": result.end_ps,
+                 "board": result.board and result.board.name, "clock_mhz": result.board and result.board.clock_mhz}
+        with whole_file(path, "--timeline") as file:
+            write_timeline(self._timeline, file, path.endswith(".gz"), about)
+        result.timeline = TimelineFile(path=path, slices=len(self._timeline.slices()),
+                                       bucket_ps=self._timeline.bucket_ps)
+        self._log.info("Wrote timeline", RUNNER, path=path, slices=result.timeline.slices)
 
     def _write_stage_profile(self, counts, end_ps):
         import json
 
-        from ..atomic_files import write_whole
         from ..attribution.stage_profile import stage_profile
 
         found = stage_profile(self._schema, self._labels, self._program, counts, self.ledger, end_ps)
