@@ -191,6 +191,35 @@ TOPK_POLICIES = {0: (32, 4), 1: (128, 8)}
 # Op ids as module constants (`M_MM`, `V_ADD_VV`, ...) for the jitted kernels.
 globals().update({op.mnemonic: op.id for op in OPS})
 
+_grouped = []
+
+
+def _group(mnemonics):
+    """First and last op id of operations that follow one another in the table."""
+    _grouped.extend(mnemonics.split())
+    return len(_grouped) - len(mnemonics.split()) + 1, len(_grouped)
+
+
+# Groups by what handles them: a group is a range of op ids, FIRST_x to LAST_x. The kernels tell operations apart by
+# them (`plena_emu.kernels.op_groups`), so a new operation has to be put into one.
+FIRST_MATRIX, LAST_MATRIX = _group(
+    "M_MM M_TMM M_BMM M_BTMM M_BMM_WO M_MM_WO M_MV M_TMV M_BMV M_BTMV M_MV_WO M_BMV_WO"
+)
+FIRST_ROW, LAST_ROW = _group("V_ADD_VV V_ADD_VF V_SUB_VV V_SUB_VF V_MUL_VV V_MUL_VF V_EXP_V V_RECI_V")
+FIRST_REDUCTION, LAST_REDUCTION = _group("V_RED_SUM V_RED_MAX")
+FIRST_FP, LAST_FP = _group(
+    "S_ADD_FP S_SUB_FP S_MAX_FP S_MUL_FP S_EXP_FP S_RECI_FP S_SQRT_FP S_LD_FP S_ST_FP S_MAP_V_FP"
+)
+FIRST_INT, LAST_INT = _group("S_ADD_INT S_ADDI_INT S_SUB_INT S_MUL_INT S_LUI_INT S_LD_INT S_ST_INT")
+FIRST_MEMORY, LAST_MEMORY = _group("H_PREFETCH_M H_PREFETCH_V H_STORE_V")
+FIRST_SET, LAST_SET = _group("C_SET_ADDR_REG C_SET_SCALE_REG C_SET_STRIDE_REG C_SET_V_MASK_REG")
+FIRST_LOOP, LAST_LOOP = _group("C_LOOP_START C_LOOP_END")
+FIRST_SHIFT, LAST_SHIFT = _group("V_SHIFT_V")
+FIRST_BREAK, LAST_BREAK = _group("C_BREAK")
+FIRST_CLAMP, LAST_CLAMP = _group("V_MAX_VF V_MIN_VF")
+FIRST_TOPK, LAST_TOPK = _group("V_TOPK")
+assert _grouped == [op.mnemonic for op in OPS], "every operation belongs to one group, in the order of the table"
+
 
 def codes(revision):
     """Map of 6-bit code to `Op` for one revision (`base` or `moe`)."""

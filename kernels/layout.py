@@ -1,4 +1,4 @@
-"""Column and slot numbers of the arrays the passes share.
+"""Number the columns and slots of the arrays that the passes share.
 
 A run is three passes over one instruction stream: *control* (integers, loops, addresses, bounds)
 resolves events; *data* consumes them and never sees an integer register; *timing* consumes the

@@ -29,3 +29,4 @@ HBM_WRITE_OUTSIDE = 30  # A: byte address, B: HBM size
 TOPK_POLICY = 31  # A: policy
 NOT_SQUARE = 32  # A: MLEN, B: VLEN
 BROADCAST = 33  # A: BROADCAST_AMOUNT, B: MLEN // HLEN
+UNHANDLED_OPERATION = 34  # A: op id, B: op ids there are

@@ -26,7 +26,7 @@ LAYERS = {
     "plena_emu": set(),
     "errors": set(),
     "isa": set(),
-    "kernels": {"kernels.compiler"},
+    "kernels": {"isa", "kernels.compiler"},
     "kernels.compiler": set(),
     "kernels.control": _KERNELS,
     "kernels.data": _KERNELS,

@@ -8,7 +8,7 @@ from ..config.settings import Settings
 from ..inputs.number_formats import Mx
 from ..kernels import layout
 from ..kernels.control.control import NO_LIMIT, ControlState
-from ..kernels.control.loop_skip import LINES, REGISTERS
+from ..kernels.control.loop_skip import AFFINE_ROWS, REGISTERS
 from ..kernels.data.dma import HBM_PAGE
 from ..kernels.data.state import DataState
 from .dumps import hbm_pieces, matrix_pieces, vector_pieces, write_sparse
@@ -46,7 +46,7 @@ def _log2(value):
 
 
 def dma_types(settings: Settings) -> tuple:
-    """Storage type of every DMA descriptor, in the order of the descriptor table."""
+    """Storage type of every DMA descriptor, in the order of the shape table."""
     return (
         settings.hbm_m_weight_type, settings.hbm_m_kv_type, settings.hbm_v_act_type, settings.hbm_v_kv_type,
         settings.hbm_v_act_type, settings.hbm_v_kv_type,
@@ -89,7 +89,7 @@ def new_control(trace_capacity: int) -> ControlState:
         loops=np.zeros((LOOP_CAPACITY, layout.LOOP_WIDTH), dtype=np.int64),
         counts=np.zeros(0, dtype=np.int64),  # a simulation knows how many words there are
         trace=np.zeros((trace_capacity, layout.TR_WIDTH), dtype=np.int64),
-        lines=np.zeros((LINES, REGISTERS + 1), dtype=np.int64),
+        affine=np.zeros((AFFINE_ROWS, REGISTERS + 1), dtype=np.int64),
     )
 
 
@@ -118,7 +118,7 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
         hbm_touched=lazy_zeros(pages, np.uint8, "HBM page map"),
         work=np.zeros(max(16 * mlen, vlen, 128), dtype=np.float32),
-        part=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
+        partial_sums=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
         codes=np.zeros((2, max(4 * mlen, 4 * vlen)), dtype=np.uint8),
         exp_codes=np.zeros(1 << 16, dtype=np.uint16),
     )

@@ -259,7 +259,8 @@ class RegimeModel:
         if regime == "hbm":
             dram = dram or "hbm2"
         self.engine: MemoryEngine = (
-            SimpleEngine(self._transfer, accesses, memo) if dram is None else DramEngine(self._transfer, dram, revision, memo)
+            SimpleEngine(self._transfer, accesses, memo) if dram is None
+            else DramEngine(self._transfer, dram, revision, memo)
         )
 
     def _new_plan(self):

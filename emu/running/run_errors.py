@@ -1,6 +1,7 @@
 """Kernel statuses as one clear line: pc, decoded instruction, what was found, what was expected (spec §5.5)."""
 
 from ..errors import EmuError
+from ..isa import BY_ID, NUM_OPS
 from ..kernels import layout
 from ..kernels import status as st
 
@@ -24,7 +25,14 @@ _TEXTS = {
     st.TOPK_POLICY: "policy {a}, expected 0 or 1",
     st.NOT_SQUARE: "matrix operations need MLEN = VLEN, found MLEN = {a} and VLEN = {b}",
     st.BROADCAST: "BROADCAST_AMOUNT is {a}, expected MLEN / HLEN = {b}",
+    st.UNHANDLED_OPERATION: "op id {a} has no kernel in the control pass, expected one of the {b} of plena_emu.isa",
 }
+
+
+def data_error(op: int) -> EmuError:
+    """Error of an event that the data pass has no kernel for; `op` is its op id."""
+    name = BY_ID[op].mnemonic if 0 < op < NUM_OPS else "no operation"
+    return EmuError(f"op id {op} ({name}): found no kernel in the data pass, expected one for every event of control")
 
 
 def run_error(status: int, ctl, program, cfg) -> EmuError:

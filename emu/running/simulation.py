@@ -21,7 +21,7 @@ from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..precompile import compiling
 from ..program.decode import Program
-from .run_errors import run_error
+from .run_errors import data_error, run_error
 
 CHUNK = 4096  # events a chunk holds
 AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
@@ -174,7 +174,11 @@ class Simulation:
             self._worker.start(lambda: self.memory.advance(events, count))
             self._mem_events.rotate(-1)
         if self.data:
-            data_slice(self.events, int(self.ctl[layout.CTL_EVENTS]), self.machine.data)
+            filled = int(self.ctl[layout.CTL_EVENTS])  # not `count`: the other thread may not have looked at it yet
+            done = data_slice(self.events, filled, self.machine.data)
+            if done < filled:
+                self._worker.join()
+                raise data_error(int(self.events[done, 0]))
         if self._watch is not None:
             self._watch(self.machine.control.trace[: self.executed - before], events[:count])
         self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0

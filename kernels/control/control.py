@@ -1,4 +1,4 @@
-"""Control pass: integer registers, loops and address registers (spec §1.2-§1.8).
+"""Run the control pass: integer registers, loops and address registers (spec §1.2-§1.8).
 
 Executes the decoded program, checks every address and bound, counts how often each word runs, and
 appends resolved events for the data and the timing pass. It never sees floating-point data.
@@ -7,6 +7,7 @@ appends resolved events for the data and the timing pass. It never sees floating
 from typing import NamedTuple
 
 import numpy as np
+
 from plena_emu import isa
 
 from ..compiler.jit import entry, kernel, small
@@ -48,6 +49,7 @@ from ..layout import (
     TR_RS2,
 )
 from ..limits import U32_MASK
+from ..op_groups import is_fp, is_matrix, is_memory, is_vector, is_write_out
 from ..status import (
     BREAK_OUTSIDE,
     CHUNK_FULL,
@@ -60,19 +62,15 @@ from ..status import (
     LOOPS_FULL,
     OK,
     SYNC,
+    UNHANDLED_OPERATION,
 )
 from .loop_skip import skip_loop
+from .resolve import fail
 from .resolve_matrix import resolve_matrix, resolve_write_out
 from .resolve_memory import resolve_memory
 from .resolve_vector import resolve_fp, resolve_vector
 
 NO_LIMIT = np.iinfo(np.int64).max
-
-# The table of op ids is in the order of the codes, so groups of operations are ranges.
-FIRST_MATRIX, LAST_MATRIX = isa.M_MM, isa.M_BMV_WO
-FIRST_VECTOR, LAST_VECTOR = isa.V_ADD_VV, isa.V_RED_MAX
-FIRST_FP, LAST_FP = isa.S_ADD_FP, isa.S_MAP_V_FP
-FIRST_MEMORY, LAST_MEMORY = isa.H_PREFETCH_M, isa.H_STORE_V
 
 
 class ControlState(NamedTuple):
@@ -94,7 +92,7 @@ class ControlState(NamedTuple):
         How often each word was executed.
     trace : int64[capacity, TR_WIDTH]
         Every executed instruction of the slice with its registers; empty when nobody asked.
-    lines : int64[LINES, 17]
+    affine : int64[AFFINE_ROWS, 17]
         Room of `loop_skip`.
     """
 
@@ -105,14 +103,16 @@ class ControlState(NamedTuple):
     loops: np.ndarray
     counts: np.ndarray
     trace: np.ndarray
-    lines: np.ndarray
+    affine: np.ndarray
 
 
 @kernel
 def check_limit(ctl, loops):
-    """Renew CTL_LIMIT_AT; LOOP_LIMIT when some active loop's instruction count is over the maximum (§1.7).
+    """Renew CTL_LIMIT_AT, the instruction count up to which no active loop can be over its maximum (§1.7).
 
     CTL_LIMIT_AT may lag behind (be too low) when loops begin anew or end; it is renewed when it is reached.
+
+    Returns LOOP_LIMIT when some active loop's instruction count is over the maximum, else OK.
     """
     max_loop = ctl[CFG_MAX_LOOP]
     limit = NO_LIMIT
@@ -129,7 +129,10 @@ def check_limit(ctl, loops):
 
 @small
 def loop_start(ctl, loops, pc, reg, count):
-    """C_LOOP_START: push a loop of `count` iterations."""
+    """Execute C_LOOP_START: push a loop of `count` iterations.
+
+    Returns a status.
+    """
     if count == 0:
         return LOOP_ZERO
     depth = ctl[CTL_DEPTH]
@@ -155,7 +158,10 @@ def loop_drop(ctl, loops, index):
 
 @small
 def loop_end(ctl, loops, pc, reg):
-    """C_LOOP_END: pc of the next instruction, or -1 when no active loop uses `reg` (§1.7)."""
+    """Execute C_LOOP_END (§1.7).
+
+    Returns the pc of the next instruction, or -1 when no active loop uses `reg`.
+    """
     index = ctl[CTL_DEPTH] - 1
     while index >= 0 and loops[index, LOOP_REG] != reg:
         index -= 1
@@ -172,7 +178,10 @@ def loop_end(ctl, loops, pc, reg):
 
 @kernel
 def int_sram_access(ctl, int_sram, op, rd, address):
-    """S_LD_INT and S_ST_INT."""
+    """Execute S_LD_INT or S_ST_INT.
+
+    Returns a status.
+    """
     if address >= INT_SRAM_SIZE:
         ctl[CTL_ERR_A] = address
         ctl[CTL_ERR_B] = INT_SRAM_SIZE
@@ -188,22 +197,27 @@ def int_sram_access(ctl, int_sram, op, rd, address):
 
 @small
 def product_u32(a, b):
-    """Low 32 bits of the product of two u32, without leaving 63 bits (so that plain Python agrees)."""
+    """Multiply two u32, modulo 2^32, without leaving 63 bits (so that plain Python agrees)."""
     return (a * (b & 0xFFFF) + (((a * (b >> 16)) & 0xFFFF) << 16)) & U32_MASK
 
 
 @small
 def resolve(op, rd, rs1, rs2, rs3, f1, imm, descriptors, ctl, events, mem_events):
-    """Append the event of a matrix, vector, fp or memory operation; returns a status."""
-    if FIRST_MATRIX <= op <= LAST_MATRIX:
-        if op == isa.M_MM_WO or op == isa.M_BMM_WO or op == isa.M_MV_WO or op == isa.M_BMV_WO:
-            return resolve_write_out(op, rd, rs1, imm, ctl, events)
+    """Append the event of a matrix, vector, fp or memory operation.
+
+    Returns a status: UNHANDLED_OPERATION for every other op id.
+    """
+    if is_write_out(op):
+        return resolve_write_out(op, rd, rs1, imm, ctl, events)
+    if is_matrix(op):
         return resolve_matrix(op, rd, rs1, rs2, ctl, events)
-    if FIRST_MEMORY <= op <= LAST_MEMORY:
+    if is_memory(op):
         return resolve_memory(op, rd, rs1, rs2, rs3, f1, descriptors, ctl, events, mem_events)
-    if FIRST_FP <= op <= LAST_FP:
+    if is_fp(op):
         return resolve_fp(op, rd, rs1, rs2, imm, ctl, events)
-    return resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events)
+    if is_vector(op):
+        return resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events)
+    return fail(ctl, UNHANDLED_OPERATION, op, isa.NUM_OPS)
 
 
 @small
@@ -216,8 +230,8 @@ def note_executed(row, table, ctl, pc):
 
 
 @entry
-def control_slice(table, cfg, descriptors, s, events, mem_events, budget):
-    """Execute up to `budget` instructions; returns a status of `plena_emu.kernels.status`.
+def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
+    """Execute up to `budget` instructions.
 
     Parameters
     ----------
@@ -227,18 +241,19 @@ def control_slice(table, cfg, descriptors, s, events, mem_events, budget):
         Geometry.
     descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
         DMA descriptors.
-    s : ControlState
+    state : ControlState
     events, mem_events : int64[capacity, EV_WIDTH], int64[capacity, MEV_WIDTH]
         Chunks to append to at CTL_EVENTS and CTL_MEM_EVENTS.
     budget : int
         Most instructions to execute.
 
-    On an error CTL_PC stays at the instruction and nothing of it is counted as done.
+    Returns a status of `plena_emu.kernels.status`. On an error CTL_PC stays at the instruction and nothing of it is
+    counted as done.
     """
-    ctl = s.ctl
-    loops = s.loops
-    counts = s.counts
-    trace = s.trace
+    ctl = state.ctl
+    loops = state.loops
+    counts = state.counts
+    trace = state.trace
     for i in range(CFG_WIDTH):
         ctl[i] = cfg[i]
     words = table.shape[0]
@@ -288,7 +303,7 @@ def control_slice(table, cfg, descriptors, s, events, mem_events, budget):
             ctl[CTL_GP + rd] = (table[pc, OP_IMM] << 12) & U32_MASK
         elif op == isa.S_LD_INT or op == isa.S_ST_INT:
             address = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & U32_MASK
-            status = int_sram_access(ctl, s.int_sram, op, rd, address)
+            status = int_sram_access(ctl, state.int_sram, op, rd, address)
         elif op == isa.C_SET_ADDR_REG:
             ctl[CTL_ADDR + rd] = (ctl[CTL_GP + rs1] << 32) | ctl[CTL_GP + table[pc, OP_RS2]]
         elif op == isa.C_SET_SCALE_REG:
@@ -306,7 +321,7 @@ def control_slice(table, cfg, descriptors, s, events, mem_events, budget):
                 skipped = body_cost = 0
                 if skips:
                     left = budget - (executed - first)
-                    skipped, body_cost = skip_loop(table, ctl, s.lines, counts, pc, times, left)
+                    skipped, body_cost = skip_loop(table, ctl, state.affine, counts, pc, times, left)
                 if skipped == 0:
                     status = loop_start(ctl, loops, pc, rd, times)
                 executed += skipped * times

@@ -1,4 +1,7 @@
-"""What every `resolve_*` shares: checks of rows, tiles and offsets, and the event that is appended (spec §1.4)."""
+"""Check rows, tiles and offsets, and append events: what every `resolve_*` shares (spec §1.4).
+
+Checks return a status; where it is not OK they have noted what was found and what bound it broke.
+"""
 
 from ..compiler.jit import kernel, small
 from ..layout import (
@@ -17,7 +20,10 @@ from ..status import COLUMNS_OUTSIDE, OFFSET_MISALIGNED, OK, ROW_MISALIGNED, ROW
 
 @kernel
 def fail(ctl, status, found, bound):
-    """Note what was found and what bound it broke, and hand the status on."""
+    """Note what was found and what bound it broke.
+
+    Returns the status it was given.
+    """
     ctl[CTL_ERR_A] = found
     ctl[CTL_ERR_B] = bound
     return status
@@ -25,19 +31,22 @@ def fail(ctl, status, found, bound):
 
 @small
 def quotient(value, unit, shift):
-    """`value` // `unit`; `shift` is the log2 of the unit, or negative. Divisions took most of the time of an event."""
+    """Divide `value` by `unit`, rounding down; `shift` is the log2 of the unit, or negative where it has none.
+
+    Divisions took most of the time of an event.
+    """
     return value >> shift if shift >= 0 else value // unit
 
 
 @small
 def remainder(value, unit, shift):
-    """`value` % `unit`; `shift` as for `quotient`."""
+    """Compute `value` modulo `unit`; `shift` as for `quotient`."""
     return value & (unit - 1) if shift >= 0 else value % unit
 
 
 @small
 def row_of(ctl, address):
-    """Vector row of an element address."""
+    """Compute the vector row of an element address."""
     return quotient(address, ctl[CFG_VLEN], ctl[CFG_VLEN_SHIFT])
 
 

@@ -1,4 +1,4 @@
-"""Addresses and checks of the matrix instructions (spec §1.4)."""
+"""Resolve addresses of the matrix instructions and check them (spec §1.4)."""
 
 from plena_emu import isa
 
@@ -25,7 +25,10 @@ from .resolve import append, check_columns, check_multiple, check_rows, check_ti
 
 @small
 def resolve_product(op, ctl, events, m, v):
-    """M_MM, M_TMM, M_MV, M_TMV: tile at m, rows at v."""
+    """Append the event of M_MM, M_TMM, M_MV or M_TMV: tile at address `m`, rows at address `v`.
+
+    Returns a status.
+    """
     mlen = ctl[CFG_MLEN]
     blen = ctl[CFG_BLEN]
     column = 0
@@ -56,7 +59,10 @@ def resolve_product(op, ctl, events, m, v):
 
 @kernel
 def resolve_broadcast(op, ctl, events, m, v):
-    """M_BMM, M_BTMM, M_BMV, M_BTMV: tile slice at m, rows at v."""
+    """Append the event of M_BMM, M_BTMM, M_BMV or M_BTMV: tile slice at address `m`, rows at address `v`.
+
+    Returns a status.
+    """
     mlen = ctl[CFG_MLEN]
     hlen = ctl[CFG_HLEN]
     if hlen * ctl[CFG_BROADCAST] != mlen:
@@ -87,7 +93,10 @@ def resolve_broadcast(op, ctl, events, m, v):
 
 @small
 def resolve_matrix(op, rd, rs1, rs2, ctl, events):
-    """Event of a matrix product."""
+    """Append the event of a matrix product.
+
+    Returns a status.
+    """
     if ctl[CFG_MLEN] != ctl[CFG_VLEN]:
         return fail(ctl, NOT_SQUARE, ctl[CFG_MLEN], ctl[CFG_VLEN])
     a = ctl[CTL_GP + rs1]
@@ -103,7 +112,10 @@ def resolve_matrix(op, rd, rs1, rs2, ctl, events):
 
 @small
 def resolve_write_out(op, rd, rs1, imm, ctl, events):
-    """Event of M_MM_WO, M_MV_WO, M_BMM_WO, M_BMV_WO."""
+    """Append the event of M_MM_WO, M_MV_WO, M_BMM_WO or M_BMV_WO.
+
+    Returns a status.
+    """
     mlen = ctl[CFG_MLEN]
     vlen = ctl[CFG_VLEN]
     if mlen != vlen:

@@ -1,4 +1,4 @@
-"""Addresses and checks of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V (spec §1.7, §3.2, §3.3)."""
+"""Resolve addresses of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V and check them (spec §1.7, §3.2, §3.3)."""
 
 from plena_emu import isa
 
@@ -40,7 +40,7 @@ from .resolve import append, check_rows, check_tiles, fail
 
 @kernel
 def bytes_outside(address, length, size):
-    """How many of the bytes [address, address + length) lie outside an HBM of `size` bytes."""
+    """Count the bytes of [address, address + length) that lie outside an HBM of `size` bytes."""
     if address < 0:  # u64 addresses of 2^63 and more
         return length
     return min(length, max(0, address + length - size))
@@ -48,7 +48,7 @@ def bytes_outside(address, length, size):
 
 @kernel
 def stays_inside(descriptor, index, scale_index, step, size):
-    """Whether every row's bytes lie in the HBM, decided from the last row alone (False: not known)."""
+    """Tell whether every row's bytes lie in the HBM, decided from the last row alone (False: not known)."""
     rows = descriptor[DESC_ROWS]
     span = (rows - 1) * step
     if rows == 0 or span > U32_MASK or index < 0 or scale_index < 0:
@@ -62,7 +62,7 @@ def stays_inside(descriptor, index, scale_index, step, size):
 
 @kernel
 def prefetch_outside(descriptor, index, scale_index, step, size):
-    """Bytes a prefetch asks for outside the HBM, which are delivered as 0."""
+    """Count the bytes a prefetch asks for outside the HBM, which are delivered as 0."""
     if stays_inside(descriptor, index, scale_index, step, size):
         return 0
     outside = 0
@@ -76,7 +76,10 @@ def prefetch_outside(descriptor, index, scale_index, step, size):
 
 @kernel
 def store_outside(descriptor, index, scale_index, step, size):
-    """First byte address a store would write outside the HBM; `size` - 1 when there is none."""
+    """Find the first byte address a store would write outside the HBM.
+
+    Returns `size` - 1 when there is none.
+    """
     if stays_inside(descriptor, index, scale_index, step, size):
         return size - 1
     for row in range(descriptor[DESC_ROWS]):
@@ -92,7 +95,10 @@ def store_outside(descriptor, index, scale_index, step, size):
 
 @kernel
 def check_target(op, address, rows, ctl):
-    """Check the SRAM side of a transfer; counts prefetched rows past the vector SRAM, which are dropped."""
+    """Check the SRAM side of a transfer; counts prefetched rows past the vector SRAM, which are dropped.
+
+    Returns a status.
+    """
     if op == isa.H_PREFETCH_M:
         return check_tiles(ctl, address, rows // ctl[CFG_MLEN])
     if op == isa.H_STORE_V:
@@ -106,7 +112,7 @@ def check_target(op, address, rows, ctl):
 
 @kernel
 def select_descriptor(op, precision):
-    """Row of the descriptor table for an operation and its precision field (0: weight or activation, else KV)."""
+    """Select the DMA descriptor of an operation and its precision field (0: weight or activation, else KV)."""
     first = DESCRIPTOR_M_WEIGHT
     if op == isa.H_PREFETCH_V:
         first = DESCRIPTOR_V_ACT
@@ -131,7 +137,10 @@ def append_memory(ctl, mem_events, number, index, scale_index, step):
 
 @kernel
 def resolve_memory(op, rd, rs1, rs2, rs3, f1, descriptors, ctl, events, mem_events):
-    """Events of a prefetch or a store."""
+    """Append the events of a prefetch or a store, for data and for timing.
+
+    Returns a status.
+    """
     number = select_descriptor(op, f1)
     descriptor = descriptors[number]
     target = ctl[CTL_GP + rd]

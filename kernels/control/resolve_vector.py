@@ -1,4 +1,4 @@
-"""Addresses and checks of the vector and scalar floating-point instructions (spec §1.5, §1.6, §1.8)."""
+"""Resolve addresses of the vector and scalar floating-point instructions and check them (spec §1.5, §1.6, §1.8)."""
 
 from plena_emu import isa
 
@@ -30,7 +30,10 @@ def check_fp(ctl, register):
 
 @small
 def resolve_reduction(op, rd, rs1, ctl, events, mask):
-    """V_RED_SUM, V_RED_MAX: nothing at all when rd is 0."""
+    """Append the event of V_RED_SUM or V_RED_MAX; none when rd is 0.
+
+    Returns a status.
+    """
     if rd == 0:
         return OK
     status = check_fp(ctl, rd)
@@ -45,7 +48,10 @@ def resolve_reduction(op, rd, rs1, ctl, events, mask):
 
 @kernel
 def resolve_topk(rd, rs1, rs2, policy, ctl, events):
-    """V_TOPK: rows of logits, places of the weights and the indices."""
+    """Append the event of V_TOPK: rows of logits, places of the weights and the indices.
+
+    Returns a status.
+    """
     if policy > 1:
         return fail(ctl, TOPK_POLICY, policy, 1)
     logits = TOPK_LOGITS_0 if policy == 0 else TOPK_LOGITS_1
@@ -67,7 +73,10 @@ def resolve_topk(rd, rs1, rs2, policy, ctl, events):
 
 @small
 def resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events):
-    """Event of a vector instruction."""
+    """Append the event of a vector instruction.
+
+    Returns a status.
+    """
     vlen = ctl[CFG_VLEN]
     mask = -1 if rs3 == 0 else ctl[CTL_VMASK]
     if op == isa.V_RED_SUM or op == isa.V_RED_MAX:
@@ -99,7 +108,10 @@ def resolve_vector(op, rd, rs1, rs2, rs3, f1, ctl, events):
 
 @small
 def resolve_fp_memory(op, rd, rs1, imm, ctl, events):
-    """S_LD_FP, S_ST_FP, S_MAP_V_FP: an index or a segment of the fp SRAM."""
+    """Append the event of S_LD_FP, S_ST_FP or S_MAP_V_FP: an index or a segment of the fp SRAM.
+
+    Returns a status.
+    """
     address = (ctl[CTL_GP + rs1] + imm) & U32_MASK
     last = address
     target = rd
@@ -118,7 +130,10 @@ def resolve_fp_memory(op, rd, rs1, imm, ctl, events):
 
 @small
 def resolve_fp(op, rd, rs1, rs2, imm, ctl, events):
-    """Event of a scalar floating-point instruction."""
+    """Append the event of a scalar floating-point instruction; none when rd is 0 and nothing else changes.
+
+    Returns a status.
+    """
     if op == isa.S_LD_FP or op == isa.S_ST_FP or op == isa.S_MAP_V_FP:
         return resolve_fp_memory(op, rd, rs1, imm, ctl, events)
     if rd == 0:

@@ -1,4 +1,4 @@
-"""Data movement of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V (spec §3.2, §3.3, MX blocks §2.4).
+"""Move the data of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V (spec §3.2, §3.3, MX blocks §2.4).
 
 Only what is in the HBM is delivered: bytes outside it, and scale bytes past the end of the one
 64-byte block that is read for them, are 0.
@@ -21,7 +21,7 @@ from ..layout import (
     FMT_BITS,
 )
 from ..limits import ACCESS_BYTES
-from .mx_decode import decode_lanes, fits_lanes, touch
+from .mx_decode import decode_simd, fits_simd, touch
 from .numerics import decode, encode_block, encode_plain, read_code, write_code
 from .row_lanes import round_values
 
@@ -39,7 +39,7 @@ def fetch(hbm, address, length, out):
 
 @kernel
 def decode_code(formats, tables, fmt_id, codes, index):
-    """Value of the code number `index` of a packed row in format `fmt_id`."""
+    """Decode code number `index` of a packed row in format `fmt_id`."""
     width = formats[fmt_id, FMT_BITS]
     code = read_code(codes, index * width, width)
     return tables[fmt_id, code] if width <= 8 else decode(code, formats[fmt_id])
@@ -47,7 +47,7 @@ def decode_code(formats, tables, fmt_id, codes, index):
 
 @kernel
 def decode_row(formats, tables, descriptor, codes, out, o):
-    """out[o : o + n] = elements times block scales of the packed row in `codes` (§2.2, §2.4)."""
+    """Compute out[o : o + n] = elements times block scales of the packed row in `codes` (§2.2, §2.4)."""
     block = descriptor[DESC_BLOCK]
     elements = codes[0]
     scales = codes[1]
@@ -84,8 +84,8 @@ def touch_row(hbm, descriptor, index, scale_index, step, row):
 
 
 @kernel
-def prefetch_lanes(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first):
-    """`prefetch` for the formats of `mx_lanes`; a row that is not wholly inside the HBM goes the general way."""
+def prefetch_simd(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first):
+    """Run `prefetch` for the formats that `mx_decode` handles; a row partly outside the HBM goes the general way."""
     n, block, ratio = descriptor[DESC_ELEMENTS], descriptor[DESC_BLOCK], descriptor[DESC_RATIO]
     length, slen = descriptor[DESC_ROW_BYTES], descriptor[DESC_SCALE_BYTES]
     fmt = formats[descriptor[DESC_FORMAT]]
@@ -98,7 +98,7 @@ def prefetch_lanes(formats, tables, hbm, codes, descriptor, index, scale_index, 
         scale_at = scale_address(scale_index, row, step, ratio)
         inside = 0 <= address <= size - length and 0 <= scale_at <= size - slen
         if inside and delivered_scales(scale_at, slen) == slen:
-            decode_lanes(hbm, address, scale_at, fmt, scales, n, block, out, (first + row) * n)
+            decode_simd(hbm, address, scale_at, fmt, scales, n, block, out, (first + row) * n)
         else:
             fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step, row, out, (first + row) * n)
 
@@ -108,8 +108,8 @@ def prefetch(formats, tables, hbm, codes, descriptor, index, scale_index, step, 
     """Read and decode `count` rows into `out` from row `first` on (rows of n f32, row-major)."""
     n = descriptor[DESC_ELEMENTS]
     fmt, scale_fmt = formats[descriptor[DESC_FORMAT]], formats[descriptor[DESC_SCALE_FORMAT]]
-    if fits_lanes(fmt, descriptor[DESC_BLOCK]) and scale_fmt[FMT_BITS] == 8:
-        prefetch_lanes(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first)
+    if fits_simd(fmt, descriptor[DESC_BLOCK]) and scale_fmt[FMT_BITS] == 8:
+        prefetch_simd(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first)
         return
     for row in range(count):
         fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step, row, out, (first + row) * n)
@@ -133,7 +133,7 @@ def put(hbm, address, length, source):
 
 @kernel
 def mark_written(hbm_touched, address, length):
-    """Remember the HBM pages a store wrote."""
+    """Mark the HBM pages a store wrote."""
     for page in range(address >> HBM_PAGE, ((address + length - 1) >> HBM_PAGE) + 1):
         hbm_touched[page] = 1
 
@@ -159,7 +159,7 @@ def encode_row(formats, descriptor, moe, rows, at, codes):
 
 @kernel
 def store_rows(cfg, formats, descriptor, rows, hbm, hbm_touched, codes, first, index, scale_index, step):
-    """H_STORE_V: encode rows and write them to the HBM; control has checked every address."""
+    """Execute H_STORE_V: encode rows and write them to the HBM; control has checked every address."""
     length = descriptor[DESC_ROW_BYTES]
     slen = descriptor[DESC_SCALE_BYTES]
     for row in range(descriptor[DESC_ROWS]):
@@ -175,6 +175,6 @@ def store_rows(cfg, formats, descriptor, rows, hbm, hbm_touched, codes, first, i
 
 @kernel
 def mark_tiles(tile_touched, first, count):
-    """Remember the tiles a prefetch wrote."""
+    """Mark the tiles a prefetch wrote."""
     for tile in range(first, first + count):
         tile_touched[tile] = 1

@@ -1,4 +1,4 @@
-"""f32 bits, fused multiply-add and exp: the primitives whose rounding is part of the contract."""
+"""Compute f32 bits, fused multiply-add and exp: the primitives whose rounding is part of the contract."""
 
 import math
 
@@ -32,20 +32,20 @@ else:
         addend = float(c)
         total = product + addend
         if math.isfinite(total):
-            part = total - product
-            error = (product - (total - part)) + (addend - part)
+            added = total - product
+            error = (product - (total - added)) + (addend - added)
             if error != 0.0 and not np.float64(total).view(np.int64) & 1:
                 total = math.nextafter(total, math.inf if error > 0 else -math.inf)
         return np.float32(total)
 
 
-def fma_lanes(a, b, c):
-    """`fma` of f32 arrays, for runs without the compiler."""
+def fma_arrays(a, b, c):
+    """Compute `fma` of f32 arrays, for runs without the compiler."""
     product = a.astype(np.float64) * b
     addend = c.astype(np.float64)
     total = product + addend
-    part = total - product
-    error = (product - (total - part)) + (addend - part)
+    added = total - product
+    error = (product - (total - added)) + (addend - added)
     even = (total.view(np.int64) & 1) == 0
     toward = np.where(error > 0, np.inf, -np.inf)
     odd = np.where(np.isfinite(total) & (error != 0) & even, np.nextafter(total, toward), total)
@@ -54,19 +54,19 @@ def fma_lanes(a, b, c):
 
 @kernel
 def bits_of(x):
-    """The 32 bits of an f32, as int64."""
+    """Reinterpret an f32 as its 32 bits, in an int64."""
     return np.int64(np.float32(x).view(np.uint32))
 
 
 @kernel
 def float_of(bits):
-    """The f32 of 32 bits."""
+    """Reinterpret 32 bits as an f32."""
     return np.uint32(bits).view(np.float32)
 
 
 @kernel
 def exp_f32(x):
-    """exp(clamp(x, -88, 88)) correctly rounded to f32 (§1.5): a float64 exp rounded once.
+    """Compute exp(clamp(x, -88, 88)) correctly rounded to f32 (§1.5): a float64 exp rounded once.
 
     Cody-Waite reduction to |r| <= ln2/2 and a Taylor polynomial of degree 13: relative error
     about 1e-16, which no f32 tie is near enough to notice. Branch-free, so that it vectorises.

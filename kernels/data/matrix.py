@@ -1,10 +1,11 @@
-"""Matrix instructions, data side (spec §1.4, summation orders §2.5).
+"""Execute the matrix instructions, data side (spec §1.4, summation orders §2.5).
 
-Shapes: `rows` float32[ROWS * MLEN], `tiles` float32[TILES * MLEN * MLEN], `work` and `part` scratch.
+Shapes: `rows` float32[ROWS * MLEN], `tiles` float32[TILES * MLEN * MLEN], `work` and `partial_sums` scratch.
 `bmm_scale` is the constant 0.25 of §1.2.
 """
 
 import numpy as np
+
 from plena_emu import isa
 
 from ..compiler.jit import kernel, small
@@ -14,8 +15,8 @@ from .gemm import (
     ONE,
     PANEL,
     chunk_length,
-    dot_four_lanes,
-    dot_four_lanes_head,
+    dot_4way,
+    dot_4way_head,
     pack_panel,
     product,
 )
@@ -27,10 +28,10 @@ SMALL_BLEN = 8  # up to here the reference takes other summation orders
 
 
 @small
-def m_mm(cfg, rows, tiles, m_accum, work, part, tile, column, row):
-    """M_MM: m_accum (BLEN x BLEN) += rows x tile columns.
+def m_mm(cfg, rows, tiles, m_accum, work, partial_sums, tile, column, row):
+    """Execute M_MM: m_accum (BLEN x BLEN) += rows x tile columns.
 
-    Half of a run's work: the usual BLEN go straight to their blocks, without the calls of `product`.
+    Half of a run's work: the usual BLEN go straight to their microkernels, without the calls of `product`.
     """
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
@@ -45,38 +46,39 @@ def m_mm(cfg, rows, tiles, m_accum, work, part, tile, column, row):
                 pack_panel(tiles, panel0, mlen, mlen, work)
                 panel, panel0, panel_term = work, 0, PANEL
             fused_4x16(
-                rows, a0, mlen, 1, panel, panel0, panel_term, mlen, chunk, m_accum, j, blen, ONE, part, blen // 4,
+                rows, a0, mlen, 1, panel, panel0, panel_term, mlen, chunk, m_accum, j, blen, ONE, partial_sums,
+                blen // 4,
             )
     elif blen == SMALL_BLEN:
-        rounded_8x8(rows, a0, mlen, 1, tiles, b0, mlen, mlen, mlen, m_accum, 0, blen, ONE, part, 1)
+        rounded_8x8(rows, a0, mlen, 1, tiles, b0, mlen, mlen, mlen, m_accum, 0, blen, ONE, partial_sums, 1)
     else:
         fused = blen > SMALL_BLEN
         chunk = chunk_length(mlen) if fused else mlen
         product(
-            rows, a0, mlen, 1, tiles, b0, mlen, 1, blen, mlen, blen, chunk, fused, m_accum, 0, ONE, work, part,
+            rows, a0, mlen, 1, tiles, b0, mlen, 1, blen, mlen, blen, chunk, fused, m_accum, 0, ONE, work, partial_sums,
         )
 
 
 @kernel
-def m_tmm(cfg, rows, tiles, m_accum, work, part, tile, column, row):
-    """M_TMM: m_accum (BLEN x BLEN) += rows x columns of the transposed tile."""
+def m_tmm(cfg, rows, tiles, m_accum, work, partial_sums, tile, column, row):
+    """Execute M_TMM: m_accum (BLEN x BLEN) += rows x columns of the transposed tile."""
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
     b0 = tile + column * mlen
     if blen > SMALL_BLEN:
         product(
             rows, row * mlen, mlen, 1, tiles, b0, 1, mlen, blen, mlen, blen, chunk_length(mlen), True, m_accum, 0,
-            ONE, work, part,
+            ONE, work, partial_sums,
         )
         return
     for i in range(blen):
         for j in range(blen):
-            m_accum[i * blen + j] += dot_four_lanes(rows, (row + i) * mlen, tiles, b0 + j * mlen, mlen, False)
+            m_accum[i * blen + j] += dot_4way(rows, (row + i) * mlen, tiles, b0 + j * mlen, mlen, False)
 
 
 @kernel
-def m_bmm(cfg, rows, tiles, hm_accum, work, part, op, tile, h, o2, row):
-    """M_BMM, M_BTMM: hm_accum[head] (MLEN x MLEN) += (head of the rows x tile slice) * bmm_scale."""
+def m_bmm(cfg, rows, tiles, hm_accum, work, partial_sums, op, tile, h, o2, row):
+    """Execute M_BMM or M_BTMM: hm_accum[head] (MLEN x MLEN) += (head of the rows x tile slice) * bmm_scale."""
     mlen = cfg[CFG_MLEN]
     hlen = cfg[CFG_HLEN]
     heads = cfg[CFG_BROADCAST]
@@ -89,13 +91,13 @@ def m_bmm(cfg, rows, tiles, hm_accum, work, part, op, tile, h, o2, row):
     for head in range(heads):
         product(
             rows, row * mlen + head * head_step, mlen, term_step, tiles, b0, b_term, b_column, mlen, hlen, mlen,
-            chunk_length(hlen), True, hm_accum, head * mlen * mlen, BMM_SCALE, work, part,
+            chunk_length(hlen), True, hm_accum, head * mlen * mlen, BMM_SCALE, work, partial_sums,
         )
 
 
 @kernel
-def m_bmv(cfg, rows, tiles, hv_accum, work, part, op, tile, h, o2, row):
-    """M_BMV, M_BTMV: hv_accum[head] (MLEN) += (head of the row x tile slice) * bmm_scale."""
+def m_bmv(cfg, rows, tiles, hv_accum, work, partial_sums, op, tile, h, o2, row):
+    """Execute M_BMV or M_BTMV: hv_accum[head] (MLEN) += (head of the row x tile slice) * bmm_scale."""
     mlen = cfg[CFG_MLEN]
     hlen = cfg[CFG_HLEN]
     heads = cfg[CFG_BROADCAST]
@@ -104,29 +106,29 @@ def m_bmv(cfg, rows, tiles, hv_accum, work, part, op, tile, h, o2, row):
         if op == isa.M_BMV:
             product(
                 rows, first + head, mlen, heads, tiles, tile + h * mlen + o2, mlen, 1, 1, hlen, mlen, hlen, True,
-                hv_accum, head * mlen, BMM_SCALE, work, part,
+                hv_accum, head * mlen, BMM_SCALE, work, partial_sums,
             )
         else:
             for j in range(mlen):
                 b0 = tile + (o2 + j) * mlen + h
-                dot = dot_four_lanes_head(rows, first + head * hlen, tiles, b0, hlen, True)
+                dot = dot_4way_head(rows, first + head * hlen, tiles, b0, hlen, True)
                 hv_accum[head * mlen + j] += dot * BMM_SCALE
 
 
 @kernel
-def m_mv(cfg, rows, tiles, v_accum, work, part, op, tile, column, row):
-    """M_MV, M_TMV: v_accum (BLEN) += row x tile columns."""
+def m_mv(cfg, rows, tiles, v_accum, work, partial_sums, op, tile, column, row):
+    """Execute M_MV or M_TMV: v_accum (BLEN) += row x tile columns."""
     mlen = cfg[CFG_MLEN]
     blen = cfg[CFG_BLEN]
     fused = blen > SMALL_BLEN
     if op == isa.M_MV:
         product(
             rows, row * mlen, mlen, 1, tiles, tile + column, mlen, 1, 1, mlen, blen, mlen, fused, v_accum, 0, ONE,
-            work, part,
+            work, partial_sums,
         )
     else:
         for j in range(blen):
-            v_accum[j] += dot_four_lanes_head(rows, row * mlen, tiles, tile + j * mlen, mlen, fused)
+            v_accum[j] += dot_4way_head(rows, row * mlen, tiles, tile + j * mlen, mlen, fused)
 
 
 @kernel

@@ -1,8 +1,8 @@
-"""Register-blocked piece of a matrix product: the inner loop of every tile product (spec §2.5).
+"""Multiply a register block of a matrix product: the inner loop of every tile product (spec §2.5).
 
-A block is R rows by C columns of a product, held in vector registers while k runs; every lane is one
-output and sums its terms in increasing k, so the order of the additions is the sequential one, within a chunk.
-numba does not keep an array of accumulators in registers by itself, hence the LLVM IR. It goes on to the blocks
+A block is R rows by C columns of a product, held in vector registers while k runs; every element of a register is
+one output and sums its terms in increasing k, so the order of the additions is the sequential one, within a chunk.
+numba does not keep an array of accumulators in registers by itself, hence the LLVM IR. It loops over the blocks
 below by itself, because a call with its arrays taken apart costs as much as a small block.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..compiler.jit import JIT
 from ..compiler.llvm_ir import F32, element_pointer, splat
-from .floats import fma_lanes
+from .floats import fma_arrays
 
 if JIT:
     from llvmlite import ir
@@ -23,27 +23,27 @@ if JIT:
         kind = ir.FunctionType(vector, [vector] * 3)
         return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{vector.count}f32")
 
-    def _compiled(rows, vectors, lanes, fused):
-        """Intrinsic for a stack of blocks of `rows` x (`vectors` * `lanes`)."""
-        vector = ir.VectorType(F32, lanes)
+    def _compiled(rows, vectors, simd_width, fused):
+        """Make the intrinsic for a column of blocks of `rows` x (`vectors` * `simd_width`)."""
+        vector = ir.VectorType(F32, simd_width)
         places = [(r, v) for r in range(rows) for v in range(vectors)]
 
         @intrinsic
-        def stack(
-            typingctx, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count
+        def microkernel(
+            typingctx, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, partial_sums, count
         ):
             signature = types.void(
-                a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count
+                a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, partial_sums, count
             )
 
             def codegen(context, builder, sig, args):
                 arrays = {i: context.make_array(sig.args[i])(context, builder, args[i]) for i in (0, 4, 9, 13)}
-                array_a, array_b, array_out, array_part = arrays.values()
+                array_a, array_b, array_out, array_partials = arrays.values()
                 a0, a_row, a_term, b0, b_term, k, chunk = (args[i] for i in (1, 2, 3, 5, 6, 7, 8))
                 o, out_row, scale, count = (args[i] for i in (10, 11, 12, 14))
                 word = a0.type
-                zero = ir.Constant(vector, [0.0] * lanes)
-                factor = splat(builder, scale, lanes)
+                zero = ir.Constant(vector, [0.0] * simd_width)
+                factor = splat(builder, scale, simd_width)
                 sums = {place: cgutils.alloca_once(builder, vector) for place in places}
                 first = cgutils.alloca_once(builder, word)  # term that the next chunk begins with
 
@@ -51,30 +51,31 @@ if JIT:
                     return builder.mul(value, ir.Constant(word, times))
 
                 def vector_at(array, index, v):
-                    return element_pointer(builder, array, builder.add(index, ir.Constant(word, v * lanes)), vector)
+                    first_of_vector = builder.add(index, ir.Constant(word, v * simd_width))
+                    return element_pointer(builder, array, first_of_vector, vector)
 
                 def sum_of_chunk(a_group, start, stop):
                     with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
                         term = builder.add(start, loop.index)
                         b_at = builder.add(b0, builder.mul(term, b_term))
-                        b_parts = [builder.load(vector_at(array_b, b_at, v), align=4) for v in range(vectors)]
+                        b_values = [builder.load(vector_at(array_b, b_at, v), align=4) for v in range(vectors)]
                         a_at = builder.add(a_group, builder.mul(term, a_term))
                         for r in range(rows):
                             index = builder.add(a_at, many(a_row, r))
-                            x = splat(builder, builder.load(element_pointer(builder, array_a, index, F32)), lanes)
+                            x = splat(builder, builder.load(element_pointer(builder, array_a, index, F32)), simd_width)
                             for v in range(vectors):
                                 old = builder.load(sums[r, v])
                                 if fused:
-                                    new = builder.call(_vector_fma(builder, vector), (x, b_parts[v], old))
+                                    new = builder.call(_vector_fma(builder, vector), (x, b_values[v], old))
                                 else:
-                                    new = builder.fadd(old, builder.fmul(x, b_parts[v]))
+                                    new = builder.fadd(old, builder.fmul(x, b_values[v]))
                                 builder.store(new, sums[r, v])
 
-                def pointer_to_part(r, v):
-                    return vector_at(array_part, ir.Constant(word, r * vectors * lanes), v)
+                def pointer_to_partials(r, v):
+                    return vector_at(array_partials, ir.Constant(word, r * vectors * simd_width), v)
 
                 def one_chunk(a_group):
-                    """Leaves the sum of all chunks so far in `sums`, and in `part` unless it was the last."""
+                    """Leaves the sum of all chunks so far in `sums`, and in `partial_sums` unless it was the last."""
                     start = builder.load(first)
                     ahead = builder.add(start, chunk)
                     stop = builder.select(builder.icmp_signed("<", ahead, k), ahead, k)
@@ -83,11 +84,11 @@ if JIT:
                     sum_of_chunk(a_group, start, stop)
                     with builder.if_then(builder.icmp_signed(">", start, ir.Constant(word, 0))):
                         for place in places:
-                            before = builder.load(pointer_to_part(*place), align=4)
+                            before = builder.load(pointer_to_partials(*place), align=4)
                             builder.store(builder.fadd(before, builder.load(sums[place])), sums[place])
                     with builder.if_then(builder.icmp_signed("<", stop, k)):
                         for place in places:
-                            builder.store(builder.load(sums[place]), pointer_to_part(*place), align=4)
+                            builder.store(builder.load(sums[place]), pointer_to_partials(*place), align=4)
                     builder.store(stop, first)
 
                 with cgutils.for_range(builder, count) as group:
@@ -109,14 +110,14 @@ if JIT:
 
             return signature, codegen
 
-        return stack
+        return microkernel
 
 
-def _plain(rows, vectors, lanes, fused):
-    """The same in numpy, for runs without the compiler."""
-    columns = vectors * lanes
+def _plain(rows, vectors, simd_width, fused):
+    """Make the same in numpy, for runs without the compiler."""
+    columns = vectors * simd_width
 
-    def stack(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, part, count):
+    def microkernel(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, partial_sums, count):
         height = rows * count
         total = np.zeros((height, columns), dtype=np.float32)
         for first in range(0, k, chunk):
@@ -124,20 +125,20 @@ def _plain(rows, vectors, lanes, fused):
             for term in range(first, min(first + chunk, k)):
                 x = a[a0 + term * a_term + np.arange(height) * a_row][:, None]
                 y = b[b0 + term * b_term : b0 + term * b_term + columns][None, :]
-                sums = fma_lanes(x, y, sums) if fused else sums + x * y
+                sums = fma_arrays(x, y, sums) if fused else sums + x * y
             total += sums
         for r in range(height):
             out[o + r * out_row : o + r * out_row + columns] += total[r] * scale
 
-    return stack
+    return microkernel
 
 
 _make = _compiled if JIT else _plain
 
 # `kind`_rxc: out[r, c] += scale * sum over k of a[r, k] * b[k, c] for `count` blocks of r rows, one below the other.
 # Arguments: a, its first element, steps to the next row and term; b, its first element, step to the next term (columns
-# adjacent); k; chunk: so many terms are summed on their own, the sums then added in order; out, its first element, step
-# to the next row; scale (f32); scratch of r * c f32; count. `fused` takes one rounding a term.
+# adjacent); k; chunk: how many terms are summed on their own before the sums are added in order; out, its first
+# element, step to the next row; scale (f32); scratch of r * c f32; count. `fused` takes one rounding a term.
 fused_4x16 = _make(4, 2, 8, True)
 fused_4x8 = _make(4, 1, 8, True)
 fused_4x4 = _make(4, 1, 4, True)

@@ -1,11 +1,11 @@
-"""Decoding eight 8-bit MX elements at once (spec §2.2, §2.4): what a prefetch spends its time on."""
+"""Decode eight 8-bit MX elements at once (spec §2.2, §2.4): what a prefetch spends its time on."""
 
 import numpy as np
 
 from ..compiler.jit import JIT, kernel, small
 from ..layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN
 
-LANES = 8
+SIMD_WIDTH = 8
 INF_BITS = 0x7F800000
 MAGNITUDE = 0x7F
 SIGN_BIT = -(1 << 31)  # as i32
@@ -29,12 +29,12 @@ if JIT:
         """
         signature = types.void(codes, at, scale_at, mantissa, exponent, scales, blocks, vectors, out, o)
         word = ir.IntType(32)
-        words = ir.VectorType(word, LANES)
-        floats = ir.VectorType(F32, LANES)
-        bytes_ = ir.VectorType(ir.IntType(8), LANES)
+        words = ir.VectorType(word, SIMD_WIDTH)
+        floats = ir.VectorType(F32, SIMD_WIDTH)
+        bytes_ = ir.VectorType(ir.IntType(8), SIMD_WIDTH)
 
         def constant(value):
-            return ir.Constant(words, [value] * LANES)
+            return ir.Constant(words, [value] * SIMD_WIDTH)
 
         def codegen(context, builder, sig, args):
             source, table, target = (context.make_array(sig.args[i])(context, builder, args[i]) for i in (0, 5, 8))
@@ -43,9 +43,9 @@ if JIT:
             one = ir.Constant(word, 1)
             ones = builder.sub(builder.shl(one, exponent), one)
             rebias = builder.sub(ir.Constant(word, 128), builder.shl(one, builder.sub(exponent, one)))
-            shift = splat(builder, builder.sub(ir.Constant(word, 23), mantissa), LANES)
-            rebias = splat(builder, builder.shl(rebias, ir.Constant(word, 23)), LANES)
-            special = splat(builder, builder.shl(ones, ir.Constant(word, 23)), LANES)
+            shift = splat(builder, builder.sub(ir.Constant(word, 23), mantissa), SIMD_WIDTH)
+            rebias = splat(builder, builder.shl(rebias, ir.Constant(word, 23)), SIMD_WIDTH)
+            special = splat(builder, builder.shl(ones, ir.Constant(word, 23)), SIMD_WIDTH)
             in_place = builder.shl(constant(MAGNITUDE), shift)
 
             def eight(index, scale, to):
@@ -65,10 +65,10 @@ if JIT:
             def scale_of(block):
                 pointer = element_pointer(builder, source, builder.add(scale_at, block), ir.IntType(8))
                 code = builder.zext(builder.load(pointer), at.type)
-                return splat(builder, builder.load(element_pointer(builder, table, code, F32)), LANES)
+                return splat(builder, builder.load(element_pointer(builder, table, code, F32)), SIMD_WIDTH)
 
             def number(vector, scale):
-                ahead = builder.mul(vector, ir.Constant(at.type, LANES))
+                ahead = builder.mul(vector, ir.Constant(at.type, SIMD_WIDTH))
                 eight(builder.add(at, ahead), scale, builder.add(o, ahead))
 
             # Blocks of eight are the usual ones, and a loop of one round would take as long as what it does.
@@ -104,7 +104,7 @@ else:
 
     def decode_blocks(codes, at, scale_at, mantissa, exponent, scales, blocks, vectors, out, o):
         """The same in numpy, for runs without the compiler."""
-        n = blocks * vectors * LANES
+        n = blocks * vectors * SIMD_WIDTH
         code = codes[at : at + n].astype(np.uint32)
         placed = (code & MAGNITUDE) << np.uint32(23 - mantissa)
         rebias = (128 - (1 << (exponent - 1))) << 23
@@ -113,24 +113,24 @@ else:
         endless = np.where(placed >= ((1 << exponent) - 1) << 23, INF_BITS, 0)
         bits = (value.view(np.uint32) | endless | (code & 0x80) << 24).astype(np.uint32)
         scale = scales[codes[scale_at : scale_at + blocks]]
-        out[o : o + n] = bits.view(np.float32) * np.repeat(scale, vectors * LANES)
+        out[o : o + n] = bits.view(np.float32) * np.repeat(scale, vectors * SIMD_WIDTH)
 
     def touch(data, at):
         """Nothing to do without the compiler."""
 
 
 @kernel
-def fits_lanes(fmt, block):
-    """Whether elements of format `fmt` in blocks of `block` can be decoded eight at a time."""
+def fits_simd(fmt, block):
+    """Tell whether elements of format `fmt` in blocks of `block` can be decoded eight at a time."""
     return (
         fmt[FMT_INT] == 0 and fmt[FMT_BITS] == 8 and fmt[FMT_SIGN] == 1 and fmt[FMT_EXP] < 8 and block > 0
-        and block % LANES == 0
+        and block % SIMD_WIDTH == 0
     )
 
 
 @small
-def decode_lanes(hbm, element_at, scale_at, fmt, scale_table, n, block, out, o):
-    """out[o : o + n] = `n` elements of format `fmt` times their blocks' scales, straight from HBM bytes."""
+def decode_simd(hbm, element_at, scale_at, fmt, scale_table, n, block, out, o):
+    """Compute out[o : o + n] = `n` elements of format `fmt` times their blocks' scales, straight from HBM bytes."""
     decode_blocks(
-        hbm, element_at, scale_at, fmt[FMT_MAN], fmt[FMT_EXP], scale_table, n // block, block // LANES, out, o
+        hbm, element_at, scale_at, fmt[FMT_MAN], fmt[FMT_EXP], scale_table, n // block, block // SIMD_WIDTH, out, o
     )

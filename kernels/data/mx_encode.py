@@ -1,10 +1,10 @@
-"""Encoding eight 8-bit MX elements at once (spec §2.4): what a store spends its time on."""
+"""Encode eight 8-bit MX elements at once (spec §2.4): what a store spends its time on."""
 
 import numpy as np
 
 from ..compiler.jit import JIT
 
-LANES = 8
+SIMD_WIDTH = 8
 MAGNITUDE = 0x7FFFFFFF
 FRACTION = 0x7FFFFF
 NEAR_NEXT = 0x7FFF00  # from this fraction on the f32 log2 may round up to the next integer
@@ -20,15 +20,15 @@ if JIT:
     from ..compiler.llvm_ir import F32, element_pointer, splat
 
     _I32 = ir.IntType(32)
-    _WORDS = ir.VectorType(_I32, LANES)
-    _FLOATS = ir.VectorType(F32, LANES)
+    _WORDS = ir.VectorType(_I32, SIMD_WIDTH)
+    _FLOATS = ir.VectorType(F32, SIMD_WIDTH)
 
     def _constant(value):
-        return ir.Constant(_WORDS, [value] * LANES)
+        return ir.Constant(_WORDS, [value] * SIMD_WIDTH)
 
     def _eight(builder, array, first, number):
         """Values number * 8 to number * 8 + 7 from `first` on."""
-        ahead = builder.mul(number, ir.Constant(first.type, LANES))
+        ahead = builder.mul(number, ir.Constant(first.type, SIMD_WIDTH))
         return builder.load(element_pointer(builder, array, builder.add(first, ahead), _FLOATS), align=4)
 
     @intrinsic
@@ -68,19 +68,19 @@ if JIT:
             bias = builder.sub(builder.shl(one, builder.sub(exponent, one)), one)
             emax = builder.sub(builder.sub(builder.shl(one, exponent), ir.Constant(_I32, 2)), bias)
             top = builder.sub(builder.shl(one, mantissa), one)
-            rounding = splat(builder, builder.sub(one, moe), LANES)
-            least, most, offset = (splat(builder, x, LANES) for x in (builder.neg(bias), emax, bias))
-            width, last = splat(builder, mantissa, LANES), splat(builder, top, LANES)
+            rounding = splat(builder, builder.sub(one, moe), SIMD_WIDTH)
+            least, most, offset = (splat(builder, x, SIMD_WIDTH) for x in (builder.neg(bias), emax, bias))
+            width, last = splat(builder, mantissa, SIMD_WIDTH), splat(builder, top, SIMD_WIDTH)
             limit = builder.sitofp(last, _FLOATS)
             places = builder.sitofp(builder.add(last, _constant(1)), _FLOATS)
-            factor = splat(builder, args[3], LANES)
-            zero, unit = ir.Constant(_FLOATS, [0.0] * LANES), ir.Constant(_FLOATS, [1.0] * LANES)
+            factor = splat(builder, args[3], SIMD_WIDTH)
+            zero, unit = ir.Constant(_FLOATS, [0.0] * SIMD_WIDTH), ir.Constant(_FLOATS, [1.0] * SIMD_WIDTH)
             strange = cgutils.alloca_once_value(builder, _constant(0))
 
             def code_of(x):
                 bits = builder.bitcast(x, _WORDS)
                 magnitude = builder.bitcast(builder.and_(bits, _constant(MAGNITUDE)), _FLOATS)
-                logged = builder.fadd(magnitude, ir.Constant(_FLOATS, [float(LOG_OFFSET)] * LANES))
+                logged = builder.fadd(magnitude, ir.Constant(_FLOATS, [float(LOG_OFFSET)] * SIMD_WIDTH))
                 logged = builder.bitcast(logged, _WORDS)
                 odd = builder.or_(
                     builder.icmp_signed(">=", builder.and_(logged, _constant(FRACTION)), _constant(NEAR_NEXT)),
@@ -97,7 +97,7 @@ if JIT:
                 s = builder.fmul(q, places)
                 s = builder.select(builder.fcmp_ordered("<", s, limit), s, limit)
                 s = builder.select(builder.fcmp_ordered(">", s, zero), s, zero)
-                quarters = builder.fptosi(builder.fmul(s, ir.Constant(_FLOATS, [4.0] * LANES)), _WORDS)
+                quarters = builder.fptosi(builder.fmul(s, ir.Constant(_FLOATS, [4.0] * SIMD_WIDTH)), _WORDS)
                 whole = builder.lshr(quarters, _constant(2))
                 # Up from a half on (base), or half to even (moe).
                 push = builder.or_(builder.and_(whole, _constant(1)), rounding)
@@ -108,10 +108,10 @@ if JIT:
                 code = builder.or_(code, builder.and_(builder.lshr(bits, _constant(24)), _constant(0x80)))
                 return builder.select(builder.fcmp_ordered("==", x, zero), _constant(0), code)
 
-            bytes_ = ir.VectorType(ir.IntType(8), LANES)
+            bytes_ = ir.VectorType(ir.IntType(8), SIMD_WIDTH)
             with cgutils.for_range(builder, args[2]) as loop:
                 x = builder.fmul(_eight(builder, source, args[1], loop.index), factor)
-                ahead = builder.mul(loop.index, ir.Constant(args[8].type, LANES))
+                ahead = builder.mul(loop.index, ir.Constant(args[8].type, SIMD_WIDTH))
                 pointer = element_pointer(builder, target, builder.add(args[8], ahead), bytes_)
                 builder.store(builder.trunc(code_of(x), bytes_), pointer, align=1)
             kind = ir.FunctionType(_I32, [_WORDS])
@@ -124,7 +124,7 @@ else:
 
     def largest_of(values, first, vectors):
         """The same in numpy, for runs without the compiler."""
-        magnitude = np.abs(values[first : first + vectors * LANES])
+        magnitude = np.abs(values[first : first + vectors * SIMD_WIDTH])
         return np.max(np.where(np.isnan(magnitude), np.float32(0.0), magnitude), initial=np.float32(0.0))
 
     def encode_eights(values, first, vectors, factor, mantissa, exponent, moe, codes, o):

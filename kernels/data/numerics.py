@@ -1,4 +1,4 @@
-"""Number formats: bits to f32 and back (spec §2.1-§2.4)."""
+"""Convert number formats: bits to f32 and back (spec §2.1-§2.4)."""
 
 import math
 
@@ -7,8 +7,8 @@ import numpy as np
 from ..compiler.jit import kernel
 from ..layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN
 from .floats import bits_of, float_of
-from .mx_decode import fits_lanes
-from .mx_encode import LANES, encode_eights, largest_of
+from .mx_decode import fits_simd
+from .mx_encode import SIMD_WIDTH, encode_eights, largest_of
 
 SIGN = 0x80000000
 MAGNITUDE = 0x7FFFFFFF
@@ -18,7 +18,7 @@ QUIET_NAN = 0x7FC00000
 
 @kernel
 def decode_fp(bits, sign_bits, exp_bits, man_bits):
-    """Value of a float code as f32 (§2.2)."""
+    """Decode a float code to f32 (§2.2)."""
     mantissa = bits & ((1 << man_bits) - 1)
     ones = (1 << exp_bits) - 1
     exponent = (bits >> man_bits) & ones
@@ -39,7 +39,7 @@ def decode_fp(bits, sign_bits, exp_bits, man_bits):
 
 @kernel
 def decode(bits, fmt):
-    """Value of a code in format `fmt` (a row of the format table) as f32 (§2.2)."""
+    """Decode a code in format `fmt` (a row of the format table) to f32 (§2.2)."""
     if fmt[FMT_INT] != 0:
         return np.float32(bits)
     return decode_fp(bits, fmt[FMT_SIGN], fmt[FMT_EXP], fmt[FMT_MAN])
@@ -47,7 +47,7 @@ def decode(bits, fmt):
 
 @kernel
 def read_code(data, first_bit, width):
-    """`width` bits of a byte array from bit `first_bit`, low bits first (§2.1)."""
+    """Read `width` bits of a byte array from bit `first_bit`, low bits first (§2.1)."""
     code = 0
     got = 0
     while got < width:
@@ -100,7 +100,7 @@ def round_row(words, first, count, man_bits):
 
 @kernel
 def round_bf16(x):
-    """f32 to bf16 precision, ties to even, a NaN stays a quiet NaN (§2.3, scalar registers)."""
+    """Round an f32 to bf16 precision, ties to even; a NaN stays a quiet NaN (§2.3, scalar registers)."""
     if x != x:
         return float_of(bits_of(x) & 0xFFFF0000 | QUIET_NAN)
     return float_of(round_bits(bits_of(x), 7))
@@ -108,7 +108,7 @@ def round_bf16(x):
 
 @kernel
 def floor_log2(x):
-    """floor(log2(x + 1e-9)) in f32 arithmetic, as a saturating integer (§2.4)."""
+    """Compute floor(log2(x + 1e-9)) in f32 arithmetic, as a saturating integer (§2.4)."""
     y = np.float32(x) + np.float32(1e-9)
     if y != y:
         return 0
@@ -123,7 +123,7 @@ def floor_log2(x):
 
 @kernel
 def power_of_two(exponent):
-    """2**exponent as f32, -127 <= exponent <= 127."""
+    """Compute 2**exponent as f32, -127 <= exponent <= 127."""
     if exponent == -127:
         return float_of(1 << 22)
     return float_of((exponent + 127) << 23)
@@ -145,7 +145,7 @@ def round_mantissa(s, moe):
 
 @kernel
 def encode_element(x, fmt, moe):
-    """Code of one scaled element (§2.4). There is no carry from mantissa into exponent."""
+    """Encode one scaled element (§2.4). There is no carry from mantissa into exponent."""
     if fmt[FMT_INT] != 0:
         return encode_int(x, fmt[FMT_BITS])
     if x == np.float32(0.0):
@@ -179,7 +179,7 @@ def encode_element(x, fmt, moe):
 
 @kernel
 def encode_int(x, width):
-    """Integer element: toward zero, saturating, low `width` bits (§2.4)."""
+    """Encode an integer element: toward zero, saturating, low `width` bits (§2.4)."""
     if x != x:
         return 0
     value = np.int64(max(np.float64(-2147483648.0), min(np.float64(x), np.float64(2147483647.0))))
@@ -188,10 +188,13 @@ def encode_int(x, width):
 
 @kernel
 def block_scale(values, first, count, scale_exp_bits):
-    """Exponent p of a block's scale 2**p (§2.4), or -1000 when every element is 0 (or NaN)."""
-    vectors = count // LANES
+    """Compute the exponent p of a block's scale 2**p (§2.4).
+
+    Returns -1000 when every element is 0 (or NaN).
+    """
+    vectors = count // SIMD_WIDTH
     largest = largest_of(values, first, vectors)
-    for i in range(first + vectors * LANES, first + count):
+    for i in range(first + vectors * SIMD_WIDTH, first + count):
         magnitude = abs(values[i])
         if magnitude > largest:
             largest = magnitude
@@ -221,10 +224,10 @@ def encode_block(values, first, count, fmt, scale_fmt, moe, elements, element_bi
     code = 0 if p <= -bound else p + bound
     write_code(scales, scale_bit, scale_fmt[FMT_BITS], code << scale_fmt[FMT_MAN])
     width = fmt[FMT_BITS]
-    if p != -1000 and fits_lanes(fmt, count) and element_bit & 7 == 0:
+    if p != -1000 and fits_simd(fmt, count) and element_bit & 7 == 0:
         # Times 2**-p is divided by 2**p: both are exact powers.
         strange = encode_eights(
-            values, first, count // LANES, power_of_two(-p), fmt[FMT_MAN], fmt[FMT_EXP], moe, elements,
+            values, first, count // SIMD_WIDTH, power_of_two(-p), fmt[FMT_MAN], fmt[FMT_EXP], moe, elements,
             element_bit >> 3,
         )
         if strange == 0:
@@ -238,7 +241,7 @@ def encode_block(values, first, count, fmt, scale_fmt, moe, elements, element_bi
 
 @kernel
 def encode_plain(x, fmt):
-    """Code of an f32 in a plain type (§2.3): 8-bit exponents; integers truncate toward zero."""
+    """Encode an f32 in a plain type (§2.3): 8-bit exponents; integers truncate toward zero."""
     if fmt[FMT_INT] != 0:
         return encode_int(x, fmt[FMT_BITS])
     return round_bits(bits_of(x), fmt[FMT_MAN]) >> (23 - fmt[FMT_MAN])

@@ -1,66 +1,67 @@
-"""Reductions of a row: sum in the reference's order (spec §2.6), maximum (§1.5), top-k (§1.8)."""
+"""Reduce a row: sum in the reference's order (spec §2.6), maximum (§1.5), top-k (§1.8)."""
 
 import math
 
 import numpy as np
+
 from plena_emu import isa
 
 from ..compiler.jit import kernel
 from ..layout import CFG_VLEN
 from .numerics import round_bf16
-from .reduce_lanes import LANES, PARTIALS, add_groups, max_eights
+from .reduce_lanes import PARTIALS, SIMD_WIDTH, add_groups, max_eights
 
-WIDTH = LANES  # lanes of a vector (AVX2 build of the reference)
 FLUSH = 16  # groups after which the partials move to the second level
 TOPK_LOGITS_0, TOPK_PICKS_0 = isa.TOPK_POLICIES[0]
 TOPK_LOGITS_1, TOPK_PICKS_1 = isa.TOPK_POLICIES[1]
 
 
 @kernel
-def add_groups_in_levels(values, first, groups, part):
-    """`add_groups` for long rows: the partials are flushed to a second level every FLUSH groups."""
-    lanes = PARTIALS * WIDTH
-    for i in range(2 * lanes):
-        part[i] = np.float32(0.0)
+def add_groups_in_levels(values, first, groups, partial_sums):
+    """Run `add_groups` for long rows: the partial sums are flushed to a second level every FLUSH groups."""
+    group_size = PARTIALS * SIMD_WIDTH
+    for i in range(2 * group_size):
+        partial_sums[i] = np.float32(0.0)
     for group in range(groups):
-        at = first + group * lanes
-        for i in range(lanes):
-            part[i] += values[at + i]
+        at = first + group * group_size
+        for i in range(group_size):
+            partial_sums[i] += values[at + i]
         if (group + 1) % FLUSH == 0:
-            for i in range(lanes):
-                part[lanes + i] += part[i]
-                part[i] = np.float32(0.0)
-    for i in range(lanes):
-        part[i] += part[lanes + i]
+            for i in range(group_size):
+                partial_sums[group_size + i] += partial_sums[i]
+                partial_sums[i] = np.float32(0.0)
+    for i in range(group_size):
+        partial_sums[i] += partial_sums[group_size + i]
 
 
 @kernel
-def row_sum(values, first, n, part):
-    """Sum of `values[first : first + n]` in the order of §2.6.
+def row_sum(values, first, n, partial_sums):
+    """Sum `values[first : first + n]` in the order of §2.6.
 
-    `part` is scratch of at least 64 f32: four partial vectors and their second level.
+    `partial_sums` is scratch of at least 64 f32: four partial vectors and their second level.
     """
-    lanes = PARTIALS * WIDTH
-    groups = n // lanes
+    group_size = PARTIALS * SIMD_WIDTH
+    groups = n // group_size
     if groups < FLUSH:
-        add_groups(values, first, groups, part)
+        add_groups(values, first, groups, partial_sums)
     else:
-        add_groups_in_levels(values, first, groups, part)
-    vectors = n // WIDTH
+        add_groups_in_levels(values, first, groups, partial_sums)
+    vectors = n // SIMD_WIDTH
     for vector in range(groups * PARTIALS, vectors):
-        for i in range(WIDTH):
-            part[i] += values[first + vector * WIDTH + i]
+        for i in range(SIMD_WIDTH):
+            partial_sums[i] += values[first + vector * SIMD_WIDTH + i]
     total = np.float32(0.0)
-    for i in range(vectors * WIDTH, n):
+    for i in range(vectors * SIMD_WIDTH, n):
         total += values[first + i]
-    for i in range(WIDTH):
-        total += ((part[i] + part[WIDTH + i]) + part[2 * WIDTH + i]) + part[3 * WIDTH + i]
+    for i in range(SIMD_WIDTH):
+        pair = partial_sums[i] + partial_sums[SIMD_WIDTH + i]
+        total += (pair + partial_sums[2 * SIMD_WIDTH + i]) + partial_sums[3 * SIMD_WIDTH + i]
     return total
 
 
 @kernel
 def row_max(values, first, n):
-    """Maximum of `values[first : first + n]`; a NaN wins, and of equal values (zeros of both signs) the last."""
+    """Find the maximum of `values[first : first + n]`; a NaN wins, of equal values (zeros of both signs) the last."""
     best = values[first]
     for i in range(first + 1, first + n):
         x = values[i]
@@ -72,14 +73,14 @@ def row_max(values, first, n):
 
 
 @kernel
-def long_row_max(values, first, n, part):
-    """`row_max` of a row of a multiple of eight values: lane by lane, as long as neither NaN nor zeros decide."""
-    max_eights(values, first, n // WIDTH, part)
-    best = part[0]
-    odd = part[WIDTH]
-    for i in range(1, WIDTH):
-        best = part[i] if part[i] > best else best
-        odd += part[WIDTH + i]
+def long_row_max(values, first, n, partial_sums):
+    """Find `row_max` of a row of a multiple of eight values, eight at a time unless NaN or zeros decide."""
+    max_eights(values, first, n // SIMD_WIDTH, partial_sums)
+    best = partial_sums[0]
+    odd = partial_sums[SIMD_WIDTH]
+    for i in range(1, SIMD_WIDTH):
+        best = partial_sums[i] if partial_sums[i] > best else best
+        odd += partial_sums[SIMD_WIDTH + i]
     if odd != odd or best == np.float32(0.0):
         return row_max(values, first, n)
     return best
@@ -87,7 +88,7 @@ def long_row_max(values, first, n, part):
 
 @kernel
 def pick_largest(logits, count, order, picks):
-    """Indices of the `picks` largest of `count` logits, ties by smaller index, into `order`."""
+    """Write the indices of the `picks` largest of `count` logits, ties by smaller index, to `order`."""
     for rank in range(picks):
         best = -1
         for i in range(count):
@@ -100,8 +101,8 @@ def pick_largest(logits, count, order, picks):
 
 
 @kernel
-def topk(cfg, rows, fp_sram, int_sram, work, part, weights_at, row, indices_at, policy):
-    """V_TOPK: softmax weights to the fp SRAM, indices to the int SRAM (§1.8)."""
+def topk(cfg, rows, fp_sram, int_sram, work, partial_sums, weights_at, row, indices_at, policy):
+    """Execute V_TOPK: softmax weights to the fp SRAM, indices to the int SRAM (§1.8)."""
     count = TOPK_LOGITS_0 if policy == 0 else TOPK_LOGITS_1
     picks = TOPK_PICKS_0 if policy == 0 else TOPK_PICKS_1
     first = row * cfg[CFG_VLEN]
@@ -115,9 +116,9 @@ def topk(cfg, rows, fp_sram, int_sram, work, part, weights_at, row, indices_at, 
     total = np.float32(0.0)
     for rank in range(picks):
         # Unlike V_EXP_V this exp is not clamped: far smaller logits weigh exactly 0.
-        part[rank] = np.float32(math.exp(np.float64(logits[order[rank]] - largest)))
-        total += part[rank]
+        partial_sums[rank] = np.float32(math.exp(np.float64(logits[order[rank]] - largest)))
+        total += partial_sums[rank]
     legal = total > np.float32(0.0) and total < np.float32(np.inf)
     for rank in range(picks):
-        weight = part[rank] / total if legal else np.float32(0.0)
+        weight = partial_sums[rank] / total if legal else np.float32(0.0)
         fp_sram[weights_at + rank] = round_bf16(weight)

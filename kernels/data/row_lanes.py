@@ -1,4 +1,4 @@
-"""Rows of f32 eight at a time: an operation and the rounding to the SRAM type (spec §2.3) in one pass; copies.
+"""Process rows of f32 eight at a time: an operation and the rounding to the SRAM type (spec §2.3) in one pass; copies.
 
 The loop over a row is inside: a call for every eight values would cost more than what it does.
 """
@@ -9,7 +9,7 @@ from ..compiler.jit import JIT, kernel
 from .floats import bits_of
 from .numerics import round_bits
 
-LANES = 8
+SIMD_WIDTH = 8
 SIGN = 0x80000000
 MAGNITUDE = 0x7FFFFFFF
 INF = 0x7F800000
@@ -23,11 +23,11 @@ if JIT:
 
     from ..compiler.llvm_ir import F32, element_pointer, splat
 
-    _WORDS = ir.VectorType(ir.IntType(32), LANES)
-    _FLOATS = ir.VectorType(F32, LANES)
+    _WORDS = ir.VectorType(ir.IntType(32), SIMD_WIDTH)
+    _FLOATS = ir.VectorType(F32, SIMD_WIDTH)
 
     def _constant(value):
-        return ir.Constant(_WORDS, [value] * LANES)
+        return ir.Constant(_WORDS, [value] * SIMD_WIDTH)
 
     def _rounded(builder, value, drop):
         """Bits of eight f32 without their last `drop` (>= 1) mantissa bits: `round_bits` in every lane."""
@@ -41,8 +41,8 @@ if JIT:
         rounded = builder.select(carried, _constant(INF), rounded)
         return builder.or_(rounded, builder.and_(bits, _constant(SIGN)))
 
-    def _pass(in_lanes, plain):
-        """Intrinsic that rounds `in_lanes`(builder, a, b, f) of two rows and a scalar into a row."""
+    def _pass(combine, plain):
+        """Intrinsic that rounds `combine`(builder, a, b, f) of two rows and a scalar into a row."""
 
         @intrinsic
         def over_row(typingctx, a, a0, b, b0, f, words, o, vectors, drop):
@@ -50,17 +50,17 @@ if JIT:
 
             def codegen(context, builder, sig, args):
                 row_a, row_b, target = (context.make_array(sig.args[i])(context, builder, args[i]) for i in (0, 2, 5))
-                drop = splat(builder, builder.trunc(args[8], ir.IntType(32)), LANES)
-                f = splat(builder, args[4], LANES)
+                drop = splat(builder, builder.trunc(args[8], ir.IntType(32)), SIMD_WIDTH)
+                f = splat(builder, args[4], SIMD_WIDTH)
                 with cgutils.for_range(builder, args[7]) as loop:
-                    ahead = builder.mul(loop.index, ir.Constant(args[1].type, LANES))
+                    ahead = builder.mul(loop.index, ir.Constant(args[1].type, SIMD_WIDTH))
 
                     def eight(array, first, kind):
                         return element_pointer(builder, array, builder.add(first, ahead), kind)
 
                     x = builder.load(eight(row_a, args[1], _FLOATS), align=4)
                     y = builder.load(eight(row_b, args[3], _FLOATS), align=4)
-                    result = _rounded(builder, in_lanes(builder, x, y, f), drop)
+                    result = _rounded(builder, combine(builder, x, y, f), drop)
                     builder.store(result, eight(target, args[6], _WORDS), align=4)
                 return context.get_dummy_value()
 
@@ -72,24 +72,24 @@ if JIT:
     def copy_sixteen(typingctx, source, at, target, o):
         """target[o : o + 16] = source[at : at + 16], both f32."""
         signature = types.void(source, at, target, o)
-        lanes = ir.VectorType(F32, 2 * LANES)
+        sixteen = ir.VectorType(F32, 2 * SIMD_WIDTH)
 
         def codegen(context, builder, sig, args):
             origin = context.make_array(sig.args[0])(context, builder, args[0])
             aim = context.make_array(sig.args[2])(context, builder, args[2])
-            value = builder.load(element_pointer(builder, origin, args[1], lanes), align=4)
-            builder.store(value, element_pointer(builder, aim, args[3], lanes), align=4)
+            value = builder.load(element_pointer(builder, origin, args[1], sixteen), align=4)
+            builder.store(value, element_pointer(builder, aim, args[3], sixteen), align=4)
             return context.get_dummy_value()
 
         return signature, codegen
 
 else:
 
-    def _pass(in_lanes, plain):
+    def _pass(combine, plain):
         """The same in numpy, for runs without the compiler."""
 
         def over_row(a, a0, b, b0, f, words, o, vectors, drop):
-            n = vectors * LANES
+            n = vectors * SIMD_WIDTH
             bits = plain(a[a0 : a0 + n], b[b0 : b0 + n], f).view(np.uint32)
             magnitude = bits & np.uint32(MAGNITUDE)
             rounded = magnitude + np.uint32((1 << (drop - 1)) - 1) + (magnitude >> np.uint32(drop) & np.uint32(1))
@@ -101,7 +101,7 @@ else:
 
     def copy_sixteen(source, at, target, o):
         """The same as a slice, for runs without the compiler."""
-        target[o : o + 2 * LANES] = source[at : at + 2 * LANES]
+        target[o : o + 2 * SIMD_WIDTH] = source[at : at + 2 * SIMD_WIDTH]
 
 
 # words[o : o + n] = bits of the f32 results, rounded, for n = 8 * vectors. Arguments: row a and its first element, row
@@ -114,13 +114,15 @@ row_plus = _pass(lambda build, x, y, f: build.fadd(x, f), lambda a, b, f: a + f)
 row_times = _pass(lambda build, x, y, f: build.fmul(x, f), lambda a, b, f: a * f)
 row_minus = _pass(lambda build, x, y, f: build.fsub(x, f), lambda a, b, f: a - f)
 minus_row = _pass(lambda build, x, y, f: build.fneg(build.fsub(x, f)), lambda a, b, f: -(a - f))
-one_over_row = _pass(lambda build, x, y, f: build.fdiv(ir.Constant(x.type, [1.0] * LANES), x), lambda a, b, f: ONE / a)
+one_over_row = _pass(
+    lambda build, x, y, f: build.fdiv(ir.Constant(x.type, [1.0] * SIMD_WIDTH), x), lambda a, b, f: ONE / a
+)
 
 
 @kernel
 def round_values(values, at, words, o, n, man_bits):
-    """words[o : o + n] = bits of the f32 values[at : at + n], rounded to `man_bits` mantissa bits (§2.3)."""
-    vectors = n // LANES if man_bits < 23 else 0
+    """Round words[o : o + n] = bits of the f32 values[at : at + n], to `man_bits` mantissa bits (§2.3)."""
+    vectors = n // SIMD_WIDTH if man_bits < 23 else 0
     copied_row(values, at, values, at, ONE, words, o, vectors, 23 - man_bits)
-    for i in range(vectors * LANES, n):
+    for i in range(vectors * SIMD_WIDTH, n):
         words[o + i] = round_bits(bits_of(values[at + i]), man_bits)

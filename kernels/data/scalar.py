@@ -1,8 +1,9 @@
-"""Scalar floating-point instructions, data side (spec §1.6)."""
+"""Execute the scalar floating-point instructions, data side (spec §1.6)."""
 
 import math
 
 import numpy as np
+
 from plena_emu import isa
 
 from ..compiler.jit import kernel
@@ -13,7 +14,7 @@ from .numerics import round_bf16, round_bits
 
 @kernel
 def fp_result(op, x, y):
-    """f32 result of a scalar operation on x = fp[rs1], y = fp[rs2]."""
+    """Compute the f32 result of a scalar operation on x = fp[rs1], y = fp[rs2]."""
     if op == isa.S_ADD_FP:
         return x + y
     if op == isa.S_SUB_FP:

@@ -1,4 +1,4 @@
-"""Arrays of the data pass."""
+"""Define the arrays of the data pass."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class DataState(NamedTuple):
-    """Everything the data pass reads and writes; all arrays are one-dimensional unless said.
+    """Arrays that the data pass reads and writes, one-dimensional unless said.
 
     Vector SRAM rows are held as f32 already rounded to the SRAM type, so reading one costs nothing
     and a dump only has to drop zero bits.
@@ -43,8 +43,8 @@ class DataState(NamedTuple):
         1 for every 64 KiB page a store wrote.
     work : float32[]
         Room for one product and its operands, or for one row.
-    part : float32[]
-        Room for the partial sums of one row.
+    partial_sums : float32[]
+        Room for the partial sums of a block of a product, or of one row.
     codes : uint8[2, n]
         Room for the packed elements and the packed scales of one row of a transfer.
     exp_codes : uint16[65536]
@@ -70,6 +70,6 @@ class DataState(NamedTuple):
     hbm: np.ndarray
     hbm_touched: np.ndarray
     work: np.ndarray
-    part: np.ndarray
+    partial_sums: np.ndarray
     codes: np.ndarray
     exp_codes: np.ndarray

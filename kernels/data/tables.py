@@ -1,4 +1,4 @@
-"""Small kernels that run once, when a machine is built."""
+"""Fill tables and round values when a machine is built: small kernels that run once."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from .numerics import decode, round_bf16, round_bits
 
 @entry
 def fill_table(fmt, table):
-    """table[code] = value of every code of a format of up to 8 bits (§2.2)."""
+    """Set table[code] to the value of every code of a format of up to 8 bits (§2.2)."""
     for code in range(1 << fmt[FMT_BITS]):
         table[code] = decode(code, fmt)
 
@@ -23,6 +23,6 @@ def to_bf16(values):
 
 @entry
 def round_words(words, out, man_bits):
-    """out[i] = f32 bits words[i] rounded to `man_bits` mantissa bits (§2.3); both uint32[n]."""
+    """Set out[i] to the f32 bits words[i] rounded to `man_bits` mantissa bits (§2.3); both uint32[n]."""
     for i in range(words.shape[0]):
         out[i] = round_bits(np.int64(words[i]), man_bits)

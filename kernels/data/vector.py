@@ -1,20 +1,21 @@
-"""Vector instructions, data side (spec §1.5, masking, §1.8).
+"""Execute the vector instructions, data side (spec §1.5, masking, §1.8).
 
 In general an operation computes the whole row into `work`, puts back the elements of sections that are
-not selected, and rounds once into the target row; the usual ones without a mask go over the row once.
+not selected, and rounds once into the target row; the usual ones without a mask pass over the row once.
 """
 
 import numpy as np
+
 from plena_emu import isa
 
-from ..compiler.jit import kernel
+from ..compiler.jit import kernel, small
 from ..layout import CFG_HLEN, CFG_SRAM_MANTISSA, CFG_VLEN
 from .floats import bits_of, exp_f32, float_of
 from .numerics import round_bf16, round_bits
 from .reduce import long_row_max, row_max, row_sum
 from .row_lanes import (
-    LANES,
     ONE,
+    SIMD_WIDTH,
     minus_row,
     one_over_row,
     round_values,
@@ -28,7 +29,6 @@ from .row_lanes import (
 
 CLAMP = np.float32(88.0)
 BF16_MANTISSA = 7
-FIRST_WHOLE, LAST_WHOLE = isa.V_ADD_VV, isa.V_RECI_V  # the operations of `whole_row`, and V_EXP_V
 
 
 @kernel
@@ -41,7 +41,7 @@ def store_row(cfg, work, row_words, row_touched, row):
 
 @kernel
 def selected(mask, section):
-    """Whether bit `section` of the vector mask is set (bits past 31 are not)."""
+    """Tell whether bit `section` of the vector mask is set (bits past 31 are not)."""
     return section < 32 and (mask >> section) & 1 == 1
 
 
@@ -63,7 +63,7 @@ def pass_through(cfg, rows, work, a0, mask, clamped):
 
 @kernel
 def two_rows(n, a, b, out, op):
-    """out = row a (op) row b."""
+    """Compute out = row a (op) row b."""
     if op == isa.V_ADD_VV:
         for j in range(n):
             out[j] = a[j] + b[j]
@@ -77,7 +77,7 @@ def two_rows(n, a, b, out, op):
 
 @kernel
 def row_and_scalar(n, a, f, out, op, order):
-    """out = row a (op) f."""
+    """Compute out = row a (op) f."""
     if op == isa.V_ADD_VF:
         for j in range(n):
             out[j] = a[j] + f
@@ -96,7 +96,7 @@ def row_and_scalar(n, a, f, out, op, order):
 
 @kernel
 def clamp_row(n, a, f, out, op):
-    """V_MAX_VF, V_MIN_VF: a NaN in either operand gives NaN (§1.8)."""
+    """Compute V_MAX_VF or V_MIN_VF: a NaN in either operand gives NaN (§1.8)."""
     for j in range(n):
         x = a[j]
         if f != f:
@@ -110,7 +110,7 @@ def clamp_row(n, a, f, out, op):
 
 @kernel
 def one_row(n, a, out, op):
-    """out = exp(row a) or 1 / row a."""
+    """Compute out = exp(row a) or 1 / row a."""
     if op == isa.V_EXP_V:
         for j in range(n):
             out[j] = exp_f32(a[j])
@@ -121,7 +121,7 @@ def one_row(n, a, out, op):
 
 @kernel
 def shift_row(n, a, shift, out):
-    """out = row a moved `shift` elements up, zeros entering at index 0."""
+    """Compute out = row a moved `shift` elements up, zeros entering at index 0."""
     for j in range(shift):
         out[j] = np.float32(0.0)
     for j in range(shift, n):
@@ -130,7 +130,10 @@ def shift_row(n, a, shift, out):
 
 @kernel
 def exp_row(row_words, target, a, n, codes):
-    """V_EXP_V of bf16 rows: `codes` has exp by the bf16 code of its argument, 0 until it is asked for (no exp is 0)."""
+    """Execute V_EXP_V on bf16 rows by table.
+
+    `codes` has exp by the bf16 code of its argument, 0 until it is asked for (no exp is 0).
+    """
     source = row_words[a * n : (a + 1) * n]
     out = row_words[target * n : (target + 1) * n]
     for j in range(n):
@@ -144,10 +147,10 @@ def exp_row(row_words, target, a, n, codes):
 
 @kernel
 def whole_row(rows, row_words, fp, op, target, a, b, order, n, drop):
-    """Vector instructions on a row of a multiple of eight elements without mask: computed and rounded in one pass."""
+    """Execute a vector instruction without mask in one pass over a row of a multiple of eight elements."""
     a0 = a * n
     o = target * n
-    vectors = n // LANES
+    vectors = n // SIMD_WIDTH
     if op == isa.V_ADD_VV:
         row_plus_row(rows, a0, rows, b * n, ONE, row_words, o, vectors, drop)
     elif op == isa.V_MUL_VV:
@@ -166,15 +169,21 @@ def whole_row(rows, row_words, fp, op, target, a, b, order, n, drop):
         minus_row(rows, a0, rows, a0, fp[b], row_words, o, vectors, drop)
 
 
+@small
+def is_whole_row(op):
+    """Tell whether `whole_row` has the operation."""
+    return isa.FIRST_ROW <= op <= isa.LAST_ROW and op != isa.V_EXP_V
+
+
 @kernel
 def elementwise(cfg, rows, row_words, row_touched, fp, work, exp_codes, op, target, a, b, mask, order):
-    """Vector instructions that write a row."""
+    """Execute a vector instruction that writes a row."""
     n = cfg[CFG_VLEN]
     man_bits = cfg[CFG_SRAM_MANTISSA]
     if mask == -1 and op == isa.V_EXP_V and man_bits == BF16_MANTISSA:
         exp_row(row_words, target, a, n, exp_codes)
         row_touched[target] = 1
-    elif mask == -1 and FIRST_WHOLE <= op <= LAST_WHOLE and op != isa.V_EXP_V and n % LANES == 0 and man_bits < 23:
+    elif mask == -1 and is_whole_row(op) and n % SIMD_WIDTH == 0 and man_bits < 23:
         whole_row(rows, row_words, fp, op, target, a, b, order, n, 23 - man_bits)
         row_touched[target] = 1
     else:
@@ -183,7 +192,7 @@ def elementwise(cfg, rows, row_words, row_touched, fp, work, exp_codes, op, targ
 
 @kernel
 def elementwise_in_steps(cfg, rows, row_words, row_touched, fp, work, op, target, a, b, mask, order):
-    """The same for every row length, SRAM type and mask: operation, mask, rounding."""
+    """Do the same for every row length, SRAM type and mask: operation, mask, rounding."""
     n = cfg[CFG_VLEN]
     # Slices, because indices that cannot be negative let the loops become vector instructions.
     row = rows[a * n : (a + 1) * n]
@@ -202,8 +211,8 @@ def elementwise_in_steps(cfg, rows, row_words, row_touched, fp, work, op, target
 
 
 @kernel
-def reduce_sections(cfg, rows, work, part, op, a0, mask):
-    """work = row a with every selected section overwritten by its own sum or maximum (§1.5)."""
+def reduce_sections(cfg, rows, work, partial_sums, op, a0, mask):
+    """Copy row a to `work` with every selected section overwritten by its own sum or maximum (§1.5)."""
     hlen = cfg[CFG_HLEN]
     vlen = cfg[CFG_VLEN]
     for j in range(vlen):
@@ -213,7 +222,7 @@ def reduce_sections(cfg, rows, work, part, op, a0, mask):
             continue
         first = section * hlen
         if op == isa.V_RED_SUM:
-            value = row_sum(work, first, hlen, part)
+            value = row_sum(work, first, hlen, partial_sums)
         else:
             value = row_max(work, first, hlen)
         for j in range(first, first + hlen):
@@ -221,21 +230,21 @@ def reduce_sections(cfg, rows, work, part, op, a0, mask):
 
 
 @kernel
-def reduction(cfg, rows, fp, work, part, op, register, a, mask):
-    """V_RED_SUM, V_RED_MAX."""
+def reduction(cfg, rows, fp, work, partial_sums, op, register, a, mask):
+    """Execute V_RED_SUM or V_RED_MAX."""
     vlen = cfg[CFG_VLEN]
     source = rows
     first = a * vlen
     if mask != -1:
-        reduce_sections(cfg, rows, work, part, op, first, mask)
+        reduce_sections(cfg, rows, work, partial_sums, op, first, mask)
         source = work
         first = 0
     old = fp[register]
     if op == isa.V_RED_SUM:
-        fp[register] = round_bf16(old + row_sum(source, first, vlen, part))
+        fp[register] = round_bf16(old + row_sum(source, first, vlen, partial_sums))
         return
-    if vlen % LANES == 0:
-        value = long_row_max(source, first, vlen, part)
+    if vlen % SIMD_WIDTH == 0:
+        value = long_row_max(source, first, vlen, partial_sums)
     else:
         value = row_max(source, first, vlen)
     if value != value or old > value:

@@ -121,10 +121,10 @@ def test_a_plain_loop_is_skipped(config):
     program = decode(np.array(assemble(text), dtype=np.uint32), "base", config)
     control = Machine(config, "base").control
     control.ctl[: layout.CFG_WIDTH] = Machine(config, "base").cfg
-    words, cost = skip_loop(program.table, control.ctl, control.lines, control.counts, 0, 9, 10**6)
+    words, cost = skip_loop(program.table, control.ctl, control.affine, control.counts, 0, 9, 10**6)
     assert words == 3 and cost == program.table[1:, layout.OP_COST].sum()
     assert control.gp[1] == 9 * config.vlen and control.gp[5] == 0
-    assert skip_loop(program.table, control.ctl, control.lines, control.counts, 0, 9, 26) == (0, 0)
+    assert skip_loop(program.table, control.ctl, control.affine, control.counts, 0, 9, 26) == (0, 0)
 
 
 @pytest.mark.parametrize("iterations", [5, 6])

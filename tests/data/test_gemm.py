@@ -101,9 +101,9 @@ def test_four_lanes(k, fused):
         row, matrix = operands(k, n, seed, seed % 2 == 1)
         columns = np.ascontiguousarray(matrix.T).ravel()
         with np.errstate(all="ignore"):
-            lanes = [kernel.dot_four_lanes(row[0], 0, columns, j * k, k, fused) for j in range(n)]
+            lanes = [kernel.dot_4way(row[0], 0, columns, j * k, k, fused) for j in range(n)]
             assert same(lanes, pr.four_lanes(row, matrix, fused)[0])
-            lanes = [kernel.dot_four_lanes_head(row[0], 0, columns, j * k, k, fused) for j in range(n)]
+            lanes = [kernel.dot_4way_head(row[0], 0, columns, j * k, k, fused) for j in range(n)]
             assert same(lanes, pr.four_lanes_with_head(row, matrix, fused)[0])
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from plena_emu.kernels.data.mx_decode import decode_lanes, fits_lanes
+from plena_emu.kernels.data.mx_decode import decode_simd, fits_simd
 from plena_emu.kernels.data.tables import fill_table
 
 
@@ -15,9 +15,9 @@ def test_every_code_of_every_8_bit_float(exponent, block):
     scales[:] = 2.0 ** (np.arange(256) % 40 - 20)
     codes = np.arange(256, dtype=np.uint8)
     data = np.concatenate((codes, codes[100 : 100 + 256 // block]))
-    assert fits_lanes(fmt, block)
+    assert fits_simd(fmt, block)
     with np.errstate(all="ignore"):
-        decode_lanes(data, 0, 256, fmt, scales, 256, block, out, 0)
+        decode_simd(data, 0, 256, fmt, scales, 256, block, out, 0)
         expected = table * np.repeat(scales[data[256:]], block)
     number = ~np.isnan(expected)
     assert np.array_equal(np.isnan(out), ~number)
@@ -29,4 +29,4 @@ def test_every_code_of_every_8_bit_float(exponent, block):
     ([0, 8, 1, 4, 3], 12),
 ])
 def test_other_formats_are_left_to_the_general_rule(fmt, block):
-    assert not fits_lanes(np.array(fmt, dtype=np.int64), block)
+    assert not fits_simd(np.array(fmt, dtype=np.int64), block)
