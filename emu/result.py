@@ -367,7 +367,33 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
-FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1}
+FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1, "diff": 1}
+
+
+def read_run(path: str) -> RunResult:
+    """Read a record that `plena-emu run --json` wrote.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    EmuError
+        It cannot be read, or is no such record.
+    """
+    from .errors import EmuError
+    from .inputs.documents import parse_json
+    from .inputs.schema import convert
+    from .inputs.text import read_text
+
+    where = f"run record {path}"
+    data = parse_json(read_text(path, "run record"), where)
+    expected = f"plena-emu run {FORMATS['run']}"
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != expected:
+        raise EmuError(f"{where}: format: found {found!r}, expected {expected!r}, as plena-emu run --json writes it")
+    return convert(data, RunResult, where)
 
 
 def record_json(kind: str, content: object, command: list[str]) -> bytes:

@@ -39,7 +39,7 @@ LAYERS = {
     "atomic_files": {"errors"},
     "logs": {"errors"},
     "request": {"errors", "inputs", "isa"},
-    "result": {"errors"},
+    "result": {"errors", "inputs"},
     "config": _LEAVES | {"inputs", "boards"},
     "program": _LEAVES | {"inputs", "config", "kernels"},
     "machine": _HOST | _ALL_KERNELS | {"config"},

@@ -1,13 +1,16 @@
 """The stage of each word of a program: from `stages.json`, else from comments, else from loops (spec §9.6)."""
 
-import json
 import os
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import msgspec
 import numpy as np
 
 from .. import isa
 from ..errors import EmuError
+from ..inputs.documents import parse_json
+from ..inputs.schema import convert
+from ..inputs.text import read_text
 from ..program.decode import Program
 from .comment_rules import LAYER_BEGINS, LAYER_ENDS, NEXT, SAME, answer_to
 from .loops import loop_paths
@@ -22,6 +25,21 @@ class Stage(NamedTuple):
 
     layer: int | None
     operator: str
+
+
+class _StageRow(msgspec.Struct):
+    """A row of `stages.json`; words `first_pc` to `last_pc`, both included."""
+
+    layer: Annotated[int, msgspec.Meta(ge=0)] | None
+    operator: Annotated[str, msgspec.Meta(min_length=1, description="a name")]
+    first_pc: int
+    last_pc: int
+
+
+class _StagesFile(msgspec.Struct):
+    """`stages.json` (§9.6)."""
+
+    stages: list[_StageRow]
 
 
 class Labels(NamedTuple):
@@ -79,17 +97,6 @@ def labels_of(program: Program, directory: str | None) -> Labels:
     return _loop_stages(program, warnings)
 
 
-def read_text(path: str, what: str) -> str:
-    """Read a UTF-8 text file; `EmuError` names it where that fails."""
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
-    except OSError as error:
-        raise EmuError(f"{what} {path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise EmuError(f"{what} {path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
-
-
 def _indexed(stages, source, warnings) -> Labels:
     """Labels of a list with the stage of each word."""
     numbers: dict[Stage, int] = {}
@@ -102,38 +109,23 @@ def _indexed(stages, source, warnings) -> Labels:
 
 def read_stages(path: str, words: int) -> Labels:
     """Read a `stages.json`, whose stages must cover words 0 to `words` - 1 in order, without gaps."""
-    try:
-        data = json.loads(read_text(path, "stages"))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise EmuError(f"stages {path}: not JSON: {error}") from None
-    rows = data.get("stages") if isinstance(data, dict) else None
-    if not isinstance(rows, list):
-        raise EmuError(f"stages {path}: found no list, expected one at stages")
+    where = f"stages {path}"
+    document = convert(parse_json(read_text(path, "stages"), where), _StagesFile, where)
     stages: list[Stage] = []
-    for number, row in enumerate(rows):
-        stage, last = _stage_row(f"stages {path}: stages[{number}]", row, len(stages), words)
-        stages += [stage] * (last + 1 - len(stages))
+    for number, row in enumerate(document.stages):
+        _check_range(f"{where}: stages[{number}]", row, len(stages), words)
+        stages += [Stage(row.layer, row.operator)] * (row.last_pc + 1 - len(stages))
     if len(stages) != words:
         raise EmuError(f"stages {path}: the stages cover {len(stages)} words, the program has {words}")
     return _indexed(stages, path, [])
 
 
-def _stage_row(where, row, first, words):
-    """(stage, last word) of a row that must begin at word `first`."""
-    expected = {"layer": "an integer from 0 or null", "operator": "a name", "first_pc": str(first),
-                "last_pc": f"an integer from {first} to {words - 1}"}
-    row = row if isinstance(row, dict) else {}
-    layer, operator, last = row.get("layer"), row.get("operator"), row.get("last_pc")
-    sound = {
-        "layer": layer is None or (type(layer) is int and layer >= 0),
-        "operator": isinstance(operator, str) and operator != "",
-        "first_pc": type(row.get("first_pc")) is int and row["first_pc"] == first,
-        "last_pc": type(last) is int and first <= last < words,
-    }
-    for key, good in sound.items():
-        if not good:
-            raise EmuError(f"{where}.{key}: found {json.dumps(row.get(key))}, expected {expected[key]}")
-    return Stage(layer, operator), last
+def _check_range(where, row, first, words):
+    """Refuse a row that does not begin at word `first`, or ends outside the program."""
+    if row.first_pc != first:
+        raise EmuError(f"{where}.first_pc: found {row.first_pc}, expected {first}")
+    if not first <= row.last_pc < words:
+        raise EmuError(f"{where}.last_pc: found {row.last_pc}, expected an integer from {first} to {words - 1}")
 
 
 # --- comments ----------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ COMMANDS = {
     "manifest": "write the weight manifest of a build directory",
     "plan": "footprint, regime and lower bounds of a model on a board",
     "profile": "cycles of a program by opcode, type and loop",
+    "diff": "what two runs differ in",
     "board-settings": "write a settings file for a board",
     "dram": "replay a trace on a DRAM behind its controller",
     "bench": "measure speed against the reference, or compare two results",

@@ -98,13 +98,14 @@ def _run_by(args):
     names = tuple(args.by.split(","))
     result = _result(args, names)
     from ..report.stages import stages_csv, stages_text
+    from ..report.table import terminal_width
 
     if args.csv:
         sys.stdout.write(stages_csv(result.stages, names))
     elif args.json:
         sys.stdout.write(result.to_json().decode())
     else:
-        print(stages_text(result, names))
+        print(stages_text(result, names, terminal_width(sys.stdout)))
     return 0
 
 

@@ -16,6 +16,8 @@ LARGEST = {
     "weight manifest": 256 * MIB,
     "build table": 256 * MIB,
     "benchmark": 256 * MIB,
+    "stages": 256 * MIB,
+    "run record": 256 * MIB,
     "assembly": 512 * MIB,
     "trace": 1024 * MIB,
 }

@@ -4,12 +4,13 @@ import csv
 import io
 
 from ..result import FIELDS, Figures, Row, RunResult, StageTable, nanoseconds
+from .table import Table, render
 
 BAR = 24  # characters of the longest bar
 COMPUTE, MEMORY = "█", "▒"
 
 
-def stages_text(result: RunResult, names: tuple[str, ...]) -> str:
+def stages_text(result: RunResult, names: tuple[str, ...], width: int | None = None) -> str:
     """Write the figures of a run by `names` (`StageTable.by`) as a table with a bar a row.
 
     Returns
@@ -20,8 +21,10 @@ def stages_text(result: RunResult, names: tuple[str, ...]) -> str:
     table = result.stages
     rows = ordered(table.by(*names), names)
     whole = result.end_ps
-    lines = [*_head(result, names), "", *_aligned([_titles(rows, names), *(_cells(table, row, whole) for row in rows)],
-                                                  len(names), [_bar(row.figures, rows) for row in rows])]
+    titles = _titles(rows, names)
+    body = [_cells(table, row, whole, titles[len(names) :], _bar(row.figures, rows)) for row in rows]
+    align = "".join("l" if title in (*names, "") else "r" for title in titles)
+    lines = [*_head(result, names), "", render([Table(body, align, titles)], width)]
     if names == ("region",):
         lines += ["", "A transfer counts for the region that holds its first element."]
     if names == ("loop",):
@@ -84,34 +87,19 @@ def _titles(rows, names):
             *(("row hits %",) if with_rows else ()))
 
 
-def _cells(table, row, whole):
-    """The cells of a row as a dict by title, so that a column may be absent."""
+def _cells(table, row, whole, titles, bar):
+    """The cells of a row: its key, then a figure under each title."""
     f = row.figures
     served = sum((f.row_hits or 0, f.row_misses or 0, f.row_conflicts or 0))
-    return [*("-" if part is None else str(part) for part in row.key)], {
-        "time µs": _micro(f.time_ps), "%": f"{100 * f.time_ps / whole:.1f}" if whole else "",
+    figures = {
+        "time µs": _micro(f.time_ps), "%": f"{100 * f.time_ps / whole:.1f}" if whole else "", "": bar,
         "compute": _micro(f.compute_ps), "memory": _micro(f.memory_ps), "instructions": f"{f.instructions:,}",
         "bytes read": f"{f.bytes_read:,}", "written": f"{f.bytes_written:,}", "over link": f"{f.link_bytes:,}",
         "link µs": _micro(f.link_ps), "swaps": f"{f.swaps:,}", "multiply-adds": f"{f.multiply_adds:,}",
         "array %": f"{100 * table.array_utilization(f):.1f}" if f.multiply_adds else "",
         "row hits %": f"{100 * (f.row_hits or 0) / served:.1f}" if served else "",
     }
-
-
-def _aligned(rows, keys, bars):
-    """Lines of a table: keys to the left, numbers to the right, bars between."""
-    titles, *body = rows
-    columns = [title for title in titles[keys:] if title]
-    cells = [[*titles[:keys], *columns]]
-    cells += [[*key, *(values[title] for title in columns)] for key, values in body]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
-    place = keys + 2  # behind time and share
-    bar_width = max(map(len, bars), default=0)
-    lines = []
-    for row, bar in zip(cells, ["", *bars], strict=True):
-        parts = [cell.ljust(widths[k]) if k < keys else cell.rjust(widths[k]) for k, cell in enumerate(row)]
-        lines.append("  ".join([*parts[:place], bar.ljust(bar_width), *parts[place:]]).rstrip())
-    return lines
+    return [*("-" if part is None else str(part) for part in row.key), *(figures[title] for title in titles)]
 
 
 def _bar(figures: Figures, rows) -> str:

@@ -102,10 +102,10 @@ class Observers:
     def _read_labels(self):
         """Labels of §8.2, with the warnings about them."""
         from ..attribution.expert_stages import OTHER, read_labels
-        from ..attribution.labels import read_text
         from ..attribution.stage_profile import unclassified
+        from ..inputs.text import read_text
 
-        labels = read_labels(read_text(self._request.stage_profile_asm, "--stage-profile-asm"))
+        labels = read_labels(read_text(self._request.stage_profile_asm, "assembly", "--stage-profile-asm"))
         count, words = len(labels.labels), len(self._program)
         if count != words:
             self._log.warn("The stage profile's assembly text is not that of the program", RUNNER, labels=count,

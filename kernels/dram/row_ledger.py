@@ -36,7 +36,7 @@ def charge_rows(state, ledger, owner):
     """Charge what the channels counted since the last call: logged writes to their owners, the rest to `owner`."""
     if len(ledger.by_pc) == 0:
         return
-    twins = state.config[0].twins
+    twins = state.config[0].lockstep_channels
     for number in range(state.config[0].channels):
         channel = state.channels[number]
         for at in range(channel.write_logged):

@@ -167,8 +167,8 @@ ROW = {"layer": 0, "operator": "norm", "first_pc": 0, "last_pc": 3}
 
 @pytest.mark.parametrize("document, message", [
     ("{", "not JSON"),
-    ("[]", "found no list, expected one at stages"),
-    ({"stages": 3}, "found no list"),
+    ("[]", "found a list"),
+    ({"stages": 3}, "stages: found 3"),
     ({"stages": []}, "cover 0 words, the program has 4"),
     ({"stages": [ROW | {"last_pc": 2}]}, "cover 3 words, the program has 4"),
     ({"stages": [ROW | {"last_pc": 4}]}, "stages[0].last_pc: found 4, expected an integer from 0 to 3"),
@@ -177,7 +177,7 @@ ROW = {"layer": 0, "operator": "norm", "first_pc": 0, "last_pc": 3}
     ({"stages": [ROW | {"layer": True}]}, "stages[0].layer: found true"),
     ({"stages": [ROW | {"operator": ""}]}, 'stages[0].operator: found "", expected a name'),
     ({"stages": [ROW, ROW]}, "stages[1].first_pc: found 0, expected 4"),
-    ({"stages": [7]}, "stages[0].operator: found null"),
+    ({"stages": [7]}, "stages[0]: found 7"),
 ])
 def test_malformed_stages_files(document, message, tmp_path):
     path = tmp_path / "stages.json"
