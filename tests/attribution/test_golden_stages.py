@@ -64,7 +64,8 @@ def check_sums(result):
             assert total.link_ps == link_ps
         if result.dram_statistics is not None:
             statistics = result.dram_statistics
-            assert [total.row_hits, total.row_misses, total.row_conflicts] == [
+            found_rows = total.row_hits, total.row_misses, total.row_conflicts
+            assert [count or 0 for count in found_rows] == [  # None where there is no row at all
                 statistics["row_hits"], statistics["row_misses"], statistics["row_conflicts"]]
     assert {row.key[0]: row.figures.instructions for row in table.opcodes} == result.instruction_counts
     assert result.end_ps == table.total.time_ps

@@ -167,7 +167,7 @@ ROW = {"layer": 0, "operator": "norm", "first_pc": 0, "last_pc": 3}
 
 @pytest.mark.parametrize("document, message", [
     ("{", "not JSON"),
-    ("[]", "found a list"),
+    ("[]", "found an empty list, expected a table"),
     ({"stages": 3}, "stages: found 3"),
     ({"stages": []}, "cover 0 words, the program has 4"),
     ({"stages": [ROW | {"last_pc": 2}]}, "cover 3 words, the program has 4"),
@@ -175,7 +175,7 @@ ROW = {"layer": 0, "operator": "norm", "first_pc": 0, "last_pc": 3}
     ({"stages": [ROW | {"first_pc": 1}]}, "stages[0].first_pc: found 1, expected 0"),
     ({"stages": [ROW | {"layer": -1}]}, "stages[0].layer: found -1"),
     ({"stages": [ROW | {"layer": True}]}, "stages[0].layer: found true"),
-    ({"stages": [ROW | {"operator": ""}]}, 'stages[0].operator: found "", expected a name'),
+    ({"stages": [ROW | {"operator": ""}]}, "stages[0].operator: found '', expected a name"),
     ({"stages": [ROW, ROW]}, "stages[1].first_pc: found 0, expected 4"),
     ({"stages": [7]}, "stages[0]: found 7"),
 ])

@@ -257,7 +257,7 @@ def test_files_that_cannot_be_used(tiny, tmp_path, capsys):
     assert "assembly none.asm" in capsys.readouterr().err
     (tmp_path / "bad.asm").write_bytes(b"; \xff\n")
     assert dropin.main([*tiny, "--isa", "moe", "--stage-profile-asm", "bad.asm"]) == 101
-    assert "bad.asm: not UTF-8 text" in capsys.readouterr().err
+    assert "assembly bad.asm, line 1: not UTF-8 text" in capsys.readouterr().err
     profile = ["--stage-profile-asm", "p.asm", "--stage-profile-out", "no/p.json"]
     assert dropin.main([*tiny, "--isa", "moe", *profile]) == 101
     assert "--stage-profile-out no/p.json: cannot write" in capsys.readouterr().err
