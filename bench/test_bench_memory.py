@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from workloads import bench_settings
+
 from plena_emu.kernels import layout
 from plena_emu.machine.core import dma_types, new_descriptors
 from plena_emu.machine.formats import Formats
 from plena_emu.manifests.schema import Manifest
 from plena_emu.memory.models import RegimeModel
-from workloads import bench_settings
 
 EVENTS = 400
 RNG = np.random.default_rng(1)

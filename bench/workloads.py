@@ -4,6 +4,7 @@ import pathlib
 
 import msgspec
 import numpy as np
+
 from plena_emu.config.settings import Settings, default_settings
 from plena_emu.machine.core import Machine
 from plena_emu.manifests.schema import Manifest

@@ -298,11 +298,15 @@ class OverlapFigures(msgspec.Struct, kw_only=True):
 
 
 class TimelineFile(msgspec.Struct, kw_only=True):
-    """A timeline that was written; slices of a track and stage were merged within `bucket_ps`, 0 for none."""
+    """A timeline that was written; slices of a track and stage were merged within `bucket_ps`, 0 for none.
+
+    `bandwidth` samples the bytes a second read and written: (instant in ps, rate from then on).
+    """
 
     path: str
     slices: int
     bucket_ps: int
+    bandwidth: list[tuple[int, float]] = []
 
 
 class RunResult(msgspec.Struct, kw_only=True):

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
 from plena_emu.errors import EmuError
 from plena_emu.inputs.documents import parse_json
 from plena_emu.inputs.schema import convert

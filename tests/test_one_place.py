@@ -1,6 +1,7 @@
 """Are numbers that a layer must restate those of their one place: `plena_emu.kernels.limits`, the kernels' records?"""
 
 import numpy as np
+
 from plena_emu import isa, request
 from plena_emu.boards import dram_schema
 from plena_emu.kernels import layout, limits
@@ -23,7 +24,7 @@ def test_bounds_of_a_dram_description_are_those_of_the_kernels_records():
 
 
 def test_the_mask_is_that_of_the_widest_register():
-    assert limits.U32_MASK == np.iinfo(np.uint32).max and limits.TIME_LIMIT < limits.NEVER
+    assert np.iinfo(np.uint32).max == limits.U32_MASK and limits.TIME_LIMIT < limits.NEVER
 
 
 def test_kernel_codes_are_distinct():

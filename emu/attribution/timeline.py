@@ -135,10 +135,10 @@ class Timeline:
         table[:, START] = starts
         return table
 
-    def bandwidth(self) -> list[tuple[int, float]]:
-        """Sample the bandwidth: (instant in ps, bytes a second from then on)."""
+    def bandwidth(self, count: int = COUNTER_POINTS) -> list[tuple[int, float]]:
+        """Sample the bandwidth at up to `count` instants: (instant in ps, bytes a second from then on)."""
         points = np.concatenate(self._moved)
-        edges = np.unique(np.linspace(0, max(self._now, 1), COUNTER_POINTS + 1).astype(np.int64))
+        edges = np.unique(np.linspace(0, max(self._now, 1), count + 1).astype(np.int64))
         moved = np.interp(edges, points[:, 0], points[:, 1])
         rates = np.diff(moved) / (np.diff(edges) / 1e12)
         return list(zip(edges[:-1].tolist(), rates.tolist(), strict=True))

@@ -22,6 +22,8 @@ COMMANDS = {
     "plan": "footprint, regime and lower bounds of a model on a board",
     "profile": "cycles of a program by opcode, type and loop",
     "diff": "what two runs differ in",
+    "report": "an HTML page about runs",
+    "plot": "a figure of a run for slides",
     "board-settings": "write a settings file for a board",
     "dram": "replay a trace on a DRAM behind its controller",
     "bench": "measure speed against the reference, or compare two results",

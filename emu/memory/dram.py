@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 def place(description: DramDescription, address: int) -> Place:
     """Place of the byte at `address` (0 <= address < 2^64)."""
-    fields = {field: 0 for field in ("column", *LEVELS)}
+    fields = dict.fromkeys(("column", *LEVELS), 0)
     for field in fields:
         for number, mask in enumerate(description.bit_masks(field)):
             fields[field] |= ((address & mask).bit_count() & 1) << number

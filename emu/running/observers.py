@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..attribution.timeline import Timeline
 
 Watch = Callable[[np.ndarray, np.ndarray], None]
+RECORDED_POINTS = 400  # of the bandwidth in the record of a run
 MOST_UNCLASSIFIED = 0.5  # of the labels, before schema 2 warns
 
 
@@ -181,7 +182,8 @@ class Observers:
         with whole_file(path, "--timeline") as file:
             write_timeline(self._timeline, file, path.endswith(".gz"), about)
         result.timeline = TimelineFile(path=path, slices=len(self._timeline.slices()),
-                                       bucket_ps=self._timeline.bucket_ps)
+                                       bucket_ps=self._timeline.bucket_ps,
+                                       bandwidth=self._timeline.bandwidth(RECORDED_POINTS))
         self._log.info("Wrote timeline", RUNNER, path=path, slices=result.timeline.slices)
 
     def _write_stage_profile(self, counts, end_ps):

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 from plena_emu.boards import load_board
 from plena_emu.manifests.generate import generate, manifest_json
 from plena_emu.program.assembler import assemble, mem_text
@@ -52,7 +53,7 @@ def make(directory: Path) -> None:
     """Write the build directory."""
     directory.mkdir(parents=True, exist_ok=True)
     text = (HERE / "linear.asm").read_text()
-    sizes = {name: SIZE for name in ADDRESSES}
+    sizes = dict.fromkeys(ADDRESSES, SIZE)
     files = {
         "generated_asm_code.asm": text.encode(),
         "generated_machine_code.mem": mem_text(assemble(text, "base", "linear.asm")).encode(),

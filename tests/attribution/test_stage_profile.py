@@ -219,8 +219,9 @@ def test_overlay_of_any_stream(steps, cut):
     for first in range(0, len(steps), cut):
         found.watch(rows[first : first + cut], durations[first : first + cut])
     cfg = machine.cfg
-    hidden, pending, counts = overlay(steps, int(cfg[layout.CFG_MLEN]), int(cfg[layout.CFG_VLEN]), int(cfg[layout.CFG_BLEN]),
-                                      int(machine.descriptors[layout.DESCRIPTOR_M_WEIGHT, layout.DESC_ROWS]))
+    lengths = [int(cfg[k]) for k in (layout.CFG_MLEN, layout.CFG_VLEN, layout.CFG_BLEN)]
+    moved = int(machine.descriptors[layout.DESCRIPTOR_M_WEIGHT, layout.DESC_ROWS])
+    hidden, pending, counts = overlay(steps, *lengths, moved)
     end = int(durations.sum())
     figures = found.figures(end)
     assert [figures.prefetch_ops, figures.compute_ops, figures.dependent_prefetch_stalls] == counts

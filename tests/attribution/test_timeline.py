@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from oracle import goldens
+
 from plena_emu.api import run
 from plena_emu.attribution.labels import Labels, Stage
 from plena_emu.attribution.timeline import TRACKS, Timeline
@@ -101,7 +102,8 @@ def test_layers_hold_their_operators(build, tmp_path):
     for event in slices["stages"]:
         if event["cat"] == "stages" and event["args"]["layer"] is not None:
             around = [layer for layer in layers if layer["name"] == f"layer {event['args']['layer']}"
-                      and layer["ts"] <= event["ts"] and event["ts"] + event["dur"] <= layer["ts"] + layer["dur"] + 1e-6]
+                      and layer["ts"] <= event["ts"]
+                      and event["ts"] + event["dur"] <= layer["ts"] + layer["dur"] + 1e-6]
             assert len(around) == 1
 
 
@@ -158,8 +160,8 @@ STEP = st.tuples(st.integers(0, 4), st.sampled_from([0, 1, 7, 1000, 50_000]))
 @given(st.lists(STEP, min_size=1, max_size=60), st.integers(1, 30), st.integers(1, 60))
 def test_any_stream(steps, most, cut):
     """Sums survive however often slices are merged, and however the stream is cut."""
-    text = ["M_MM 0, gp1, gp2", "V_ADD_VV gp1, gp2, gp3, 0", "S_ADDI_INT gp1, gp0, 1", "H_PREFETCH_M gp1, gp2, a0, 0, 0",
-            "C_BREAK"]
+    text = ["M_MM 0, gp1, gp2", "V_ADD_VV gp1, gp2, gp3, 0", "S_ADDI_INT gp1, gp0, 1",
+            "H_PREFETCH_M gp1, gp2, a0, 0, 0", "C_BREAK"]
     program = decode(np.array(assemble("\n".join(text), "base", "t"), dtype=np.uint32), "base", default_settings())
     labels = Labels([Stage(None, "a"), Stage(0, "b")], np.array([0, 1, 0, 1, 0], dtype=np.int32), "here", [])
     timeline = Timeline(program, labels, most)

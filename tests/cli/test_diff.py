@@ -4,6 +4,7 @@ import json
 
 import pytest
 from oracle import goldens
+
 from plena_emu.api import run
 from plena_emu.attribution.differences import differences
 from plena_emu.cli.main import main

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle.programs import generate
+from support import write_settings
+
 from plena_emu.config.settings import load_settings
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
@@ -16,7 +18,6 @@ from plena_emu.profiler.executed import _NoMemory
 from plena_emu.program.assembler import assemble
 from plena_emu.program.decode import decode
 from plena_emu.running.simulation import Simulation
-from support import write_settings
 
 INNER = ("gp1", "gp2", "gp3", "gp4", "gp5", "gp8")  # gp5 counts the inner loop, gp6 the outer one
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import products as pr
+
 from plena_emu.kernels.data import gemm as kernel
 from plena_emu.kernels.data import reduce
 

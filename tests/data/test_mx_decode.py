@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from plena_emu.kernels.data.mx_decode import decode_simd, fits_simd
 from plena_emu.kernels.data.tables import fill_table
 

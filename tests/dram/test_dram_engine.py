@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import dram as oracle
+
 from plena_emu.boards.dram_schema import load_dram
 from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.dram.engine import dram_batch, dram_store

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import dram as oracle
+
 from plena_emu.boards.dram_schema import Queues, WriteMode, load_dram
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError

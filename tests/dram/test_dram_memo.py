@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from plena_emu.boards.dram_schema import load_dram
 from plena_emu.kernels import layout
 from plena_emu.kernels.dram import memo as dram_memo

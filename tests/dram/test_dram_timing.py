@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 from oracle import dram as oracle
+
 from plena_emu.boards.dram_schema import COMMANDS, LEVELS, load_dram
 from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.dram.channel import record, send, step

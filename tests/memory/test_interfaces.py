@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
+
 from plena_emu.kernels import layout
 from plena_emu.manifests.schema import Manifest
 from plena_emu.memory.engines import DramEngine, SimpleEngine

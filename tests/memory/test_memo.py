@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.kernels import layout
 from plena_emu.kernels.memory import memo_table as mt
 from plena_emu.kernels.simple import memo as simple_memo

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import control, goldens, memory
+
 from plena_emu.config.units import parse_size
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
