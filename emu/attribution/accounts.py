@@ -26,6 +26,8 @@ UNITS = {"matrix": "matrix_ps", "vector": "vector_ps", "scalar_fp": "scalar_ps",
 
 _ROWS = ("row_misses", "row_conflicts", "row_hits")  # columns from `LG_ROW_MISSES` on
 
+_HALF = (1 << 32) - 1
+
 # Columns before those of the ledger.
 _INSTRUCTIONS, _COMPUTE, _MATRIX, _VECTOR, _SCALAR, _MULTIPLY_ADDS, _FIRST = range(7)
 
@@ -150,12 +152,16 @@ def _columns(program, cfg, counts, ledger):
 
 
 def _grouped(columns, group, groups):
-    """Sums of the rows of each group, int64[groups, columns]."""
+    """Sums of the rows of each group, int64[groups, columns]; no value is negative."""
     sums = np.zeros((groups, columns.shape[1]), dtype=np.int64)
-    order = np.argsort(group, kind="stable")
-    found, first = np.unique(group[order], return_index=True)
-    if len(found):
-        sums[found] = np.add.reduceat(columns[order], first, axis=0)
+    for number in range(columns.shape[1]):
+        used = np.flatnonzero(columns[:, number])
+        values = columns[used, number]
+        # Sums of doubles are exact below 2^53: those of halves, for fewer than 2^21 words.
+        for shift, part in ((32, values >> 32), (0, values & _HALF)):
+            if len(used) and (shift == 0 or part.any()):
+                found = np.bincount(group[used], part, minlength=groups)
+                sums[:, number] += found.astype(np.int64) << shift
     return sums
 
 

@@ -11,7 +11,9 @@ from ..errors import EmuError
 from ..inputs.documents import parse_json
 from ..inputs.schema import convert
 from ..inputs.text import read_text
+from ..kernels.layout import OP_ID
 from ..program.decode import Program
+from .assembly_lines import AssemblyLines, read_lines
 from .comment_rules import LAYER_BEGINS, LAYER_ENDS, NEXT, SAME, answer_to
 from .loops import loop_paths
 from .operators import OTHER
@@ -89,19 +91,24 @@ def labels_of(program: Program, directory: str | None) -> Labels:
         path = os.path.join(directory, ASSEMBLY)
         if os.path.lexists(path):
             text = read_text(path, "assembly")
-            if text.count(";"):
-                mnemonics, stages = comment_stages(text)
-                if belongs_to(mnemonics, program):
-                    return _indexed(stages, path, warnings)
+            lines = read_lines(text)
+            if lines.comments:
+                if belongs_to(lines, program):
+                    return _indexed(comment_stages(lines), len(program), path, warnings)
                 warnings.append(f"assembly {path}: its instructions are not those of the program: no stages from it")
     return _loop_stages(program, warnings)
 
 
-def _indexed(stages, source, warnings) -> Labels:
-    """Labels of a list with the stage of each word."""
+def _indexed(begins, words, source, warnings) -> Labels:
+    """Labels of a list of stages and their first words."""
     numbers: dict[Stage, int] = {}
-    of_word = np.fromiter((numbers.setdefault(stage, len(numbers)) for stage in stages), np.int32, len(stages))
-    return Labels(list(numbers), of_word, source, warnings)
+    ends = [*(first for first, _ in begins[1:]), words]
+    for (first, stage), end in zip(begins, ends, strict=True):
+        if first < end:
+            numbers.setdefault(stage, len(numbers))
+    index = np.array([numbers.get(stage, 0) for _, stage in begins], dtype=np.int32)
+    lengths = np.array([end - first for (first, _), end in zip(begins, ends, strict=True)], dtype=np.int64)
+    return Labels(list(numbers), np.repeat(index, lengths), source, warnings)
 
 
 # --- stages.json -------------------------------------------------------------------------------------
@@ -111,13 +118,13 @@ def read_stages(path: str, words: int) -> Labels:
     """Read a `stages.json`, whose stages must cover words 0 to `words` - 1 in order, without gaps."""
     where = f"stages {path}"
     document = convert(parse_json(read_text(path, "stages"), where), _StagesFile, where)
-    stages: list[Stage] = []
+    covered = 0
     for number, row in enumerate(document.stages):
-        _check_range(f"{where}: stages[{number}]", row, len(stages), words)
-        stages += [Stage(row.layer, row.operator)] * (row.last_pc + 1 - len(stages))
-    if len(stages) != words:
-        raise EmuError(f"stages {path}: the stages cover {len(stages)} words, the program has {words}")
-    return _indexed(stages, path, [])
+        _check_range(f"{where}: stages[{number}]", row, covered, words)
+        covered = row.last_pc + 1
+    if covered != words:
+        raise EmuError(f"stages {path}: the stages cover {covered} words, the program has {words}")
+    return _indexed([(row.first_pc, Stage(row.layer, row.operator)) for row in document.stages], words, path, [])
 
 
 def _check_range(where, row, first, words):
@@ -131,59 +138,47 @@ def _check_range(where, row, first, words):
 # --- comments ----------------------------------------------------------------------------------------
 
 
-def comment_stages(text: str) -> tuple[list[str], list[Stage]]:
-    """Read the mnemonics of assembly text, and the stage of each by the comments (`comment_rules`).
+def comment_stages(lines: AssemblyLines) -> list[tuple[int, Stage]]:
+    """Find the stages of assembly text by its comments (`comment_rules`).
 
     Returns
     -------
-    list of str, list of Stage
-        One of each for every line that begins with a letter from A to Z.
+    list of (int, Stage)
+        Where each stage begins, ascending from word 0. One may begin where the next one does, and so hold no word.
     """
-    mnemonics: list[str] = []
-    stages: list[Stage | None] = []
+    begins: list[tuple[int, Stage]] = []
     layer, operator = None, NEXT
     layers_seen = False
-    waiting = 0  # first word whose operator is named later
-    for row in text.split("\n"):
-        line = row.strip()
-        if line.startswith(";"):
-            comment = line.strip("; =-\t")
-            if begins := LAYER_BEGINS.match(comment):
-                layer, layers_seen, answer = int(begins[1]), True, NEXT
-            elif LAYER_ENDS.match(comment):
-                layer, answer = None, NEXT
-            else:
-                answer = answer_to(comment, layers_seen and layer is None, operator == NEXT)
-            if answer == SAME:
-                continue
-            if answer != NEXT and operator == NEXT:
-                _fill(stages, waiting, answer)
-            elif answer == NEXT and operator != NEXT:
-                waiting = len(stages)
-            operator = answer
-        elif "A" <= line[:1] <= "Z":
-            mnemonics.append(line.split(None, 1)[0])
-            stages.append(Stage(layer, operator))
-    if operator == NEXT:
-        _fill(stages, waiting, OTHER)
-    return mnemonics, stages
+    waiting: list[tuple[int, int | None]] = [(0, None)]  # words and layers whose operator is named later
+    for line, word in zip(lines.comments, lines.word_of_comment, strict=True):
+        comment = line.strip("; =-\t")
+        if started := LAYER_BEGINS.match(comment):
+            layer, layers_seen, answer = int(started[1]), True, NEXT
+        elif LAYER_ENDS.match(comment):
+            layer, answer = None, NEXT
+        else:
+            answer = answer_to(comment, layers_seen and layer is None, operator == NEXT)
+        if answer == SAME:
+            continue
+        if answer == NEXT:
+            waiting.append((word, layer))
+        else:
+            begins += [(first, Stage(its_layer, answer)) for first, its_layer in waiting]
+            begins.append((word, Stage(layer, answer)))
+            waiting.clear()
+        operator = answer
+    return begins + [(first, Stage(its_layer, OTHER)) for first, its_layer in waiting]
 
 
-def _fill(stages, first, operator):
-    """Give the words from `first` on that wait for an operator this one; their layers stay."""
-    for at in range(first, len(stages)):
-        if stages[at].operator == NEXT:
-            stages[at] = Stage(stages[at].layer, operator)
-
-
-def belongs_to(mnemonics: list[str], program: Program) -> bool:
-    """Say whether assembly text with these mnemonics is that of a program: the same operations in the same order."""
-    names = [None, *(op.name(program.revision) for op in isa.OPS)]
-    known = {name: op.id for op in isa.OPS for name in (op.mnemonic, op.moe_mnemonic)}
-    ids = program.table[:, 0].tolist()
-    if len(mnemonics) != len(ids):
+def belongs_to(lines: AssemblyLines, program: Program) -> bool:
+    """Say whether assembly text is that of a program: the same operations in the same order."""
+    if len(lines.mnemonics) != len(program):
         return False
-    return all(names[op] == name or known.get(name, isa.INVALID) == op for name, op in zip(mnemonics, ids, strict=True))
+    names = np.array([b""] + [op.name(program.revision).encode() for op in isa.OPS], dtype=lines.mnemonics.dtype)
+    ids = program.table[:, OP_ID]
+    others = np.flatnonzero(lines.mnemonics != names[ids])  # perhaps called as in the other revision
+    return all(getattr(isa.BY_MNEMONIC.get(name.decode("latin-1")), "id", isa.INVALID) == op != isa.INVALID
+               for name, op in zip(lines.mnemonics[others].tolist(), ids[others].tolist(), strict=True))
 
 
 # --- loops -------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from plena_emu.attribution import operators as o
 from plena_emu.attribution.comment_rules import NEXT, RULES, SAME, TENSORS, answer_to, operator_of_tensor
-from plena_emu.attribution.labels import Stage, comment_stages, labels_of, read_stages
+from plena_emu.attribution.assembly_lines import read_lines
+from plena_emu.attribution.labels import Stage, _indexed, comment_stages, labels_of, read_stages
 from plena_emu.attribution.loops import Span, loop_paths
 from plena_emu.config.settings import default_settings
 from plena_emu.errors import EmuError
@@ -21,7 +22,9 @@ NAMES = {value for name, value in vars(o).items() if name.isupper()}
 
 def stages_of(text):
     """(layer, operator) of each instruction of assembly text."""
-    return [tuple(stage) for stage in comment_stages(text)[1]]
+    lines = read_lines(text)
+    labels = _indexed(comment_stages(lines), len(lines.mnemonics), "text", [])
+    return [tuple(labels.stages[k]) for k in labels.of_word]
 
 
 @pytest.mark.parametrize("comment, operator", [
@@ -96,6 +99,26 @@ def test_layers_and_preparation():
     ]
 
 
+def line_by_line(lines):
+    """The same, one line after the other, written down once more."""
+    found, layer, seen, state = [], None, False, NEXT
+    for line in lines:
+        if line.startswith("V_"):
+            found.append((layer, state))
+        elif line.startswith(";"):
+            comment = line.strip("; =")
+            if "START" in comment:
+                layer, seen, answer = 3, True, NEXT
+            elif "COMPLETE" in comment:
+                layer, answer = None, NEXT
+            else:
+                answer = answer_to(comment, seen and layer is None, state == NEXT)
+            if answer not in (SAME, NEXT) and state == NEXT:
+                found = [(its, answer if operator == NEXT else operator) for its, operator in found]
+            state = state if answer == SAME else answer
+    return [(its, o.OTHER if operator == NEXT else operator) for its, operator in found]
+
+
 LINES = st.sampled_from([
     "; === Reset MRAM ===", "; SubBlock [0]", "; RoPE: x", "; ???", "; === LAYER 3/4 START ===", "; Normalize (rms) X",
     "; === LAYER 3/4 COMPLETE ===", "; Preload Activation Generation", "V_ADD_VV gp1, gp2, gp3, 0", "label:", "",
@@ -105,9 +128,10 @@ LINES = st.sampled_from([
 @settings(max_examples=200, deadline=None)
 @given(st.lists(LINES, max_size=30))
 def test_any_text_has_a_stage_for_each_instruction(lines):
-    mnemonics, stages = comment_stages("\n".join(lines))
-    assert len(mnemonics) == len(stages) == lines.count("V_ADD_VV gp1, gp2, gp3, 0")
-    assert all(stage.operator in NAMES for stage in stages)
+    stages = stages_of("\n".join(lines))
+    assert len(stages) == lines.count("V_ADD_VV gp1, gp2, gp3, 0")
+    assert all(operator in NAMES for _, operator in stages)
+    assert stages == line_by_line(lines)
     # What no comment names is other: nothing before it may spill over an unknown comment.
     for at, line in enumerate(lines):
         if line == "; ???":
@@ -115,7 +139,7 @@ def test_any_text_has_a_stage_for_each_instruction(lines):
             after = lines[at : at + following] if following else []
             count = after.count("V_ADD_VV gp1, gp2, gp3, 0")
             first = lines[:at].count("V_ADD_VV gp1, gp2, gp3, 0")
-            assert all(stage.operator == o.OTHER for stage in stages[first : first + count])
+            assert all(operator == o.OTHER for _, operator in stages[first : first + count])
 
 
 def program(text):
@@ -191,3 +215,24 @@ def test_a_stages_file_that_is_no_text(tmp_path):
     (tmp_path / "stages.json").write_bytes(b"\xff\xfe")
     with pytest.raises(EmuError, match="not UTF-8"):
         labels_of(program(LOOPS), str(tmp_path))
+
+
+CHARACTERS = st.text(st.sampled_from("\nA;z \t\r\x0b\u2003\u00e9,0_"), max_size=60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(CHARACTERS)
+def test_lines_of_any_text(text):
+    found = read_lines(text)
+    mnemonics, comments, above = [], [], []
+    for row in text.split("\n"):
+        line = row.strip()
+        if line.startswith(";"):
+            comments.append(line)
+            above.append(len(mnemonics))
+        elif "A" <= line[:1] <= "Z":
+            line = row.lstrip()
+            ascii_end = next((k for k, letter in enumerate(line) if letter in " \t\r\x0b"), len(line))
+            mnemonics.append(line[:ascii_end].encode()[:24])
+    assert [bytes(name) for name in found.mnemonics] == mnemonics
+    assert (found.comments, found.word_of_comment) == (comments, above)
