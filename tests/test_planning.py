@@ -80,7 +80,8 @@ KINDS = ("weight", "kv", "activation")
 def read_descriptors(rows):
     """DMA descriptors of which every one reads `rows` rows of one 64-byte block."""
     descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
-    descriptors[:, layout.DESC_ROWS], descriptors[:, layout.DESC_ELEMENTS], descriptors[:, layout.DESC_ROW_BYTES], descriptors[:, layout.DESC_RATIO] = rows, 64, 64, 1
+    columns = [layout.DESC_ROWS, layout.DESC_ELEMENTS, layout.DESC_ROW_BYTES, layout.DESC_RATIO]
+    descriptors[:, columns] = rows, 64, 64, 1
     return descriptors
 
 
@@ -89,7 +90,8 @@ def emulate(manifest, capacity, bandwidth, addresses, rows, model="auto"):
     regime, counts = decide_regime(model, manifest, None, Choice(capacity, "plan"))
     memory = open_model(regime, manifest, read_descriptors(rows), capacity=counts.value, bandwidth=bandwidth)
     events = np.zeros((len(addresses), layout.MEV_WIDTH), dtype=np.int64)
-    events[:, layout.MEV_DESCRIPTOR], events[:, layout.MEV_STEP], events[:, layout.MEV_INDEX] = layout.DESCRIPTOR_M_WEIGHT, 64, addresses
+    events[:, layout.MEV_DESCRIPTOR], events[:, layout.MEV_STEP] = layout.DESCRIPTOR_M_WEIGHT, 64
+    events[:, layout.MEV_INDEX] = addresses
     memory.advance(events, len(events))
     return memory
 

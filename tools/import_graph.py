@@ -51,10 +51,10 @@ LAYERS = {
     "profiler": _HOST | _ALL_KERNELS | {"attribution", "boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
-    "report": _HOST | {"bench", "boards", "manifests", "memory", "planning", "profiler"},
+    "report": _HOST | {"attribution", "bench", "boards", "manifests", "memory", "planning", "profiler", "running"},
     "cli": _HOST
-    | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "planning", "precompile", "profiler",
-       "program", "report", "running"},
+    | {"attribution", "bench", "boards", "config", "kernels.compiler", "manifests", "memory", "planning", "precompile",
+       "profiler", "program", "report", "running"},
     # Public paths that only hand on (docs/api.md).
     "assembler": {"program"},
     "ddr": {"memory"},

@@ -45,7 +45,7 @@ EVENT = st.tuples(
 @given(st.lists(EVENT, min_size=1, max_size=40), st.sampled_from([1, 3, 16, 40]),
        st.sampled_from(["resident", "weight-stream"]))
 def test_figures_are_the_same(parts, rows, model):
-    events = np.array([[delta, descriptor, index, scale, step, 0, 0] for delta, descriptor, index, scale, step in parts])
+    events = np.array([[*part, 0, 0] for part in parts])
     regions = (Region(layer_id=0, offset=1024, size=1 << 20, kind="weight"),)
     plain, _ = run(events, descriptors(rows), False, model, regions)
     remembered, memory = run(events, descriptors(rows), True, model, regions)
