@@ -16,9 +16,9 @@ DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
-          "board", "latency_profile", "dram", "stage_profile_asm", "stage_profile_out", "timeline")
+          "board", "latency_profile", "dram", "stage_profile_asm", "stage_profile_out", "timeline", "pc_log")
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1,
-           "timeline_slices": 1}  # field: smallest value
+           "timeline_slices": 1, "pc_log_count": 1}  # field: smallest value
 
 
 def _path(name, value):
@@ -117,6 +117,12 @@ class RunRequest:
         File for the timeline of the run, with gzip where its name ends in .gz.
     timeline_slices : int
         Most slices of the timeline.
+    pc_log : str or None
+        File for a line an executed instruction, in a window of the run.
+    pc_log_from : str
+        Where the window begins: `count=N`, `pc=N`, an operator, or `LAYER/OPERATOR`.
+    pc_log_count : int
+        Instructions of the window.
     board, dram : str or None
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
@@ -156,6 +162,9 @@ class RunRequest:
     overlap: bool = False
     timeline: str | None = None
     timeline_slices: int = 200_000
+    pc_log: str | None = None
+    pc_log_from: str = "count=0"
+    pc_log_count: int = 1000
     board: str | None = None
     latency_profile: str | None = None
     dram: str | None = None
@@ -175,6 +184,9 @@ class RunRequest:
         misfit = misfit_of({name: getattr(self, name) for name in _fields().__struct_fields__}, _fields())
         if misfit:
             raise UsageError(misfit)
+        if self.pc_log is not None and (self.trace or self.timeline is not None or self.overlap):
+            raise UsageError("pc_log: not together with timeline, overlap or a record an instruction, which see every"
+                             " instruction anyway")
         if self.isa != "moe" and (self.stage_profile_asm is not None or self.overlap):
             flag = "--experimental-overlap-prefetch-compute" if self.overlap else "--stage-profile-asm"
             raise UsageError(f"{flag} needs --isa moe: no other revision of the reference has it")

@@ -56,6 +56,13 @@ def configure(parser):
                        " chrome://tracing open; FILE.gz is compressed. Every instruction is looked at: slower")
     group.add_argument("--timeline-slices", metavar="N", type=flags.typed(_positive), action=flags.Once,
                        help="most slices of the timeline; neighbours are merged beyond (default: 200000)")
+    group.add_argument("--pc-log", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="write a line for each instruction of a window: time, stage, operands")
+    group.add_argument("--from", metavar="PLACE", dest="pc_log_from", type=flags.typed(_place), action=flags.Once,
+                       help="where the window begins: count=N, pc=N, an operator such as attn.qkv, or 0/attn.qkv"
+                       " (default: count=0)")
+    group.add_argument("--count", metavar="N", dest="pc_log_count", type=flags.typed(_positive), action=flags.Once,
+                       help="instructions of the window (default: 1000)")
     group.add_argument("--quiet", action="store_true", help="no tables and no progress bar")
     flags.add_log_flags(parser)
 
@@ -81,6 +88,14 @@ class _Refused(argparse.Action):
                                            " that is yet to be compiled")
 
 
+def _place(text):
+    """A place of --from, as text that was looked at."""
+    from ..running.pc_log import parse_start
+
+    parse_start(text)
+    return text
+
+
 def _positive(text):
     number = parse_count(text)
     if number == 0:
@@ -91,6 +106,9 @@ def _positive(text):
 def run(args):
     check_directory(None if args.json == "-" else args.json, "--json")
     check_directory(args.timeline, "--timeline")
+    check_directory(args.pc_log, "--pc-log")
+    if (args.pc_log_from or args.pc_log_count) and args.pc_log is None:
+        raise UsageError("--from and --count need --pc-log")
     if args.timeline_slices and args.timeline is None:
         raise UsageError("--timeline-slices needs --timeline")
     check_directory(args.dump_dir and os.path.join(args.dump_dir, ""), "--dump-dir")
@@ -115,6 +133,9 @@ def make_request(args):
         "threads": args.threads,
         "memo": not args.no_memo,
         "timeline": args.timeline,
+        "pc_log": args.pc_log,
+        **({"pc_log_from": args.pc_log_from} if args.pc_log_from else {}),
+        **({"pc_log_count": args.pc_log_count} if args.pc_log_count else {}),
         **({"timeline_slices": args.timeline_slices} if args.timeline_slices else {}),
     }
     if args.build_dir is not None:

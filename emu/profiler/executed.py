@@ -8,16 +8,8 @@ from ..kernels.layout import OP_ID
 from ..machine.core import Machine
 from ..precompile import compiling
 from ..program.decode import Program
+from ..running.scout import NoMemory
 from ..running.simulation import Simulation
-
-
-class _NoMemory:
-    """Memory model of a run whose transfers take no time."""
-
-    now_ps = last_event_ps = 0
-
-    def advance(self, events, count):
-        """Let `count` transfers pass."""
 
 
 def executed_counts(program: Program, settings: Settings, int_sram: str | None, warnings: list[str]) -> list[int]:
@@ -32,7 +24,7 @@ def executed_counts(program: Program, settings: Settings, int_sram: str | None, 
     machine = Machine(settings, program.revision)
     if int_sram is not None:
         machine.load_integers(int_sram)
-    simulation = Simulation(program, machine, _NoMemory(), data=False)
+    simulation = Simulation(program, machine, NoMemory(), data=False)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
         with compiling("control.control"):
             more = simulation.step(0) or len(program) > 0

@@ -5,14 +5,13 @@ Everything else is imported where it was asked for: the drop-in mostly asks for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import isa
 from ..atomic_files import whole_file, write_whole
-from ..kernels import layout
 from ..logs import RUNNER, Log
 from ..machine.core import Machine
 from ..manifests.schema import Manifest
@@ -20,46 +19,17 @@ from ..memory.ledger import new_ledger
 from ..program.decode import Program
 from ..request import RunRequest
 from ..result import RunResult
+from .clock import Clock
 
 if TYPE_CHECKING:
     from ..attribution.overlap import Overlap
     from ..attribution.timeline import Timeline
+    from ..config.settings import Settings
+    from .pc_log import Window
 
 Watch = Callable[[np.ndarray, np.ndarray], None]
 RECORDED_POINTS = 400  # of the bandwidth in the record of a run
 MOST_UNCLASSIFIED = 0.5  # of the labels, before schema 2 warns
-
-
-class Clock:
-    """Serial durations of executed instructions, slice after slice."""
-
-    def __init__(self, program: Program):
-        self._table = program.table
-        self._is_memory = np.array([op is not None and op.type == "memory" for op in isa.BY_ID])
-        self._now = 0  # end of the last memory event
-
-    def durations(self, executed: np.ndarray, events: np.ndarray) -> np.ndarray:
-        """Find how long each instruction of a slice took.
-
-        Parameters
-        ----------
-        executed : int64[n, TR_WIDTH]
-        events : int64[m, MEV_WIDTH]
-            Memory events of the slice, done by now.
-
-        Returns
-        -------
-        int64[n]
-            Picoseconds.
-        """
-        words = executed[:, layout.TR_PC]
-        found = self._table[words, layout.OP_COST].copy()
-        done = events[:, layout.MEV_DONE]
-        before = np.concatenate(([self._now], done[:-1]))[: len(done)]
-        found[self._is_memory[self._table[words, layout.OP_ID]]] = done - before - events[:, layout.MEV_DELTA]
-        if len(done):
-            self._now = int(done[-1])
-        return found
 
 
 class Observers:
@@ -84,7 +54,7 @@ class Observers:
         self._program = program
         self._log = log
         self._books = self._labels = None
-        if request.stages or request.timeline is not None:
+        if request.stages or request.timeline is not None or request.pc_log is not None:
             from ..attribution.accounts import Bookkeeping
 
             self._books = Bookkeeping(program, manifest, request.opcode)
@@ -149,6 +119,31 @@ class Observers:
                 observer.watch(executed, durations, events)
 
         return watch
+
+    @contextlib.contextmanager
+    def window(self, settings: Settings) -> Iterator[Window | None]:
+        """Context of the part of the run whose instructions are logged, None where nobody asked; the log is whole or
+        not there.
+
+        Raises
+        ------
+        EmuError
+            The program never comes to where the window begins, or the file cannot be written.
+        """
+        request = self._request
+        if request.pc_log is None:
+            yield None
+            return
+        from .pc_log import PcLog, Window, first_word, parse_start
+        from .scout import instructions_before
+
+        start, labels = parse_start(request.pc_log_from), self._books.labels
+        first = start.count
+        if first is None:
+            word = first_word(start, labels, len(self._program))
+            first = instructions_before(self._program, settings, request.intsram, word)
+        with whole_file(request.pc_log, "--pc-log") as file:
+            yield Window(PcLog(file, self._program, labels), first, request.pc_log_count)
 
     def finish(self, result: RunResult, machine: Machine) -> None:
         """Add what was found to the result, and write the files that were asked for.

@@ -38,14 +38,19 @@ from .simulation import Simulation, default_threads
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
 
 
-def _simulate(simulation, request, log):
+def _simulate(simulation, request, log, window):
     """Drive the run to its end; True when `max_instructions` stopped it."""
     before = 0
     words = len(simulation.program)
+    most = request.max_instructions
     more = True
     while more:
+        if window is not None:
+            window.move(simulation)
         try:
-            more = simulation.step(request.max_instructions)
+            more = simulation.step(window.limit(simulation.executed, most) if window else most)
+            if window is not None:  # it may have stopped for the window only
+                more = not simulation.ended and (most is None or simulation.executed < most)
         finally:
             if request.trace:
                 before = _trace(simulation, log, before)
@@ -182,7 +187,8 @@ def _execute(request, log):
     try:
         simulation.prepare()
         ready = time.perf_counter()
-        stopped = _simulate(simulation, request, log)
+        with observers.window(settings) as window:
+            stopped = _simulate(simulation, request, log, window)
     finally:
         simulation.close()
     done = time.perf_counter()

@@ -98,12 +98,12 @@ class Simulation:
         2 lets timing run beside data.
     watch : callable, optional
         Called after each slice with its executed instructions (int64[n, TR_WIDTH], of a machine that traces) and its
-        memory events (int64[m, MEV_WIDTH]), which are done; one thread does everything then.
+        memory events (int64[m, MEV_WIDTH]), which are done: timing runs beside data, but never behind it then.
     """
 
     def __init__(self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, watch=None):
         self.program = program
-        machine.control = machine.control._replace(counts=np.zeros(len(program), dtype=np.int64))
+        machine.count_words(len(program))
         self.machine = machine
         self.memory = memory
         self.data = data
@@ -112,10 +112,11 @@ class Simulation:
         chunks = (np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
         self._mem_events = collections.deque(chunks)
         self._watch = watch
-        self._worker = _Worker() if threads > 1 and watch is None else _Inline()
+        self._worker = _Worker() if threads > 1 else _Inline()
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
-        self.slice = min(len(machine.control.trace) or SLICE, (TIME_LIMIT - 1) // dearest)
+        self._longest = min(SLICE, (TIME_LIMIT - 1) // dearest)
+        self.slice = min(len(machine.control.trace) or SLICE, self._longest)
         self.ctl[layout.CTL_SKIPS] = int(not data)
 
     @property
@@ -180,11 +181,24 @@ class Simulation:
                 self._worker.join()
                 raise data_error(int(self.events[done, 0]))
         if self._watch is not None:
+            self._worker.join()
             self._watch(self.machine.control.trace[: self.executed - before], events[:count])
         self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         return status != st.DONE and (limit is None or self.executed < limit)
+
+    def trace(self, capacity: int, watch) -> None:
+        """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them."""
+        trace = np.zeros((capacity, layout.TR_WIDTH), dtype=np.int64)
+        self.machine.control = self.machine.control._replace(trace=trace)
+        self.slice = min(capacity or SLICE, self._longest)
+        self._watch = watch
+
+    def synchronise(self) -> int:
+        """Wait for timing, without ending the run; returns the completion of the last memory event, ps."""
+        self._worker.join()
+        return self.memory.now_ps
 
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
