@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import isa
-from ..kernels.layout import OP_ID, OP_RD
+from ..kernels.layout import OP_ID, OP_IMM, OP_RD
 
 
 class Span(NamedTuple):
@@ -63,6 +63,29 @@ def loops_of(table: np.ndarray) -> list[Span]:
     at = np.flatnonzero((ids == isa.C_LOOP_START) | (ids == isa.C_LOOP_END))
     starts = (ids[at] == isa.C_LOOP_START).tolist()
     return close_loops(zip(at.tolist(), starts, table[at, OP_RD].tolist(), strict=True))[0]
+
+
+def static_total(table: np.ndarray) -> int | None:
+    """Count the instructions that a run executes, if every loop makes all its iterations.
+
+    Returns
+    -------
+    int or None
+        None where a C_BREAK may end a loop early.
+    """
+    if (table[:, OP_ID] == isa.C_BREAK).any():
+        return None
+    total, covered = 0, 0
+    factors = [1]  # iterations of the loops around a word, the innermost last
+    edges = sorted((at, at == span.end, span) for span in loops_of(table) for at in span)
+    for at, is_end, span in edges:
+        total += (at + 1 - covered) * factors[-1]  # a C_LOOP_START runs as often as its loop is entered
+        covered = at + 1
+        if is_end:
+            factors.pop()
+        else:
+            factors.append(factors[-1] * int(table[span.start, OP_IMM]))
+    return total + len(table) - covered
 
 
 def loop_paths(table: np.ndarray) -> tuple[list[tuple[Span, ...]], np.ndarray]:

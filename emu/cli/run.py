@@ -195,24 +195,36 @@ def _report(args, result):
 class progress_bar:
     """Context whose value is the progress callback of a request, drawing on standard error.
 
-    Loops move the pc back, so the bar shows the furthest word reached.
+    The bar shows executed instructions where their number is known ahead, else the furthest word: loops move the pc
+    back.
     """
 
     def __enter__(self):
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"), TimeElapsedColumn())
+        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"), TimeElapsedColumn(),
+                   TextColumn("left"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task("loading", total=None)
         self.furthest = 0
+        self.labels = self.total = None
         self.bar.start()
-        return self._show
+        return self
 
-    def _show(self, pc, words, executed, picoseconds):
+    def begin(self, labels, total):
+        """Take the stages of the program (None: not known) and the instructions it will execute (None: not known)."""
+        self.labels, self.total = labels, total
+
+    def __call__(self, pc, words, executed, picoseconds):
         self.furthest = max(self.furthest, pc)
-        text = f"pc {pc:,}  {executed:,} instructions  {picoseconds / 1e6:,.1f} µs simulated"
-        self.bar.update(self.task, total=words, completed=self.furthest, description=text)
+        where = f"pc {pc:,}"
+        if self.labels is not None and pc < words:
+            stage = self.labels.stages[self.labels.of_word[pc]]
+            where = stage.operator if stage.layer is None else f"layer {stage.layer} {stage.operator}"
+        text = f"{where}  {executed:,} instructions  {picoseconds / 1e6:,.1f} µs simulated"
+        total, done = (words, self.furthest) if self.total is None else (self.total, executed)
+        self.bar.update(self.task, total=total, completed=min(done, total), description=text)
 
     def __exit__(self, *failure):
         self.bar.stop()

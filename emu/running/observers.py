@@ -120,6 +120,14 @@ class Observers:
 
         return watch
 
+    def tell(self, progress: object) -> None:
+        """Tell whoever shows progress what is known of the program, if it wants to know: a method `begin`."""
+        begin = getattr(progress, "begin", None)
+        if begin is not None:
+            from ..attribution.loops import static_total
+
+            begin(self._books.labels if self._books else None, static_total(self._program.table))
+
     @contextlib.contextmanager
     def window(self, settings: Settings) -> Iterator[Window | None]:
         """Context of the part of the run whose instructions are logged, None where nobody asked; the log is whole or

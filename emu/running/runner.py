@@ -187,6 +187,7 @@ def _execute(request, log):
     try:
         simulation.prepare()
         ready = time.perf_counter()
+        observers.tell(request.progress)
         with observers.window(settings) as window:
             stopped = _simulate(simulation, request, log, window)
     finally:

@@ -10,9 +10,12 @@ import pytest
 from oracle import goldens
 
 from plena_emu.api import run
+from plena_emu.attribution.loops import static_total
 from plena_emu.attribution.operators import OTHER
 from plena_emu.config.build_dir import fields_of
+from plena_emu.config.settings import find_settings
 from plena_emu.isa import BY_MNEMONIC
+from plena_emu.program.decode import decode, read_words
 from plena_emu.request import RunRequest
 from plena_emu.result import FIELDS, Figures, StageTable
 
@@ -110,6 +113,9 @@ def test_compiled_programs(archive, tmp_path):
     assert table.source.endswith("generated_asm_code.asm") and table.warnings == []
     others = [row.figures.time_ps for row in table.by("operator") if row.key == (OTHER,)]
     assert sum(others) <= 0.02 * table.total.time_ps
+    settings = find_settings(f"{folder}/plena_settings.toml", {})
+    table_of_words = decode(read_words(f"{folder}/generated_machine_code.mem"), fields["isa"], settings).table
+    assert static_total(table_of_words) in (None, table.total.instructions)
 
 
 DDR = ("auto", "resident", "weight-stream", "kv-swap", "layer-swap", "host-stream")

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plena_emu.attribution import operators as o
-from plena_emu.attribution.comment_rules import NEXT, RULES, SAME, TENSORS, answer_to, operator_of_tensor
 from plena_emu.attribution.assembly_lines import read_lines
+from plena_emu.attribution.comment_rules import NEXT, RULES, SAME, TENSORS, answer_to, operator_of_tensor
 from plena_emu.attribution.labels import Stage, _indexed, comment_stages, labels_of, read_stages
-from plena_emu.attribution.loops import Span, loop_paths
+from plena_emu.attribution.loops import Span, loop_paths, static_total
 from plena_emu.config.settings import default_settings
 from plena_emu.errors import EmuError
 from plena_emu.program.assembler import assemble
@@ -156,6 +156,13 @@ C_LOOP_END gp2
 C_LOOP_START gp2, 2
 C_LOOP_END gp2
 """
+
+
+def test_instructions_known_ahead():
+    """Loops multiply what is inside; a C_LOOP_START runs once for each time its loop is entered."""
+    assert static_total(program(LOOPS).table) == 1 + (1 + 3 * (1 + 4 * 2 + 1)) + (1 + 2 * 1)
+    assert static_total(program("S_ADDI_INT gp1, gp0, 1").table) == 1
+    assert static_total(program(LOOPS + "C_BREAK").table) is None
 
 
 def test_loops_stand_in_for_comments(tmp_path):
