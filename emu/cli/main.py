@@ -22,6 +22,7 @@ COMMANDS = {
     "plan": "footprint, regime and lower bounds of a model on a board",
     "profile": "cycles of a program by opcode, type and loop",
     "diff": "what two runs differ in",
+    "inspect": "values inside a run",
     "report": "an HTML page about runs",
     "plot": "a figure of a run for slides",
     "board-settings": "write a settings file for a board",

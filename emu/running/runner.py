@@ -6,6 +6,7 @@ for Ctrl-C, shows progress and counts towards `max_instructions`.
 
 import os
 import time
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -143,7 +144,7 @@ def _check_store_types(settings, program):
                            " can write plain floats with a sign and 8 exponent bits only")
 
 
-def execute(request: RunRequest, log: Log) -> RunResult:
+def execute(request: RunRequest, log: Log, look: Callable[[Simulation], None] | None = None) -> RunResult:
     """Run a program as `request` says, with the records of §5.2 on `log`.
 
     Raises
@@ -152,12 +153,12 @@ def execute(request: RunRequest, log: Log) -> RunResult:
         Anything malformed or illegal, one line. No dump is written then.
     """
     if JIT:
-        return _execute(request, log)
+        return _execute(request, log, look)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
-        return _execute(request, log)
+        return _execute(request, log, look)
 
 
-def _execute(request, log):
+def _execute(request, log, look):
     began = request.started_at or time.perf_counter()
     stated = find_settings(request.settings_path, os.environ, origin=request.settings_origin)
     platform = resolve_platform(request, stated)
@@ -193,6 +194,8 @@ def _execute(request, log):
     finally:
         simulation.close()
     done = time.perf_counter()
+    if look is not None:
+        look(simulation)
 
     result = _result(request, platform, program, simulation, stopped)
     observers.finish(result, machine)
