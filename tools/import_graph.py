@@ -51,7 +51,8 @@ LAYERS = {
     "profiler": _HOST | _ALL_KERNELS | {"attribution", "boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
-    "report": _HOST | {"attribution", "bench", "boards", "manifests", "memory", "machine", "planning", "profiler", "running"},
+    "report": _HOST
+    | {"attribution", "bench", "boards", "machine", "manifests", "memory", "planning", "profiler", "running"},
     "cli": _HOST
     | {"attribution", "bench", "boards", "config", "kernels.compiler", "manifests", "memory", "planning", "precompile",
        "profiler", "program", "report", "running"},

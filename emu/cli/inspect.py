@@ -76,15 +76,15 @@ def _count(request, place):
 
 def _show(args, simulation):
     """Lines of everything that was asked for."""
-    from ..kernels import layout
     from ..report.inspection import hbm_bytes, matrix_tile, values_text, vector_rows
 
     machine, settings = simulation.machine, simulation.machine.settings
-    pc = int(simulation.ctl[layout.CTL_PC])
+    pc = simulation.pc
     place = f"before pc {pc}: {simulation.program.text(pc)}" if pc < len(simulation.program) else "at the end"
     yield f"after {simulation.executed:,} instructions, {simulation.end_ps / 1e6:,.3f} µs, {place}"
-    for name, span, size in (("--rows", args.rows, settings.vector_sram_size), ("--tile", args.tile, settings.matrix_tiles),
-                             ("--hbm", args.hbm, settings.hbm_size)):
+    spans = (("--rows", args.rows, settings.vector_sram_size), ("--tile", args.tile, settings.matrix_tiles),
+             ("--hbm", args.hbm, settings.hbm_size))
+    for name, span, size in spans:
         if span is not None and span.stop > size:
             raise EmuError(f"{name} {span.start}:{span.stop}: the machine has {size}")
     if args.gp:

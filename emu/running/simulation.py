@@ -215,9 +215,14 @@ class Simulation:
             raise EmuError(f"after {self.executed} instructions: simulated time passes {TIME_LIMIT} ps (53 days)")
 
     @property
+    def pc(self) -> int:
+        """Word index of the next instruction."""
+        return int(self.ctl[layout.CTL_PC])
+
+    @property
     def ended(self) -> bool:
         """Whether the pc has passed the last word."""
-        return int(self.ctl[layout.CTL_PC]) >= len(self.program)
+        return self.pc >= len(self.program)
 
     @property
     def end_ps(self) -> int:
