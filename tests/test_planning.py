@@ -80,8 +80,8 @@ KINDS = ("weight", "kv", "activation")
 def read_descriptors(rows):
     """DMA descriptors of which every one reads `rows` rows of one 64-byte block."""
     descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
-    columns = [layout.DESC_ROWS, layout.DESC_ELEMENTS, layout.DESC_ROW_BYTES, layout.DESC_RATIO]
-    descriptors[:, columns] = rows, 64, 64, 1
+    descriptors[:, layout.DESC_ROWS], descriptors[:, layout.DESC_RATIO] = rows, 1
+    descriptors[:, layout.DESC_ELEMENTS] = descriptors[:, layout.DESC_ROW_BYTES] = 64
     return descriptors
 
 

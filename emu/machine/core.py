@@ -46,7 +46,7 @@ def _log2(value):
 
 
 def dma_types(settings: Settings) -> tuple:
-    """Storage type of every DMA descriptor, in the order of the shape table."""
+    """Storage type of every DMA descriptor, in the order of the descriptors."""
     return (
         settings.hbm_m_weight_type, settings.hbm_m_kv_type, settings.hbm_v_act_type, settings.hbm_v_kv_type,
         settings.hbm_v_act_type, settings.hbm_v_kv_type,

@@ -152,6 +152,13 @@ class Simulation:
             self.program.table, m.cfg, m.descriptors, m.control, self.events, self._mem_events[0], budget
         )
 
+    def _run_data(self, count):
+        """Run the data pass over the first `count` events of the chunk."""
+        done = data_slice(self.events, count, self.machine.data)
+        if done < count:
+            self._worker.join()
+            raise data_error(int(self.events[done, 0]))
+
     def step(self, limit: int | None) -> bool:
         """One slice; False when the program has ended or `limit` instructions are executed.
 
@@ -175,11 +182,7 @@ class Simulation:
             self._worker.start(lambda: self.memory.advance(events, count))
             self._mem_events.rotate(-1)
         if self.data:
-            filled = int(self.ctl[layout.CTL_EVENTS])  # not `count`: the other thread may not have looked at it yet
-            done = data_slice(self.events, filled, self.machine.data)
-            if done < filled:
-                self._worker.join()
-                raise data_error(int(self.events[done, 0]))
+            self._run_data(int(self.ctl[layout.CTL_EVENTS]))
         if self._watch is not None:
             self._worker.join()
             self._watch(self.machine.control.trace[: self.executed - before], events[:count])

@@ -12,7 +12,7 @@ if JIT:
 
     @intrinsic
     def fma(typingctx, a, b, c):
-        """a * b + c in f32 with a single rounding (`llvm.fma.f32`)."""
+        """Compute a * b + c in f32 with a single rounding (`llvm.fma.f32`)."""
         signature = types.float32(types.float32, types.float32, types.float32)
 
         def codegen(context, builder, sig, args):

@@ -19,7 +19,7 @@ if JIT:
     from numba.extending import intrinsic
 
     def _vector_fma(builder, vector):
-        """The LLVM intrinsic x * y + z with a single rounding, in every lane."""
+        """Declare the LLVM intrinsic x * y + z with a single rounding, for every element of a vector."""
         kind = ir.FunctionType(vector, [vector] * 3)
         return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{vector.count}f32")
 

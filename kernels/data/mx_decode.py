@@ -21,7 +21,7 @@ if JIT:
 
     @intrinsic
     def decode_blocks(typingctx, codes, at, scale_at, mantissa, exponent, scales, blocks, vectors, out, o):
-        """out[o : o + n] = values of codes[at : at + n] times their blocks' scales, n = blocks * vectors * 8.
+        """Decode codes[at : at + n], times their blocks' scales, to out[o : o + n], n = blocks * vectors * 8.
 
         A block is `vectors` times eight elements of `exponent` and `mantissa` bits; its scale is
         scales[codes[scale_at + block]]. A float code is moved into place and its exponent biased anew, which
@@ -103,7 +103,7 @@ if JIT:
 else:
 
     def decode_blocks(codes, at, scale_at, mantissa, exponent, scales, blocks, vectors, out, o):
-        """The same in numpy, for runs without the compiler."""
+        """Compute the same in numpy, for runs without the compiler."""
         n = blocks * vectors * SIMD_WIDTH
         code = codes[at : at + n].astype(np.uint32)
         placed = (code & MAGNITUDE) << np.uint32(23 - mantissa)
@@ -116,7 +116,7 @@ else:
         out[o : o + n] = bits.view(np.float32) * np.repeat(scale, vectors * SIMD_WIDTH)
 
     def touch(data, at):
-        """Nothing to do without the compiler."""
+        """Do nothing: only compiled code is fast enough to gain from it."""
 
 
 @kernel

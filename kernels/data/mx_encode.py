@@ -54,7 +54,7 @@ if JIT:
 
     @intrinsic
     def encode_eights(typingctx, values, first, vectors, factor, mantissa, exponent, moe, codes, o):
-        """codes[o : o + n] = element codes of values[first : first + n] times `factor`, n = 8 * vectors.
+        """Encode values[first : first + n] times `factor` to codes[o : o + n], n = 8 * vectors.
 
         Returns 0, or another int64 where some value is not a number or so near a power of two that its logarithm
         decides: the codes are not right then.
@@ -123,10 +123,10 @@ if JIT:
 else:
 
     def largest_of(values, first, vectors):
-        """The same in numpy, for runs without the compiler."""
+        """Compute the same in numpy, for runs without the compiler."""
         magnitude = np.abs(values[first : first + vectors * SIMD_WIDTH])
         return np.max(np.where(np.isnan(magnitude), np.float32(0.0), magnitude), initial=np.float32(0.0))
 
     def encode_eights(values, first, vectors, factor, mantissa, exponent, moe, codes, o):
-        """Nothing is encoded this way without the compiler."""
+        """Encode nothing without the compiler; every value is left to the general way."""
         return -1

@@ -30,7 +30,7 @@ if JIT:
         return ir.Constant(_WORDS, [value] * SIMD_WIDTH)
 
     def _rounded(builder, value, drop):
-        """Bits of eight f32 without their last `drop` (>= 1) mantissa bits: `round_bits` in every lane."""
+        """Bits of eight f32 without their last `drop` (>= 1) mantissa bits: `round_bits` in all eight."""
         bits = builder.bitcast(value, _WORDS)
         magnitude = builder.and_(bits, _constant(MAGNITUDE))
         last = builder.and_(builder.lshr(magnitude, drop), _constant(1))
@@ -70,7 +70,7 @@ if JIT:
 
     @intrinsic
     def copy_sixteen(typingctx, source, at, target, o):
-        """target[o : o + 16] = source[at : at + 16], both f32."""
+        """Copy target[o : o + 16] = source[at : at + 16], both f32."""
         signature = types.void(source, at, target, o)
         sixteen = ir.VectorType(F32, 2 * SIMD_WIDTH)
 
@@ -86,7 +86,7 @@ if JIT:
 else:
 
     def _pass(combine, plain):
-        """The same in numpy, for runs without the compiler."""
+        """Make the same in numpy, for runs without the compiler."""
 
         def over_row(a, a0, b, b0, f, words, o, vectors, drop):
             n = vectors * SIMD_WIDTH
@@ -100,7 +100,7 @@ else:
         return over_row
 
     def copy_sixteen(source, at, target, o):
-        """The same as a slice, for runs without the compiler."""
+        """Copy the same as a slice, for runs without the compiler."""
         target[o : o + 2 * SIMD_WIDTH] = source[at : at + 2 * SIMD_WIDTH]
 
 

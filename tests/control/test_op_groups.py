@@ -16,7 +16,9 @@ from plena_emu.kernels import status as st
 from plena_emu.kernels.control.control import control_slice
 from plena_emu.kernels.data.data import data_slice
 from plena_emu.machine.core import Machine
+from plena_emu.program.decode import decode
 from plena_emu.running.run_errors import data_error
+from plena_emu.running.simulation import Simulation
 
 STRANGERS = (isa.NUM_OPS, isa.NUM_OPS + 1, 63, 64, 1 << 20, -1)
 
@@ -156,3 +158,12 @@ def test_groups_are_those_of_the_table():
     assert [op for first, last in ranges for op in range(first, last + 1)] == list(range(1, isa.NUM_OPS))
     for first, last in ranges:
         assert len({isa.BY_ID[op].type for op in range(first, last + 1)}) == 1
+
+
+def test_a_run_with_such_an_event_ends_with_that_line():
+    machine = machine_of("base")
+    program = decode(np.zeros(0, dtype=np.uint32), "base", machine.settings)
+    simulation = Simulation(program, machine, memory=None)
+    simulation.events[0] = [isa.C_BREAK, 0, 0, 0, 0, 0]
+    with pytest.raises(EmuError, match=r"^op id 50 \(C_BREAK\): found no kernel in the data pass"):
+        simulation._run_data(1)

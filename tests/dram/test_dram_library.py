@@ -121,8 +121,8 @@ def test_mapping_is_that_of_the_specification(name):
     for address in [int(a) for a in rng.integers(0, 1 << 40, 2000) & ~(reference.transfer - 1)]:
         found = place(description, address)
         assert found == oracle.decode(reference, address)
-        inside = address % 64 // config.part_bytes
-        packed = int(place_of(config, address & ~63) ^ config.part_place[inside])
+        inside = address % 64 // config.sub_request_bytes
+        packed = int(place_of(config, address & ~63) ^ config.sub_request_place[inside])
         record, bank = packed >> dram_state.PLACE_BANK_BITS & dram_state.CHANNEL_MASK, packed & dram_state.BANK_MASK
         assert (record, packed >> dram_state.PLACE_ROW) == (found.channel // config.lockstep_channels, found.row)
         assert bank == found.rank << int(config.rank_bits) | found.bankgroup << bank_bits | found.bank
