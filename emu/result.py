@@ -248,7 +248,7 @@ class StageTable(msgspec.Struct, kw_only=True):
 
         names = names or ("layer", "operator")
         rows = self.by(*names)
-        columns = {name: [row.key[at] for row in rows] for at, name in enumerate(names)}
+        columns: dict[str, list] = {name: [row.key[at] for row in rows] for at, name in enumerate(names)}
         columns |= {name: [getattr(row.figures, name) for row in rows] for name in FIELDS}
         columns["array_utilization"] = [self.array_utilization(row.figures) for row in rows]
         return pandas.DataFrame(columns)

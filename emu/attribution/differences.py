@@ -84,14 +84,16 @@ def differences(before: RunResult, after: RunResult) -> Differences:
     """
     remarks = [f"{name} run has no stages: they are not compared"
                for name, result in (("the first", before), ("the second", after)) if result.stages is None]
-    with_stages = not remarks
-    pairs = [(before.stages, after.stages)] if with_stages else []
+    stages: list[Change] = []
+    regions: list[Change] = []
+    if before.stages is not None and after.stages is not None:
+        stages = _sorted(_by_key(before.stages.stages, after.stages.stages, OF_STAGE))
+        regions = _sorted(_by_key(before.stages.regions, after.stages.regions, OF_REGION))
     return Differences(
         latency=Change(of="run", figure="latency_ps", before=before.latency_ps, after=after.latency_ps),
         totals=_sorted(_changes("run", TOTALS, before, after)),
-        stages=_sorted(change for first, second in pairs for change in _by_key(first.stages, second.stages, OF_STAGE)),
-        regions=_sorted(change for first, second in pairs
-                        for change in _by_key(first.regions, second.regions, OF_REGION)),
+        stages=stages,
+        regions=regions,
         inputs=_inputs(before, after),
         remarks=remarks,
     )

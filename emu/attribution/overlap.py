@@ -81,7 +81,8 @@ class Overlap:
                     return
                 place = int(np.searchsorted(used, starts[after]))
                 row = int(used[place])
-            self._take(int(kinds[row]), *(int(value) for value in executed[row]), int(durations[row]))
+            pc, rd, rs1, rs2 = executed[row].tolist()
+            self._take(int(kinds[row]), pc, rd, rs1, rs2, int(durations[row]))
             place += 1
 
     def _take(self, kind, pc, rd, rs1, rs2, duration):

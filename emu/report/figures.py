@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import EmuError, UsageError
 from ..result import RunResult
+from .stages import stages_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,15 +117,9 @@ def _style(theme, size):
     }
 
 
-def _stages_of(result, figure):
-    if result.stages is None:
-        raise EmuError(f"the run has no stages: a figure of {figure} needs a record of plena-emu run --json")
-    return result.stages
-
-
 def _draw_stages(axes: Axes, result, curve, theme):
     """Time by operator: compute, waits for memory without the host link, the host link's part of them."""
-    table = _stages_of(result, "stages")
+    table = stages_of(result, "a figure of stages")
     rows = sorted(table.by("operator"), key=lambda row: row.figures.time_ps)[-MOST_OPERATORS:]
     names = [str(row.key[0]) for row in rows]
     compute = [row.figures.compute_ps / 1e6 for row in rows]
@@ -149,7 +144,7 @@ def bandwidth_roof(result: RunResult) -> float:
 
 def _draw_roofline(axes: Axes, result, curve, theme):
     """Multiply-adds a second over multiply-adds a byte, under the roofs of matrix unit and memory."""
-    table = _stages_of(result, "roofline")
+    table = stages_of(result, "a roofline")
     rows = [row for row in table.by("operator")
             if row.figures.multiply_adds and row.figures.bytes_read + row.figures.bytes_written]
     peak, bandwidth = table.array_size * 1e9, bandwidth_roof(result)

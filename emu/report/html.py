@@ -8,10 +8,9 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import EmuError
 from ..result import RunResult, escape, nanoseconds, scientific
 from . import figures as fg
-from .stages import share_of_other
+from .stages import share_of_other, stages_of
 
 if TYPE_CHECKING:
     from ..running.capacity_curve import CapacityCurve
@@ -124,9 +123,7 @@ def _headline(result):
 
 def _stages(result):
     """Bars of operators, then a table by layer and operator."""
-    table = result.stages
-    if table is None:
-        raise EmuError("the run has no stages: report needs a record of plena-emu run --json")
+    table = stages_of(result, "report")
     rows = sorted(table.by("operator"), key=lambda row: -row.figures.time_ps)
     longest = max((row.figures.time_ps for row in rows), default=0) or 1
     bars = "".join(_bar(row, longest, result.end_ps) for row in rows)

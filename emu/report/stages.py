@@ -3,6 +3,7 @@
 import csv
 import io
 
+from ..errors import EmuError
 from ..result import FIELDS, Figures, Row, RunResult, StageTable, nanoseconds
 from .table import Table, render
 
@@ -18,18 +19,35 @@ def stages_text(result: RunResult, names: tuple[str, ...], width: int | None = N
     str
         Rows in program order where they have layers, else the longest first.
     """
-    table = result.stages
+    table = stages_of(result, "a table")
     rows = ordered(table.by(*names), names)
     whole = result.end_ps
     titles = _titles(rows, names)
     body = [_cells(table, row, whole, titles[len(names) :], _bar(row.figures, rows)) for row in rows]
     align = "".join("l" if title in (*names, "") else "r" for title in titles)
-    lines = [*_head(result, names), "", render([Table(body, align, titles)], width)]
+    lines = [*_head(result, table, names), "", render([Table(body, align, titles)], width)]
     if names == ("region",):
         lines += ["", "A transfer counts for the region that holds its first element."]
     if names == ("loop",):
         lines += ["", "A row holds everything inside its loop, so rows overlap."]
     return "\n".join(lines)
+
+
+def stages_of(result: RunResult, what: str) -> StageTable:
+    """Take the stages of a run.
+
+    Returns
+    -------
+    StageTable
+
+    Raises
+    ------
+    EmuError
+        The run has none; `what` is what needs them.
+    """
+    if result.stages is None:
+        raise EmuError(f"the run has no stages: {what} needs a record of plena-emu run --json")
+    return result.stages
 
 
 def ordered(rows: list[Row], names: tuple[str, ...]) -> list[Row]:
@@ -61,8 +79,7 @@ def share_of_other(table: StageTable) -> float:
     return other / whole if whole else 0.0
 
 
-def _head(result, names):
-    table = result.stages
+def _head(result, table, names):
     model = result.model if result.regime in (None, result.model) else f"{result.model} ({result.regime})"
     lines = [
         f"{result.program.path} by {', '.join(names)}",

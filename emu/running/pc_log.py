@@ -32,7 +32,7 @@ class Start(msgspec.Struct, frozen=True):
 def parse_start(text: str) -> Start:
     """Read `count=N`, `pc=N`, `OPERATOR` or `LAYER/OPERATOR`; `UsageError` for anything else."""
     if place := _PLACE.fullmatch(text):
-        return Start(**{place[1]: int(place[2])})
+        return Start(pc=int(place[2])) if place[1] == "pc" else Start(count=int(place[2]))
     if stage := _STAGE.fullmatch(text):
         return Start(layer=None if stage[1] is None else int(stage[1]), operator=stage[2])
     raise UsageError(f"--from {text!r}: expected count=N, pc=N, an operator such as attn.qkv, or one of a layer such as"
