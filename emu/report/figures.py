@@ -13,7 +13,6 @@ from .stages import stages_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from ..running.capacity_curve import CapacityCurve
 
@@ -92,7 +91,6 @@ def draw(kind: str, result: RunResult, curve: CapacityCurve | None = None, theme
     """
     check_matplotlib("a figure")
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
     rows = min(MOST_OPERATORS, len(result.stages.by("operator"))) if kind == "stages" and result.stages else 10
     height = 0.9 + 0.24 * rows * size.font / 9 if kind == "stages" else 0.55 * size.width + 0.6

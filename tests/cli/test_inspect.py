@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from oracle import goldens
+
 from plena_emu.api import run
 from plena_emu.cli.main import main
 

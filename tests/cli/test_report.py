@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from oracle import goldens
+
 from plena_emu.api import run
 from plena_emu.cli.main import main
 
