@@ -91,6 +91,7 @@ def draw(kind: str, result: RunResult, curve: CapacityCurve | None = None, theme
     """
     check_matplotlib("a figure")
     from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
     rows = min(MOST_OPERATORS, len(result.stages.by("operator"))) if kind == "stages" and result.stages else 10
     height = 0.9 + 0.24 * rows * size.font / 9 if kind == "stages" else 0.55 * size.width + 0.6
