@@ -4,10 +4,11 @@ import json
 import tarfile
 
 import pytest
+from workloads import GOLDEN
+
 from plena_emu.cli import dropin, flags
 from plena_emu.logs import Log
 from plena_emu.running.runner import execute
-from workloads import GOLDEN
 
 PROGRAMS = ("base_clm60m_dec_L1_m64b16_a7", "base_clm60m_dec_L1_m256b64_a7", "base_smolvlm2_text_L1_m32x32x8")
 

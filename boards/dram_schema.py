@@ -1,4 +1,4 @@
-"""DRAM descriptions: typed schema, checks and loader (spec §4.1, §4.2, §4.6, §4.7).
+"""DRAM descriptions: typed schema and loader (spec §4.1, §4.2, §4.6, §4.7, §10.2).
 
 A description is a YAML file: `dram/hbm2.yaml` explains every key. `load_dram` takes a name that ships or a path.
 """
@@ -9,44 +9,38 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
-from plena_emu.errors import EmuError
 
+from plena_emu.errors import EmuError, UsageError
+
+from .dram_checks import bit_mask, check
+from .dram_timing import MAX_CLOCKS, StandardTiming, TimingRow, rows_of
 from .loader import _locate, _read_yaml
 from .schema import Positive, Text, _convert, _Section
 
-LEVELS = ("channel", "rank", "bankgroup", "bank")
-COMMANDS = ("ACT", "PRE", "RD", "WR", "PREA", "REF")
-RANK_COMMANDS = ("PREA", "REF")  # address a rank, not a bank
-
-# What the kernel's fixed-size records hold.
-MAX_CHANNELS = 64
-MAX_RANKS = 4
-MAX_BANKS = 32  # a channel: the active queue holds 33 requests, at most one a bank
-MAX_GROUP = 16  # banks of a bank group
 MAX_QUEUE = 62
-MAX_CLOCKS = 4095
-MAX_WINDOW = 8
-MAX_WINDOWED = 2
-MAX_ROWS = 64
-MIN_ROW_BIT = 14
+SHORT_ROW = ("level", "preceding", "following", "clocks", "window")  # a row as a list
+
+# Keys that had other names once, by the section they are in.
+RENAMED = {
+    "write_mode": {"enter": "high_watermark", "leave": "low_watermark"},
+    "timing": {"after": "preceding", "before": "following"},
+}
 
 _HERE = pathlib.Path(__file__).resolve().parent / "dram"
 
-Clocks = Annotated[int, Meta(ge=0, le=MAX_CLOCKS)]
 QueueSize = Annotated[int, Meta(ge=1, le=MAX_QUEUE)]
 AddressBit = Annotated[int, Meta(ge=0, le=63)]
 BitSum = AddressBit | Annotated[str, Meta(pattern=r"^[0-9]{1,2}(\^[0-9]{1,2})+$")]
-Level = Literal["channel", "rank", "bankgroup", "bank"]
-Command = Literal["ACT", "PRE", "RD", "WR", "PREA", "REF"]
 
 
 class Organisation(_Section, frozen=True):
-    """Nodes of each level below one node of the level above."""
+    """Nodes of each level below one node of the level above; `row` (rows of a bank) only tells the capacity."""
 
     channel: Positive
     rank: Positive
     bankgroup: Positive
     bank: Positive
+    row: Positive | None = None
 
 
 class RowBits(_Section, frozen=True, rename={"first": "from"}):
@@ -77,8 +71,8 @@ class Queues(_Section, frozen=True):
 class WriteMode(_Section, frozen=True):
     """Queued writes at which write mode begins and ends (§4.5)."""
 
-    enter: Positive
-    leave: Annotated[int, Meta(ge=0)]
+    high_watermark: Positive
+    low_watermark: Annotated[int, Meta(ge=0)]
 
 
 class Refresh(_Section, frozen=True):
@@ -87,51 +81,71 @@ class Refresh(_Section, frozen=True):
     interval: Positive
 
 
-class TimingRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """`before` comes at least `clocks` after the `window`-th last `after` on the same node of `level` (§4.6)."""
-
-    level: Level
-    after: Command
-    before: Command
-    clocks: Clocks
-    window: Annotated[int, Meta(ge=1, le=MAX_WINDOW)] = 1
-
-    @property
-    def key(self) -> tuple:
-        """What a revision finds the row by."""
-        return (self.level, self.after, self.before, self.window)
-
-
 class DramFile(_Section, frozen=True):
-    """The keys of a DRAM description."""
+    """The keys of a DRAM description.
+
+    `timing` is a list of rows or a map of the standard's names; with a map `read_latency` and `refresh` follow from it.
+    `data_bus` tells whose data bus is one: a channel's (DDR), or each rank's (HBM, whose ranks are pseudo-channels).
+    """
 
     name: Text
     description: Text
     period_ps: Annotated[int, Meta(ge=1, le=1_000_000)]
     transfer_bytes: Literal[8, 16, 32, 64]
-    read_latency: Annotated[int, Meta(ge=1, le=MAX_CLOCKS)]
+    burst_clocks: Annotated[int, Meta(ge=1, le=64)]
+    data_bus: Literal["channel", "rank"]
     organisation: Organisation
     mapping: Mapping
     queues: Queues
     write_mode: WriteMode
-    timing: tuple[TimingRow, ...]
+    timing: tuple[TimingRow, ...] | StandardTiming
+    read_latency: Annotated[int, Meta(ge=1, le=MAX_CLOCKS)] | None = None
     refresh: Refresh | None = None
     revisions: dict[Literal["moe"], tuple[TimingRow, ...]] = {}
+    note: Text | None = None
+
+    @property
+    def shares_bus(self) -> bool:
+        """Whether two ranks or more share a data bus."""
+        return self.data_bus == "channel" and self.organisation.rank > 1
+
+    @property
+    def read_clocks(self) -> int:
+        """Clocks from RD to the end of its data: CL and the burst."""
+        if self.read_latency is not None:
+            return self.read_latency
+        assert isinstance(self.timing, StandardTiming)  # rows come with a read latency: the schema checks that
+        return self.timing.CL + self.burst_clocks
+
+    @property
+    def refresh_interval(self) -> int:
+        """Clocks between refreshes, 0 without refresh."""
+        if isinstance(self.timing, StandardTiming):
+            return self.timing.tREFI or 0
+        return self.refresh.interval if self.refresh else 0
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """Bytes of the memory; None where the description tells no rows."""
+        return self.organisation.row << self.mapping.row.first if self.organisation.row else None
+
+    def timing_rows(self, revision: str) -> tuple[TimingRow, ...]:
+        """Return the timing table of an ISA revision (`base` or `moe`)."""
+        rows = self.timing
+        if isinstance(rows, StandardTiming):
+            rows = rows_of(rows, self.burst_clocks, self.shares_bus)
+        replaced = {row.key: row for row in self.revisions.get("moe", ())} if revision == "moe" else {}
+        return tuple(replaced.get(row.key, row) for row in rows)
+
+    def bit_masks(self, field: str) -> list[int]:
+        """Return the address-bit masks of a field other than the row; a bit is the parity of the masked address."""
+        return [bit_mask(bit) for bit in getattr(self.mapping, field)]
 
 
 class DramDescription(DramFile, frozen=True, kw_only=True):
     """A loaded and checked DRAM description; `source` is its file."""
 
     source: str
-
-    def timing_rows(self, revision: str) -> tuple[TimingRow, ...]:
-        """Timing table of an ISA revision (`base` or `moe`)."""
-        replaced = {row.key: row for row in self.revisions.get(revision, ())}
-        return tuple(replaced.get(row.key, row) for row in self.timing)
-
-    def bit_masks(self, field: str) -> list[int]:
-        """Address-bit mask of each bit of a field other than the row; the bit is the parity of the masked address."""
-        return [_mask(bit) for bit in getattr(self.mapping, field)]
 
 
 def dram_names() -> list[str]:
@@ -140,138 +154,94 @@ def dram_names() -> list[str]:
 
 
 def load_dram(name_or_path: str | os.PathLike) -> DramDescription:
-    """DRAM description by name (`hbm2`) or path (`./mine.yaml`).
+    """Load a DRAM description by name (`hbm2`) or path (`./mine.yaml`).
 
     Raises
     ------
     UsageError
-        The name is none that ships.
+        The name is none that ships, or no text at all.
     EmuError
         The file cannot be read, or something in it is wrong: file and dotted key are named.
     """
+    if not isinstance(name_or_path, str | os.PathLike) or not isinstance(os.fspath(name_or_path), str):
+        raise UsageError(f"name_or_path: found {type(name_or_path).__name__}, expected the name or path of a DRAM"
+                         " description")
     source = _locate(name_or_path, "DRAM description", _HERE, dram_names(), {})
     return to_dram(_read_yaml(source, "DRAM description"), os.fspath(source))
 
 
 def to_dram(data: object, source: str) -> DramDescription:
-    """`DramDescription` from the parsed YAML of `source`; raises `EmuError`."""
-    what = f"DRAM description {source}"
+    """Return the `DramDescription` of the parsed YAML of `source`; raises `EmuError`."""
+    return _checked(data, source, f"DRAM description {source}")
+
+
+def checked(description: DramDescription, argument: str = "description") -> DramDescription:
+    """Check a description that was made or changed in Python, as its file would be; returns it.
+
+    Raises
+    ------
+    UsageError
+        It is no `DramDescription`; `argument` is named.
+    EmuError
+        Something in it is wrong: argument and dotted key are named.
+    """
+    if not isinstance(description, DramDescription):
+        raise UsageError(f"{argument}: found {type(description).__name__}, expected a DramDescription")
+    try:
+        data = msgspec.to_builtins(description)
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        raise EmuError(f"{argument}: found a value that no DRAM description can have") from None
+    source = data.pop("source", None)
+    if not isinstance(source, str):
+        raise EmuError(f"{argument}: source: found {type(source).__name__}, expected text")
+    return _checked(data, source, argument)
+
+
+def _checked(data, source, what):
+    if isinstance(data, dict):
+        _refuse_old_keys(data, what)
+        data = _with_long_rows(data, what)
     file = _convert(data, DramFile, what)
-    _check_organisation(file.organisation, what)
-    _check_mapping(file, what)
-    _check_queues(file, what)
-    _check_timing(file.timing, f"{what}: timing")
-    _check_revisions(file, what)
-    _check_refresh(file, what)
+    check(file, what)
     return DramDescription(**{name: getattr(file, name) for name in file.__struct_fields__}, source=source)
 
 
-def _mask(bit):
-    """Address-bit mask of a `BitSum`."""
-    return 1 << bit if isinstance(bit, int) else sum(1 << number for number in {int(text) for text in bit.split("^")})
-
-
-def _width(count):
-    return count.bit_length() - 1
-
-
-def _check_organisation(organisation, what):
-    for level in LEVELS:
-        count = getattr(organisation, level)
-        if count & (count - 1):
-            raise EmuError(f"{what}: organisation.{level}: found {count}, expected a power of two")
-    banks = organisation.rank * organisation.bankgroup * organisation.bank
-    for key, found, limit in (
-        ("channel", organisation.channel, MAX_CHANNELS),
-        ("rank", organisation.rank, MAX_RANKS),
-        ("bank", organisation.bank, MAX_GROUP),
+def _refuse_old_keys(data, what):
+    """Keys that are called otherwise now, and keys that older files do not have."""
+    for section, names in RENAMED.items():
+        found = data.get(section)
+        for number, part in enumerate(found if isinstance(found, list) else [found]):
+            where = f"{section}[{number}]" if isinstance(found, list) else section
+            for name in names if isinstance(part, dict) else ():
+                if name in part:
+                    raise EmuError(f"{what}: {where}.{name}: is now called {names[name]}")
+    for key, text in (
+        ("data_bus", "channel (its ranks share a data bus) or rank (each has one, as pseudo-channels have)"),
+        ("burst_clocks", "the clocks that a transfer holds the data bus"),
     ):
-        if found > limit:
-            raise EmuError(f"{what}: organisation.{key}: found {found}, expected at most {limit}")
-    if banks > MAX_BANKS:
-        raise EmuError(f"{what}: organisation: found {banks} banks a channel, expected at most {MAX_BANKS}")
+        if key not in data:
+            raise EmuError(f"{what}: {key}: found nothing, expected {text}")
 
 
-def _check_mapping(file, what):
-    """Every field has the bits its level needs and no two addresses share a place."""
-    what = f"{what}: mapping"
-    mapping, offset, first = file.mapping, _width(file.transfer_bytes), file.mapping.row.first
-    if first < MIN_ROW_BIT:
-        raise EmuError(f"{what}.row.from: found {first}, expected at least {MIN_ROW_BIT}")
-    masks = []
-    for field in ("column", *LEVELS):
-        bits = getattr(mapping, field)
-        needed = _width(getattr(file.organisation, field)) if field in LEVELS else len(bits)
-        if len(bits) != needed:
-            raise EmuError(f"{what}.{field}: found {len(bits)} bits, expected {needed}")
-        masks += [(field, _mask(bit)) for bit in bits]
-    masks_and_row = [*masks, *(("row.xor", 1 << bit) for bit in mapping.row.xor)]
-    for field, mask in masks_and_row:
-        if mask >> first or mask & ((1 << offset) - 1):
-            raise EmuError(f"{what}.{field}: address bits must be {offset} to {first - 1} (row.from is {first})")
-    if len(mapping.row.xor) > 64 - first:
-        raise EmuError(f"{what}.row.xor: found {len(mapping.row.xor)} bits, expected at most {64 - first}")
-    if len(masks) != first - offset:
-        raise EmuError(f"{what}: found {len(masks)} bits in all fields, expected {first - offset} (row.from is"
-                       f" {first})")
-    if _rank([mask for _, mask in masks]) != len(masks):
-        raise EmuError(f"{what}: two addresses of one row share a place: the bit sums depend on each other")
+def _with_long_rows(data, what):
+    """The same with rows that are lists, `[level, preceding, following, clocks, window]`, as mappings."""
+    data = dict(data)
+    if isinstance(data.get("timing"), list):
+        data["timing"] = [_long_row(row, f"{what}: timing[{n}]") for n, row in enumerate(data["timing"])]
+    revisions = data.get("revisions")
+    if isinstance(revisions, dict):
+        data["revisions"] = {
+            name: [_long_row(row, f"{what}: revisions.{name}[{n}]") for n, row in enumerate(rows)]
+            if isinstance(rows, list) else rows
+            for name, rows in revisions.items()
+        }  # fmt: skip
+    return data
 
 
-def _rank(masks):
-    """Number of independent masks (Gaussian elimination over exclusive or)."""
-    basis = []
-    for mask in masks:
-        for element in basis:
-            mask = min(mask, mask ^ element)
-        if mask:
-            basis.append(mask)
-    return len(basis)
+def _long_row(row, where):
+    if not isinstance(row, list):
+        return row
+    if len(row) not in (len(SHORT_ROW) - 1, len(SHORT_ROW)):
+        raise EmuError(f"{where}: found {len(row)} values, expected {', '.join(SHORT_ROW[:-1])} and maybe a window")
+    return dict(zip(SHORT_ROW, row, strict=False))
 
-
-def _check_queues(file, what):
-    mode, size = file.write_mode, file.queues.write
-    if mode.enter > size + 1:
-        raise EmuError(f"{what}: write_mode.enter: found {mode.enter}, expected at most {size + 1} (queues.write + 1)")
-    if mode.leave >= mode.enter:
-        raise EmuError(f"{what}: write_mode.leave: found {mode.leave}, expected less than enter {mode.enter}")
-
-
-def _check_timing(rows, what):
-    seen = set()
-    for number, row in enumerate(rows):
-        where = f"{what}[{number}]"
-        if row.key in seen:
-            raise EmuError(f"{where}: {row.level} {row.after} {row.before} is there twice")
-        seen.add(row.key)
-        wide = [name for name in (row.after, row.before) if name in RANK_COMMANDS]
-        if wide and row.level not in ("channel", "rank"):
-            raise EmuError(f"{where}: found level {row.level}, expected channel or rank ({wide[0]} addresses a rank)")
-    if len(rows) > MAX_ROWS:
-        raise EmuError(f"{what}: found {len(rows)} rows, expected at most {MAX_ROWS}")
-    windowed = sum(row.window > 1 for row in rows)
-    if windowed > MAX_WINDOWED:
-        raise EmuError(f"{what}: found {windowed} rows with a window, expected at most {MAX_WINDOWED}")
-
-
-def _check_revisions(file, what):
-    known = {row.key for row in file.timing}
-    for revision, rows in file.revisions.items():
-        where = f"{what}: revisions.{revision}"
-        _check_timing(rows, where)
-        for number, row in enumerate(rows):
-            if row.key not in known:
-                raise EmuError(f"{where}[{number}]: {row.level} {row.after} {row.before} is no row of timing")
-
-
-def _check_refresh(file, what):
-    """A refresh interval must leave time for requests, or nothing would ever be served."""
-    if file.refresh is None:
-        return
-    longest = max((row.clocks for rows in (file.timing, *file.revisions.values()) for row in rows), default=0)
-    needed = 4 * longest + 2 * file.organisation.rank + 1
-    if file.refresh.interval < needed:
-        raise EmuError(
-            f"{what}: refresh.interval: found {file.refresh.interval}, expected at least {needed} "
-            f"(four times the longest timing figure)"
-        )

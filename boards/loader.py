@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import msgspec
+
 from plena_emu.errors import UsageError
 from plena_emu.inputs.documents import parse_yaml
 from plena_emu.inputs.text import read_text
@@ -19,20 +20,34 @@ _RENAMED_PROFILES = {"nexys_a7_150mhz": "nexys_video_150mhz"}
 
 
 def board_names() -> list[str]:
-    """Names of the boards that ship, sorted."""
+    """List the names of the boards that ship, sorted.
+
+    Returns
+    -------
+    list of str
+    """
     return sorted(path.stem for path in _HERE.glob("*.yaml"))
 
 
 def profile_names() -> list[str]:
-    """Names of the latency profiles that ship, sorted."""
+    """List the names of the latency profiles that ship, sorted.
+
+    Returns
+    -------
+    list of str
+    """
     return sorted(path.stem for path in _PROFILES.glob("*.yaml"))
 
 
 def load_board(name_or_path: str | os.PathLike, latency_profile: str | os.PathLike | None = None) -> schema.Board:
-    """Board by name (`custom_a7`) or path (`./mine.yaml`), with a latency profile laid over it if one is named.
+    """Load a board by name (`custom_a7`) or path (`./mine.yaml`), with a latency profile laid over it if one is named.
 
     Text with a path separator or ending in .yaml or .yml is a path. A profile replaces the clock and the
     latencies it names and must be for the board's part.
+
+    Returns
+    -------
+    Board
 
     Raises
     ------
@@ -56,7 +71,7 @@ def load_board(name_or_path: str | os.PathLike, latency_profile: str | os.PathLi
 
 
 def _locate(asked, kind, directory, names, renamed):
-    """Path of what was asked for; a path stays as it was written."""
+    """Find what was asked for; a path stays as it was written."""
     text = os.fspath(asked)
     if os.sep in text or text.endswith((".yaml", ".yml")):
         return text

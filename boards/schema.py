@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
 from plena_emu.errors import EmuError
 from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
 from plena_emu.inputs.schema import convert
@@ -152,7 +153,8 @@ class Board(BoardFile, frozen=True, kw_only=True):
     def ddr_capacity_bytes(self) -> int:
         """Bytes a model has to fit into: capacity, else the physical size, else the HBM size (§6.1, §6.3)."""
         memory = self.memory
-        return memory.capacity_bytes or memory.physical_size_bytes or memory.hbm_size_bytes
+        sizes = (memory.capacity_bytes, memory.physical_size_bytes, memory.hbm_size_bytes)
+        return next(size for size in sizes if size)
 
     @property
     def host_bandwidth(self) -> int | None:
@@ -160,11 +162,11 @@ class Board(BoardFile, frozen=True, kw_only=True):
         return self.host_link.bandwidth_bytes_per_sec if self.host_link else None
 
     def seconds(self, cycles: int | float) -> float:
-        """Seconds that `cycles` core cycles take at the board's clock."""
+        """Work out the seconds that `cycles` core cycles take at the board's clock."""
         return cycles / (self.clock_mhz * 1e6)
 
     def hints(self, mlen: int, vlen: int, blen: int) -> list[TileHint]:
-        """Tile hints for one geometry, one for each batch size that was looked at."""
+        """Find the tile hints for one geometry, one for each batch size that was looked at."""
         return [hint for hint in self.tile_hints if (hint.mlen, hint.vlen, hint.blen) == (mlen, vlen, blen)]
 
 
@@ -179,14 +181,24 @@ class LatencyProfile(_Section, frozen=True):
 
 
 def to_board(data: object, source: str) -> Board:
-    """`Board` from the parsed YAML of `source`; raises `EmuError`."""
+    """Check the parsed YAML of `source`; raises `EmuError`.
+
+    Returns
+    -------
+    Board
+    """
     file = _convert(data, BoardFile, f"board {source}")
     _check_board(file, f"board {source}")
     return Board(**{name: getattr(file, name) for name in file.__struct_fields__}, source=source)
 
 
 def to_profile(data: object, source: str) -> LatencyProfile:
-    """`LatencyProfile` from the parsed YAML of `source`; raises `EmuError`."""
+    """Check the parsed YAML of a latency profile; raises `EmuError`.
+
+    Returns
+    -------
+    LatencyProfile
+    """
     what = f"latency profile {source}"
     profile = _convert(data, LatencyProfile, what)
     known = [name for name in Latency.__struct_fields__ if name != "dc_lib_en"]
@@ -205,7 +217,7 @@ def _convert(data, kind, what):
 
 
 def _check_board(board, what):
-    """Values that no board can have, beyond the range of each key."""
+    """Refuse values that no board can have, beyond the range of each key."""
     memory, link = board.memory, board.host_link
     sizes = (memory.capacity_bytes, memory.physical_size_bytes, memory.hbm_size_bytes)
     if not any(sizes):

@@ -6,12 +6,12 @@ from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
 from .inputs.words import one_of, shown
 from .logs import LEVELS, Log
-from .precompile import choose_kernels
+from .precompile import kernels_of, make_ready
 from .request import RunRequest
 
 
 def run(build, /, *, log_level: str = "off", **fields):
-    """Run a program and return a `plena_emu.result.RunResult`.
+    """Run a program.
 
     Parameters
     ----------
@@ -22,6 +22,10 @@ def run(build, /, *, log_level: str = "off", **fields):
     fields
         Fields of `RunRequest`, which come before the files of the directory and before those of a request. Without
         `dump_dir` a build directory's run writes no dumps.
+
+    Returns
+    -------
+    RunResult
 
     Raises
     ------
@@ -34,7 +38,7 @@ def run(build, /, *, log_level: str = "off", **fields):
         request = RunRequest(**(vars(build) | fields))
     else:
         request = RunRequest(**({"dump_dir": None} | fields_of(os.fsdecode(build), fields)))
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     from .running.runner import execute
 
     result = execute(request, Log(log_level))

@@ -8,7 +8,7 @@ from .errors import EmuError
 
 @contextlib.contextmanager
 def replacing(path: str):
-    """Context of a temporary file beside `path`, open for bytes; without an error it takes that name at the end.
+    """Open a temporary file beside `path` for bytes, as a context; without an error it takes that name at the end.
 
     Whatever goes wrong, Ctrl-C included, nothing is left under either name. Raises `OSError`.
     """
@@ -55,7 +55,7 @@ def whole_file(path: str | os.PathLike, what: str = "output"):
 
 
 def check_directory(path: str | None, what: str) -> None:
-    """Raise `EmuError` where no output file can be: before the work, not after it."""
+    """Refuse a place where no output file can be, before the work and not after it; raises `EmuError`."""
     if path and os.path.basename(path) and os.path.isdir(path):
         raise EmuError(f"{what} {path}: found a directory, expected a file")
     directory = os.path.dirname(path or "") or "."

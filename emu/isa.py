@@ -72,11 +72,11 @@ class Op:
         self.meaning = meaning
 
     def code(self, revision):
-        """6-bit code in `revision`, or None."""
+        """Look up the 6-bit code in `revision`, None where it has none."""
         return self.base if revision == "base" else self.moe
 
     def name(self, revision):
-        """Mnemonic in `revision`."""
+        """Look up the mnemonic in `revision`."""
         return self.mnemonic if revision == "base" else self.moe_mnemonic
 
     def __repr__(self):
@@ -84,7 +84,7 @@ class Op:
 
 
 _RRR = "rd rs1 rs2"
-_ROWS = []
+_ROWS: list = []
 
 
 def _op(mnemonic, base, moe, operands, text, cost, type, meaning, moe_mnemonic=None):
@@ -191,7 +191,13 @@ TOPK_POLICIES = {0: (32, 4), 1: (128, 8)}
 # Op ids as module constants (`M_MM`, `V_ADD_VV`, ...) for the jitted kernels.
 globals().update({op.mnemonic: op.id for op in OPS})
 
-_grouped = []
+
+def __getattr__(name: str) -> int:
+    """Refuse a name that is no operation; tells type checkers that the names above are integers."""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_grouped: list = []
 
 
 def _group(mnemonics):
@@ -222,13 +228,13 @@ assert _grouped == [op.mnemonic for op in OPS], "every operation belongs to one 
 
 
 def codes(revision):
-    """Map of 6-bit code to `Op` for one revision (`base` or `moe`)."""
+    """Map each 6-bit code to its `Op` for one revision (`base` or `moe`)."""
     if revision not in REVISIONS:
         raise ValueError(f"unknown ISA revision {revision!r}, expected one of {', '.join(REVISIONS)}")
     return {op.code(revision): op for op in OPS if op.code(revision) is not None}
 
 
 def field(word, name):
-    """Value of field `name` (a key of `FIELDS` or an operand name) of a 32-bit word."""
+    """Take the value of field `name` (a key of `FIELDS` or an operand name) out of a 32-bit word."""
     shift, width = FIELDS[FIELD_OF.get(name, name)]
     return (word >> shift) & ((1 << width) - 1)

@@ -6,8 +6,9 @@ No stdlib `logging`: it would cost a tenth of the start-up allowance, and the re
 import os
 import sys
 import time
+from collections.abc import Sequence
 
-from .errors import EmuError, LogFileError
+from .errors import EmuError, LogFileError, printable
 
 LEVELS = {"off": 0, "error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5}
 TARGET = "transactional_emulator"
@@ -26,8 +27,8 @@ class Filter:
     def __init__(self, text: str):
         self.default = 0
         self.understood = False
-        self.targets = []
-        self.problems = []
+        self.targets: list[tuple[str, int]] = []
+        self.problems: list[str] = []
         for directive in filter(None, (part.strip() for part in text.split(","))):
             self._add(directive)
         self.targets.sort(key=lambda entry: -len(entry[0]))
@@ -46,7 +47,7 @@ class Filter:
         self.understood = True
 
     def level(self, target: str) -> int:
-        """Number of the most talkative level that passes for `target`."""
+        """Look up the number of the most talkative level that passes for `target`."""
         for prefix, level in self.targets:
             if target.startswith(prefix):
                 return level
@@ -54,7 +55,7 @@ class Filter:
 
 
 def _level(text):
-    """Number of a level given by name (any case) or digit; None if it is neither."""
+    """Read the number of a level given by name (any case) or digit; None if it is neither."""
     text = text.strip().lower()
     if text in LEVELS:
         return LEVELS[text]
@@ -98,7 +99,7 @@ class Log:
             self.filter = Filter(DEFAULT)
         self.asked_for_debug = bool(given) and self.filter.level(RUNNER) >= LEVELS["debug"]
         self.plain = plain
-        self._levels = {}
+        self._levels: dict[str, int] = {}
         self._second = (None, "")
         self._terminal = (None, False)
         self._file = _open(file) if file else None
@@ -107,41 +108,46 @@ class Log:
             self.warn(f"RUST_LOG directive {directive!r} is not understood and ignored")
 
     def enabled(self, level: str, target: str = TARGET) -> bool:
-        """Whether a record of `level` for `target` is written."""
+        """Tell whether a record of `level` for `target` is written."""
         allowed = self._levels.get(target)
         if allowed is None:
             allowed = self._levels[target] = self.filter.level(target)
         return LEVELS[level] <= allowed
 
     def record(self, level: str, message: str, target: str = TARGET, **fields) -> None:
-        """Write one record if it is enabled: message, then the fields as `key=value`."""
+        """Write one record if it is enabled: message, then the fields as `key=value`, on one line.
+
+        What does not print is escaped: no file name and no key of a file may look like a record of its own.
+        """
+        self.record_lines(level, (message + "".join(f" {key}={value}" for key, value in fields.items()),), target)
+
+    def record_lines(self, level: str, lines: Sequence[str], target: str = TARGET) -> None:
+        """Write one record of several lines if it is enabled."""
         if self.enabled(level, target):
-            if fields:
-                message += "".join(f" {key}={value}" for key, value in fields.items())
-            self._write(level, message, target)
+            self._write(level, "\n".join(map(printable, lines)), target)
 
     def error(self, message, target=TARGET, **fields):
-        """`record` at level error."""
+        """Write a record at level error."""
         self.record("error", message, target, **fields)
 
     def warn(self, message, target=TARGET, **fields):
-        """`record` at level warn."""
+        """Write a record at level warn."""
         self.record("warn", message, target, **fields)
 
     def info(self, message, target=TARGET, **fields):
-        """`record` at level info."""
+        """Write a record at level info."""
         self.record("info", message, target, **fields)
 
     def debug(self, message, target=TARGET, **fields):
-        """`record` at level debug."""
+        """Write a record at level debug."""
         self.record("debug", message, target, **fields)
 
     def trace(self, message, target=TARGET, **fields):
-        """`record` at level trace."""
+        """Write a record at level trace."""
         self.record("trace", message, target, **fields)
 
     def fatal(self, program: str, message: str) -> None:
-        """The one line that says why a run failed: on standard error whatever the level, and in the file."""
+        """Write the one line that says why a run failed: on standard error whatever the level, and in the file."""
         self._to_stderr(f"{program}: error: {message}\n")
         if self._file:
             self._to_file(f"{self._now()} {_TAGS['error']} {TARGET}: {message}\n")
@@ -184,7 +190,7 @@ class Log:
             sys.stderr.write(text)
         except (OSError, ValueError):
             # Nobody reads it any more (`2>&1 | head`): the run and its dumps go on.
-            sys.stderr = open(os.devnull, "w")
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
     def _to_file(self, text):
         try:
@@ -195,7 +201,7 @@ class Log:
 
 
 def _open(path):
-    """The log file, line-buffered so that a killed run leaves whole records."""
+    """Open the log file, line-buffered so that a killed run leaves whole records."""
     parent = os.path.dirname(path) or "."
     if not os.path.isdir(parent):
         raise LogFileError(f"--log-file {path}: directory {parent} does not exist")

@@ -24,9 +24,9 @@ from .manifests.footprint import (
     Footprint,
     choose_regime,
     footprint,
-    layer_ids,
+    layer_count,
     owned_lines,
-    project,
+    project_regions,
     transfer_ns,
 )
 from .manifests.schema import Manifest, load_manifest
@@ -110,7 +110,7 @@ class _Traffic(msgspec.Struct, frozen=True):
     swap_ns: int = 0
 
     def scaled(self, numerator: int, denominator: int) -> _Traffic:
-        """In proportion, rounded down: still a lower bound."""
+        """Scale in proportion, rounded down: still a lower bound."""
         return _Traffic(*(getattr(self, name) * numerator // denominator for name in self.__struct_fields__))
 
     def __add__(self, other):
@@ -118,10 +118,14 @@ class _Traffic(msgspec.Struct, frozen=True):
 
 
 def find_manifest(build: str | os.PathLike, board: Board) -> Manifest:
-    """Manifest of a build directory, or of a manifest file.
+    """Find the manifest of a build directory, or load a manifest file.
 
     A directory without `weight_manifest.json` but with `hbm_addrs.json` gets one made in memory (§6.3).
     Raises `EmuError`.
+
+    Returns
+    -------
+    Manifest
     """
     build = os.fspath(build)
     path = os.path.join(build, "weight_manifest.json") if os.path.isdir(build) else build
@@ -141,15 +145,21 @@ def make_plan(
     host_bandwidth: int | None = None,
     total_layers: int | None = None,
 ) -> Plan:
-    """Plan of a manifest on a board; flags that are None leave the value to manifest and board (§6.2)."""
+    """Plan a manifest on a board; flags that are None leave the value to manifest and board (§6.2).
+
+    Returns
+    -------
+    Plan
+    """
     asked = None if ddr_capacity is None else Choice(ddr_capacity, "--ddr-capacity")
     regime, capacity = decide_regime("auto", manifest, asked, available_capacity(board))
+    assert capacity is not None  # `auto` compares with one
     link = resolve_bandwidth(host_bandwidth, board)  # None: only the times need it here
     found = footprint(manifest.regions)
-    layers = max(1, len(layer_ids(manifest.regions)))
+    layers = max(1, layer_count(manifest.regions))
     projected = None
     if total_layers is not None:
-        grown = project(found, layers, total_layers)
+        grown = project_regions(manifest.regions, total_layers)
         projected = LayerPlan(
             layers=total_layers, footprint=_sizes(grown), regime=choose_regime(grown, capacity.value),
             regimes=_regimes(manifest, grown, link, total_layers, layers),
@@ -166,8 +176,8 @@ def make_plan(
         by_layer=_by_layer(manifest),
         regime=regime,
         regimes=_regimes(manifest, found, link, layers, layers),
-        resident_up_to_layers=_most_layers(lambda n: project(found, layers, n).total, capacity.value),
-        kv_swap_up_to_layers=_most_layers(lambda n: project(found, layers, n).weight, capacity.value),
+        resident_up_to_layers=_most_layers(lambda n: project_regions(manifest.regions, n).total, capacity.value),
+        kv_swap_up_to_layers=_most_layers(lambda n: project_regions(manifest.regions, n).weight, capacity.value),
         projected=projected,
         warnings=[*manifest.warnings, *([capacity.warning] if capacity.warning else [])],
     )
@@ -183,13 +193,13 @@ def _by_layer(manifest):
 
 
 def _traffic(manifest, bandwidth):
-    """(weight, kv, activation) traffic when every region is read once."""
+    """Count (weight, kv, activation) traffic when every region is read once."""
     lines = owned_lines(manifest.regions)
-    found = {kind: _Traffic(sum(n for n, region in zip(lines, manifest.regions) if region.kind == kind))
+    found = {kind: _Traffic(sum(n for n, region in zip(lines, manifest.regions, strict=True) if region.kind == kind))
              for kind in ("weight", "kv", "activation")}
     # A region is known by its offset (§3.9); of two at one offset the smaller may be the only one ever swapped.
     swapped = {}
-    for n, region in zip(lines, manifest.regions):
+    for n, region in zip(lines, manifest.regions, strict=True):
         if n and region.kind != "weight":
             kept = swapped.get(region.offset, region)
             swapped[region.offset] = min(kept, region, key=lambda one: one.size)
@@ -200,7 +210,7 @@ def _traffic(manifest, bandwidth):
 
 
 def _regimes(manifest, sizes, link, numerator, denominator):
-    """The three regimes for `numerator` / `denominator` times the layers of the manifest."""
+    """Bound the three regimes for `numerator` / `denominator` times the layers of the manifest."""
     bandwidth = link and link.value
     weight, kv, activation = _traffic(manifest, bandwidth)
     weight, kv = weight.scaled(numerator, denominator), kv.scaled(numerator, denominator)
@@ -224,7 +234,7 @@ def _regimes(manifest, sizes, link, numerator, denominator):
 
 
 def _most_layers(size, capacity):
-    """Largest n with size(n) <= capacity for a size that does not fall with n; None where every n fits."""
+    """Find the largest n with size(n) <= capacity for a size that does not fall with n; None where every n fits."""
     if size(1) > capacity:
         return 0
     low, high = 1, 2

@@ -1,146 +1,89 @@
-"""Making the entry kernels ready: compiled once a machine, however many processes start at once.
+"""Having kernels compiled before they are needed, and the calls that compile them.
 
-A kernel module's cache directory holds a marker once its kernels are in it. Whoever finds no marker
-takes the directory's lock, looks again, and compiles; the others wait and then load what it wrote.
-A command has what it lacks compiled by child processes, one a module, so that a cold start uses every
-CPU and the command itself need not import numba. Nothing heavy is imported here.
+A command asks for the modules it will use before it imports anything heavy: what is not kept yet is compiled by child
+processes, one a module, so that a cold start uses every CPU, and the command itself need not import numba. An entry
+that nobody asked for is compiled when it is first called (`kernels.compiler.obtaining`). Nothing heavy is imported
+here.
 """
 
-import contextlib
-import fcntl
-import os
-import shutil
-import subprocess
-import sys
-import threading
-import time
+from .errors import EmuError
+from .kernels.compiler import modes
 
-from .kernels.compiler.fingerprint import MARKER, cache_dir, cache_root, jit_disabled
-
-# Every module with entry kernels that are kept, those that take longest to compile first.
+# Every module with entry kernels. Those that others call come first, then those that take longest to compile.
 MODULES = (
-    "data.data", "dram.replay", "dram.timing", "simple.timing", "control.control", "simple.batch", "data.tables",
+    "data.tables", "data.data", "dram.replay", "dram.timing", "hardware.dma_engine.timing", "simple.timing",
+    "hardware.dma_engine.simple_timing", "control.control", "hardware.scoreboard.timeline", "simple.batch",
 )
-LOCK = "lock"
-_said = threading.Event()
-_held = set()  # modules whose lock this process holds
+EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 
 
-def say_once(text: str) -> None:
-    """One line on standard error about compiling, however many kernels need it."""
-    if not _said.is_set():
-        _said.set()
-        print(f"plena-emu: {text}", file=sys.stderr, flush=True)
+def kernels_of(
+    memory_model: str, dram: str | None, dma: str | None = "reference", timing: str = "serial"
+) -> tuple[str, ...]:
+    """List the modules that a run uses: with a memory model, on a DRAM or, for None, on what the model says.
 
-
-def is_ready(module: str) -> bool:
-    """Whether a module's kernels need no compiling."""
-    directory = cache_dir(module)
-    return jit_disabled() or (directory is not None and (directory / MARKER).exists())
-
-
-@contextlib.contextmanager
-def compiling(module: str):
-    """Context of the first call of a module's entry kernels in this process.
-
-    Serialises compilation between processes and says in one line that it takes a while.
+    `dma` and `timing` are those of a `RunRequest`.
     """
-    if module in _held or is_ready(module):
-        yield
-    elif cache_dir(module) is None:
-        say_once(f"the compile cache {cache_root()} cannot be written: every run compiles its kernels anew,"
-                 " for about a minute (set PLENA_CACHE_DIR)")
-        yield
+    idealised = memory_model != "hbm" and dram is None
+    if dma == "production":
+        engine = "hardware.dma_engine.simple_timing" if idealised else "hardware.dma_engine.timing"
     else:
-        cache_dir(module).mkdir(parents=True, exist_ok=True)  # it may be deleted at any time
-        with open(cache_dir(module) / LOCK, "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if is_ready(module):
-                yield
-                return
-            _held.add(module)
-            try:
-                _say_compiling()
-                _clear(cache_dir(module))
-                yield
-                _complete(module)
-            finally:
-                _held.remove(module)
+        engine = "simple.timing" if idealised else "dram.timing"
+    modules = ("data.tables", "data.data", engine, "control.control")
+    return modules if timing == "serial" else (*modules, "hardware.scoreboard.timeline")
 
 
-def _say_compiling():
-    say_once(f"compiling the kernels for this machine, once (about a minute); the result is kept in {cache_root()}")
+def kernel_mode() -> str:
+    """Tell how kernels run in this process (`kernels.compiler.modes`).
 
-
-def _clear(directory):
-    """Remove what a compilation that was interrupted left: machine code without its object file."""
-    for path in directory.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _complete(module):
-    """Keep what was compiled; a disk that is full by now costs this run nothing but a line."""
-    from .kernels.compiler.jit import ENTRIES
-    from .kernels.compiler.object_code import save
-
-    entries = ENTRIES.get(module, ())
-    try:
-        for entry in entries:
-            entry._cache.check()
-        save(module, entries)
-        (cache_dir(module) / MARKER).touch()
-    except OSError as error:
-        print(f"plena-emu: the compile cache {cache_root()} cannot be written: {error.strerror}: the next run"
-              " compiles its kernels anew", file=sys.stderr, flush=True)
-
-
-def make_ready(modules) -> None:
-    """Have the kernels of `modules` compiled by child processes, as many at a time as there are CPUs.
-
-    Does nothing where the cache cannot be written: this process then compiles for itself, as it does with
-    what a child could not compile.
+    Raises
+    ------
+    EmuError
+        A variable of the environment that decides about it holds nonsense.
     """
-    waiting = [module for module in modules if not is_ready(module)]
-    if not waiting or not sys.executable or any(cache_dir(module) is None for module in waiting):
+    try:
+        return modes.mode()
+    except modes.KernelError as error:
+        raise EmuError(str(error)) from None
+
+
+def make_ready(needed) -> None:
+    """Have the kernels of the modules `needed` at hand as object code, compiled by child processes where need be.
+
+    Where that is not possible, numba compiles them in this process as they are called, if no kernel module is
+    imported yet.
+
+    Raises
+    ------
+    EmuError
+        As `kernel_mode`, or nothing can compile the kernels.
+    """
+    if kernel_mode() in (modes.PLAIN, modes.PYTHON):
         return
-    _say_compiling()
-    running = []
+    from .kernels.compiler.obtaining import obtain, say_last
+
     try:
-        while waiting or running:
-            while waiting and len(running) < len(os.sched_getaffinity(0)):
-                running.append(_child(waiting.pop(0)))
-            time.sleep(0.02)
-            running = [child for child in running if child.poll() is None]
-    finally:
-        for child in running:
-            child.terminate()
+        obtain(needed)
+    except modes.KernelError as error:
+        if not modes.choose(modes.PLAIN):
+            raise EmuError(f"kernels: {error}") from None
+        say_last(f"the kernels cannot be had as object code ({error}): numba compiles them in this process, for a few"
+                 " minutes")
 
 
-def choose_kernels(request) -> None:
-    """Have the kernels of a run compiled, and take them as object code, without numba, where that can serve.
-
-    The latter only where no kernel module is imported yet. `request` is a `RunRequest`.
-    """
-    from .kernels.compiler.object_code import choose_prebuilt
-
-    timing = "simple.timing" if request.memory_model != "hbm" and request.dram is None else "dram.timing"
-    modules = ("data.data", timing, "control.control", "data.tables")
-    make_ready(modules)
-    choose_prebuilt(modules)
-
-
-def _child(module):
-    script = f"from plena_emu.precompile import compile_module; compile_module({module!r})"
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen([sys.executable, "-c", script], stdin=quiet, stdout=quiet, stderr=quiet)
+def warm() -> None:
+    """Have every entry kernel compiled that is not kept yet, also where numba alone compiles them."""
+    make_ready(MODULES)
+    if modes.mode() == modes.PLAIN:
+        for module in MODULES:
+            _first_call(module)
 
 
 def compile_module(module: str) -> None:
-    """Compile the entry kernels of one module of `MODULES`, unless another process does it first."""
-    with compiling(module):
-        if not is_ready(module):
-            _first_call(module)
+    """Compile the entry kernels of one module of `MODULES` in this process, unless another did or does."""
+    from .kernels.compiler.compiling import compile_here
+
+    compile_here(module, lambda: _first_call(module))
 
 
 def _first_call(module):
@@ -169,12 +112,16 @@ def _first_call_of_a_run(module):
     from .running.simulation import Simulation
 
     settings = with_hbm_size(default_settings(), 1 << 16)
-    machine = Machine(settings, "base")  # uses `tables`
+    dma = "production" if module.startswith("hardware.dma_engine.") else "reference"
+    machine = Machine(settings, "base", packed=dma == "production")  # uses `tables`
     if module == "data.tables":
         return
     program = decode(np.zeros(0, dtype=np.uint32), "base", settings)
-    model = "hbm" if module == "dram.timing" else "resident"
-    memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1)
+    if module == "hardware.scoreboard.timeline":
+        _first_call_of_a_timeline(program, settings)
+        return
+    model = "hbm" if module in ("dram.timing", "hardware.dma_engine.timing") else "resident"
+    memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1, dma=dma)
     simulation = Simulation(program, machine, memory)
     if module == "control.control":
         simulation.prepare_control()
@@ -184,6 +131,9 @@ def _first_call_of_a_run(module):
         memory.warm()
 
 
-def warm() -> None:
-    """Compile every entry kernel that the cache lacks."""
-    make_ready(MODULES)
+def _first_call_of_a_timeline(program, settings):
+    from .boards.timing_schema import load_timing
+    from .running.timeline.rules import make_rules
+    from .running.timeline.scoreboard import ScoreboardPass
+
+    ScoreboardPass(make_rules(load_timing("rtl-v1"), settings), program, settings, 1000).prepare()

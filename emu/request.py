@@ -12,13 +12,17 @@ from .isa import REVISIONS
 
 MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
 _U64_MAX = 2**64 - 1
+DMAS = ("reference", "production")
+PROFILE_LEVELS = ("aggregate", "opcode")
 DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
-          "board", "latency_profile", "dram", "stage_profile_asm", "stage_profile_out", "timeline", "pc_log")
-_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1,
-           "timeline_slices": 1, "pc_log_count": 1}  # field: smallest value
+          "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
+          "rtl_validation_output", "profile_output", "stage_profile_asm", "stage_profile_out", "timeline", "pc_log")
+# Field: smallest value.
+_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1,
+           "timeline_slices": 1, "pc_log_count": 1}
 
 
 def _path(name, value):
@@ -59,7 +63,8 @@ def _fields():
                                          "overlap")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS]),
-        ("threads", Literal[1, 2] | None), ("stage_profile_schema", Literal[1, 2]), ("started_at", float | None),
+        ("threads", Literal[1, 2] | None), ("started_at", float | None), ("dma", Literal[DMAS]),
+        ("memory_profile", Literal[PROFILE_LEVELS] | None), ("stage_profile_schema", Literal[1, 2]),
     ])
 
 
@@ -92,6 +97,8 @@ class RunRequest:
         Directory the dumps go to; None writes none.
     dump_hbm : bool
         Whether `hbm_dump.bin` is wanted as well; it is written with the `hbm` model only (§5.4).
+    results : str or None
+        A compiled model's `results.json`: where dumps go, `hbm_results.bin` goes as well (§9.2).
     max_instructions : int or None
         Stop after so many executed instructions.
     timing_only : bool
@@ -127,6 +134,18 @@ class RunRequest:
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
         Name or file of a latency profile that is laid over the board.
+    memory_trace : str or None
+        File the memory accesses are written to, as a trace of `plena-emu dram`.
+    dma : str or None
+        `reference` (spec §3.2, §3.3), `production` (§7.2-§7.4), or None: production where `timing` is not serial.
+    timing : str
+        `serial`, or the name (or file) of a timing file such as `rtl-v1` (§7.6).
+    hbm_channels : int or None
+        Channels of hbm2 with production DMA, in place of HBM_CHANNELS.
+    event_trace, dma_event_trace, rtl_validation_output, profile_output : str or None
+        Files of §7.12; the profile goes beside the program where it is asked for and none is named.
+    memory_profile : str or None
+        `aggregate` or `opcode`: level of the memory profile, None for none.
     progress : callable or None
         Called between slices with (pc, words of the program, instructions executed, simulated picoseconds).
     started_at : float or None
@@ -149,6 +168,7 @@ class RunRequest:
     host_bandwidth: int | None = None
     dump_dir: str | None = "."
     dump_hbm: bool = False
+    results: str | None = None
     max_instructions: int | None = None
     timing_only: bool = False
     threads: int | None = None
@@ -168,6 +188,15 @@ class RunRequest:
     board: str | None = None
     latency_profile: str | None = None
     dram: str | None = None
+    memory_trace: str | None = None
+    dma: str | None = None
+    timing: str = "serial"
+    hbm_channels: int | None = None
+    event_trace: str | None = None
+    dma_event_trace: str | None = None
+    rtl_validation_output: str | None = None
+    profile_output: str | None = None
+    memory_profile: str | None = None
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
 
@@ -179,20 +208,53 @@ class RunRequest:
             setattr(self, name, _count(name, getattr(self, name)))
         if self.opcode is None:
             raise UsageError("opcode: found nothing, expected a path")
+        if self.timing is None:
+            raise UsageError("timing: found nothing, expected serial or a timing file")
+        if self.dma is None:
+            self.dma = "reference" if self.timing == "serial" else "production"
         from .inputs.schema import misfit_of  # not before the arguments are parsed
 
         misfit = misfit_of({name: getattr(self, name) for name in _fields().__struct_fields__}, _fields())
         if misfit:
             raise UsageError(misfit)
-        if self.pc_log is not None and (self.trace or self.timeline is not None or self.overlap):
-            raise UsageError("pc_log: not together with timeline, overlap or a record an instruction, which see every"
-                             " instruction anyway")
-        if self.isa != "moe" and (self.stage_profile_asm is not None or self.overlap):
-            flag = "--experimental-overlap-prefetch-compute" if self.overlap else "--stage-profile-asm"
-            raise UsageError(f"{flag} needs --isa moe: no other revision of the reference has it")
+        self._check_hardware()
+        self._check_observers()
         if self.progress is not None and not callable(self.progress):
             raise UsageError(f"progress: found {cut(repr(self.progress))}, expected something to call")
         if self.latency_profile is not None and self.board is None:
             raise UsageError("--latency-profile needs --board")
         if not self.timing_only and None in (self.hbm, self.fpsram):
             raise UsageError("a run with data needs --hbm and --fpsram")
+
+    def _check_hardware(self):
+        """Refuse what only hardware timing has without it."""
+        if self.dma != "production":
+            for name, value in (("--hbm-channels", self.hbm_channels), ("a memory profile", self.memory_profile)):
+                if value is not None:
+                    raise UsageError(f"{name} needs production DMA (--dma production)")
+        elif self.memory_trace is not None:
+            raise UsageError("a memory trace needs reference DMA (--dma reference): its replay knows no lines")
+        if self.memory_profile is None and self.profile_output is not None:
+            raise UsageError("profile_output needs memory_profile")
+        outputs = ("event_trace", "dma_event_trace", "rtl_validation_output")
+        for name in outputs if not self.is_hardware else ():
+            if getattr(self, name) is not None:
+                raise UsageError(f"{name} needs hardware timing (--timing rtl-v1 or --dma production)")
+
+    def _check_observers(self):
+        """Refuse what cannot watch one run together, and chapter 8 where the reference does not have it."""
+        if self.pc_log is not None and (self.trace or self.timeline is not None or self.overlap):
+            raise UsageError("pc_log: not together with timeline, overlap or a record an instruction, which see every"
+                             " instruction anyway")
+        if self.stage_profile_asm is None and not self.overlap:
+            return
+        flag = "--experimental-overlap-prefetch-compute" if self.overlap else "--stage-profile-asm"
+        if self.isa != "moe":
+            raise UsageError(f"{flag} needs --isa moe: no other revision of the reference has it")
+        if self.is_hardware:
+            raise UsageError(f"{flag}: not with hardware timing, no line of the reference has both")
+
+    @property
+    def is_hardware(self) -> bool:
+        """Whether spec chapter 7 applies: production DMA, or a timeline."""
+        return self.dma == "production" or self.timing != "serial"

@@ -309,13 +309,32 @@ class TimelineFile(msgspec.Struct, kw_only=True):
     bandwidth: list[tuple[int, float]] = []
 
 
+class HardwareTiming(msgspec.Struct, kw_only=True):
+    """What hardware timing adds (spec chapter 7).
+
+    `timing` is `serial` or the name of the timing file `timing_file`, `dma` `reference` or `production`.
+    `serial_latency_ps` is the latency of the serial run, whatever the headline is. `timeline` is the timeline object
+    of §7.11 (None in serial mode), `dma_transfers` what the DMAs moved (None with reference DMA).
+    """
+
+    timing: str
+    timing_file: str | None = None
+    dma: str
+    clock_period_ps: int
+    hbm_channels: int
+    serial_latency_ps: int
+    timeline: dict | None = None
+    dma_transfers: dict[str, int] | None = None
+
+
 class RunResult(msgspec.Struct, kw_only=True):
     """Result record of one run.
 
     `format` names the form of the record, with a number that rises when it changes; `command` holds the words of the
-    command line, none for a run from Python. `latency_ps` and `end_ps` are those of §3.1, `cycles` is latency in core
-    cycles of 1000 ps. `compute_ps` + `memory_ps` = `end_ps`. `regime` is the regime a model settled on (`auto` chooses
-    one).
+    command line, none for a run from Python. `latency_ps` and `end_ps` are those of §3.1, but with a timeline
+    `latency_ps` is its makespan (§7.6). `cycles` is latency in core cycles: of 1000 ps, with hardware timing
+    (`hardware`, None without it) of the run's own. `compute_ps` + `memory_ps` = `end_ps`. `regime` is the regime a
+    model settled on (`auto` chooses one).
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
     answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could
@@ -338,6 +357,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     cycles: float
     compute_ps: int
     memory_ps: int
+    hardware: HardwareTiming | None = None
     instructions: int
     instruction_counts: dict[str, int]
     bytes_read: int
@@ -371,7 +391,8 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
-FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1, "diff": 1}
+FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
+           "compile": 1, "check": 1, "estimate": 1, "diff": 1}
 
 
 def read_run(path: str) -> RunResult:
@@ -433,23 +454,43 @@ def to_json(content: object) -> bytes:
 
 
 def utilization(bytes_read: int, bytes_written: int, end_ps: int) -> float:
-    """Bytes a second over the run (§3.10); 0 for a run that ends at time 0."""
+    """Work out the bytes a second over the run (§3.10); 0 for a run that ends at time 0.
+
+    Returns
+    -------
+    float
+    """
     return (bytes_read + bytes_written) / (end_ps / 1e12) if end_ps else 0.0
 
 
 def scientific(value: float) -> str:
-    """`5.22e9`: two decimals, no plus sign, no zero padding (§3.10)."""
+    """Write a number as `5.22e9`: two decimals, no plus sign, no zero padding (§3.10).
+
+    Returns
+    -------
+    str
+    """
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa}e{int(exponent)}"
 
 
 def hbm_statistics(result: RunResult) -> str:
-    """The byte statistics of §3.10, with the model's own line below where it has one."""
+    """Write the byte statistics of §3.10, with the model's own line below where it has one.
+
+    Returns
+    -------
+    str
+    """
     line = (f"HBM Statistics - Bytes read: {result.bytes_read} | Bytes written: {result.bytes_written}"
             f" | Utilization: {scientific(result.utilization_bytes_per_s)} bytes/sec")
     return f"{line}\n{result.model_line}" if result.model_line else line
 
 
 def nanoseconds(picoseconds: int) -> str:
-    """Nanoseconds with exactly three decimals, exact for any integer."""
+    """Write nanoseconds with exactly three decimals, exact for any integer.
+
+    Returns
+    -------
+    str
+    """
     return f"{picoseconds // 1000}.{picoseconds % 1000:03d}"

@@ -2,32 +2,34 @@
 
 A run is three passes over one instruction stream: *control* (integers, loops, addresses, bounds)
 resolves events; *data* consumes them and never sees an integer register; *timing* consumes the
-memory events and never sees a value. These constants name the columns of what they exchange.
+memory events and never sees a value. With the rtl-v1 timeline a fourth, the *scoreboard*, consumes what control
+executed and how long timing says that each transfer took. These constants name the columns of what they exchange.
 """
 
 # --- memory events (control -> timing): int64[n, MEV_WIDTH] ---------------------------------
-MEV_WIDTH = 10
+MEV_WIDTH = 11
 MEV_DELTA = 0  # compute picoseconds since the previous memory event
 MEV_DESCRIPTOR = 1  # row of the table of DMA descriptors
 MEV_INDEX = 2  # byte address of the first element (u64 bit pattern)
 MEV_SCALE = 3  # byte address of the first scale byte (u64 bit pattern)
-MEV_STEP = 4  # elements (= bytes) from one row to the next
+MEV_STEP = 4  # elements from one row to the next (§3.2 counts an element as a byte, §7.2 does not)
 MEV_PC = 5  # word index of the instruction
-# Set by timing, where there is a ledger:
-MEV_DONE = 6  # instant of its end, ps
-MEV_BYTES = 7  # bytes it read and wrote
-MEV_LINK_PS = 8  # picoseconds that bytes took on the host link
-MEV_RESIDENT = 9  # bytes of swapped layers or regions in the DDR after it
+MEV_TOOK = 6  # picoseconds that the transfer took; written by timing
+# Written by timing, where there is a ledger:
+MEV_DONE = 7  # instant of its end, ps
+MEV_BYTES = 8  # bytes it read and wrote
+MEV_LINK_PS = 9  # picoseconds that bytes took on the host link
+MEV_RESIDENT = 10  # bytes of swapped layers or regions in the DDR after it
 
-# --- executed instructions (control -> host), where asked for: int64[n, TR_WIDTH] --------------
+# --- executed instructions (control -> scoreboard, host), where asked for: int64[n, TR_WIDTH] ---
 TR_WIDTH = 4
 TR_PC = 0  # word index
-TR_RD = 1  # registers before the instruction, by the fields of its word
+TR_RD = 1  # gp[rd], gp[rs1] and gp[rs2] before the instruction, by the fields of its word
 TR_RS1 = 2
 TR_RS2 = 3
 
 # --- DMA descriptors: int64[NUM_DESCRIPTORS, DESC_WIDTH], constant for a run (spec §3.2, §3.3) --------
-DESC_WIDTH = 10
+DESC_WIDTH = 13
 DESC_ROWS = 0  # rows a transfer moves: PM, PV or SV
 DESC_ELEMENTS = 1  # elements a row: MLEN or VLEN
 DESC_ROW_BYTES = 2  # element bytes a row
@@ -38,6 +40,9 @@ DESC_BLOCK = 6  # elements that share a scale, 0 for plain types
 DESC_FORMAT = 7  # number format of the elements: row of the format table
 DESC_SCALE_FORMAT = 8  # number format of the scales: row of the format table, -1 for plain types
 DESC_TARGET = 9  # 0 matrix tiles, 1 vector rows
+DESC_PACKED = 10  # 1: production DMA, addresses and packing of §7.2
+DESC_BITS = 11  # bits of an element
+DESC_SCALE_BITS = 12  # bits of a scale, 0 for plain types
 
 # Row of the descriptor table: unit and precision (0: weight or activation type, else: KV type).
 DESCRIPTOR_M_WEIGHT = 0
@@ -92,12 +97,13 @@ CFG_SRAM_MANTISSA = 10  # mantissa bits of the vector SRAM type
 CFG_MLEN_SHIFT = 11  # log2 of MLEN, VLEN and BLEN, -1 where they are no powers of two
 CFG_VLEN_SHIFT = 12
 CFG_BLEN_SHIFT = 13
-CFG_WIDTH = 14
+CFG_FP_SRAM = 14  # values in the fp SRAM
+CFG_NARROW_HEADS = 15  # 1: BROADCAST * HLEN may be less than MLEN (spec §7.1)
+CFG_WIDTH = 16
 
 # --- control registers: int64[CTL_WIDTH] ------------------------------------------------------
 # One array holds all of them, a copy of the geometry first: a kernel call passes an array as seven
 # words, and control makes several calls an instruction.
-CTL_SKIPS = 15  # 1 where loops may be skipped (`loop_skip`), because nobody wants their data events
 CTL_PC = 16
 CTL_SCALE = 17
 CTL_STRIDE = 18
@@ -116,7 +122,8 @@ CTL_ERR_A = 30  # what was found
 CTL_ERR_B = 31  # what was expected
 CTL_GP = 32  # 16 u32 registers
 CTL_ADDR = 48  # 16 u64 HBM address registers (bit patterns)
-CTL_WIDTH = 64
+CTL_SKIPS = 64  # 1 where loops may be skipped (`loop_skip`), because nobody wants their data events
+CTL_WIDTH = 65
 
 # --- loop stack: int64[capacity, LOOP_WIDTH] --------------------------------------------------
 LOOP_WIDTH = 3
@@ -126,6 +133,7 @@ LOOP_BASE = 2  # CTL_EXECUTED when its instruction count was last 0
 
 FP_REGISTERS = 8
 FP_SRAM_SIZE = 1024
+HARDWARE_FP_SRAM_SIZE = 2048  # of the machine of spec §7.1
 INT_SRAM_SIZE = 1024
 
 # --- number formats: int64[n, FMT_WIDTH] (spec §2.1) -------------------------------------------

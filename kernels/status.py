@@ -30,3 +30,6 @@ TOPK_POLICY = 31  # A: policy
 NOT_SQUARE = 32  # A: MLEN, B: VLEN
 BROADCAST = 33  # A: BROADCAST_AMOUNT, B: MLEN // HLEN
 UNHANDLED_OPERATION = 34  # A: op id, B: op ids there are
+BLOCK_MISALIGNED = 35  # A: elements, B: the block they have to be a multiple of
+PARTIAL_BYTES = 36  # A: values, B: bits of each; together no whole number of bytes
+BITS_UNEVEN = 37  # A: bits of an element or a scale, no power of two

@@ -16,7 +16,7 @@ from plena_emu.inputs.schema import convert
 from plena_emu.inputs.text import read_text
 from plena_emu.inputs.words import shown
 
-from .footprint import choose_regime, footprint, layer_ids, project
+from .footprint import choose_regime, footprint, layer_count, layer_ids, project_regions
 from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ SIZE_SOURCES = ("hbm_sizes", "tensor_layouts", "address-delta")
 
 _KV = re.compile(r"(^|_)[KV]_stored_")
 _WEIGHT_PREFIXES = ("W_", "V_W_", "V_B_", "V_LN1_", "V_LN2_", "V_POST_LN_")
+_LM_HEAD = "W_lm_head"  # a layer of its own behind all others (§9.3)
 _WEIGHT_NAMES = ("V_PATCH_W", "V_PATCH_BIAS_POS", "V_CONNECTOR_W", "V_CONNECTOR_B")
 
 
@@ -57,14 +58,24 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def kind_of(name: str) -> str:
-    """Kind of the region of a tensor (§6.3)."""
+    """Tell the kind of a region from its tensor's name (§6.3).
+
+    Returns
+    -------
+    str
+    """
     if _KV.search(name):
         return "kv"
     return "weight" if name.startswith(_WEIGHT_PREFIXES) or name in _WEIGHT_NAMES else "activation"
 
 
 def layer_of(name: str) -> int:
-    """Layer of a tensor: the first integer of its name that is no head or sub-layer number, else 0 (§6.3)."""
+    """Tell the layer from a tensor's name: its first integer that is no head or sub-layer number, else 0 (§6.3).
+
+    Returns
+    -------
+    int
+    """
     name = re.sub(r"_h[0-9]+$", "", name)
     name = re.sub(r"(fc|ln)[12]", r"\1", name, flags=re.IGNORECASE)
     digits = re.search(r"[0-9]+", name)
@@ -75,7 +86,7 @@ def layer_of(name: str) -> int:
 def generate(
     build_dir: str | os.PathLike, board: Board, ddr_capacity: int | None = None, total_layers: int | None = None
 ) -> tuple[Manifest, Report]:
-    """Manifest of a build directory and the report of how it came about; writes nothing.
+    """Make the manifest of a build directory and the report of how it came about; writes nothing.
 
     Parameters
     ----------
@@ -85,6 +96,10 @@ def generate(
         Its DDR capacity goes into the manifest unless `ddr_capacity` (bytes) is given.
     total_layers
         Project the footprint to so many layers, at least 1.
+
+    Returns
+    -------
+    (Manifest, Report)
 
     Raises
     ------
@@ -96,7 +111,7 @@ def generate(
     ceiling = min((region.offset for region in regions if region.kind == "weight"), default=0)
     source = os.path.join(build_dir, MANIFEST_NAME)
     manifest = Manifest(ceiling, tuple(regions), capacity, source)
-    layers = len(layer_ids(regions))
+    layers = layer_count(regions)
     here = footprint(regions)
     report = Report(
         board=board.name,
@@ -106,14 +121,21 @@ def generate(
         warnings=warnings,
         this_build=_footprint_report(here, layers, capacity),
         projected=None if total_layers is None
-        else _footprint_report(project(here, layers, total_layers), total_layers, capacity),
+        else _footprint_report(project_regions(regions, total_layers), total_layers, capacity),
     )
     return manifest, report
 
 
 def make_manifest(build_dir: str | os.PathLike, board: Board) -> Manifest:
-    """Manifest of a build directory that has none: what `generate` makes, with its warnings and without a capacity,
-    which is the flag's or the board's, not yet one that a file states. Raises `EmuError`."""
+    """Make the manifest of a build directory that has none.
+
+    It is what `generate` makes, with its warnings and without a capacity, which is the flag's or the board's, not yet
+    one that a file states. Raises `EmuError`.
+
+    Returns
+    -------
+    Manifest
+    """
     manifest, report = generate(build_dir, board)
     addresses = os.path.join(build_dir, ADDRESSES_NAME)
     note = f"{manifest.source} is not there: the regions are those plena-emu manifest makes of {addresses}"
@@ -133,7 +155,13 @@ def regions_of_build(build_dir: str | os.PathLike) -> tuple[list[Region], dict[s
 def make_regions(
     addresses: dict, sizes: dict, layouts: dict, source: str = "hbm_addrs.json"
 ) -> tuple[list[Region], dict[str, int], list[str]]:
-    """Regions sorted by offset and disjoint, how many sizes came from each source, and the warnings."""
+    """Make regions sorted by offset and disjoint.
+
+    Returns
+    -------
+    (list of Region, dict of str to int, list of str)
+        The regions, how many sizes came from each source, and the warnings.
+    """
     warnings = []
     for name, offset in addresses.items():
         if not _is_int(offset):
@@ -153,7 +181,7 @@ def make_regions(
             raise EmuError(f"{source}: {_quoted(name)}: offset {offset} and its size from {origin} reach beyond 2^64")
         sizes_from[origin] += 1
         sized.append((name, offset, size))
-    regions = []
+    regions, names = [], []
     for at, (name, offset, size) in enumerate(sized):
         if at + 1 < len(sized) and offset + size > sized[at + 1][1]:
             after, room = sized[at + 1][0], sized[at + 1][1] - offset
@@ -162,11 +190,21 @@ def make_regions(
             size = room
         if size:
             regions.append(_region(name, offset, size, source))
+            names.append(name)
+    if _LM_HEAD in names:
+        at = names.index(_LM_HEAD)
+        layers = layer_ids([*regions[:at], *regions[at + 1 :]])
+        regions[at] = msgspec.structs.replace(regions[at], layer_id=layers[-1] + 1 if layers else 0)
     return regions, sizes_from, warnings
 
 
 def manifest_json(manifest: Manifest) -> str:
-    """JSON text of a manifest, in the layout of §3.6."""
+    """Write a manifest as JSON text, in the layout of §3.6.
+
+    Returns
+    -------
+    str
+    """
     data = {
         "activation_ceiling": manifest.activation_ceiling,
         "regions": [
@@ -187,7 +225,7 @@ def _footprint_report(found, layers, capacity):
 
 
 def _size_of(name, sizes, layouts, delta):
-    """(bytes, source) by the first source that gives a positive integer, else (None, None)."""
+    """Find (bytes, source) by the first source that gives a positive integer, else (None, None)."""
     if _is_int(sizes.get(name)) and sizes[name] > 0:
         return sizes[name], "hbm_sizes"
     layout = layouts.get(name)

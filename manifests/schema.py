@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
 from plena_emu.errors import EmuError
 from plena_emu.inputs.documents import parse_json
 from plena_emu.inputs.schema import convert
@@ -55,7 +56,7 @@ class Manifest(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
     def footprint(self, *kinds: str) -> int:
-        """Sum of the sizes of the regions of these kinds, of all regions when none is named (§3.6)."""
+        """Sum the sizes of the regions of these kinds, of all regions when none is named (§3.6)."""
         return sum(region.size for region in self.regions if not kinds or region.kind in kinds)
 
 
@@ -79,6 +80,10 @@ class _File(msgspec.Struct, frozen=True):
 def load_manifest(path: str) -> Manifest:
     """Read and check a manifest file.
 
+    Returns
+    -------
+    Manifest
+
     Raises
     ------
     EmuError
@@ -88,7 +93,12 @@ def load_manifest(path: str) -> Manifest:
 
 
 def parse_manifest(data: bytes, source: str = "manifest") -> Manifest:
-    """Check the JSON text of a manifest; `source` names it in messages. Raises `EmuError` as `load_manifest`."""
+    """Check the JSON text of a manifest; `source` names it in messages. Raises `EmuError` as `load_manifest`.
+
+    Returns
+    -------
+    Manifest
+    """
     return _checked(decode_text(data, f"{KIND} {source}"), source)
 
 

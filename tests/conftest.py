@@ -2,6 +2,10 @@
 
 import pytest
 
+from plena_emu.kernels.compiler import modes
+
+modes.choose(modes.LINKED)  # tests call kernels that are no entries: compiled, too
+
 
 @pytest.fixture(autouse=True)
 def no_choices_of_the_user(monkeypatch):

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 from oracle import goldens
+
 from plena_emu.cli import dropin, flags
 from plena_emu.logs import Log
 from plena_emu.result import RunResult, hbm_statistics

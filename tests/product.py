@@ -9,6 +9,7 @@ import tempfile
 
 from oracle import programs
 from oracle.state import OracleError
+
 from plena_emu.errors import EmuError
 from plena_emu.logs import Log
 from plena_emu.request import RunRequest

@@ -9,8 +9,9 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import plena_emu
 import pytest
+
+import plena_emu
 from plena_emu.errors import UsageError
 from plena_emu.precompile import warm
 from plena_emu.program.assembler import assemble, mem_text

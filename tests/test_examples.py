@@ -8,8 +8,9 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-import plena_emu
 import pytest
+
+import plena_emu
 from plena_emu.cli.main import COMMANDS
 from plena_emu.cli.main import main as plena_emu_main
 from plena_emu.request import MEMORY_MODELS

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("emu", "kernels", "boards", "manifests")
+PACKAGES = ("emu", "kernels", "boards", "manifests", "models")
 SOURCES = [path for folder in (*PACKAGES, "tests", "bench", "examples", "tools")
            for path in sorted((ROOT / folder).rglob("*.py"))]
 # `kernels/compiler` is host-side: it finds, keeps and loads machine code.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from plena_emu import isa, request
-from plena_emu.boards import dram_schema
+from plena_emu.boards import dram_checks, dram_schema, dram_timing
 from plena_emu.kernels import layout, limits
 from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.memory import regimes
@@ -16,10 +16,10 @@ def test_sizes_of_the_manifests():
 
 
 def test_bounds_of_a_dram_description_are_those_of_the_kernels_records():
-    assert dram_schema.MAX_BANKS == dram_state.BANKS
-    assert dram_schema.MAX_CHANNELS == dram_state.CHANNELS
-    assert dram_schema.MAX_RANKS == dram_state.RANKS
-    assert dram_schema.MAX_WINDOW == dram_state.WINDOW and dram_schema.MAX_WINDOWED == dram_state.WINDOWED
+    assert dram_checks.MAX_BANKS == dram_state.BANKS
+    assert dram_checks.MAX_CHANNELS == dram_state.CHANNELS
+    assert dram_checks.MAX_RANKS == dram_state.RANKS
+    assert dram_timing.MAX_WINDOW == dram_state.WINDOW and dram_checks.MAX_WINDOWED == dram_state.WINDOWED
     assert dram_schema.MAX_QUEUE < dram_state.SLOTS
 
 

@@ -41,7 +41,7 @@ def golden_runs():
 @pytest.mark.parametrize("folder, run", list(golden_runs()))
 def test_bounds_hold_for_golden_runs(folder, run):
     """Every bound is below what the reference measured, and the regime is the one it chose."""
-    args = dict(zip(run["args"][::2], run["args"][1::2]))
+    args = dict(zip(run["args"][::2], run["args"][1::2], strict=True))
     manifest = load_manifest(str(folder / args["--weight-manifest"]))
     plan = make_plan(manifest, A7, None, int(args["--host-bandwidth"]))
     assert plan.host_bandwidth == A7.host_bandwidth
@@ -80,8 +80,8 @@ KINDS = ("weight", "kv", "activation")
 def read_descriptors(rows):
     """DMA descriptors of which every one reads `rows` rows of one 64-byte block."""
     descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
-    descriptors[:, layout.DESC_ROWS], descriptors[:, layout.DESC_RATIO] = rows, 1
-    descriptors[:, layout.DESC_ELEMENTS] = descriptors[:, layout.DESC_ROW_BYTES] = 64
+    columns = (layout.DESC_ROWS, layout.DESC_ELEMENTS, layout.DESC_ROW_BYTES, layout.DESC_RATIO)
+    descriptors[:, columns] = rows, 64, 64, 1
     return descriptors
 
 
@@ -90,7 +90,8 @@ def emulate(manifest, capacity, bandwidth, addresses, rows, model="auto"):
     regime, counts = decide_regime(model, manifest, None, Choice(capacity, "plan"))
     memory = open_model(regime, manifest, read_descriptors(rows), capacity=counts.value, bandwidth=bandwidth)
     events = np.zeros((len(addresses), layout.MEV_WIDTH), dtype=np.int64)
-    events[:, layout.MEV_DESCRIPTOR], events[:, layout.MEV_STEP] = layout.DESCRIPTOR_M_WEIGHT, 64
+    events[:, layout.MEV_DESCRIPTOR] = layout.DESCRIPTOR_M_WEIGHT
+    events[:, layout.MEV_STEP] = 64
     events[:, layout.MEV_INDEX] = addresses
     memory.advance(events, len(events))
     return memory

@@ -5,6 +5,7 @@ import json
 
 import msgspec
 import pytest
+
 from plena_emu.config.settings import default_settings
 from plena_emu.logs import Log
 from plena_emu.report.summary import print_summary
@@ -25,33 +26,33 @@ from plena_emu.running.log_records import final_records, foreign_warning, progra
 
 
 def result(**more):
-    fields = dict(
-        isa="base",
-        program=Program(path="p.mem", words=80),
-        sources=Sources(settings="s.toml", settings_origin="--settings", hbm="h.bin", fpsram="f.bin"),
-        geometry=Geometry(
+    fields = {
+        "isa": "base",
+        "program": Program(path="p.mem", words=80),
+        "sources": Sources(settings="s.toml", settings_origin="--settings", hbm="h.bin", fpsram="f.bin"),
+        "geometry": Geometry(
             mlen=64, vlen=64, hlen=16, blen=4, broadcast=4, matrix_sram_size=1, vector_sram_size=2, hbm_size=4096,
             matrix_prefetch_rows=64, vector_prefetch_rows=4, vector_writeback_rows=4,
         ),
-        model="auto",
-        regime="kv-swap",
-        latency_ps=40_211_506,
-        end_ps=40_000_000,
-        cycles=40211.506,
-        compute_ps=10_000_000,
-        memory_ps=30_000_000,
-        instructions=30,
-        instruction_counts={"M_MM": 10, "S_ADDI_INT": 20, "C_BREAK": 0},
-        bytes_read=24576,
-        bytes_written=0,
-        utilization_bytes_per_s=utilization(24576, 0, 40_000_000),
-        model_line="Capacity model [kv-swap] - resident bytes: 1",
-        dropped=Dropped(vector_rows=5),
-        dumps=[Dump(name="vram_dump.bin", path="out/vram_dump.bin", bytes=2**29)],
-        wall=Wall(startup_s=0.1, load_s=0.2, simulate_s=0.3, dump_s=0.4),
-        instructions_per_s=100.0,
-        versions={"numba": "1"},
-    )
+        "model": "auto",
+        "regime": "kv-swap",
+        "latency_ps": 40_211_506,
+        "end_ps": 40_000_000,
+        "cycles": 40211.506,
+        "compute_ps": 10_000_000,
+        "memory_ps": 30_000_000,
+        "instructions": 30,
+        "instruction_counts": {"M_MM": 10, "S_ADDI_INT": 20, "C_BREAK": 0},
+        "bytes_read": 24576,
+        "bytes_written": 0,
+        "utilization_bytes_per_s": utilization(24576, 0, 40_000_000),
+        "model_line": "Capacity model [kv-swap] - resident bytes: 1",
+        "dropped": Dropped(vector_rows=5),
+        "dumps": [Dump(name="vram_dump.bin", path="out/vram_dump.bin", bytes=2**29)],
+        "wall": Wall(startup_s=0.1, load_s=0.2, simulate_s=0.3, dump_s=0.4),
+        "instructions_per_s": 100.0,
+        "versions": {"numba": "1"},
+    }
     return RunResult(**(fields | more))
 
 
@@ -141,6 +142,6 @@ def test_summary_shows_the_run():
 
 def test_summary_of_an_empty_run():
     stream = io.StringIO()
-    nothing = {name: 0 for name in ("instructions", "end_ps", "latency_ps", "compute_ps", "memory_ps")}
+    nothing = dict.fromkeys(("instructions", "end_ps", "latency_ps", "compute_ps", "memory_ps"), 0)
     print_summary(result(instruction_counts={}, **nothing), stream)
     assert "0.000 ns" in stream.getvalue()

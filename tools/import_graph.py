@@ -21,18 +21,19 @@ FOLDERS = {"emu": "plena_emu", "kernels": "plena_emu.kernels", "boards": "plena_
 _LEAVES = {"errors", "isa", "plena_emu"}  # `plena_emu`: the face of the package, for its version
 _HOST = _LEAVES | {"atomic_files", "inputs", "logs", "request", "result"}
 _KERNELS = {"isa", "kernels", "kernels.compiler"}
-_ALL_KERNELS = _KERNELS | {f"kernels.{name}" for name in ("control", "data", "dram", "memory", "simple")}
+_ALL_KERNELS = _KERNELS | {f"kernels.{name}" for name in ("control", "data", "dram", "hardware", "memory", "simple")}
 LAYERS = {
     "plena_emu": set(),
     "errors": set(),
     "isa": set(),
     "kernels": {"isa", "kernels.compiler"},
     "kernels.compiler": set(),
-    "kernels.control": _KERNELS,
-    "kernels.data": _KERNELS,
+    "kernels.control": _KERNELS | {"kernels.memory"},
+    "kernels.data": _KERNELS | {"kernels.memory"},
     "kernels.memory": _KERNELS,
     "kernels.simple": _KERNELS | {"kernels.memory"},
     "kernels.dram": _KERNELS | {"kernels.memory"},
+    "kernels.hardware": _KERNELS | {"kernels.memory", "kernels.simple", "kernels.dram"},
     "inputs": {"errors"},
     "boards": {"errors", "inputs"},
     "manifests": {"errors", "inputs", "boards"},
@@ -44,17 +45,18 @@ LAYERS = {
     "program": _LEAVES | {"inputs", "config", "kernels"},
     "machine": _HOST | _ALL_KERNELS | {"config"},
     "memory": _HOST | _ALL_KERNELS | {"boards", "manifests"},
-    "running": _HOST | _ALL_KERNELS | {"attribution", "boards", "config", "machine", "manifests", "memory", "program"},
-    "attribution": _HOST | _ALL_KERNELS | {"config", "manifests", "memory", "program"},
-    "precompile": {"config", "kernels.compiler", "machine", "manifests", "memory", "program", "running"},
+    "running": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "manifests", "memory", "program"},
+    "precompile": {"boards", "config", "errors", "kernels.compiler", "machine", "manifests", "memory", "program",
+                   "running"},
     "planning": _HOST | {"boards", "config", "manifests", "running"},
-    "profiler": _HOST | _ALL_KERNELS | {"attribution", "boards", "config", "machine", "program", "running"},
+    "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
+    "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "planning", "program", "running"},
     "report": _HOST
-    | {"attribution", "bench", "boards", "machine", "manifests", "memory", "planning", "profiler", "running"},
+    | {"bench", "boards", "machine", "manifests", "memory", "models", "planning", "profiler", "running"},
     "cli": _HOST
-    | {"attribution", "bench", "boards", "config", "kernels.compiler", "manifests", "memory", "planning", "precompile",
+    | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "planning", "precompile",
        "profiler", "program", "report", "running"},
     # Public paths that only hand on (docs/api.md).
     "assembler": {"program"},

@@ -1,10 +1,11 @@
-"""Runs a sample of the tests where the main run does not reach: oldest versions, other Pythons, plain Python.
+"""Runs a sample of the tests where the main run does not reach: oldest versions, other Pythons, other compilers.
 
     python tools/legs.py            # all legs
-    python tools/legs.py oldest     # one: oldest, pythons, plain
+    python tools/legs.py oldest     # one: oldest, pythons, alone, plain
 
 `oldest`   numpy and msgspec at the lowest versions that pyproject.toml allows
 `pythons`  every Python of 3.11 to 3.13 on this machine besides the one that runs this
+`alone`    kernels that numba alone compiles (PLENA_PLAIN_NUMBA=1), not as object code
 `plain`    kernels without the compiler (NUMBA_DISABLE_JIT=1), with the share of their lines that ran
 
 A leg whose means are missing is skipped with a word. Environments lie in `.cache/legs` and are kept.
@@ -63,15 +64,16 @@ def environment(name: str, python: str, packages: list[str]) -> Path | None:
     return place / "bin" / "python"
 
 
-def run_sample(name: str, python: Path) -> bool:
-    """Run goldens and random programs with an interpreter; True when all agree."""
+def run_sample(name: str, python: Path, **environ: str) -> bool:
+    """Run goldens and random programs with an interpreter and more environment; True when all agree."""
     versions = ("import numpy, msgspec, numba, sys; print('Python', sys.version.split()[0], 'numpy', numpy.__version__,"
                 " 'msgspec', msgspec.__version__, 'numba', numba.__version__)")
     what = subprocess.run([str(python), "-c", versions], capture_output=True, text=True).stdout.strip()
     say(f"{name}: {what}")
     ok = True
     for script, arguments in (("golden_runs.py", PROGRAMS), ("product.py", SEEDS)):
-        run = subprocess.run([str(python), str(ROOT / "tests" / script), *arguments], capture_output=True, text=True)
+        run = subprocess.run([str(python), str(ROOT / "tests" / script), *arguments], capture_output=True, text=True,
+                             env={**os.environ, **environ})
         say(f"{name}: {(run.stdout.strip().splitlines() or run.stderr.strip().splitlines() or ['no output'])[-1]}")
         ok = ok and run.returncode == 0
     return ok
@@ -108,6 +110,11 @@ def pythons() -> bool:
     return ok
 
 
+def alone() -> bool:
+    """Run the sample as numba alone compiles it."""
+    return run_sample("alone", Path(sys.executable), PLENA_PLAIN_NUMBA="1")
+
+
 def plain() -> bool:
     """Run programs in plain Python and report the share of the kernels' lines that ran."""
     PLACE.mkdir(parents=True, exist_ok=True)
@@ -136,7 +143,7 @@ def plain() -> bool:
 
 def main(names: list[str]) -> int:
     """Run the named legs, or all of them."""
-    legs = {"oldest": oldest, "pythons": pythons, "plain": plain}
+    legs = {"oldest": oldest, "pythons": pythons, "alone": alone, "plain": plain}
     unknown = [name for name in names if name not in legs]
     if unknown:
         say(f"found {unknown[0]!r}, expected one of {', '.join(legs)}")

@@ -42,12 +42,22 @@ class Comparison(msgspec.Struct, kw_only=True):
 
 
 def noise_s(old: Timing, new: Timing) -> float:
-    """Seconds that two medians may differ by without meaning anything."""
+    """Work out the seconds that two medians may differ by without meaning anything.
+
+    Returns
+    -------
+    float
+    """
     return max(NOISE_FACTOR * math.hypot(old.mad_s, new.mad_s), SMALLEST_SHARE * old.median_s, SMALLEST_S)
 
 
 def compare(old: BenchRecord, new: BenchRecord) -> Comparison:
-    """Compare every phase of every program that both records hold with the same simulated latency."""
+    """Compare every phase of every program that both records hold with the same simulated latency.
+
+    Returns
+    -------
+    Comparison
+    """
     before, after = _by_key(old), _by_key(new)
     remarks = _machine_remarks(old, new)
     changes, unchanged = [], 0

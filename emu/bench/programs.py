@@ -33,11 +33,11 @@ class Walls(msgspec.Struct):
     stock: dict[str, float]
 
     def simulate_s(self, model: str) -> float | None:
-        """Of the simulate phase: the wall of the small settings less start-up."""
+        """Work out the seconds of the simulate phase: the wall of the small settings less start-up."""
         return self.small[model] - REFERENCE_STARTUP_S if model in self.small else None
 
     def process_s(self, model: str) -> float | None:
-        """Of the whole process with stock settings."""
+        """Look up the seconds of the whole process with stock settings."""
         return self.stock.get(model)
 
 
@@ -67,7 +67,7 @@ class Expected(msgspec.Struct):
     dynamic_instructions: int | None = None
 
     def run(self, model: str) -> ExpectedRun | None:
-        """The run on a memory model, None without one."""
+        """Find the run on a memory model, None without one."""
         return next((run for run in self.runs if run.id == model), None)
 
 
@@ -86,7 +86,7 @@ class Workload(msgspec.Struct):
 
     @contextlib.contextmanager
     def unpacked(self):
-        """Context of a scratch copy: (directory, `Expected`). Raises `EmuError` for a broken program."""
+        """Unpack a scratch copy, as a context: (directory, `Expected`). Raises `EmuError` for a broken program."""
         with tempfile.TemporaryDirectory(prefix="plena-bench-", ignore_cleanup_errors=True) as scratch:
             directory = os.path.join(scratch, os.path.basename(self.source).removesuffix(ENDING))
             try:
@@ -108,7 +108,7 @@ class Workload(msgspec.Struct):
 def find_workloads(
     names: list[str], golden: str | None, everything: bool, isa: str = "base"
 ) -> tuple[list[Workload], list[str]]:
-    """The workloads `names` ask for, or the default selection; and notes for the user.
+    """Find the workloads that `names` ask for, or the default selection.
 
     Parameters
     ----------
@@ -120,6 +120,11 @@ def find_workloads(
 
     isa : str
         Revision of build directories without an `expected.json`.
+
+    Returns
+    -------
+    (list of Workload, list of str)
+        The workloads, and notes for the user.
 
     Raises
     ------
@@ -146,7 +151,7 @@ def find_workloads(
 
 
 def _golden_workloads(directory):
-    """Workloads by name, None where the directory holds no archives; those with walls first, in their order."""
+    """Find golden workloads by name, those with walls first, in their order; None where there are no archives."""
     archives = {path.name.removesuffix(ENDING): str(path)
                 for path in sorted(pathlib.Path(directory, "programs").glob(f"*{ENDING}"))}
     if not archives:
@@ -173,7 +178,7 @@ def _decode(path, what, kind):
 
 
 def _expected_of_build(directory, isa):
-    """Runs of a build directory (§5.6) nothing is known of: on hbm, and with a weight manifest on every model."""
+    """Make the runs of a build directory (§5.6) nothing is known of: on hbm, and with a manifest on every model."""
     args, manifest = [], []
     for file in BUILD_FILES:
         if not os.path.exists(os.path.join(directory, file.name)):

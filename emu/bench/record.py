@@ -128,7 +128,12 @@ def read_record(path: str) -> BenchRecord:
 
 
 def timing(samples: list[float]) -> Timing:
-    """Median and spread of at least one sample in seconds."""
+    """Work out median and spread of at least one sample in seconds.
+
+    Returns
+    -------
+    Timing
+    """
     median = statistics.median(samples)
     return Timing(samples_s=list(samples), median_s=median,
                   mad_s=statistics.median(abs(sample - median) for sample in samples))
@@ -136,7 +141,12 @@ def timing(samples: list[float]) -> Timing:
 
 def figure(*, mode: str, latency_ps: int, instructions: int | None, wall: dict[str, list[float]],
            reference_s: float | None, **more) -> Figure:
-    """A `Figure` of samples in seconds by phase, with rates and speed-up worked out."""
+    """Make a `Figure` of samples in seconds by phase, with rates and speed-up worked out.
+
+    Returns
+    -------
+    Figure
+    """
     made = Figure(mode=mode, latency_ps=latency_ps, cycles=latency_ps / 1000, instructions=instructions,
                   wall={phase: timing(samples) for phase, samples in wall.items()},
                   instructions_per_s=None, cycles_per_s=0.0, reference_s=reference_s, **more)
@@ -150,13 +160,17 @@ def figure(*, mode: str, latency_ps: int, instructions: int | None, wall: dict[s
 
 
 def means(figures: list[Figure]) -> list[Mean]:
-    """Geometric means by mode and model; whole processes of several models also together.
+    """Work out geometric means by mode and model; whole processes of several models also together.
 
     Only golden programs with a reference and more than `COUNTED_ABOVE` instructions count.
+
+    Returns
+    -------
+    list of Mean
     """
     counted = [found for found in figures
                if found.golden and found.speedup is not None and (found.instructions or 0) > COUNTED_ABOVE]
-    groups = {}
+    groups: dict[tuple[str, str], list] = {}
     for found in counted:
         groups.setdefault((found.mode, found.model), []).append(found.speedup)
     processes = {model: speedups for (mode, model), speedups in groups.items() if mode == PROCESS}
@@ -168,12 +182,22 @@ def means(figures: list[Figure]) -> list[Mean]:
 
 
 def now() -> str:
-    """UTC, to the second."""
+    """Write the present instant: UTC, to the second.
+
+    Returns
+    -------
+    str
+    """
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def this_machine() -> Machine:
-    """Description of this machine, with its load at this moment."""
+    """Describe this machine, with its load at this moment.
+
+    Returns
+    -------
+    Machine
+    """
     versions = {name: importlib.metadata.version(name) for name in ("numba", "llvmlite", "numpy")}
     return Machine(
         cpu=_first("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
@@ -188,7 +212,7 @@ def this_machine() -> Machine:
 
 
 def _first(path, key):
-    """Value of the first `key : value` line of a file, None without one."""
+    """Find the value of the first `key : value` line of a file, None without one."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return next((line.partition(":")[2].strip() for line in file if line.startswith(key)), None)

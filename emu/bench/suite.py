@@ -40,6 +40,10 @@ def run_suite(
     progress : callable
         Called with what is measured next.
 
+    Returns
+    -------
+    BenchRecord
+
     Raises
     ------
     EmuError
@@ -67,7 +71,12 @@ def run_suite(
 
 
 def find_executable() -> str:
-    """The drop-in executable of this installation, else the first one on the path."""
+    """Find the drop-in executable of this installation, else the first one on the path.
+
+    Returns
+    -------
+    str
+    """
     own = pathlib.Path(sys.executable).with_name(EXECUTABLE)
     found = str(own) if own.exists() else shutil.which(EXECUTABLE)
     if found is None:
@@ -97,7 +106,7 @@ class _Case:
         run.latency_ps = latency_ps
 
     def figure(self, mode, wall, reference_s, **more):
-        """The figure of checked runs."""
+        """Make the figure of checked runs."""
         return figure(
             program=self.workload.name, golden=self.workload.golden, isa=self.expected.isa, model=self.model, mode=mode,
             latency_ps=self.run.latency_ps, instructions=self.expected.dynamic_instructions, wall=wall,
@@ -118,7 +127,7 @@ class _Suite:
         self.latencies = {}  # by program and model: they must agree also where no golden says so
 
     def notes(self):
-        """What was not measured, one line a reason."""
+        """List what was not measured, one line a reason."""
         return [f"{reason}: {', '.join(names)}" for reason, names in self.left_out.items()]
 
     def _leave_out(self, workload, reason):
@@ -143,7 +152,7 @@ class _Suite:
                     self.latencies[workload.name, model] = run.latency_ps
 
     def processes(self, case, executable):
-        """Figure of whole processes, in the working directory."""
+        """Measure whole processes, in the working directory."""
         samples, peaks = [], []
         for repetition in range(self.runs + 1):
             seconds, peak, output = run_process([executable, *case.run.args], case.expected.isa)
@@ -160,7 +169,7 @@ class _Suite:
                            peak_memory_bytes=None if None in peaks else max(peaks))
 
     def runs_here(self, case, mode):
-        """Figure of runs within this process, in the working directory."""
+        """Measure runs within this process, in the working directory."""
         wall = {phase: [] for phase in PHASES}
         for repetition in range(self.runs + 1):
             result = _execute(case, mode, self.request_of)
@@ -175,13 +184,17 @@ class _Suite:
 def _execute(case, mode, request_of):
     """Run a case once as the drop-in would do it, dumps and all; without dumps in timing-only mode."""
     from ..logs import Log
-    from ..running.runner import execute
+    from ..precompile import kernels_of, make_ready
 
     data = mode != "timing-only"
+    request = request_of(case.run.args, case.expected.isa, timing_only=not data, dump_hbm=data,
+                         dump_dir=DUMPS if data else None)
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
+    from ..running.runner import execute
+
     os.makedirs(DUMPS, exist_ok=True)
     try:
-        return execute(request_of(case.run.args, case.expected.isa, timing_only=not data, dump_hbm=data,
-                                  dump_dir=DUMPS if data else None), Log("off"))
+        return execute(request, Log("off"))
     finally:
         shutil.rmtree(DUMPS, ignore_errors=True)
 
@@ -195,9 +208,14 @@ def _check_result(case, mode, result):
 
 
 def run_process(command: list[str], isa: str) -> tuple[float, int | None, str]:
-    """Run the drop-in in the working directory, then delete its dumps: (seconds, peak memory in bytes, output).
+    """Run the drop-in in the working directory, then delete its dumps.
 
     The peak is None where it cannot be told from that of this process, which a child process inherits at its start.
+
+    Returns
+    -------
+    (float, int or None, str)
+        Seconds, peak memory in bytes, output.
     """
     environment = {key: value for key, value in os.environ.items() if key not in USER_CHOICES} | {"PLENA_ISA": isa}
     with tempfile.TemporaryFile() as output:

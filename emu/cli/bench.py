@@ -26,7 +26,7 @@ FEWEST_RUNS = 2  # one has no spread
 
 
 def configure(parser):
-    """Arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("programs", metavar="PROGRAM", nargs="*", help="what to measure")
     parser.add_argument("--golden", metavar="DIR", type=flags.path, action=flags.Once,
                         help="directory of the golden programs (default: ../shared/golden)")
@@ -90,7 +90,7 @@ def _request_of(args, isa, **fields):
 
 
 def _check_outputs(args):
-    """Raise before anything is measured if a result could not be written."""
+    """Refuse, before anything is measured, places where a result could not be written."""
     if args.plot:
         from ..report.bench_plot import check_plot
 
@@ -100,7 +100,7 @@ def _check_outputs(args):
 
 
 def _show(text):
-    """What is being measured, on one line of a terminal."""
+    """Show what is being measured, on one line of a terminal."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()

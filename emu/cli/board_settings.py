@@ -13,7 +13,7 @@ GEOMETRY_FLAGS = ("mlen", "vlen", "blen", "hlen", "broadcast-amount")
 
 
 def configure(parser):
-    """Arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("base", metavar="SETTINGS", help="the settings file to start from")
     parser.add_argument("--board", required=True, metavar="NAME",
                         help="a board that ships, or the path of a board file")

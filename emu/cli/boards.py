@@ -2,7 +2,7 @@
 
 
 def configure(parser):
-    """Arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("board", nargs="?", metavar="NAME", help="a board that ships, or the path of a board file")
     parser.add_argument("--latency-profile", metavar="NAME", help="lay a latency profile over the board")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -41,10 +41,10 @@ def _percent(text):
 
 def run(args):
     """Print the differences."""
-    from ..attribution.differences import differences
     from ..report.differences import differences_text
     from ..report.table import terminal_width
     from ..result import read_run, record_json
+    from ..running.attribution.differences import differences
 
     found = differences(read_run(args.before), read_run(args.after))
     if args.json:

@@ -4,60 +4,168 @@
 
 A CSV trace has a line for each 64-byte access, `time_ps,read|write,address`: times never run backwards, addresses
 are multiples of 64, decimal or hexadecimal (0x), # begins a comment, a header is optional. Each access is spawned
-at its own time. A .npz trace holds batches (batch_kind, batch_t, batch, op, addr) and may name DRAM and revision.
+at its own time. A .npz trace holds batches (batch_kind, batch_t, batch, op, addr) and may name DRAM and revision;
+`plena-emu run --memory-trace` writes one. Text may be compressed by gzip, and - is standard input.
+
+Traces of other simulators are known by their first line, or by --format: ramulator (LD|ST address, address R|W),
+dramsim3 (address READ|WRITE cycle), gem5 (decoded packets), scalesim (cycle, address, ...; scalesim-ofmap are writes).
+Their addresses are those of any byte; each 64-byte block that a line touches is an access.
 """
 
+from ..errors import EmuError, UsageError
 from . import flags
+
+FORMATS = ("csv", "ramulator", "dramsim3", "gem5", "scalesim", "scalesim-ofmap")
+MAX_OUTSTANDING = 1 << 20
 
 
 def configure(parser):
     """Arguments of the command."""
-    parser.add_argument("trace", metavar="TRACE", type=flags.path, help="CSV or .npz trace")
+    parser.add_argument("trace", metavar="TRACE", nargs="?", type=flags.path,
+                        help="CSV, .npz or another simulator's trace; - is standard input")
+    parser.add_argument("--list", action="store_true", help="list the DRAMs that ship, with bandwidth and latency")
     parser.add_argument("--dram", metavar="NAME", type=flags.path, action=flags.Once,
-                        help="hbm2, ddr4, or the path of a description (default: what a .npz trace names, else hbm2)")
+                        help="a DRAM that ships (--list), or the path of a description (default: what a .npz trace"
+                             " names, else hbm2)")
+    parser.add_argument("--ddr-speed", metavar="FACTOR", type=flags.typed(_speed), action=flags.Once,
+                        help="data rate times FACTOR; core timings keep their nanoseconds")
     flags.add_isa_flag(parser)
+    group = parser.add_argument_group("trace")
+    group.add_argument("--format", choices=FORMATS, action=flags.Once, help="format of the trace")
+    group.add_argument("--outstanding", metavar="N", type=flags.typed(_count), action=flags.Once,
+                       help="of a trace without times: each access is issued, in order, as soon as fewer than N are"
+                            " under way")
+    group.add_argument("--clock-mhz", metavar="MHZ", type=flags.typed(_clock), action=flags.Once,
+                       help="clock of the cycles in a dramsim3 or scalesim trace (default: the DRAM's)")
+    group.add_argument("--word-bytes", metavar="N", type=flags.typed(_count), action=flags.Once,
+                       help="bytes of a word in a scalesim trace (default: 1)")
     parser.add_argument("-o", "--output", metavar="FILE", type=flags.path, action=flags.Once,
-                        help="write acceptance and completion of every access as CSV")
+                        help="write acceptance and completion of every access as CSV; - is standard output, in place"
+                             " of the table")
     parser.add_argument("--json", metavar="FILE", type=flags.path, action=flags.Once,
                         help="write the statistics as JSON; - is standard output, in place of the table")
 
 
+def _speed(text):
+    from ..boards.dram_speed import parse_speed
+
+    return parse_speed(text)
+
+
+def _count(text):
+    if not (text.isascii() and text.isdecimal() and len(text) < 8 and 1 <= int(text) <= MAX_OUTSTANDING):
+        raise UsageError(f"number {text[:40]!r}: expected 1 to {MAX_OUTSTANDING}")
+    return int(text)
+
+
+def _clock(text):
+    try:
+        mhz = float(text)
+    except ValueError:
+        mhz = 0.0
+    if not 1e-3 <= mhz <= 1e6:
+        raise UsageError(f"clock {text[:40]!r}: expected MHz, 0.001 to 1000000")
+    return mhz
+
+
 def run(args):
     """Replay and report; 0."""
-    from ..kernels.compiler.object_code import choose_prebuilt
-
-    choose_prebuilt(("dram.replay",))
     import sys
 
+    if args.list:
+        return _list(args, sys.stdout)
+    _check_flags(args)
+    from ..precompile import make_ready
+
+    make_ready(("dram.replay",))
     from ..atomic_files import write_whole
-    from ..memory.dram_replay import replay_batches
     from ..memory.dram_trace_files import completions, read_trace
     from ..result import record_json
 
-    trace = read_trace(args.trace)
+    trace = read_trace(args.trace, args.format, args.word_bytes or 1)
     isa = flags.revision(args) if args.isa or trace.isa is None else trace.isa
-    found = _replay(replay_batches, args, trace, isa)
-    if args.output:
-        write_whole(args.output, completions(trace, found), "completions")
+    found = _replay(args, trace, _description(args, trace), isa)
     text = record_json("dram", found.statistics, args.command_line)
-    if args.json == "-":
-        sys.stdout.write(text.decode())
-        return 0
-    if args.json:
-        write_whole(args.json, text, "JSON record")
-    from ..report.dram import print_dram
+    for target, data, what in ((args.output, lambda: completions(trace, found), "completions"),
+                               (args.json, lambda: text, "JSON record")):
+        if target == "-":
+            sys.stdout.write(data().decode())
+        elif target:
+            write_whole(target, data(), what)
+    if "-" not in (args.output, args.json):
+        from ..report.dram import print_dram
 
-    print_dram(found.statistics, args.trace, isa, sys.stdout)
+        print_dram(found.statistics, args.trace, isa, sys.stdout)
     return 0
 
 
-def _replay(replay_batches, args, trace, isa):
-    """`Replay` of a trace; what is wrong with its arrays is told with the trace's name."""
+def _list(args, stream):
+    """Write the table of the DRAMs that ship; 0."""
+    given = [name for name, value in vars(args).items() if name in _REPLAY_FLAGS and value is not None]
+    if given:
+        raise UsageError(f"--list: found {_REPLAY_FLAGS[given[0]]} as well, expected --list alone")
+    from ..boards.dram_schema import dram_names, load_dram
+    from ..report.dram import print_descriptions
+
+    print_descriptions([load_dram(name) for name in dram_names()], stream)
+    return 0
+
+
+_REPLAY_FLAGS = {"trace": "TRACE", "dram": "--dram", "ddr_speed": "--ddr-speed", "isa": "--isa", "format": "--format",
+                 "outstanding": "--outstanding", "clock_mhz": "--clock-mhz", "word_bytes": "--word-bytes",
+                 "output": "-o", "json": "--json"}
+
+
+def _check_flags(args):
+    """What the command line alone shows to be wrong."""
+    import os
+
+    if args.trace is None:
+        raise UsageError("expected TRACE, or --list for the DRAMs that ship")
+    if args.output == args.json == "-":
+        raise UsageError("-o and --json: found - for both, expected one of them on standard output")
+    for flag, target in (("-o", args.output), ("--json", args.json)):
+        if target and os.path.isfile(target) and os.path.exists(args.trace) and os.path.samefile(target, args.trace):
+            raise UsageError(f"{flag} {target}: found the trace itself, expected another file")
+
+
+def _description(args, trace):
+    """Description of the DRAM, at its speed."""
     from ..boards.dram_schema import load_dram
-    from ..errors import EmuError
 
     description = load_dram(args.dram or trace.dram or "hbm2")
+    if args.ddr_speed is None:
+        return description
+    from ..boards.dram_speed import at_speed
+
+    return at_speed(description, args.ddr_speed)
+
+
+def _replay(args, trace, description, isa):
+    """`Replay` of a trace; what is wrong with it is told with its name."""
+    from ..memory.dram_replay import replay, replay_batches
+
     try:
-        return replay_batches(description, trace.batch_kind, trace.batch_t, trace.batch, trace.op, trace.addr, isa)
+        _check_use(args, trace)
+        if trace.format == "npz":
+            return replay_batches(description, trace.batch_kind, trace.batch_t, trace.batch, trace.op, trace.addr, isa)
+        if trace.times is None:
+            return replay(description, None, trace.addr, trace.op, isa, outstanding=args.outstanding)
+        clock_ps = 1e6 / args.clock_mhz if args.clock_mhz else description.period_ps
+        return replay(description, trace.time_ps(clock_ps), trace.addr, trace.op, isa)
     except EmuError as error:
         raise EmuError(f"trace {args.trace}: {error}") from None
+
+
+def _check_use(args, trace):
+    """No flag without use, and none missing."""
+    if trace.times is None and trace.format != "npz" and args.outstanding is None:
+        raise EmuError(f"found no times (format {trace.format}), expected --outstanding N: how many accesses may be"
+                       " under way")
+    for flag, value, used in (
+        ("--outstanding", args.outstanding, trace.times is None and trace.format != "npz"),
+        ("--clock-mhz", args.clock_mhz, trace.times == "clocks"),
+        ("--word-bytes", args.word_bytes, trace.format.startswith("scalesim")),
+    ):
+        if value is not None and not used:
+            raise EmuError(f"{flag}: of no use in a trace of format {trace.format}")

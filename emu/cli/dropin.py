@@ -7,9 +7,9 @@ import os
 import sys
 
 from .. import __version__
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, EmuError, UsageError
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, EmuError, UsageError
 from ..logs import Log
-from . import flags
+from . import flags, hardware_flags
 from .entry import say
 from .parser import Parser
 
@@ -17,7 +17,7 @@ PROGRAM = "transactional_emulator"
 
 
 def build_parser() -> Parser:
-    """Parser of every flag of §5.1."""
+    """Make the parser of every flag of §5.1."""
     parser = Parser(
         prog=PROGRAM,
         usage="%(prog)s --opcode FILE --hbm FILE --fpsram FILE [options]",
@@ -26,13 +26,14 @@ def build_parser() -> Parser:
     flags.add_file_flags(parser, required=True)
     flags.add_model_flags(parser)
     _add_stage_profile_flags(parser)
+    hardware_flags.add_dropin_flags(parser)
     flags.add_log_flags(parser)
     parser.add_argument("--version", action="version", version=f"%(prog)s (plena-emu {__version__})")
     return parser
 
 
 def _add_stage_profile_flags(parser):
-    """Flags of chapter 8; the revision decides whether they may be used."""
+    """Add the flags of chapter 8; the revision decides whether they may be used."""
     group = parser.add_argument_group("stage profile (--isa moe)")
     group.add_argument("--stage-profile-asm", metavar="FILE", type=flags.path, action=flags.Once,
                        help="assembly text of the program: write what its stages of routed experts took")
@@ -60,14 +61,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         isa = flags.revision(args)
+        hardware = hardware_flags.dropin_fields(args)
         log = Log(args.log_level, os.environ.get("RUST_LOG"), args.log_file)
     except EmuError as error:
         say(PROGRAM, str(error))
         return error.exit_code
     try:
         wanted = {"dump_hbm": log.enabled("debug"), "trace": log.asked_for_debug, "stages": False,
-                  **_stage_profile_fields(args, isa)}
-        return _run(flags.request(args, isa, **wanted), log)
+                  **_stage_profile_fields(args, isa), **hardware}
+        return _run(flags.request(args, isa, **wanted), args.require_rtl_validated, log)
     except EmuError as error:
         log.fatal(PROGRAM, str(error))
         return error.exit_code
@@ -81,10 +83,10 @@ def main(argv: list[str] | None = None) -> int:
         log.close()
 
 
-def _run(request, log):
-    from ..precompile import choose_kernels
+def _run(request, must_be_validated, log):
+    from ..precompile import kernels_of, make_ready
 
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     from ..running.log_records import final_records
     from ..running.runner import execute
 
@@ -92,7 +94,23 @@ def _run(request, log):
     final_records(log, result)
     for line in result.dump_errors:
         log.fatal(PROGRAM, line)
-    return EXIT_ERROR if result.dump_errors else EXIT_OK
+    if result.dump_errors:
+        return EXIT_ERROR
+    return _check_validated(result, log) if must_be_validated else EXIT_OK
+
+
+def _check_validated(result, log):
+    """Status of `--require-rtl-validated`, with one line where it is not 0 (spec §7.12)."""
+    if result.hardware.timeline is None:
+        log.fatal(PROGRAM, "--require-rtl-validated: nothing is validated with --timing-mode legacy")
+        return EXIT_ERROR
+    found = result.hardware.timeline["rtl_validation"]
+    if found["status"] == "validated":
+        return EXIT_OK
+    log.fatal(PROGRAM, f"--require-rtl-validated: found {found['status']}: of {found['total_opcodes']} instructions the"
+                       f" RTL does not support {found['unsupported_opcodes']}, and {found['out_of_domain_opcodes']} lie"
+                       " outside what was measured")
+    return EXIT_NOT_VALIDATED
 
 
 if __name__ == "__main__":

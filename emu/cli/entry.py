@@ -10,12 +10,12 @@ from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK
 
 
 def transactional_emulator() -> int:
-    """Entry point of the drop-in; returns the exit status."""
+    """Run the drop-in as a process; returns the exit status."""
     return _process("transactional_emulator", "dropin")
 
 
 def plena_emu() -> int:
-    """Entry point of `plena-emu`; returns the exit status."""
+    """Run `plena-emu` as a process; returns the exit status."""
     return _process("plena-emu", "main")
 
 
@@ -39,11 +39,11 @@ def _process(program, module):
 
 
 def say(program: str, message: str) -> None:
-    """The one line on standard error that says why there is a status other than 0; somebody may read it or not."""
+    """Write the one line on standard error that says why the status is not 0; somebody may read it or not."""
     try:
         print(f"{program}: error: {message}", file=sys.stderr, flush=True)
     except OSError:
-        sys.stderr = open(os.devnull, "w")
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
 
 def _open_streams():
@@ -56,7 +56,8 @@ def _open_streams():
             opened = os.open(os.devnull, os.O_RDWR)
             if opened != number:
                 os.dup2(opened, number)
-            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))
+            mode = "r" if number == 0 else "w"
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for the rest of the process
     if getattr(sys.stdout, "errors", None) == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -25,7 +25,7 @@ class Once(argparse.Action):
 
 
 def typed(parse):
-    """`parse` as an argparse type: its `UsageError` becomes the parser's error."""
+    """Make an argparse type of `parse`: its `UsageError` becomes the parser's error."""
 
     def convert(text):
         try:
@@ -37,14 +37,14 @@ def typed(parse):
 
 
 def path(text):
-    """A path: an empty one names nothing."""
+    """Refuse an empty path: it names nothing."""
     if not text:
         raise argparse.ArgumentTypeError("found an empty path, expected a file")
     return text
 
 
 def add_file_flags(parser, required):
-    """Program, preloads and settings."""
+    """Add program, preloads and settings."""
     flags = parser.add_argument_group("files")
     for name, text, needed in (
         ("--opcode", "program: whitespace-separated hex words", required),
@@ -58,13 +58,13 @@ def add_file_flags(parser, required):
 
 
 def add_isa_flag(parser):
-    """`--isa`, resolved by `revision`."""
+    """Add `--isa`, resolved by `revision`."""
     parser.add_argument("--isa", choices=REVISIONS, action=Once,
                         help=f"ISA revision (default: ${ISA_VARIABLE}, else base)")
 
 
 def add_model_flags(parser, capacity_flags=("--ddr3-capacity",), without_board=""):
-    """Revision, HBM size and everything about the memory model.
+    """Add revision, HBM size and everything about the memory model.
 
     `capacity_flags` are the spellings of the DDR capacity; `without_board` qualifies its default and the link's.
     """
@@ -83,7 +83,7 @@ def add_model_flags(parser, capacity_flags=("--ddr3-capacity",), without_board="
 
 
 def add_log_flags(parser):
-    """Level and file of the log records."""
+    """Add level and file of the log records."""
     flags = parser.add_argument_group("log")
     flags.add_argument("--log-level", metavar="LEVEL", type=str.lower, choices=list(LEVELS), action=Once,
                        help="off, error, warn, info, debug or trace; beats $RUST_LOG (default: debug in name, "
@@ -92,7 +92,7 @@ def add_log_flags(parser):
 
 
 def revision(args):
-    """`--isa`, else `$PLENA_ISA`, else base; a variable that names no revision is a `UsageError`."""
+    """Resolve the revision: `--isa`, else `$PLENA_ISA`, else base; a variable that names none is a `UsageError`."""
     if args.isa:
         return args.isa
     named = os.environ.get(ISA_VARIABLE)
@@ -102,7 +102,7 @@ def revision(args):
 
 
 def fields(args) -> dict:
-    """Fields of `RunRequest` that the flags of `add_file_flags` and `add_model_flags` name, None where left out."""
+    """Take the fields of `RunRequest` that `add_file_flags` and `add_model_flags` name, None where left out."""
     return {
         "opcode": args.opcode,
         "hbm": args.hbm,
@@ -119,5 +119,5 @@ def fields(args) -> dict:
 
 
 def request(args, isa, **more) -> RunRequest:
-    """`RunRequest` of parsed flags; `more` sets or replaces fields."""
+    """Make the `RunRequest` of parsed flags; `more` sets or replaces fields."""
     return RunRequest(**(fields(args) | {"isa": isa, "started_at": time.perf_counter()} | more))

@@ -38,13 +38,13 @@ def run(args):
     """Print the values; 0."""
     from ..config.build_dir import fields_of
     from ..logs import Log
-    from ..precompile import choose_kernels
+    from ..precompile import kernels_of, make_ready
     from ..request import RunRequest
 
     fields = fields_of(args.build_dir, {"isa": flags.revision(args)})
     # Values do not depend on the memory model.
     request = RunRequest(**(fields | {"memory_model": "hbm", "dump_dir": None, "stages": False}))
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     from ..running.runner import execute
 
     if args.at != "end":
@@ -57,9 +57,9 @@ def run(args):
 
 def _count(request, place):
     """Instructions that run before a place; it may be 0, which a request alone would refuse."""
-    from ..attribution.labels import labels_of
     from ..config.settings import find_settings
     from ..program.decode import decode, read_words
+    from ..running.attribution.labels import labels_of
     from ..running.pc_log import first_word, parse_start
     from ..running.platform import resolve_platform
     from ..running.scout import instructions_before

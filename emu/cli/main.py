@@ -15,6 +15,10 @@ from .parser import Parser
 
 COMMANDS = {
     "run": "run a build directory or explicit files",
+    "compile": "compile a model into a build directory",
+    "estimate": "time to first token and per token of a model on a board",
+    "check": "compare a run with the reference forward",
+    "results": "write hidden states, logits and caches out of the dumps",
     "asm": "assemble text to machine words",
     "disasm": "disassemble machine words to text",
     "boards": "list the boards or show one",
@@ -33,7 +37,7 @@ COMMANDS = {
 
 
 def build_parser(argv):
-    """Parser with every command named and the asked-for one configured."""
+    """Make the parser with every command named and the asked-for one configured."""
     parser = Parser(prog="plena-emu", description="Fast, exact emulator of the PLENA LLM-inference accelerator.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

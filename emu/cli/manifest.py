@@ -11,7 +11,7 @@ from .flags import Once, path, typed
 
 
 def configure(parser):
-    """Arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("build_dir", metavar="BUILD", type=path, help="build directory of a testbench")
     parser.add_argument("--board", required=True, metavar="NAME", action=Once,
                         help="a board that ships, or the path of a board file")
@@ -25,7 +25,7 @@ def configure(parser):
 
 
 def positive(text):
-    """A count of at least 1."""
+    """Read a count of at least 1."""
     from ..errors import UsageError
 
     number = parse_count(text)

@@ -13,7 +13,7 @@ from .manifest import positive
 
 
 def configure(parser):
-    """Arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("build", metavar="BUILD", type=path, help="build directory or weight manifest")
     parser.add_argument("--board", default=DEFAULT_BOARD, metavar="NAME", action=Once,
                         help=f"a board that ships, or the path of a board file (default: {DEFAULT_BOARD})")

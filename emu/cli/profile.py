@@ -24,7 +24,7 @@ KEYS = ("layer", "operator", "layer,operator", "operator,layer", "region", "opco
 
 
 def configure(parser):
-    """Arguments of the command."""
+    """Add the arguments of the command."""
     parser.add_argument("source", metavar="SOURCE", type=flags.path, help="build directory, FILE.mem or FILE.asm")
     parser.add_argument("--board", metavar="NAME", action=flags.Once,
                         help=f"a board that ships, or the path of a board file (default: {DEFAULT_BOARD}; with --by:"
@@ -73,6 +73,11 @@ def run(args):
             raise UsageError(f"--{name.replace('_', '-')} needs --by")
     if args.memory_model != "hbm":
         raise UsageError("--memory-model needs --by")
+    from ..precompile import EXECUTED, make_ready
+
+    if not args.static:
+        make_ready(EXECUTED)
+
     from ..boards import load_board
     from ..profiler.sources import profile_source
     from ..report.profile import profile_text
@@ -126,9 +131,9 @@ def _result(args, names):
 
 def _execute(request):
     from ..logs import Log
-    from ..precompile import choose_kernels
+    from ..precompile import kernels_of, make_ready
 
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     from ..running.runner import execute
 
     return execute(request, Log("off"))

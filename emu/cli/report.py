@@ -39,7 +39,7 @@ def curve_of(result):
     import os
 
     from ..config.build_dir import fields_of
-    from ..precompile import choose_kernels
+    from ..precompile import kernels_of, make_ready
     from ..request import RunRequest
     from ..running.capacity_curve import capacity_curve
 
@@ -50,7 +50,7 @@ def curve_of(result):
         "latency_profile": result.board and result.board.latency_profile, "memory_model": "auto",
         "weight_manifest": sources.weight_manifest,
         "host_bandwidth": result.limits and result.limits.host_bandwidth_bytes_per_s,
-    }
+    } | _hardware_fields(result.hardware)
     if not os.path.isfile(fields["settings_path"]):
         del fields["settings_path"]  # built-in defaults
     if fields["weight_manifest"] is not None and fields["weight_manifest"].endswith("hbm_addrs.json"):
@@ -60,5 +60,13 @@ def curve_of(result):
     if "weight_manifest" not in given:
         given = fields_of(folder, given | {"timing_only": True})
     request = RunRequest(**(given | {"timing_only": True, "dump_dir": None}))
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     return capacity_curve(request)
+
+
+def _hardware_fields(hardware):
+    """Fields of a request for the hardware timing of a record."""
+    if hardware is None:
+        return {}
+    channels = hardware.hbm_channels if hardware.dma == "production" else None
+    return {"dma": hardware.dma, "timing": hardware.timing_file or "serial", "hbm_channels": channels}

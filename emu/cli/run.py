@@ -21,7 +21,7 @@ from ..config.build_dir import BUILD_FILES, fields_of
 from ..config.units import parse_count
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
 from ..logs import RUNNER, Log
-from . import flags
+from . import flags, hardware_flags
 from .entry import say
 
 # Warnings only, in plain words; the topology line is for testbenches.
@@ -36,6 +36,7 @@ def configure(parser):
     flags.add_file_flags(parser, required=False)
     _add_board_flags(parser)
     flags.add_model_flags(parser, ("--ddr3-capacity", "--ddr-capacity"), " without a board")
+    hardware_flags.add_run_flags(parser)
     group = parser.add_argument_group("run")
     group.add_argument("--max-instructions", metavar="N", type=flags.typed(_positive), action=flags.Once,
                        help="stop after N executed instructions, with status 3 and without dumps")
@@ -45,6 +46,8 @@ def configure(parser):
                        " CPUs, 1 with --timing-only)")
     group.add_argument("--no-memo", action="store_true",
                        help="simulate every memory batch, also where one like it came before; the results are the same")
+    group.add_argument("--memory-trace", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="write the memory accesses as a .npz trace that `plena-emu dram` replays")
     where = group.add_mutually_exclusive_group()
     where.add_argument("--dump-dir", metavar="DIR", type=flags.path, action=flags.Once, help="directory for the dumps")
     where.add_argument("--no-dumps", action="store_true", help="write no dumps")
@@ -111,6 +114,9 @@ def run(args):
         raise UsageError("--from and --count need --pc-log")
     if args.timeline_slices and args.timeline is None:
         raise UsageError("--timeline-slices needs --timeline")
+    check_directory(args.memory_trace, "--memory-trace")
+    if args.memory_trace and not args.memory_trace.endswith(".npz"):
+        raise UsageError(f"--memory-trace {args.memory_trace}: expected a name that ends in .npz")
     check_directory(args.dump_dir and os.path.join(args.dump_dir, ""), "--dump-dir")
     request = make_request(args)
     log = make_log(args)
@@ -121,11 +127,12 @@ def run(args):
 
 
 def make_request(args):
-    """`RunRequest` of the flags and, below them, the files of the build directory."""
+    """Make the `RunRequest` of the flags and, below them, the files of the build directory."""
     fields = {
         "board": args.board,
         "latency_profile": args.latency_profile,
         "dram": args.dram,
+        "memory_trace": args.memory_trace,
         "dump_dir": None if args.no_dumps or args.timing_only else args.dump_dir or args.build_dir or ".",
         "dump_hbm": args.dump_hbm,
         "max_instructions": args.max_instructions,
@@ -137,7 +144,7 @@ def make_request(args):
         **({"pc_log_from": args.pc_log_from} if args.pc_log_from else {}),
         **({"pc_log_count": args.pc_log_count} if args.pc_log_count else {}),
         **({"timeline_slices": args.timeline_slices} if args.timeline_slices else {}),
-    }
+    } | hardware_flags.run_fields(args)
     if args.build_dir is not None:
         fields |= fields_of(args.build_dir, fields | flags.fields(args))
     missing = [f"--{file.flag}" for file in BUILD_FILES
@@ -148,7 +155,7 @@ def make_request(args):
 
 
 def make_log(args):
-    """Records as the drop-in writes them where a level was asked for, else plain warnings."""
+    """Open the log: records as the drop-in writes them where a level was asked for, else plain warnings."""
     rust_log = os.environ.get("RUST_LOG")
     if args.log_level or rust_log:
         return Log(args.log_level, rust_log, args.log_file)
@@ -156,9 +163,9 @@ def make_log(args):
 
 
 def _execute(args, request, log):
-    from ..precompile import choose_kernels
+    from ..precompile import kernels_of, make_ready
 
-    choose_kernels(request)
+    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
     from ..running.log_records import final_records
     from ..running.runner import execute
 

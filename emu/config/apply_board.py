@@ -33,17 +33,26 @@ class Change(NamedTuple):
 
 
 def latency_key(unit: str) -> str:
-    """Key of the LATENCY table for a key of the board's `latency` section."""
+    """Translate a key of the board's `latency` section into one of the LATENCY table.
+
+    Returns
+    -------
+    str
+    """
     return unit.upper() if unit == "systolic_processing_overhead" else f"{unit.upper()}_CYCLES"
 
 
 def apply_board(text: str, board: Board, geometry: dict[str, int] | None = None, source: str = "settings") -> str:
-    """Settings text with the board applied (§6.2); `source` names the text in errors.
+    """Apply the board to settings text (§6.2); `source` names the text in errors.
 
     DC_EN and the board's latencies are written into the TRANSACTIONAL and, where present, the ANALYTIC
     table. `geometry` maps keys of `GEOMETRY_KEYS` to lengths; its values, and the amounts and HBM_WIDTH
     that follow from them, are also written to BEHAVIOR.CONFIG. Everything else stays as it is.
     Raises `EmuError` when the text is no settings file or a length is impossible.
+
+    Returns
+    -------
+    str
     """
     return apply_board_with_changes(text, board, geometry, source)[0]
 
@@ -51,7 +60,13 @@ def apply_board(text: str, board: Board, geometry: dict[str, int] | None = None,
 def apply_board_with_changes(
     text: str, board: Board, geometry: dict[str, int] | None = None, source: str = "settings"
 ) -> tuple[str, list[Change]]:
-    """As `apply_board`, with the list of values that changed, in the order they were written."""
+    """Apply the board as `apply_board` does, and list what changed.
+
+    Returns
+    -------
+    (str, list of Change)
+        The text, and the values in the order they were written.
+    """
     writer = _Writer(text, source)
     writer.require_table("TRANSACTIONAL")
     enabled = board.latency.dc_lib_en
@@ -69,10 +84,14 @@ def apply_board_with_changes(
 
 
 def settings_for_board(settings: Settings, board: Board) -> tuple[Settings, list[Change]]:
-    """The same settings with the board applied to their file, which stays as it is; and what changed in them (§6.2).
+    """Apply the board to settings whose file stays as it is (§6.2).
 
     Built-in defaults have no file: the board's latencies replace theirs, those it does not name stay. Overrides such
     as `--hbm-size` come after this.
+
+    Returns
+    -------
+    (Settings, list of Change)
     """
     if settings.source == default_settings().source:
         return _defaults_for_board(settings, board)
@@ -93,7 +112,7 @@ def _defaults_for_board(settings, board):
 
 
 def _all_geometry(geometry, writer):
-    """The keys that were asked for, and those that follow from MLEN and BLEN."""
+    """Collect the keys that were asked for, and those that follow from MLEN and BLEN."""
     for key, value in geometry.items():
         if key not in GEOMETRY_KEYS:
             raise EmuError(f"geometry {key}: unknown key, expected one of {', '.join(GEOMETRY_KEYS)}")
@@ -129,7 +148,7 @@ class _Writer:
             self.fail(key, "nothing", "a table")
 
     def get_table(self, key):
-        """Table at a dotted key, None where it or a table above it is missing."""
+        """Look up the table at a dotted key, None where it or a table above it is missing."""
         table = self.document
         names = key.split(".")
         for depth, name in enumerate(names):
@@ -141,7 +160,7 @@ class _Writer:
         return table
 
     def get(self, key):
-        """Integer at a dotted key; None where it is missing."""
+        """Look up the integer at a dotted key; None where it is missing."""
         above, _, name = key.rpartition(".")
         table = self.get_table(above)
         if table is None or name not in table:
@@ -173,7 +192,7 @@ class _Writer:
             self.set(f"{key}.value", value, True)
 
     def _make_table(self, key):
-        """Table at a dotted key, made in the style of the table above it."""
+        """Find the table at a dotted key, or make it in the style of the table above it."""
         table = self.get_table(key)
         if table is not None:
             return table

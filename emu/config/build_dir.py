@@ -6,6 +6,7 @@ from ..errors import EmuError, UsageError
 from .units import read_hbm_size
 
 ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file
+RESULTS = "results.json"  # of a compiled model (§9.3)
 ORIGIN = "build directory"  # of settings that were found there
 
 
@@ -19,7 +20,7 @@ class BuildFile:
         self.field = field or flag
 
     def is_needed(self, timing_only: bool) -> bool:
-        """Whether a run cannot do without it."""
+        """Tell whether a run cannot do without it."""
         return self.needed == ALWAYS or (self.needed == WITH_DATA and not timing_only)
 
 
@@ -35,7 +36,11 @@ BUILD_FILES = (
 
 
 def fields_of(directory: str, given: dict) -> dict:
-    """Fields of a `RunRequest`: those of `given` that are not None, below them what the directory holds.
+    """Collect fields of a `RunRequest`: those of `given` that are not None, below them what the directory holds.
+
+    Returns
+    -------
+    dict
 
     Raises
     ------
@@ -56,6 +61,9 @@ def fields_of(directory: str, given: dict) -> dict:
             fields[file.field] = path
         elif file.is_needed(fields.get("timing_only", False)):
             raise EmuError(f"build directory {directory}: {file.name} not found, expected there or as --{file.flag}")
+    results = os.path.join(directory, RESULTS)
+    if "results" not in fields and os.path.lexists(results):
+        fields["results"] = results
     if given.get("settings_path") is None and "settings_path" in fields:
         fields["settings_origin"] = ORIGIN
     size_file = os.path.join(directory, "hbm_size.txt")
@@ -68,7 +76,7 @@ def fields_of(directory: str, given: dict) -> dict:
 
 
 def _check_tables(directory, fields):
-    """Whether the directory's tables can stand in for a weight manifest that is not there."""
+    """Check that the directory's tables can stand in for a weight manifest that is not there."""
     missing = (f"build directory {directory}: weight_manifest.json not found, --memory-model"
                f" {fields['memory_model']} needs")
     if not os.path.lexists(os.path.join(directory, "hbm_addrs.json")):

@@ -6,7 +6,7 @@ Nothing falls back silently: a file that was named, or found, must be complete a
 
 import functools
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -42,7 +42,7 @@ class Latency(msgspec.Struct, frozen=True):
     int_basic: int
 
     def by_name(self) -> dict[str, int]:
-        """Mapping of name to cycles, as `plena_emu.program.cycle_costs` takes it."""
+        """Map each name to its cycles, as `plena_emu.program.cycle_costs` takes it."""
         return msgspec.structs.asdict(self)
 
 
@@ -99,7 +99,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the TRANSACTIONAL table says, checked.
 
     Lengths and SRAM sizes count elements, rows or amounts as §1.1 and §1.2 do; `hbm_size` is bytes;
-    `latency` is cycles. `source` is the file (or "built-in defaults"), `origin` what named it.
+    `latency` is cycles. `clock_period` and `hbm_channels` are CLOCK_PERIOD_PS and HBM_CHANNELS as they stand in the
+    file, unchecked: only `plena_emu.config.hardware` uses them. `source` is the file (or "built-in defaults"), `origin`
+    what named it.
     """
 
     blen: int
@@ -124,8 +126,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hbm_v_int_type: Plain | Mx
     scalar_fp: Fp | Int
     latency: Latency
+    clock_period: object = None
+    hbm_channels: object = None
     source: str = "built-in defaults"
     origin: str = "built-in defaults"
+
+    @property
+    def sram_mantissa(self) -> int:
+        """Mantissa bits of the vector SRAM's type, which is a floating-point one (§2.1)."""
+        kind = self.vector_sram_type.elem
+        assert isinstance(kind, Fp)
+        return kind.mantissa
 
     @property
     def pm(self) -> int:
@@ -220,7 +231,12 @@ def _check_row(source, key, kind, what, length):
 
 
 def defaults_warning(settings: Settings) -> list[str]:
-    """Warn that no settings file was there; an empty list where one was."""
+    """Warn that no settings file was there; an empty list where one was.
+
+    Returns
+    -------
+    list of str
+    """
     if settings.source != "built-in defaults":
         return []
     return ["no settings file was named and none was found: using the built-in defaults"]
@@ -242,6 +258,10 @@ def _check_types(types, mlen, vlen, source):
 def load_settings(path: str | os.PathLike, origin: str = "--settings") -> Settings:
     """Read and check the settings file at `path` (§5.3).
 
+    Returns
+    -------
+    Settings
+
     Raises
     ------
     EmuError
@@ -252,16 +272,33 @@ def load_settings(path: str | os.PathLike, origin: str = "--settings") -> Settin
 
 
 def parse_settings(text: str, source: str, origin: str) -> Settings:
-    """Check the text of a settings file; `source` and `origin` name it. Raises `EmuError` as `load_settings`."""
+    """Check the text of a settings file; `source` and `origin` name it. Raises `EmuError` as `load_settings`.
+
+    Returns
+    -------
+    Settings
+    """
     where = f"settings {source}"
-    top = convert(parse_toml(text, where), _document(), where).transactional
+    document = parse_toml(text, where)
+    top = convert(document, _document(), where).transactional
     values = {field: getattr(top.config, field).value for field, *_ in _CONFIG}
     if values["hlen"] < values["vlen"] and values["vlen"] % values["hlen"]:
         _fail(source, "CONFIG.HLEN.value", values["hlen"], f"a divisor of VLEN {values['vlen']}")
     _check_types(top.precision, values["mlen"], values["vlen"], source)
     column = "dc_lib_en" if values["dc_en"] else "dc_lib_dis"
     latency = Latency(*(getattr(getattr(top.latency, field), column) for field in LATENCY_KEYS))
-    return Settings(**values, **msgspec.structs.asdict(top.precision), latency=latency, source=source, origin=origin)
+    return Settings(**values, **msgspec.structs.asdict(top.precision), **_hardware_values(document), latency=latency,
+                    source=source, origin=origin)
+
+
+def _hardware_values(document):
+    """Take what only hardware timing reads, whatever it is: without it these keys are ignored (§5.3, §7.1)."""
+    config = document["TRANSACTIONAL"]["CONFIG"]
+    found = {}
+    for field, key in ("clock_period", "CLOCK_PERIOD_PS"), ("hbm_channels", "HBM_CHANNELS"):
+        entry = config.get(key)
+        found[field] = entry.get("value") if isinstance(entry, dict) else entry
+    return found
 
 
 # Built-in defaults (§5.3): CONFIG values in the order of `_CONFIG`, latencies (en, dis) in the order of `Latency`.
@@ -272,15 +309,18 @@ _DEFAULT_LATENCY = ((0, 0), (2, 7), (1, 5), (1, 6), (9, 9), (1, 1), (2, 7), (4, 
 
 @functools.cache
 def default_settings() -> Settings:
-    """Make the reference's built-in defaults (§5.3)."""
+    """Make the reference's built-in defaults (§5.3).
+
+    Returns
+    -------
+    Settings
+    """
     mx = Mx(Fp(True, 4, 3), Fp(False, 8, 0), 8)
     types = (Plain(BF16), Plain(BF16), mx, mx, mx, mx, Plain(Int(32)))
-    return Settings(
-        **{row[0]: value for row, value in zip(_CONFIG, _DEFAULT_CONFIG)},
-        **{row[0]: value for row, value in zip(_PRECISION, types)},
-        scalar_fp=BF16,
-        latency=Latency(*(enabled for enabled, _ in _DEFAULT_LATENCY)),
-    )
+    values: dict[str, Any] = {row[0]: value for row, value in zip(_CONFIG, _DEFAULT_CONFIG, strict=True)}
+    values |= {row[0]: value for row, value in zip(_PRECISION, types, strict=True)}
+    latency = Latency(*(enabled for enabled, _ in _DEFAULT_LATENCY))
+    return Settings(**values, scalar_fp=BF16, latency=latency)
 
 
 def find_settings(
@@ -290,6 +330,10 @@ def find_settings(
     `../plena_settings.toml` seen from `cwd`, built-in defaults (with a warning in `.warnings`).
 
     An empty variable counts as unset. Raises `EmuError` when the first file named or found is unsound.
+
+    Returns
+    -------
+    Settings
     """
     if flag is not None:
         return load_settings(flag, origin)
@@ -302,7 +346,12 @@ def find_settings(
 
 
 def with_hbm_size(settings: Settings, hbm_size: int | None) -> Settings:
-    """Replace the HBM size by `hbm_size` bytes (`--hbm-size`); None keeps it. Raises `EmuError`."""
+    """Replace the HBM size by `hbm_size` bytes (`--hbm-size`); None keeps it. Raises `EmuError`.
+
+    Returns
+    -------
+    Settings
+    """
     if hbm_size is None:
         return settings
     low, high = next(row[2:] for row in _CONFIG if row[0] == "hbm_size")

@@ -11,9 +11,14 @@ _DIGITS = "0123456789"
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `text`: digits and an optional K, M, G or T (`K`, `KB`, `KiB`, any case), powers of 1024.
+    """Read a size: digits and an optional K, M, G or T (`K`, `KB`, `KiB`, any case), powers of 1024.
 
     Raises `UsageError` quoting the text when there is no number, the suffix is unknown or the size exceeds u64.
+
+    Returns
+    -------
+    int
+        Bytes.
     """
     digits = text[: len(text) - len(text.lstrip(_DIGITS))]
     suffix = text[len(digits):]
@@ -25,7 +30,13 @@ def parse_size(text: str) -> int:
 
 
 def parse_positive_size(text: str) -> int:
-    """`parse_size` where 0 is refused."""
+    """Read a size as `parse_size` does, and refuse 0.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
     size = parse_size(text)
     if size == 0:
         raise UsageError(f"size {_quoted(text)}: found 0, expected at least 1 byte")
@@ -33,7 +44,13 @@ def parse_positive_size(text: str) -> int:
 
 
 def parse_bandwidth(text: str) -> int:
-    """Bytes a second: digits only, not 0."""
+    """Read a bandwidth: digits only, not 0.
+
+    Returns
+    -------
+    int
+        Bytes a second.
+    """
     number = parse_count(text, "bandwidth")
     if number == 0:
         raise UsageError(f"bandwidth {_quoted(text)}: found 0, expected at least 1 byte/s")
@@ -41,14 +58,24 @@ def parse_bandwidth(text: str) -> int:
 
 
 def parse_count(text: str, what: str = "number") -> int:
-    """A u64 written in decimal digits."""
+    """Read a u64 written in decimal digits.
+
+    Returns
+    -------
+    int
+    """
     if not text or text.strip(_DIGITS):
         raise UsageError(f"{what} {_quoted(text)}: expected decimal digits only")
     return _bounded(text, text, 0, what)
 
 
 def read_hbm_size(path: str) -> int:
-    """Read the bytes that an `hbm_size.txt` names (§5.6); raises `EmuError` when it holds no positive integer."""
+    """Read the bytes that an `hbm_size.txt` names (§5.6); raises `EmuError` when it holds no positive integer.
+
+    Returns
+    -------
+    int
+    """
     text = read_text(path, "HBM size").strip()
     try:
         size = parse_count(text)

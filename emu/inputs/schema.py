@@ -48,6 +48,7 @@ def convert(data: object, kind: type[T], where: str, known_only: bool = False) -
     EmuError
         `WHERE: KEY: found X, expected Y`.
     """
+    misfit: Misfit | None
     try:
         try:
             made = msgspec.convert(data, kind)
@@ -172,7 +173,7 @@ class _Walker:
         if not isinstance(data, list | tuple) or len(data) != len(kind.item_types):
             return _misfit(path, data, f"a list of {len(kind.item_types)} values")
         return next(filter(None, (self.walk(f"{path}[{at}]", value, item)
-                                  for at, (value, item) in enumerate(zip(data, kind.item_types)))), None)
+                                  for at, (value, item) in enumerate(zip(data, kind.item_types, strict=True)))), None)
 
     def walk_dict(self, path, data, kind):
         if not isinstance(data, dict):
@@ -201,10 +202,10 @@ class _Walker:
         if deeper:
             return deeper[0]
         if any(type(inner).__name__ == "FloatType" for inner in kinds):  # any number: of integers nothing is to be said
-            kinds, misfits = zip(*((inner, found) for inner, found in zip(kinds, misfits)
-                                   if type(inner).__name__ != "IntType"))
+            kinds, misfits = zip(*((inner, found) for inner, found in zip(kinds, misfits, strict=True)
+                                   if type(inner).__name__ != "IntType"), strict=True)
         words = list(dict.fromkeys("a table" if getattr(inner, "tag_field", None) else found.expected
-                                   for inner, found in zip(kinds, misfits)))
+                                   for inner, found in zip(kinds, misfits, strict=True)))
         return _misfit(path, data, " or ".join(words))
 
     def walk_tagged(self, path, data, structs):
@@ -247,7 +248,7 @@ class _Walker:
                               for field in kind.fields)
             return Misfit(path, found, f"a list of {names}")
         return next(filter(None, (self.walk(f"{path}[{at}]", value, field.type)
-                                  for at, (value, field) in enumerate(zip(data, kind.fields)))), None)
+                                  for at, (value, field) in enumerate(zip(data, kind.fields, strict=False)))), None)
 
 
 class _Nothing:

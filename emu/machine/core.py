@@ -21,8 +21,8 @@ MOST_LOOP = 2**62  # instructions: no run gets there, and a sum with those execu
 SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use the low rows and tiles
 
 
-def new_geometry(settings: Settings, revision: str) -> np.ndarray:
-    """int64[CFG_WIDTH] of a run; `settings` already has its HBM size."""
+def new_geometry(settings: Settings, revision: str, hardware: bool = False) -> np.ndarray:
+    """int64[CFG_WIDTH] of a run; `settings` already has its HBM size, `hardware` takes the machine of §7.1."""
     cfg = np.zeros(layout.CFG_WIDTH, dtype=np.int64)
     cfg[layout.CFG_MLEN] = settings.mlen
     cfg[layout.CFG_VLEN] = settings.vlen
@@ -34,10 +34,12 @@ def new_geometry(settings: Settings, revision: str) -> np.ndarray:
     cfg[layout.CFG_MAX_LOOP] = min(settings.max_loop_instructions, MOST_LOOP)
     cfg[layout.CFG_MOE] = int(revision == "moe")
     cfg[layout.CFG_HBM_SIZE] = settings.hbm_size
-    cfg[layout.CFG_SRAM_MANTISSA] = settings.vector_sram_type.elem.mantissa
+    cfg[layout.CFG_SRAM_MANTISSA] = settings.sram_mantissa
     cfg[layout.CFG_MLEN_SHIFT] = _log2(settings.mlen)
     cfg[layout.CFG_VLEN_SHIFT] = _log2(settings.vlen)
     cfg[layout.CFG_BLEN_SHIFT] = _log2(settings.blen)
+    cfg[layout.CFG_FP_SRAM] = layout.HARDWARE_FP_SRAM_SIZE if hardware else layout.FP_SRAM_SIZE
+    cfg[layout.CFG_NARROW_HEADS] = int(hardware)
     return cfg
 
 
@@ -53,8 +55,8 @@ def dma_types(settings: Settings) -> tuple:
     )
 
 
-def new_descriptors(settings: Settings, formats: Formats) -> np.ndarray:
-    """int64[NUM_DESCRIPTORS, DESC_WIDTH]: what each unit and precision moves (§3.2, §3.3)."""
+def new_descriptors(settings: Settings, formats: Formats, packed: bool = False) -> np.ndarray:
+    """int64[NUM_DESCRIPTORS, DESC_WIDTH]: what each unit and precision moves (§3.2, §3.3; `packed`: §7.2)."""
     descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
     for descriptor, kind in enumerate(dma_types(settings)):
         row = descriptors[descriptor]
@@ -69,9 +71,12 @@ def new_descriptors(settings: Settings, formats: Formats) -> np.ndarray:
         row[layout.DESC_FORMAT] = formats.id_of(kind.elem)
         row[layout.DESC_SCALE_FORMAT] = -1
         row[layout.DESC_TARGET] = int(not matrix)
+        row[layout.DESC_PACKED] = int(packed)
+        row[layout.DESC_BITS] = kind.elem.size_in_bits
         if isinstance(kind, Mx):
             row[layout.DESC_SCALE_BYTES] = kind.scale.size_in_bits * (n // kind.block) // 8
             row[layout.DESC_BLOCK] = kind.block
+            row[layout.DESC_SCALE_BITS] = kind.scale.size_in_bits
             row[layout.DESC_SCALE_FORMAT] = formats.id_of(kind.scale)
     return descriptors
 
@@ -109,7 +114,7 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
         tile_touched=np.zeros(settings.matrix_tiles, dtype=np.uint8),
         fp=np.zeros(layout.FP_REGISTERS, dtype=np.float32),
-        fp_sram=np.zeros(layout.FP_SRAM_SIZE, dtype=np.float32),
+        fp_sram=np.zeros(int(cfg[layout.CFG_FP_SRAM]), dtype=np.float32),
         int_sram=int_sram,
         m_accum=np.zeros(blen * blen, dtype=np.float32),
         hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=SRAM_HUGE),
@@ -135,14 +140,20 @@ class Machine:
         `base` or `moe`.
     trace_capacity : int
         Executed instructions a slice can record; 0 records none.
+    hardware : bool
+        The machine of §7.1: a larger fp SRAM, heads that need not fill a row.
+    packed : bool
+        Production DMA (§7.2).
     """
 
-    def __init__(self, settings: Settings, revision: str, trace_capacity: int = 0):
+    def __init__(
+        self, settings: Settings, revision: str, trace_capacity: int = 0, hardware: bool = False, packed: bool = False
+    ):
         self.settings = settings
         self.revision = revision
         self.formats = Formats(dma_types(settings))
-        self.cfg = new_geometry(settings, revision)
-        self.descriptors = new_descriptors(settings, self.formats)
+        self.cfg = new_geometry(settings, revision, hardware)
+        self.descriptors = new_descriptors(settings, self.formats, packed)
         self.control = new_control(trace_capacity)
         self.data = new_data(settings, self.cfg, self.descriptors, self.formats, self.control.int_sram)
         self.preloaded = 0
@@ -155,7 +166,7 @@ class Machine:
         if intsram is not None:
             load_int_sram(intsram, data.int_sram)
         if vram is not None:
-            mantissa = self.settings.vector_sram_type.elem.mantissa
+            mantissa = self.settings.sram_mantissa
             load_vector_sram(vram, data.row_words, data.row_touched, self.settings.vlen, mantissa)
 
     def load_integers(self, intsram: str) -> None:
@@ -181,7 +192,7 @@ class Machine:
     def _dump_contents(self, name):
         s, d = self.settings, self.data
         if name == "vram_dump.bin":
-            mantissa = s.vector_sram_type.elem.mantissa
+            mantissa = s.sram_mantissa
             size = s.vector_sram_size * s.vlen * (9 + mantissa) // 8
             return size, vector_pieces(d.row_words, d.row_touched, s.vlen, mantissa)
         if name == "mram_dump.bin":

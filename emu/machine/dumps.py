@@ -41,7 +41,7 @@ def _chunks(first, end, unit):
 
 
 def vector_pieces(row_words, row_touched, vlen, mantissa):
-    """(offset, bytes) of every run of touched vector rows."""
+    """Yield (offset, bytes) of every run of touched vector rows."""
     row_bytes = vlen * (9 + mantissa) // 8
     for first, end in runs_of(row_touched):
         for a, b in _chunks(first, end, vlen):
@@ -49,7 +49,7 @@ def vector_pieces(row_words, row_touched, vlen, mantissa):
 
 
 def matrix_pieces(tiles, tile_touched, mlen, mantissa):
-    """(offset, bytes) of every touched tile; values are rounded to the SRAM type here (§1.2)."""
+    """Yield (offset, bytes) of every touched tile; values are rounded to the SRAM type here (§1.2)."""
     size = mlen * mlen
     tile_bytes = size * (9 + mantissa) // 8
     for first, end in runs_of(tile_touched):
@@ -61,7 +61,7 @@ def matrix_pieces(tiles, tile_touched, mlen, mantissa):
 
 
 def hbm_pieces(hbm, preloaded, hbm_touched):
-    """(offset, bytes) of the preload and of every written page."""
+    """Yield (offset, bytes) of the preload and of every written page."""
     pages = hbm_touched.copy()
     pages[: (preloaded + (1 << HBM_PAGE) - 1) >> HBM_PAGE] = 1
     for first, end in runs_of(pages):

@@ -7,7 +7,6 @@ import numpy as np
 from ..inputs.number_formats import Int, Mx
 from ..kernels.data.tables import fill_table, round_words, to_bf16
 from ..kernels.layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN, FMT_WIDTH
-from ..precompile import compiling
 
 
 class Formats:
@@ -28,22 +27,21 @@ class Formats:
                 self._ids.setdefault(data_type, len(self._ids))
         self.rows = np.array([_row(data_type) for data_type in self._ids], dtype=np.int64)
         self.tables = np.zeros((len(self._ids), 256), dtype=np.float32)
-        for row, table in zip(self.rows, self.tables):
+        for row, table in zip(self.rows, self.tables, strict=True):
             if row[FMT_BITS] <= 8:
                 fill_table(row, table)
 
     def id_of(self, data_type) -> int:
-        """Row of a data type."""
+        """Find the row of a data type, or add it."""
         return self._ids[data_type]
 
 
 @functools.cache
 def _prepare_tables():
     """Load (or compile) the small kernels of `kernels.data.tables`."""
-    with compiling("data.tables"):
-        fill_table(np.array([0, 1, 0, 1, 0], dtype=np.int64), np.zeros(2, dtype=np.float32))
-        to_bf16(np.zeros(1, dtype=np.float32))
-        round_words(np.zeros(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32), 7)
+    fill_table(np.array([0, 1, 0, 1, 0], dtype=np.int64), np.zeros(2, dtype=np.float32))
+    to_bf16(np.zeros(1, dtype=np.float32))
+    round_words(np.zeros(1, dtype=np.uint32), np.zeros(1, dtype=np.uint32), 7)
 
 
 def _row(data_type):
@@ -59,7 +57,12 @@ def _row(data_type):
 
 
 def pack_sram(words: np.ndarray, mantissa: int) -> bytes:
-    """Bytes of values given as uint32 f32 bits already rounded to `mantissa` bits (§2.3)."""
+    """Pack values given as uint32 f32 bits already rounded to `mantissa` bits (§2.3).
+
+    Returns
+    -------
+    bytes
+    """
     width = 9 + mantissa
     codes = words >> np.uint32(23 - mantissa)
     if width == 16:
@@ -71,12 +74,17 @@ def pack_sram(words: np.ndarray, mantissa: int) -> bytes:
 
 
 def unpack_sram(data: bytes, mantissa: int) -> np.ndarray:
-    """Inverse of `pack_sram`: uint32 f32 bits; bits past the last whole value are ignored."""
+    """Unpack what `pack_sram` packs; bits past the last whole value are ignored.
+
+    Returns
+    -------
+    np.ndarray
+    """
     width = 9 + mantissa
     if width in (16, 32):
         codes = np.frombuffer(data, dtype=f"<u{width // 8}").astype(np.uint32)
     else:
-        bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
-        bits = bits[: len(bits) // width * width].reshape(-1, width).astype(np.uint32)
+        stream = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
+        bits = stream[: len(stream) // width * width].reshape(-1, width).astype(np.uint32)
         codes = (bits << np.arange(width, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
     return codes << np.uint32(23 - mantissa)

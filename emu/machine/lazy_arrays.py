@@ -20,9 +20,13 @@ PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap
 
 
 def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
-    """Array of `count` zeros of `dtype` that occupies memory only where it is written.
+    """Make an array of `count` zeros of `dtype` that occupies memory only where it is written.
 
     Its first `huge` bytes are in huge pages where the system has them.
+
+    Returns
+    -------
+    np.ndarray
 
     Raises
     ------
@@ -79,10 +83,15 @@ def _runs(places):
     breaks = np.flatnonzero(np.diff(places) > 1)
     first = places[np.concatenate(([0], breaks + 1))]
     last = places[np.concatenate((breaks, [len(places) - 1]))]
-    return [(int(a), int(b) + 1) for a, b in zip(first, last)]
+    return [(int(a), int(b) + 1) for a, b in zip(first, last, strict=True)]
 
 
 def runs_of(touched: np.ndarray) -> list[tuple[int, int]]:
-    """(first, end) of every run of non-zero entries of a uint8 map, in order."""
+    """Yield (first, end) of every run of non-zero entries of a uint8 map, in order.
+
+    Returns
+    -------
+    list[tuple[int, int]]
+    """
     found = [np.flatnonzero(touched[first:end]) + first for first, end in _occupied(touched)]
     return _runs(np.concatenate(found)) if found else []

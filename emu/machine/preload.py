@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import EmuError
 from ..kernels.data.tables import to_bf16
-from ..kernels.layout import FP_SRAM_SIZE, INT_SRAM_SIZE
+from ..kernels.layout import INT_SRAM_SIZE
 from .formats import unpack_sram
 from .lazy_arrays import use_huge_pages
 
@@ -15,9 +15,13 @@ PART = 1 << 20  # bytes read at a time
 
 
 def read_file(path: str, what: str, most: int, limit: str) -> bytes:
-    """Bytes of a file, which are at most `most`; `what` names its role in errors and `limit` what is expected.
+    """Read a file of at most `most` bytes; `what` names its role in errors and `limit` what is expected.
 
     No more is read than shows that there is too much: the file may be a pipe or a device.
+
+    Returns
+    -------
+    bytes
     """
     parts = []
     size = 0
@@ -34,22 +38,23 @@ def read_file(path: str, what: str, most: int, limit: str) -> bytes:
 
 
 def load_fp_sram(path: str, fp_sram: np.ndarray) -> None:
-    """f16 values from index 0, each converted to bf16 through f32; a trailing odd byte is ignored."""
-    data = read_file(path, "fp SRAM preload", 2 * FP_SRAM_SIZE + 1, f"{FP_SRAM_SIZE} values of 2 bytes")
+    """Load f16 values from index 0, each converted to bf16 through f32; a trailing odd byte is ignored."""
+    most = len(fp_sram)
+    data = read_file(path, "fp SRAM preload", 2 * most + 1, f"{most} values of 2 bytes")
     count = len(data) // 2
     fp_sram[:count] = np.frombuffer(data, dtype="<f2", count=count)
     to_bf16(fp_sram[:count])
 
 
 def load_int_sram(path: str, int_sram: np.ndarray) -> None:
-    """Little-endian u32 words from index 0; trailing odd bytes are ignored."""
+    """Load little-endian u32 words from index 0; trailing odd bytes are ignored."""
     data = read_file(path, "int SRAM preload", 4 * INT_SRAM_SIZE + 3, f"{INT_SRAM_SIZE} values of 4 bytes")
     count = len(data) // 4
     int_sram[:count] = np.frombuffer(data, dtype="<u4", count=count)
 
 
 def load_vector_sram(path: str, row_words: np.ndarray, row_touched: np.ndarray, vlen: int, mantissa: int) -> None:
-    """Packed SRAM-type values from row 0; a short last row is padded with zeros."""
+    """Load packed SRAM-type values from row 0; a short last row is padded with zeros."""
     row_bytes = vlen * (9 + mantissa) // 8
     most = len(row_touched)
     data = read_file(path, "vector SRAM preload", most * row_bytes, f"{most} rows of {row_bytes} bytes")
@@ -60,8 +65,14 @@ def load_vector_sram(path: str, row_words: np.ndarray, row_touched: np.ndarray, 
 
 
 def load_hbm(path: str, hbm: np.ndarray) -> int:
-    """Raw bytes from address 0, read straight into the HBM's own memory; returns how many."""
-    view = memoryview(hbm)
+    """Load raw bytes from address 0, read straight into the HBM's own memory.
+
+    Returns
+    -------
+    int
+        Bytes that were there.
+    """
+    view = memoryview(hbm.data)
     size = 0
     try:
         with open(path, "rb", buffering=0) as file:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..boards.dram_schema import COMMANDS, LEVELS, RANK_COMMANDS, DramDescription, TimingRow
-from ..errors import EmuError
+from ..boards.dram_schema import DramDescription, TimingRow, checked
+from ..boards.dram_timing import COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS
+from ..errors import EmuError, UsageError
 from ..isa import REVISIONS
 from ..kernels.dram import event_queue
 from ..kernels.dram import memo as dram_memo
@@ -22,6 +23,8 @@ ADDRESS_BITS = 64
 # The front end needs no event loop where a full queue holds so many accesses that a turn of the gather task never
 # ends because all of them were polled (§4.10): it polls at most six.
 DIRECT_ACCESSES = 8
+# Description of the last `place`: it need not be checked for each address.
+_placed: list[DramDescription | None] = [None]
 BANK_COMMANDS = tuple(int(command) for command in (dram_state.ACT, dram_state.PRE, dram_state.RD, dram_state.WR))
 
 
@@ -37,7 +40,27 @@ class Place(NamedTuple):
 
 
 def place(description: DramDescription, address: int) -> Place:
-    """Place of the byte at `address` (0 <= address < 2^64)."""
+    """Find the place of the byte at `address` (0 <= address < 2^64).
+
+    Raises
+    ------
+    UsageError
+        An argument is of another type.
+    EmuError
+        The description, or the address, is none that a memory can have.
+    """
+    if description is not _placed[0]:
+        _placed[0] = checked(description)
+    if not isinstance(address, int | np.integer) or isinstance(address, bool):
+        raise UsageError(f"address: found {type(address).__name__}, expected an integer from 0 to 2^64 - 1")
+    if not 0 <= address < 1 << ADDRESS_BITS:
+        found = f"{address:#x}" if abs(address) < 1 << 128 else f"an integer of {int(address).bit_length()} bits"
+        raise EmuError(f"address: found {found}, expected an integer from 0 to 2^64 - 1")
+    return _place(description, int(address))
+
+
+def _place(description, address):
+    """`place` of arguments that were checked."""
     fields = dict.fromkeys(("column", *LEVELS), 0)
     for field in fields:
         for number, mask in enumerate(description.bit_masks(field)):
@@ -49,13 +72,16 @@ def place(description: DramDescription, address: int) -> Place:
 
 
 def new_state(description: DramDescription, revision: str = "base") -> dram_state.DramState:
-    """Unused memory of a description in an ISA revision (`base` or `moe`), at clock 0.
+    """Build the unused memory of a description in an ISA revision (`base` or `moe`), at clock 0.
 
     Raises
     ------
+    UsageError
+        `description` is none.
     EmuError
-        The revision is unknown.
+        The revision is unknown, or something in the description is wrong.
     """
+    checked(description)
     if revision not in REVISIONS:
         raise EmuError(f"DRAM revision: found {revision!r}, expected {' or '.join(REVISIONS)}")
     config = _records(1, dram_state.CONFIG)
@@ -91,7 +117,7 @@ def new_run(state: dram_state.DramState, address: np.ndarray, batches: int = 1, 
         timer=np.zeros((waits + 8, 3), dtype=np.int64),
         ready=np.zeros(1 << max(6, (ready - 1).bit_length()), dtype=np.int32),
     )
-    run.loop.first_attempt = run.task.front = dram_state.NONE
+    run.loop["first_attempt"] = run.task["front"] = dram_state.NONE
     return run
 
 
@@ -130,8 +156,8 @@ def _records(count, kind):
 def _fill_config(cfg, description):
     """Everything but the tables."""
     cfg.tck_ps = description.period_ps
-    cfg.read_latency = description.read_latency
-    cfg.t_refi = description.refresh.interval if description.refresh else 0
+    cfg.read_latency = description.read_clocks
+    cfg.t_refi = description.refresh_interval
     cfg.lockstep_channels = lockstep_channels(description)
     cfg.channels = description.organisation.channel // cfg.lockstep_channels
     cfg.group_banks = description.organisation.bank
@@ -140,16 +166,17 @@ def _fill_config(cfg, description):
     cfg.sub_requests = ACCESS_BYTES // cfg.sub_request_bytes
     cfg.queue_capacity[:] = (description.queues.read, description.queues.write)
     cfg.direct = description.queues.read >= DIRECT_ACCESSES * cfg.sub_requests
-    cfg.high_watermark, cfg.low_watermark = description.write_mode.enter, description.write_mode.leave
+    cfg.high_watermark, cfg.low_watermark = description.write_mode.high_watermark, description.write_mode.low_watermark
 
 
 def _fill_places(cfg, description):
     """Tables of the mapping (§4.2): it is linear, so an address's place is the exclusive or of its bits' places."""
     for bit in range(ADDRESS_BITS):
         table, half = cfg.place[bit // 8], 1 << bit % 8
-        table[half : 2 * half] = table[:half] ^ _packed(cfg, place(description, 1 << bit))
+        table[half : 2 * half] = table[:half] ^ _packed(cfg, _place(description, 1 << bit))
     for sub_request in range(int(cfg.sub_requests)):
-        cfg.sub_request_place[sub_request] = _packed(cfg, place(description, sub_request * int(cfg.sub_request_bytes)))
+        first = sub_request * int(cfg.sub_request_bytes)
+        cfg.sub_request_place[sub_request] = _packed(cfg, _place(description, first))
 
 
 def _packed(cfg, place):
@@ -166,7 +193,7 @@ def lockstep_channels(description: DramDescription) -> int:
     differ in nothing else. As lockstep channels are neighbours, channels wake accesses in the same order (§4.10).
     """
     size = description.transfer_bytes
-    bursts = [place(description, first) for first in range(0, ACCESS_BYTES, size)]
+    bursts = [_place(description, first) for first in range(0, ACCESS_BYTES, size)]
     alike = {burst._replace(channel=0, column=0) for burst in bursts}
     aligned = sorted(burst.channel for burst in bursts) == list(range(len(bursts)))
     return len(bursts) if aligned and len(alike) == 1 else 1
@@ -179,49 +206,60 @@ def _rank_bits(description):
 
 def _fill_rules(cfg, description, revision):
     """The timing table (§4.6) by the command that a row comes after."""
-    org = description.organisation
-    # Banks of a node of each level; nodes are aligned ranges of bank numbers.
-    size = dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1)))
+    together = _together(description.organisation)
     rows = _not_covered(description.timing_rows(revision))
-    _fill_windows(cfg, [row for row in rows if row.window > 1], size)
+    _fill_windows(cfg, [row for row in rows if row.window > 1], description.organisation)
     cfg.rank_by[:] = cfg.channel_by[:] = dram_state.NO_RULE
     cfg.raise_by[:] = dram_state.NO_RULE
-    number, bank = 0, np.arange(dram_state.BANKS)
+    number = 0
     for command, name in enumerate(COMMANDS):
-        cfg.longest[command] = max((row.clocks for row in rows if row.after == name), default=0)
+        cfg.longest[command] = max((row.clocks for row in rows if row.preceding == name), default=0)
         cfg.raise_at[command] = number
-        after = [row for row in rows if row.after == name and row.window == 1]
-        for before in BANK_COMMANDS:
-            some = [row for row in after if row.before == COMMANDS[before]]
-            for row in some:
-                together = bank[:, None] // size[row.level] == bank // size[row.level]
-                table = cfg.raise_by[number]
-                table[together] = np.maximum(table[together], row.clocks)
-            cfg.raised[number] = before
-            number += bool(some)
-        for row in after:
-            if row.before in RANK_COMMANDS:
+        some = [row for row in rows if row.preceding == name and row.window == 1]
+        for following in BANK_COMMANDS:
+            raised = [row for row in some if row.following == COMMANDS[following]]
+            for row in raised:
+                table, held = cfg.raise_by[number], together[row.level]
+                table[held] = np.maximum(table[held], row.clocks)
+            cfg.raised[number] = following
+            number += bool(raised)
+        for row in some:
+            if row.following in RANK_COMMANDS:
                 by = cfg.rank_by if row.level == "rank" else cfg.channel_by
-                by[command, COMMANDS.index(row.before) - dram_state.PREA] = row.clocks
+                by[command, COMMANDS.index(row.following) - dram_state.PREA] = row.clocks
     cfg.raise_at[len(COMMANDS)] = number
 
 
-def _fill_windows(cfg, rows, size):
+def _node_banks(org):
+    """Banks of a node of each level; nodes are aligned ranges of bank numbers."""
+    return dict(zip(LEVELS, (org.rank * org.bankgroup * org.bank, org.bankgroup * org.bank, org.bank, 1), strict=True))
+
+
+def _together(org):
+    """For each level bool[BANKS, BANKS]: whether a row of the level holds back the second bank after the first."""
+    bank = np.arange(dram_state.BANKS)
+    same = {level: bank[:, None] // size == bank // size for level, size in _node_banks(org).items()}
+    return {**same, OTHER_RANK: same["channel"] & ~same["rank"]}
+
+
+def _fill_windows(cfg, rows, organisation):
     """Rules over a window of several commands."""
-    for rule, row in zip(cfg.window, rows):
+    size = _node_banks(organisation)
+    for rule, row in zip(cfg.window, rows, strict=False):
         rule[dram_state.WIN_BANKS] = size[row.level]
-        rule[dram_state.WIN_PRECEDING] = COMMANDS.index(row.after)
-        rule[dram_state.WIN_FOLLOWING] = COMMANDS.index(row.before)
+        rule[dram_state.WIN_PRECEDING] = COMMANDS.index(row.preceding)
+        rule[dram_state.WIN_FOLLOWING] = COMMANDS.index(row.following)
         rule[dram_state.WIN_CLOCKS], rule[dram_state.WIN_LENGTH] = row.clocks, row.window
 
 
 def _not_covered(rows: tuple[TimingRow, ...]) -> list[TimingRow]:
     """Rows without those that say nothing new: a row of a wider level holds back the same command as long."""
+    within = {"channel": (*LEVELS[1:], OTHER_RANK), "rank": LEVELS[2:], "bankgroup": LEVELS[3:]}
 
     def covers(wide, row):
         return (
-            (wide.after, wide.before, wide.window) == (row.after, row.before, row.window)
-            and LEVELS.index(wide.level) < LEVELS.index(row.level)
+            (wide.preceding, wide.following, wide.window) == (row.preceding, row.following, row.window)
+            and row.level in within.get(wide.level, ())
             and wide.clocks >= row.clocks
         )
 

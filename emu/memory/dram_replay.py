@@ -11,17 +11,20 @@ import os
 import numpy as np
 
 from ..boards.dram_schema import DramDescription, load_dram
-from ..errors import EmuError
+from ..errors import EmuError, UsageError
+from ..inputs.words import shown
 from ..isa import REVISIONS
 from ..kernels.dram import event_queue
 from ..kernels.dram.replay import replay_trace
 from ..kernels.limits import TIME_LIMIT
-from ..precompile import compiling
 from .dram import new_run, new_state
-from .dram_statistics import DramStatistics, statistics
+from .dram_statistics import ReplayStatistics, replay_statistics
 
 BATCH_KINDS = {"G": event_queue.GATHER, "S": event_queue.SPAWN, "I": event_queue.SERIAL}
 ALIGNMENT = 64
+MAX_ADDRESS = 2**64 - 1
+MAX_OUTSTANDING = 1 << 20
+SLICE = 1 << 17  # accesses or instants of one call of the kernel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,33 +38,64 @@ class Replay:
     issue_ps: np.ndarray
     accept_ps: np.ndarray
     done_ps: np.ndarray
-    statistics: DramStatistics
+    statistics: ReplayStatistics
 
 
 def replay(
-    description: DramDescription | str | os.PathLike, time_ps, address, is_write, revision: str = "base"
-) -> Replay:
+    description: DramDescription | str | os.PathLike, time_ps, address, is_write, revision: str = "base", *,
+    outstanding: int | None = None,
+) -> Replay:  # fmt: skip
     """Run 64-byte accesses, each spawned as a task of its own at its time, on an unused memory.
 
     Parameters
     ----------
     description : DramDescription, or the name or path of one
     time_ps : int[n]
-        From 0 on, never running backwards.
+        From 0 on, never running backwards. None with `outstanding`.
     address : int[n]
         Byte addresses, multiples of 64, below 2^64.
     is_write : bool[n]
+        Or 0 for a read and 1 for a write.
     revision : str
         `base` or `moe` (§4.6).
+    outstanding : int, optional
+        A closed loop in place of times: each access is spawned, in order, as soon as fewer than so many (at most
+        2^20) are under way. A write is under way until the controller has taken it.
+
+    Returns
+    -------
+    Replay
 
     Raises
     ------
+    UsageError
+        An argument is of another type.
     EmuError
-        One line that names the argument, its index and what was expected.
+        A value is wrong: one line that names the argument, its index and what was expected.
     """
+    description = _description(description, revision)
+    if outstanding is not None:
+        return _replay_closed(description, time_ps, address, is_write, revision, outstanding)
     time_ps = _integers(time_ps, "time_ps", TIME_LIMIT)
-    return replay_batches(description, ["S"] * len(time_ps), time_ps, np.arange(len(time_ps)), is_write, address,
-                          revision)
+    _never_falling(time_ps, "time_ps")
+    address, write = _accesses(address, "address", is_write, "is_write", len(time_ps), "time_ps")
+    spawned = np.full(len(time_ps), event_queue.SPAWN)
+    return _run(description, revision, address, write, spawned, time_ps.view(np.int64), np.arange(len(time_ps)))
+
+
+def _replay_closed(description, time_ps, address, is_write, revision, outstanding):
+    """`replay` of accesses without times."""
+    if time_ps is not None:
+        raise UsageError("time_ps: found times beside outstanding, expected None")
+    if isinstance(outstanding, bool) or not isinstance(outstanding, int | np.integer):
+        raise UsageError(f"outstanding: found {_told(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
+    if not 1 <= outstanding <= MAX_OUTSTANDING:
+        raise EmuError(f"outstanding: found {_told(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
+    address = _integers(address, "address", MAX_ADDRESS)
+    count = len(address)
+    address, write = _accesses(address, "address", is_write, "is_write", count, "address")
+    kinds, room = np.full(count, event_queue.CLOSED), np.full(count, int(outstanding))
+    return _run(description, revision, address, write, kinds, room, np.arange(count))
 
 
 def replay_batches(
@@ -85,21 +119,38 @@ def replay_batches(
         Byte addresses, multiples of 64, below 2^64.
     description, revision
         As for `replay`, errors too.
+
+    Returns
+    -------
+    Replay
     """
-    if not isinstance(description, DramDescription):
-        if not isinstance(description, str | os.PathLike):
-            raise EmuError(f"description: found {type(description).__name__}, expected a name, path or description")
-        description = load_dram(description)
-    if revision not in REVISIONS:
-        raise EmuError(f"revision: found {revision!r}, expected {' or '.join(REVISIONS)}")
-    kinds, times, starts = _batches(batch_kind, batch_t, batch)
-    address, write = _accesses(addr, op, len(batch))
+    description = _description(description, revision)
+    kinds, times, batch = _batches(batch_kind, batch_t, batch)
+    address, write = _accesses(addr, "addr", op, "op", len(batch), "batch")
+    starts = np.searchsorted(batch, np.arange(len(kinds), dtype=np.uint64))
+    return _run(description, revision, address, write, kinds, times, starts)
+
+
+def _description(found, revision):
+    """The description that was asked for, checked, and the revision too."""
+    if not isinstance(found, DramDescription):
+        if not isinstance(found, str | os.PathLike):
+            raise UsageError(f"description: found {type(found).__name__}, expected a name, path or description")
+        found = load_dram(found)
+    if not isinstance(revision, str) or revision not in REVISIONS:
+        raise UsageError(f"revision: found {_told(revision)}, expected {' or '.join(REVISIONS)}")
+    return found  # `new_state` checks what is in it
+
+
+def _run(description, revision, address, write, kinds, times, starts):
+    """`Replay` of arguments that were checked."""
     state = new_state(description, revision)
     run = _new_run(state, address, write, kinds, times, starts)
-    with compiling("dram.replay"):
-        replay_trace(state, run)
-    instants = (run.access[name].copy() for name in ("issue", "accept", "done"))
-    return Replay(*instants, statistics(state, description, revision))
+    done = replay_trace(state, run, 0)
+    while not done:  # an interrupt is heard between two slices
+        done = replay_trace(state, run, SLICE)
+    issue, accept, done = (run.access[name].copy() for name in ("issue", "accept", "done"))
+    return Replay(issue, accept, done, replay_statistics(state, description, revision, write == 0, issue, done))
 
 
 def _new_run(state, address, write, kinds, times, starts):
@@ -112,58 +163,84 @@ def _new_run(state, address, write, kinds, times, starts):
 
 
 def _batches(kinds, times, batch):
-    """Number of the kind, ps and first access of every batch, checked."""
-    try:
-        kinds = [str(kind) for kind in kinds]
-    except TypeError:
-        raise EmuError(f"batch_kind: found {type(kinds).__name__}, expected a sequence of G, S and I") from None
+    """Number of the kind and ps of every batch, and the batch of every access, checked."""
+    kinds = _listed(kinds, "batch_kind", "a sequence of G, S and I")
     for index, kind in enumerate(kinds):
-        if kind not in BATCH_KINDS:
-            raise EmuError(f"batch_kind[{index}]: found {kind!r}, expected G, S or I")
+        if not isinstance(kind, str) or kind not in BATCH_KINDS:
+            raise EmuError(f"batch_kind[{index}]: found {_told(kind)}, expected G, S or I")
     times, batch = _integers(times, "batch_t", TIME_LIMIT), _integers(batch, "batch", TIME_LIMIT)
-    _same_length("batch_t", times, "batch_kind", kinds)
+    _same_length("batch_t", times, "batch_kind", len(kinds))
     spawned = np.array([kind == "S" for kind in kinds], dtype=bool)
-    _never_falling(times[spawned], "the times of S batches")
+    _never_falling(times[spawned], "batch_t of the S batches")
     if sum(times[~spawned].tolist()) > TIME_LIMIT:
         raise EmuError(f"batch_t: the waits of G and I batches add up to more than {TIME_LIMIT} ps")
     _never_falling(batch, "batch")
     if len(batch) and batch[-1] >= len(kinds):
         raise EmuError(f"batch[{len(batch) - 1}]: found {batch[-1]}, expected less than {len(kinds)}, the batches")
-    numbers = np.array([BATCH_KINDS[kind] for kind in kinds], dtype=np.int64)
-    return numbers, times.view(np.int64), np.searchsorted(batch, np.arange(len(kinds), dtype=np.uint64))
+    return np.array([BATCH_KINDS[kind] for kind in kinds], dtype=np.int64), times.view(np.int64), batch
 
 
-def _accesses(address, op, count):
-    """Address (u64 bit pattern) and 1 for a write of every access, checked."""
-    address, op = _integers(address, "address", 2**64 - 1), np.asarray(op)
-    op = _integers(op.astype(np.uint8) if op.dtype == bool else op, "op", 1)
-    _same_length("address", address, "batch", range(count))
-    _same_length("op", op, "batch", range(count))
+def _accesses(address, address_name, write, write_name, count, other):
+    """Address (u64 bit pattern) and 1 for a write of every access, checked; the names are those of the arguments."""
+    address, write = _integers(address, address_name, MAX_ADDRESS), _integers(write, write_name, 1, flags=True)
+    _same_length(address_name, address, other, count)
+    _same_length(write_name, write, other, count)
     odd = np.flatnonzero(address % np.uint64(ALIGNMENT))
     if len(odd):
-        raise EmuError(f"address[{odd[0]}]: found {int(address[odd[0]]):#x}, expected a multiple of {ALIGNMENT}")
-    return address.view(np.int64), op.view(np.int64)
+        raise EmuError(f"{address_name}[{odd[0]}]: found {int(address[odd[0]]):#x}, expected a multiple of {ALIGNMENT}")
+    return address.view(np.int64), write.view(np.int64)
 
 
-def _integers(values, what, most):
-    """uint64[n] of a sequence of integers from 0 to `most`."""
-    try:
-        array = np.asarray(values)
-        if array.size == 0:
-            array = array.astype(np.uint64)
-    except (ValueError, TypeError):
-        raise EmuError(f"{what}: expected integers from 0 to {most}") from None
-    if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise EmuError(f"{what}: found {array.dtype} of {array.ndim} dimensions, expected integers of one dimension")
-    wrong = np.flatnonzero((array < 0) | (array > most))
+def _told(value):
+    """A value of an argument as a message shows it."""
+    return shown(value.item() if isinstance(value, np.generic) else value)
+
+
+def _listed(values, what, expected):
+    """The list of a sequence."""
+    if not isinstance(values, str | bytes | dict):
+        try:
+            return list(values)
+        except TypeError:
+            pass
+    raise UsageError(f"{what}: found {type(values).__name__}, expected {expected}")
+
+
+def _integers(values, what, most, flags=False):
+    """uint64[n] of a sequence of integers from 0 to `most`; with `flags` bools are integers too."""
+    expected = f"an integer from 0 to {most}" if not flags else "a bool, or 0 or 1"
+    array = values if isinstance(values, np.ndarray) else _as_array(values, what, expected)
+    if array.size == 0 and array.ndim == 1:
+        return np.zeros(0, dtype=np.uint64)
+    if array.ndim != 1 or array.dtype.kind not in ("iub" if flags else "iu"):
+        raise UsageError(f"{what}: found {array.dtype} of {array.ndim} dimensions, expected one dimension of"
+                         f" {'bools' if flags else 'integers'}")
+    wrong = np.flatnonzero((array < 0) | (array > most)) if array.dtype != bool else ()
     if len(wrong):
-        raise EmuError(f"{what}[{wrong[0]}]: found {array[wrong[0]]}, expected an integer from 0 to {most}")
+        raise EmuError(f"{what}[{wrong[0]}]: found {array[wrong[0]]}, expected {expected}")
     return array.astype(np.uint64)
 
 
-def _same_length(what, values, other, others):
-    if len(values) != len(others):
-        raise EmuError(f"{what}: found {len(values)} values, expected {len(others)}, as many as in {other}")
+def _as_array(values, what, expected):
+    """Array of a sequence that is none; of a list that holds anything but integers of 64 bits, the first is told."""
+    values = _listed(values, what, f"a sequence, each {expected}")
+    kinds = {type(value) for value in values}
+    if kinds <= {int} and all(-(1 << 63) <= value < 1 << 64 for value in values):
+        return np.array(values, dtype=np.uint64 if min(values, default=0) >= 0 else np.int64)
+    if kinds == {bool} and "bool" in expected:
+        return np.array(values, dtype=bool)
+    for index, value in enumerate(values):
+        if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+            if not (isinstance(value, bool | np.bool_) and "bool" in expected):
+                raise UsageError(f"{what}[{index}]: found {_told(value)}, expected {expected}")
+        elif not -(1 << 63) <= value < 1 << 64:
+            raise EmuError(f"{what}[{index}]: found {_told(value)}, expected {expected}")
+    return _as_array([int(value) for value in values], what, expected)
+
+
+def _same_length(what, values, other, count):
+    if len(values) != count:
+        raise EmuError(f"{what}: found {len(values)} values, expected {count}, as many as in {other}")
 
 
 def _never_falling(values, what):

@@ -3,7 +3,8 @@
 import msgspec
 import numpy as np
 
-from ..boards.dram_schema import LEVELS, DramDescription
+from ..boards.dram_bandwidth import peak_bandwidth
+from ..boards.dram_schema import DramDescription
 from ..kernels.dram import state as dram_state
 
 ACCESS_BYTES = 64
@@ -13,9 +14,10 @@ PERCENT = 99
 class DramStatistics(msgspec.Struct, kw_only=True, frozen=True):
     """Statistics of a DRAM up to its last event.
 
-    Hits, misses and conflicts are those of transfers, by the first command issued for each; writes still queued at
-    the end have none. A read's latency, too, is that of a transfer, from its first attempt to its data: whole clocks,
-    and from 2048 clocks on the percentile is rounded up by less than one part in 1024. A channel is busy in a clock
+    Hits, misses and conflicts are those of transfers, by the first command issued for each; a write still queued at
+    the end is one of them only if an ACT or PRE was issued for it. A read's latency, too, is that of a transfer, from
+    its admission (its first attempt, when it holds the read lock of §4.9) to its data: whole clocks, and from 2048
+    clocks on the percentile is rounded up by less than one part in 1024. A channel is busy in a clock
     with a request queued or data under way. Writes still queued at the end are no part of
     `bandwidth_bytes_per_s`. `peak_bandwidth_bytes_per_s` is that of reads of open rows.
     """
@@ -70,16 +72,28 @@ def statistics(state: dram_state.DramState, description: DramDescription, revisi
     )
 
 
-def peak_bandwidth(description: DramDescription, revision: str = "base") -> float:
-    """Bytes a second of reads that always hit: the tightest RD-RD row of the timing table (§4.6) sets the pace."""
-    rate, nodes = 1.0, 1  # RDs a clock in a channel, which issues one command a clock
-    counts = (1, description.organisation.rank, description.organisation.bankgroup, description.organisation.bank)
-    rows = [row for row in description.timing_rows(revision) if row.after == row.before == "RD"]
-    for level, count in zip(LEVELS, counts):
-        nodes *= count
-        rates = [nodes * row.window / row.clocks for row in rows if row.level == level and row.clocks]
-        rate = min([rate, *rates])
-    return rate * description.organisation.channel * description.transfer_bytes * 1e12 / description.period_ps
+class ReplayStatistics(DramStatistics, kw_only=True, frozen=True):
+    """Statistics of a replay: those of the memory, and of its 64-byte reads from issue (first poll) to their data.
+
+    A read that waits for the read lock waits before its admission: in an overloaded memory these latencies are far
+    above `read_latency_*`.
+    """
+
+    read_latency_from_issue_mean_ps: float
+    read_latency_from_issue_p99_ps: int
+    read_latency_from_issue_max_ps: int
+
+
+def replay_statistics(state, description, revision, is_read, issue, done) -> ReplayStatistics:
+    """Return the statistics of a memory after a replay; `is_read` bool[n], the instants int64[n] in ps."""
+    waited = np.sort((done - issue)[is_read])
+    rank = -(-PERCENT * len(waited) // 100) - 1
+    return ReplayStatistics(
+        **msgspec.structs.asdict(statistics(state, description, revision)),
+        read_latency_from_issue_mean_ps=float(waited.mean()) if len(waited) else 0.0,
+        read_latency_from_issue_p99_ps=int(waited[rank]) if len(waited) else 0,
+        read_latency_from_issue_max_ps=int(waited[-1]) if len(waited) else 0,
+    )
 
 
 def _percentile(bins: np.ndarray, percent: int) -> int:

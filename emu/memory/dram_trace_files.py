@@ -1,92 +1,172 @@
-"""Trace files of a DRAM: CSV of single accesses, and `.npz` of batches."""
+"""Trace files of a DRAM: text of single accesses (see `dram_trace_formats`), plain or gzip, and `.npz` of batches."""
 
-import re
+import contextlib
+import gzip
+import io
+import os
+import sys
 import zipfile
 import zlib
+from array import array
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from ..boards.dram_schema import dram_names
 from ..errors import EmuError
-from ..inputs.text import read_text
-from ..inputs.words import cut
+from ..inputs.text import LARGEST
+from ..inputs.words import one_of, shown
 from ..isa import REVISIONS
 from ..kernels.limits import TIME_LIMIT
+from .dram_trace_formats import COMPLETIONS, FORMATS, OPS, guess
 
-HEADER = ["time_ps", "op", "address"]
-OPS = {"read": 0, "write": 1}
 ARRAYS = {"batch_kind": "U", "batch_t": "iu", "batch": "iu", "op": "iu", "addr": "iu"}
-COMPLETIONS = "time_ps,op,address,accept_ps,done_ps"
-_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]+", re.ASCII)
+STANDARD_INPUT = "-"
+MAX_ACCESSES = 1 << 26
+MAX_LINE = 1 << 20  # characters
+MAX_ARRAYS = 16 * MAX_ACCESSES  # bytes of the arrays of a .npz
+GZIP, ZIP, NPY, GEM5 = b"\x1f\x8b", b"PK", b"\x93NUMPY", b"gem5"
 
 
 class Trace(msgspec.Struct, kw_only=True):
-    """A trace in the batch form of `dram_trace.replay_batches`; `dram` and `isa` are those its file names, if any."""
+    """A trace: `op` (0 a read, 1 a write) and `addr` of every access, and when they come.
 
-    batch_kind: list[str]
-    batch_t: np.ndarray
-    batch: np.ndarray
+    Either `batch_kind`, `batch_t` and `batch` in the form of `dram_replay.replay_batches`, or the `time` of every
+    access in what `times` says (`ps` or `clocks`), or neither. `dram` and `isa` are those the file names, if any.
+    """
+
+    format: str
     op: np.ndarray
     addr: np.ndarray
+    times: str | None = None
+    time: np.ndarray | None = None
+    batch_kind: list[str] | None = None
+    batch_t: np.ndarray | None = None
+    batch: np.ndarray | None = None
     dram: str | None = None
     isa: str | None = None
 
+    def time_ps(self, clock_ps: float) -> np.ndarray:
+        """Return the times in ps, a clock being `clock_ps`, rounded to whole ps; raises `EmuError` past the limit."""
+        assert self.time is not None  # of a trace with times
+        if self.times == "ps":
+            return self.time
+        if len(self.time) and int(self.time[-1]) * clock_ps > TIME_LIMIT:
+            raise EmuError(f"found cycle {self.time[-1]}, past {TIME_LIMIT} ps with clocks of {clock_ps:g} ps")
+        if float(clock_ps).is_integer():
+            return self.time * np.uint64(clock_ps)
+        return np.rint(self.time.astype(np.float64) * clock_ps).astype(np.uint64)
 
-def read_trace(path: str) -> Trace:
-    """Trace of a `.npz` file (batches) or any other (CSV); raises `EmuError` naming file, line or array."""
+
+def read_trace(path: str, form: str | None = None, word_bytes: int = 1) -> Trace:
+    """Read a trace of text or `.npz`; `-` is standard input.
+
+    Parameters
+    ----------
+    path : str
+    form : str, optional
+        One of `FORMATS`; without it the first line tells, where it is unmistakable, and else it is CSV.
+    word_bytes : int
+        Bytes of a word of a SCALE-Sim trace.
+
+    Raises
+    ------
+    EmuError
+        The file cannot be read, or is no trace: file, line or array is named.
+    """
+    what = f"trace {path}"
+    with _errors_of(what), contextlib.ExitStack() as stack:
+        if path == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise EmuError(f"{what}: standard input is closed")
+            file: Any = sys.stdin.buffer  # a reader that can peek
+        else:
+            file = stack.enter_context(open(path, "rb"))
+        start = file.peek(8)[:8]
+        if start.startswith(GZIP):
+            file = io.BufferedReader(gzip.GzipFile(fileobj=file))
+            start = file.peek(8)[:8]
+        if start.startswith(GEM5):
+            raise EmuError(f"{what}: found gem5's binary packets, expected what gem5's decode_packet_trace.py makes of"
+                           " them")
+        if start.startswith(NPY):
+            raise EmuError(f"{what}: found a single array (.npy), expected a .npz file")
+        if start.startswith(ZIP) or (path.endswith(".npz") and path != STANDARD_INPUT):
+            if form is not None:
+                raise EmuError(f"{what}: found a .npz file, expected format {form}")
+            return _read_npz(path, what)
+        text = io.TextIOWrapper(file, encoding="utf-8-sig")  # spreadsheets begin CSV with a byte order mark
+        stack.callback(text.detach)  # standard input is not its to close
+        return _read_text(text, what, form, word_bytes)
+
+
+@contextlib.contextmanager
+def _errors_of(what):
+    """Context whose errors of reading are one line."""
     try:
-        if path.endswith(".npz"):
-            return _read_npz(path)
-        return _read_csv(path, read_text(path, "trace").splitlines())
+        yield
+    except UnicodeDecodeError:
+        raise EmuError(f"{what}: found bytes that are no UTF-8 text, expected a trace of text or .npz") from None
+    except (gzip.BadGzipFile, zlib.error, EOFError):
+        raise EmuError(f"{what}: found damaged gzip data") from None
     except OSError as error:
-        raise EmuError(f"trace {path}: cannot read: {error.strerror or error}") from None
+        raise EmuError(f"{what}: cannot read: {error.strerror or error}") from None
+    except ValueError as error:  # a name with a NUL
+        raise EmuError(f"{what}: cannot read: {error}") from None
 
 
-def _read_csv(path, lines):
-    """One S batch a line `time_ps,read|write,address`."""
-    times, ops, addresses = [], [], []
-    first = True
-    for number, line in enumerate(lines, 1):
+def _read_text(file, what, form, word_bytes):
+    """One access a line, or several."""
+    times, ops, addresses = array("Q"), array("B"), array("Q")
+    reader, last = None, 0
+    for number, line in enumerate(_lines(file, what), 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
-        fields = [field.strip() for field in text.split(",")]
-        header, first = first and fields[0].lower() == HEADER[0], False
-        if header:
-            if [field.lower() for field in fields[:3]] != HEADER:
-                raise EmuError(f"trace {path}:{number}: found header {text!r}, expected {','.join(HEADER)}")
-            continue
-        where = f"trace {path}:{number}"
-        if len(fields) != 3:
-            raise EmuError(f"{where}: found {len(fields)} fields, expected 3: time_ps,read|write,address")
-        times.append(_number(fields[0], TIME_LIMIT, f"{where}: time_ps"))
-        if fields[1].lower() not in OPS:
-            raise EmuError(f"{where}: found {cut(fields[1])!r}, expected read or write")
-        ops.append(OPS[fields[1].lower()])
-        addresses.append(_number(fields[2], 2**64 - 1, f"{where}: address"))
-        if addresses[-1] % 64:
-            raise EmuError(f"{where}: address: found {cut(fields[2])!r}, expected a multiple of 64")
-        if len(times) > 1 and times[-1] < times[-2]:
-            raise EmuError(f"{where}: time_ps: found {times[-1]} behind {times[-2]}, expected no falling times")
-    return Trace(batch_kind=["S"] * len(times), batch_t=np.array(times, dtype=np.uint64), batch=np.arange(len(times)),
-                 op=np.array(ops, dtype=np.uint8), addr=np.array(addresses, dtype=np.uint64))
+        where = f"{what}:{number}"
+        if reader is None:
+            form = form or guess(text, os.path.basename(what))
+            reader, timed = FORMATS[form].reader(word_bytes), FORMATS[form].times is not None
+        for time, op, address in reader.read(text, where):
+            if timed:
+                if time < last:
+                    name = "time_ps" if form == "csv" else "time"
+                    raise EmuError(f"{where}: {name}: found {time} behind {last}, expected no falling times")
+                times.append(time)
+                last = time
+            ops.append(op)
+            addresses.append(address)
+        if len(ops) > MAX_ACCESSES:
+            raise EmuError(f"{where}: found more than {MAX_ACCESSES} accesses, the most a trace may have")
+    form = form or "csv"
+    counts = FORMATS[form].times
+    return Trace(format=form, times=counts, time=np.frombuffer(times, dtype=np.uint64) if counts else None,
+                 op=np.frombuffer(ops, dtype=np.uint8), addr=np.frombuffer(addresses, dtype=np.uint64))
 
 
-def _number(text, most, what):
-    if not _NUMBER.fullmatch(text):
-        raise EmuError(f"{what}: found {cut(text)!r}, expected a decimal or 0x hexadecimal number")
-    value = int(text, 16 if text[:2].lower() == "0x" else 10) if len(text) <= 40 else most + 1
-    if value > most:
-        raise EmuError(f"{what}: found {cut(text)!r}, expected at most {most}")
-    return value
+def _lines(file, what):
+    """Lines of a text; neither a line nor the text goes on for ever."""
+    number = size = 0
+    while line := file.readline(MAX_LINE + 1):
+        number, size = number + 1, size + len(line)
+        if len(line) > MAX_LINE:
+            raise EmuError(f"{what}:{number}: found a line of more than {MAX_LINE} characters")
+        if size > LARGEST["trace"]:
+            raise EmuError(f"{what}: found more than {LARGEST['trace']} characters, expected at most that many")
+        yield line
 
 
-def _read_npz(path):
-    what = f"trace {path}"
+def _read_npz(path, what):
+    if path == STANDARD_INPUT or not os.path.isfile(path):
+        raise EmuError(f"{what}: found a .npz file, expected it as a file of its own: it is not read from a pipe")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name in (*ARRAYS, "preset", "variant")}
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError, zlib.error, RuntimeError):  # also of unknown methods
+        arrays = _arrays(path, what)
+    except (EmuError, OSError) as error:
+        if isinstance(error, EmuError) or error.strerror:
+            raise
+        raise EmuError(f"{what}: found no readable arrays, expected a .npz file") from None
+    except Exception:  # whatever zip, its compressions and numpy's headers make of damaged bytes
         raise EmuError(f"{what}: found no readable arrays, expected a .npz file") from None
     for name, kinds in ARRAYS.items():
         if name not in arrays:
@@ -94,17 +174,35 @@ def _read_npz(path):
         if arrays[name].ndim != 1 or arrays[name].dtype.kind not in kinds:
             raise EmuError(f"{what}: array {name!r}: found {arrays[name].dtype} of {arrays[name].ndim} dimensions,"
                            f" expected {'strings' if kinds == 'U' else 'integers'} of one dimension")
-    named = {name: str(arrays[name]) for name in ("preset", "variant") if name in arrays}
-    if named.get("variant") not in (None, *REVISIONS):
-        raise EmuError(f"{what}: variant: found {named['variant']!r}, expected {' or '.join(REVISIONS)}")
-    return Trace(batch_kind=arrays["batch_kind"].tolist(), dram=named.get("preset"), isa=named.get("variant"),
-                 **{name: arrays[name] for name in ARRAYS if name != "batch_kind"})
+    named = {name: _name_of(arrays[name], name, allowed, what)
+             for name, allowed in (("preset", dram_names()), ("variant", REVISIONS)) if name in arrays}
+    return Trace(format="npz", batch_kind=arrays["batch_kind"].tolist(), dram=named.get("preset"),
+                 isa=named.get("variant"), **{name: arrays[name] for name in ARRAYS if name != "batch_kind"})
+
+
+def _arrays(path, what):
+    """Arrays of a .npz by name, those that are no part of a trace left out."""
+    wanted = (*ARRAYS, "preset", "variant")
+    with zipfile.ZipFile(path) as members:
+        size = sum(item.file_size for item in members.infolist() if item.filename.removesuffix(".npy") in wanted)
+    if size > MAX_ARRAYS:
+        raise EmuError(f"{what}: found arrays of {size} bytes, expected at most {MAX_ARRAYS}")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files if name in wanted}
+
+
+def _name_of(found, name, allowed, what):
+    text = str(found) if found.ndim == 0 and found.dtype.kind == "U" else None
+    if text not in allowed:
+        raise EmuError(f"{what}: {name}: found {'no text' if text is None else shown(text)}, expected"
+                       f" {one_of(allowed)}")
+    return text
 
 
 def completions(trace: Trace, found) -> bytes:
-    """CSV of a trace's accesses with their instants (a `Replay`); its first three columns are a trace again."""
+    """Return the CSV of a trace's accesses with their instants (a `Replay`); it is a trace again."""
     ops = list(OPS)
     rows = zip(found.issue_ps.tolist(), trace.op.tolist(), trace.addr.tolist(), found.accept_ps.tolist(),
-               found.done_ps.tolist())
+               found.done_ps.tolist(), strict=True)
     lines = [f"{issue},{ops[op]},{address:#x},{accept},{done}" for issue, op, address, accept, done in rows]
-    return "\n".join([COMPLETIONS, *lines, ""]).encode()
+    return "\n".join([",".join(COMPLETIONS), *lines, ""]).encode()

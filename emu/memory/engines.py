@@ -12,7 +12,6 @@ from ..kernels.memory.transfer import Transfer
 from ..kernels.simple import memo as simple_memo
 from ..kernels.simple import timing as simple_timing
 from ..kernels.simple.state import LAST_EVENT
-from ..precompile import compiling
 from .simple import new_simple_state
 
 
@@ -47,7 +46,6 @@ def _new_memo(enabled: bool) -> simple_memo.SimpleMemo:
 class SimpleEngine:
     """DDR timing of §3.5 (`SimpleTiming`); `accesses` is the longest list of accesses of an event."""
 
-    kernels = "simple.timing"
     dram = None
 
     def __init__(self, transfer: Transfer, accesses: int, memo: bool = True):
@@ -75,8 +73,6 @@ class SimpleEngine:
 
 class DramEngine:
     """DRAM of a description (`hbm2`, `ddr4` or a file) behind its FR-FCFS controller, in an ISA revision."""
-
-    kernels = "dram.timing"
 
     def __init__(self, transfer: Transfer, dram: str, revision: str, memo: bool = True):
         # Only here: a run on idealised banks loads none of it.
@@ -115,5 +111,4 @@ class DramEngine:
 
 def warm_engine(engine, descriptors) -> None:
     """Have an engine's kernel compiled, or loaded from the cache."""
-    with compiling(engine.kernels):
-        engine.run(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64), 0, descriptors)
+    engine.run(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64), 0, descriptors)

@@ -7,13 +7,23 @@ import numpy as np
 
 @runtime_checkable
 class MemoryEngine(Protocol):
-    """What times lists of 64-byte accesses; `kernels` is the module of its entry kernel (`plena_emu.kernels`)."""
+    """What times lists of 64-byte accesses."""
 
-    kernels: str
-    dram: Any  # the DramDescription, None for the idealised banks
-    last_event_ps: int  # last event so far, housekeeping included (§3.1)
-    statistics: Any  # a msgspec struct, None where the engine counts nothing of its own
-    memo: Any  # a MemoStatistics
+    @property
+    def dram(self) -> Any:
+        """The `DramDescription`; None for the idealised banks."""
+
+    @property
+    def last_event_ps(self) -> int:
+        """Last event so far, housekeeping included (§3.1)."""
+
+    @property
+    def statistics(self) -> Any:
+        """A msgspec struct; None where the engine counts nothing of its own."""
+
+    @property
+    def memo(self) -> Any:
+        """A `MemoStatistics`."""
 
     def run(self, events: np.ndarray, count: int, descriptors: np.ndarray) -> int:
         """Run the first `count` of int64[:, MEV_WIDTH] events; returns a status of `kernels.memory.transfer`."""
@@ -25,11 +35,26 @@ class MemoryModel(Protocol):
 
     regime: str
     engine: MemoryEngine
-    now_ps: int  # completion of the last memory event
-    last_event_ps: int
-    bytes_read: int
-    bytes_written: int
-    statistics: Any  # a msgspec struct with the property `line`
+
+    @property
+    def now_ps(self) -> int:
+        """Completion of the last memory event."""
+
+    @property
+    def last_event_ps(self) -> int:
+        """Last event so far, housekeeping included (§3.1)."""
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of all reads, 64 an access."""
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of all writes, 64 an access."""
+
+    @property
+    def statistics(self) -> Any:
+        """A msgspec struct with the property `line`."""
 
     def warm(self) -> None:
         """Have the kernel compiled, or loaded from the cache."""

@@ -106,7 +106,7 @@ def _everything() -> _Plan:
 
 
 def _host_stream(manifest: Manifest) -> _Plan:
-    """Behind the link: whatever lies in some region at or above the ceiling (§3.7)."""
+    """Plan to stream whatever lies in some region at or above the ceiling (§3.7)."""
     ceiling = manifest.activation_ceiling
     pieces = first_regions(manifest.regions)
     owner = next((index for first, index in reversed(pieces) if first <= ceiling), None)
@@ -116,7 +116,7 @@ def _host_stream(manifest: Manifest) -> _Plan:
 
 
 def _weight_stream(manifest: Manifest) -> _Plan:
-    """Behind the link: whatever lies in a weight region (§3.9)."""
+    """Plan to stream whatever lies in a weight region (§3.9)."""
     return _Plan(rg.STREAM, [
         (first, 0 if index is not None and manifest.regions[index].kind == "weight" else rg.NOTHING)
         for first, index in first_regions(manifest.regions)
@@ -177,7 +177,7 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
     reg[rg.RG_CODE] = plan.code
     reg[rg.RG_LINE_PS] = _wait_ps(LINE, bandwidth)
     table = np.zeros((max(1, len(plan.items)), rg.ITEM_WIDTH), dtype=np.int64)
-    for row, item in zip(table, plan.items):
+    for row, item in zip(table, plan.items, strict=False):
         row[rg.ITEM_KEY] = keys[item.key]
         row[rg.ITEM_SIZE_HI], row[rg.ITEM_SIZE_LO] = _limbs(item.size)
         row[rg.ITEM_WAIT] = _wait_ps(item.size, bandwidth)
@@ -236,13 +236,18 @@ class RegimeModel:
         `base` or `moe`; a DRAM's timing may differ between them (§4.6).
     memo : bool
         Whether answers to repeated access patterns are remembered; the figures are the same.
+    dma : str
+        `reference` (spec §3.2, §3.3) or `production` (§7.2-§7.4).
+    channels : int, optional
+        Channels of hbm2 with production DMA.
     ledger : Ledger, optional
         Accounts by instruction and region; without it nothing is charged.
     """
 
     def __init__(
         self, regime: str, manifest: Manifest, descriptors: np.ndarray, capacity: int, bandwidth: int,
-        dram: str | None = None, revision: str = "base", memo: bool = True, ledger: Ledger | None = None,
+        dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
+        channels: int | None = None, ledger: Ledger | None = None,
     ):
         if regime not in REGIMES:
             raise EmuError(f"memory model {regime!r}: expected one of {', '.join(REGIMES)}")
@@ -254,14 +259,26 @@ class RegimeModel:
         self.descriptors = descriptors
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
-        accesses = most_accesses(descriptors)
-        self._transfer = new_transfer(_regime(self._plan, bandwidth), accesses, ledger or new_ledger(0, ()))
+        self._ledger = ledger or new_ledger(0, ())
         if regime == "hbm":
             dram = dram or "hbm2"
-        self.engine: MemoryEngine = (
-            SimpleEngine(self._transfer, accesses, memo) if dram is None
-            else DramEngine(self._transfer, dram, revision, memo)
-        )
+        self._transfer, self.engine = self._open_engine(dram, revision, memo, dma, channels)
+
+    def _open_engine(self, dram, revision, memo, dma, channels) -> tuple[tr.Transfer, MemoryEngine]:
+        """Open the engine, and the transfer in front of it."""
+        regime = _regime(self._plan, self.bandwidth)
+        if dma == "production":
+            from .line_engine import LineEngine, SimpleLineEngine, most_lines
+
+            transfer = new_transfer(regime, most_lines(self.descriptors), self._ledger)
+            if dram is None:
+                return transfer, SimpleLineEngine(transfer, self.descriptors)
+            return transfer, LineEngine(transfer, self.descriptors, dram, channels)
+        accesses = most_accesses(self.descriptors)
+        transfer = new_transfer(regime, accesses, self._ledger)
+        if dram is None:
+            return transfer, SimpleEngine(transfer, accesses, memo)
+        return transfer, DramEngine(transfer, dram, revision, memo)
 
     def _new_plan(self):
         if self.regime == "host-stream":
@@ -316,7 +333,7 @@ class RegimeModel:
         """What the model counted so far; its `line` is the statistics line."""
         regime = self._transfer.regime
         plain, streamed = int(regime.reg[rg.RG_PLAIN]), int(regime.reg[rg.RG_STREAMED])
-        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items)]
+        swaps = [(int(n), item.size) for n, item in zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)]
         swapped = sum(n * size for n, size in swaps)
         if self.regime == "hbm":
             return PlainStatistics()
@@ -337,18 +354,18 @@ class RegimeModel:
         )
 
     def warnings(self) -> list[str]:
-        """What the manifest made ignore, and every item larger than the capacity that was swapped in (§3.8, §3.9)."""
+        """List what the manifest made ignore, and items larger than the capacity that were swapped in (§3.8, §3.9)."""
         return list(self.manifest.warnings) + [
             f"{item.name} has {item.size} bytes, the DDR holds {self._plan.capacity}: it does not fit and was"
             f" swapped in all the same ({int(n)} times)"
-            for n, item in zip(self._transfer.regime.table[:, rg.ITEM_SWAPS], self._plan.items)
+            for n, item in zip(self._transfer.regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)
             if n and item.size > self._plan.capacity
         ]
 
 
 def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capacity: int | None, bandwidth: int | None,
-               dram: str | None = None, revision: str = "base", memo: bool = True,
-               ledger: Ledger | None = None) -> MemoryModel:
+               dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
+               channels: int | None = None, ledger: Ledger | None = None) -> MemoryModel:
     """Make the memory model of a run from what was decided about it; the one factory.
 
     Parameters are those of `RegimeModel`; `capacity` and `bandwidth` are None where the regime uses none.
@@ -358,4 +375,4 @@ def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capa
     MemoryModel
     """
     return RegimeModel(regime, manifest, descriptors, 0 if capacity is None else capacity,
-                       1 if bandwidth is None else bandwidth, dram, revision, memo, ledger)
+                       1 if bandwidth is None else bandwidth, dram, revision, memo, dma, channels, ledger)

@@ -12,7 +12,6 @@ from ..kernels.simple import event_loop
 from ..kernels.simple import state as simple_state
 from ..kernels.simple.batch import simple_batch, simple_store
 from ..kernels.simple.fast_path import PLAIN_WIDTH
-from ..precompile import compiling
 
 
 def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
@@ -21,6 +20,10 @@ def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
     `base` widens one set of semaphores and banks: log2(channels) more bank bits, as many row bits fewer. The later
     revision has semaphores and banks a channel, which the lowest block bits select, then bank and row bits; with one
     channel both are the memory of the emulator.
+
+    Returns
+    -------
+    np.ndarray
 
     Raises
     ------
@@ -62,8 +65,8 @@ def _new_simple_state(reads, organisation):
     sems = channels * event_loop.SEMS_PER_CHANNEL + 1
     timers = 1 << (flying + banks).bit_length()
 
-    def zeros(*descriptor):
-        return np.zeros(descriptor, dtype=np.int64)
+    def zeros(*shape):
+        return np.zeros(shape, dtype=np.int64)
 
     return simple_state.SimpleState(
         organisation=organisation,
@@ -121,8 +124,7 @@ class DdrTiming:
             raise EmuError(f"DDR: found a wait of {odd} ps, expected whole nanoseconds")
         if len(addr) > self._reads:
             self._grow(len(addr))
-        with compiling("simple.batch"):
-            done = operation(self._state, addr, wait, link, len(addr), self.now_ps)
+        done = operation(self._state, addr, wait, link, len(addr), self.now_ps)
         if done == OVERFLOW:
             raise EmuError(f"DDR: simulated time passes {TIME_LIMIT} ps")
         self.now_ps = int(done)

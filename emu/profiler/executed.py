@@ -6,14 +6,13 @@ from .. import isa
 from ..config.settings import Settings
 from ..kernels.layout import OP_ID
 from ..machine.core import Machine
-from ..precompile import compiling
 from ..program.decode import Program
 from ..running.scout import NoMemory
 from ..running.simulation import Simulation
 
 
 def executed_counts(program: Program, settings: Settings, int_sram: str | None, warnings: list[str]) -> list[int]:
-    """Executions of each word, from the control pass alone; `int_sram` is a preload file.
+    """Count the executions of each word, from the control pass alone; `int_sram` is a preload file.
 
     Adds a warning where loads from the int SRAM would need the data pass: they get what integer stores left there.
     Raises `EmuError` when the program does something illegal, with its pc.
@@ -26,8 +25,7 @@ def executed_counts(program: Program, settings: Settings, int_sram: str | None, 
         machine.load_integers(int_sram)
     simulation = Simulation(program, machine, NoMemory(), data=False)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
-        with compiling("control.control"):
-            more = simulation.step(0) or len(program) > 0
+        more = simulation.step(0) or len(program) > 0
         while more:
             more = simulation.step(None)
     return machine.control.counts.tolist()

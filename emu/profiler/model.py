@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from .. import isa
-from ..attribution.loops import Span, close_loops
 from ..config.apply_board import latency_key
 from ..config.settings import LATENCY_KEYS, Settings
 from ..program import cycle_costs as costs
+from ..running.attribution.loops import Span, close_loops
 
 if TYPE_CHECKING:
     from ..boards.schema import Board
@@ -122,7 +122,7 @@ class Profile(msgspec.Struct, kw_only=True):
 
 
 def make_machine(board: Board, settings: Settings, latencies: str = "board", clock_mhz: float | None = None) -> Machine:
-    """Costs with the latencies of the board, or with those of the settings for `latencies` = "settings"."""
+    """Collect costs: the latencies of the board, or those of the settings for `latencies` = "settings"."""
     if latencies == "settings":
         latency, source = settings.latency.by_name(), f"settings {settings.source}"
     else:
@@ -149,7 +149,7 @@ def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str
     by_type: dict[str, TypeProfile] = {}
     by_opcode: dict[str, OpcodeProfile] = {}
     each_of: dict[tuple, int] = {}
-    for entry, count in zip(listing.entries, counts):
+    for entry, count in zip(listing.entries, counts, strict=True):
         key = (entry.mnemonic, entry.rd == 0, entry.rs3)
         if key not in each_of:
             each_of[key] = machine.compute_cycles(entry)
@@ -216,7 +216,7 @@ def _loop_tree(listing, counts, compute, memory):
 def _warnings(listing, counts):
     """What the figures leave out."""
     unknown: dict[str, int] = {}
-    for entry, count in zip(listing.entries, counts):
+    for entry, count in zip(listing.entries, counts, strict=True):
         if entry.op is None and count:
             unknown[entry.mnemonic] = unknown.get(entry.mnemonic, 0) + count
     lines = [f"{name} is no known operation: counted {count} times at 0 cycles" for name, count in unknown.items()]

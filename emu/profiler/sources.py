@@ -43,7 +43,7 @@ def profile_source(
     latencies: str = "board",
     clock_mhz: float | None = None,
 ) -> Profile:
-    """Profile of a build directory, a .asm or a .mem file.
+    """Profile a build directory, a .asm or a .mem file.
 
     Parameters
     ----------
@@ -122,7 +122,8 @@ def _with_labels(listing, files) -> Listing:
     if [_shape(entry) for entry in text.entries] != [_shape(entry) for entry in listing.entries]:
         return listing
     listing.lines, listing.labels = text.lines, text.labels
-    listing.entries = [entry._replace(line=other.line) for entry, other in zip(listing.entries, text.entries)]
+    pairs = zip(listing.entries, text.entries, strict=True)
+    listing.entries = [entry._replace(line=other.line) for entry, other in pairs]
     return listing
 
 

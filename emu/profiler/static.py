@@ -17,7 +17,7 @@ _DIGITS = re.compile(r"(?:gp|f|a)?(0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})")
 
 
 def read_assembly(text: str, source: str = "<text>") -> Listing:
-    """Listing of assembly text; comment lines right above a C_LOOP_START become its label.
+    """Read assembly text; comment lines right above a C_LOOP_START become its label.
 
     Raises `EmuError` when a C_LOOP_START has no readable count: the line is named.
     """
@@ -54,7 +54,7 @@ def _entry(mnemonic, operands, number):
 
 
 def read_program(program: Program, source: str) -> Listing:
-    """Listing of a decoded program; its lines are its words."""
+    """List a decoded program; its lines are its words."""
     names = {op.id: op.name(program.revision) for op in isa.OPS}
     columns = program.table[:, [OP_ID, OP_RD, OP_IMM, OP_RS3]].tolist()
     entries = [
@@ -64,7 +64,7 @@ def read_program(program: Program, source: str) -> Listing:
 
 
 def static_counts(listing: Listing) -> list[int]:
-    """How often each instruction runs if every loop makes all its iterations; adds warnings to the listing."""
+    """Count how often each instruction runs if every loop makes all its iterations; adds warnings to the listing."""
     entries = listing.entries
     spans, strays = match_loops(entries)
     for index in strays:

@@ -70,7 +70,12 @@ def read_source(path: str) -> str:
 
 
 def assemble(text: str, revision: str = "base", source: str = "<text>") -> list[int]:
-    """Words of an assembly text.
+    """Assemble a text.
+
+    Returns
+    -------
+    list of int
+        32-bit words.
 
     Raises
     ------
@@ -154,7 +159,12 @@ def _number(token, limit, expected):
 
 
 def disassemble(words, revision: str = "base") -> list[str]:
-    """One line of assembly text a word; `.word 0xXXXXXXXX` where no line produces it."""
+    """Write a line of assembly text for each word; `.word 0xXXXXXXXX` where no line produces it.
+
+    Returns
+    -------
+    list of str
+    """
     codes = isa.codes(revision)
     line = functools.cache(lambda word: _disassemble_word(word, codes, revision))
     return [line(int(word)) for word in words]
@@ -167,15 +177,21 @@ def _disassemble_word(word, codes, revision):
     slots, mask = _form(op)
     written = [slot for slot in slots if slot.kind]
     values = [(word >> slot.shift) & ((1 << slot.width) - 1) for slot in written]
-    if word & ~mask or any(value >= slot.count for slot, value in zip(written, values)):
+    if word & ~mask or any(value >= slot.count for slot, value in zip(written, values, strict=True)):
         return f".word 0x{word:08X}"
     while written and written[-1].optional and values[-1] == 0:
         written.pop()
         values.pop()
-    texts = (f"{slot.kind}{value}" if slot.kind in _REGISTERS else str(value) for slot, value in zip(written, values))
+    texts = (f"{slot.kind}{value}" if slot.kind in _REGISTERS else str(value)
+             for slot, value in zip(written, values, strict=True))
     return f"{op.name(revision)} {', '.join(texts)}".rstrip()
 
 
 def mem_text(words) -> str:
-    """Text of a .mem file: one `0xXXXXXXXX` a line."""
+    """Write the text of a .mem file: one `0xXXXXXXXX` a line.
+
+    Returns
+    -------
+    str
+    """
     return "".join(f"0x{word:08X}\n" for word in words)

@@ -13,7 +13,12 @@ PS_PER_CYCLE = 1000
 
 
 def class_cycles(latency: Mapping[str, int], mlen: int, vlen: int) -> dict[str, int]:
-    """Cycles of each cost class of `isa.Op.cost`; `topk` is cycles a logit."""
+    """Work out the cycles of each cost class of `isa.Op.cost`; `topk` is cycles a logit.
+
+    Returns
+    -------
+    dict of str to int
+    """
     return {
         "systolic_mlen": latency["systolic"] + mlen,
         "systolic_1": latency["systolic"] + 1,
@@ -37,15 +42,24 @@ def class_cycles(latency: Mapping[str, int], mlen: int, vlen: int) -> dict[str, 
 
 
 def op_cycles(latency: Mapping[str, int], mlen: int, vlen: int) -> list[int]:
-    """Cycles by op id, before the rules that look at fields; entry 0 (INVALID) is 0."""
+    """Work out the cycles by op id, before the rules that look at fields; entry 0 (INVALID) is 0.
+
+    Returns
+    -------
+    list of int
+    """
     by_class = class_cycles(latency, mlen, vlen)
     return [0] + [by_class[op.cost] for op in isa.OPS]
 
 
 def cycles(op_id: int, rd: int, rs3: int, latency: Mapping[str, int], mlen: int, vlen: int) -> int:
-    """Compute cycles of one word: `rd` = 0 makes some operations free, V_TOPK counts its logits.
+    """Work out the compute cycles of one word: `rd` = 0 makes some operations free, V_TOPK counts its logits.
 
     V_TOPK with a policy that does not exist costs 0: executing it is an error.
+
+    Returns
+    -------
+    int
     """
     if op_id in isa.FREE_WHEN_RD_ZERO and rd == 0:
         return 0
@@ -54,7 +68,12 @@ def cycles(op_id: int, rd: int, rs3: int, latency: Mapping[str, int], mlen: int,
 
 
 def column_cycles(op_id, rd, rs3, latency: Mapping[str, int], mlen: int, vlen: int):
-    """`cycles` for whole columns: three int64[n] arrays in, int64[n] out."""
+    """Work out `cycles` for whole columns, three int64[n] arrays.
+
+    Returns
+    -------
+    int64[n]
+    """
     import numpy as np
 
     cost = np.array(op_cycles(latency, mlen, vlen), dtype=np.int64)[op_id]

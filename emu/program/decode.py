@@ -17,7 +17,11 @@ _PART = 1 << 20  # bytes read at a time
 
 
 def read_words(path: str | os.PathLike) -> np.ndarray:
-    """Words of a .mem file as uint32[n]: whitespace-separated hex, each with or without `0x` (§5.1).
+    """Read the words of a .mem file: whitespace-separated hex, each with or without `0x` (§5.1).
+
+    Returns
+    -------
+    uint32[n]
 
     Raises
     ------
@@ -37,7 +41,7 @@ def read_words(path: str | os.PathLike) -> np.ndarray:
 
 
 def _read_tokens(source):
-    """Bytes of a file, up to the first piece that holds what no word is made of, and whether there was none."""
+    """Read bytes up to the first piece that holds what no word is made of; tell whether there was none."""
     parts = []
     sound = True
     try:
@@ -51,7 +55,7 @@ def _read_tokens(source):
 
 
 def _bad_token(source, text):
-    """The error that names the first token which is no word."""
+    """Name the first token which is no word."""
     for number, line in enumerate(text.split(b"\n"), 1):
         for token in line.split():
             if not _is_word(token):
@@ -92,12 +96,16 @@ class Program:
         return len(self.words)
 
     def text(self, pc: int) -> str:
-        """The instruction at word index `pc` for people, as `describe` writes it."""
+        """Write the instruction at word index `pc` for people, as `describe` does."""
         return describe(int(self.words[pc]), self.revision)
 
 
-def decode(words: np.ndarray, revision: str, settings: Settings) -> Program:
-    """Decode uint32[n] `words` for one revision; costs follow `settings`.
+def decode(words: np.ndarray, revision: str, settings: Settings, period_ps: int = costs.PS_PER_CYCLE) -> Program:
+    """Decode uint32[n] `words` for one revision; costs follow `settings`, a core cycle takes `period_ps`.
+
+    Returns
+    -------
+    Program
 
     Raises
     ------
@@ -121,7 +129,7 @@ def decode(words: np.ndarray, revision: str, settings: Settings) -> Program:
         word, rd = int(wide[pc]), int(table[pc, OP_RD])
         raise EmuError(f"program word 0x{word:08X} at pc={pc}: {name} with rd={rd}, expected rd=0")
 
-    table[:, OP_COST] = costs.PS_PER_CYCLE * costs.column_cycles(
+    table[:, OP_COST] = period_ps * costs.column_cycles(
         table[:, OP_ID], table[:, OP_RD], table[:, OP_RS3], settings.latency.by_name(), settings.mlen, settings.vlen
     )
     invalid, foreign = _unassigned(wide, table, revision)
@@ -151,7 +159,12 @@ _FIRST_PRECISION = {"H_PREFETCH_M": "Weights", "H_PREFETCH_V": "Activation", "H_
 
 @functools.lru_cache(maxsize=1 << 16)
 def describe(word: int, revision: str) -> str:
-    """`MNEMONIC { field: value, ... }` of a word, as debug records and errors show it (§5.2)."""
+    """Write a word as `MNEMONIC { field: value, ... }`, as debug records and errors show it (§5.2).
+
+    Returns
+    -------
+    str
+    """
     op = isa.codes(revision).get(word & 0x3F)
     if op is None:
         return f"INVALID {{ word: 0x{word:08X} }}"

@@ -12,7 +12,7 @@ FORMATS = (".png", ".svg")
 
 
 def check_plot(path: str) -> None:
-    """Raise `UsageError` or `EmuError` before anything is measured if no plot could be drawn to `path`."""
+    """Refuse, before anything is measured, a `path` to which no plot could be drawn."""
     if os.path.splitext(path)[1] not in FORMATS:
         raise UsageError(f"--plot {path}: expected a file name that ends in {' or '.join(FORMATS)}")
     try:
@@ -37,7 +37,7 @@ def write_plot(record: BenchRecord, path: str) -> None:
     programs = list(dict.fromkeys(found.program for found in figures))
     plot = Figure(figsize=(4.5 * len(modes) + 2.5, 0.35 * len(programs) + 1.8), layout="constrained")
     panels = plot.subplots(1, len(modes), sharey=True, squeeze=False)[0]
-    for panel, mode in zip(panels, modes):
+    for panel, mode in zip(panels, modes, strict=True):
         _draw(panel, [found for found in figures if found.mode == mode], programs, compared)
         panel.set_title(mode)
     panels[0].set_yticks(range(len(programs)), programs)
@@ -55,7 +55,7 @@ def _draw(panel, figures, programs, compared):
     from matplotlib.ticker import LogLocator
 
     panel.set_xscale("log")
-    for model, marker in zip(dict.fromkeys(found.model for found in figures), "osD^vP*"):
+    for model, marker in zip(dict.fromkeys(found.model for found in figures), "osD^vP*", strict=False):
         own = [found for found in figures if found.model == model]
         values = [found.speedup if compared else found.wall[found.headline].median_s for found in own]
         panel.plot(values, [programs.index(found.program) for found in own], marker, label=model)

@@ -4,7 +4,7 @@ import msgspec
 
 from ..boards.schema import Board
 from .quantities import size
-from .table import Table, pairs, render
+from .table import Block, Table, pairs, render
 
 
 def boards_text(boards: list[Board], default: str, profiles: list[str], width: int | None = None) -> str:
@@ -36,7 +36,8 @@ def board_text(board: Board, width: int | None = None) -> str:
     -------
     str
     """
-    blocks, plain = [], []
+    blocks: list[Block] = []
+    plain = []
     for key, value in msgspec.to_builtins(board).items():
         if isinstance(value, dict):
             blocks += [f"{key}:", pairs([(f"{inner}:", _flat(found)) for inner, found in value.items()], indent=2)]

@@ -1,7 +1,7 @@
 """The text of `plena-emu diff`."""
 
-from ..attribution.differences import Change, Differences
 from ..result import nanoseconds
+from ..running.attribution.differences import Change, Differences
 from .table import Table, Title, render
 
 SHOWN = 20  # rows of a table
@@ -21,7 +21,7 @@ def differences_text(found: Differences, width: int | None = None, every: bool =
     """
     latency = found.latency
     change = f"{100 * found.slower_by:+.3f} %" if latency.before != latency.after else "unchanged"
-    blocks = [f"latency {nanoseconds(latency.before)} ns -> {nanoseconds(latency.after)} ns ({change})"]
+    blocks: list = [f"latency {nanoseconds(latency.before)} ns -> {nanoseconds(latency.after)} ns ({change})"]
     if not (found.totals or found.stages or found.regions or found.inputs or found.remarks):
         blocks.append("nothing else differs")
     for title, changes in (("Totals", found.totals), ("Stages", found.stages), ("HBM regions", found.regions)):

@@ -114,10 +114,16 @@ def _headline(result):
                  f" {result.board.clock_mhz:g} MHz, all cycles scaled;"
                  f" {1e3 * result.board.seconds_memory_unscaled:,.6f} ms with DDR and host link at their own pace.</p>")
     share = 100 * result.compute_ps / result.end_ps if result.end_ps else 0.0
+    cycle, serial = 1.0, ""
+    if result.hardware:
+        cycle = result.hardware.clock_period_ps / 1000
+        if result.hardware.timeline is not None:
+            serial = f". The figures below are those of the serial run, {result.end_ps / 1e6:,.3f} µs"
     warnings = "".join(f'<p class="note">Warning: {escape(line)}</p>' for line in result.warnings)
     return (f"<h1>{escape(_name(result))}</h1>"
             f'<p class="figure">{result.latency_ps / 1e6:,.3f} µs</p>'
-            f"<p>{result.cycles:,.3f} cycles of 1 ns: {share:.1f} % compute, {100 - share:.1f} % waiting for memory"
+            f"<p>{result.cycles:,.3f} cycles of {cycle:g} ns{serial}: {share:.1f} % compute,"
+            f" {100 - share:.1f} % waiting for memory"
             f" (model {escape(_model(result))}). {result.instructions:,} instructions.</p>{board}{warnings}")
 
 

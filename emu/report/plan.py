@@ -41,7 +41,7 @@ def plan_text(plan: Plan, width: int | None = None) -> str:
     ]
     if plan.projected:
         far = plan.projected
-        sizes = " | ".join(f"{kind} {amount}" for kind, amount in zip(KINDS, _mibs(far.footprint)))
+        sizes = " | ".join(f"{kind} {amount}" for kind, amount in zip(KINDS, _mibs(far.footprint), strict=True))
         blocks += [f"At {far.layers} layers (a floor): {sizes}; regime {far.regime}", "",
                    _regimes(far.regimes, far.regime, f" at {far.layers} layers")]
     blocks += ["", f"Bounds hold if {' and '.join(plan.assumptions)}."]

@@ -3,6 +3,7 @@
 import msgspec
 
 from ..result import RunResult, nanoseconds, scientific
+from .hardware import hardware_blocks
 from .quantities import byte_count, duration
 from .table import Table, Title, pairs, write
 
@@ -11,7 +12,8 @@ _MOST_EXECUTED = 12
 
 def print_summary(result: RunResult, stream) -> None:
     """Write the tables for `result` to the text `stream`."""
-    blocks = [block for part in (_inputs, _simulated, _instructions, _host) for block in part(result)]
+    parts = (_inputs, _simulated, hardware_blocks, _instructions, _host)
+    blocks = [block for part in parts for block in part(result)]
     write(blocks, stream)
 
 
@@ -36,7 +38,7 @@ def _inputs(result):
 
 
 def _board(board):
-    """Which board, what it replaced, and what it says of the geometry."""
+    """Say which board, what it replaced, and what it says of the geometry."""
     if board is None:
         return
     profile = f" with {board.latency_profile}" if board.latency_profile else ""
@@ -48,7 +50,7 @@ def _board(board):
 
 
 def _limits(limits):
-    """What the memory model may use, and who said so."""
+    """Say what the memory model may use, and what decided so."""
     if limits is None:
         return
     if limits.ddr_capacity_bytes is not None:
@@ -84,7 +86,7 @@ def _simulated(result):
 
 
 def _dram(found):
-    """What the DRAM controller counted, where there was one."""
+    """Say what the DRAM controller counted, where there was one."""
     if found is None:
         return ()
     from ..memory.dram_statistics import DramStatistics
@@ -94,7 +96,7 @@ def _dram(found):
 
 
 def _board_time(board):
-    """Latency at the board's clock."""
+    """Show the latency at the board's clock."""
     if board is None:
         return
     yield f"at {board.clock_mhz:g} MHz", (

@@ -113,14 +113,14 @@ def _table(table, width):
 
 
 def _aligned(rows, widths, table):
-    """One row a line, or more where its last column is wider than its room."""
+    """Lay each row out as one line, or as more where its last column is wider than its room."""
     lines = []
     for *cells, last in rows:
         parts = _wrap(last, widths[-1]) if len(last) > widths[-1] else [last]
         for number, part in enumerate(parts):
             texts = [*(cells if number == 0 else [""] * len(cells)), part]
             placed = (text.ljust(width) if side == "l" else text.rjust(width)
-                      for text, width, side in zip(texts, widths, table.align))
+                      for text, width, side in zip(texts, widths, table.align, strict=True))
             lines.append((" " * table.indent + GAP.join(placed)).rstrip())
     return lines
 
@@ -131,7 +131,7 @@ def _stacked(rows, table, width):
     lines = []
     for row in body:
         lines += _wrap(" " * table.indent + row[0], width)
-        for name, cell in zip(head[1:], row[1:]):
+        for name, cell in zip(head[1:], row[1:], strict=True):
             if cell.strip():
                 text = f"{name}: {cell.strip()}" if name else cell.strip()
                 lines += _wrap(" " * (table.indent + len(GAP)) + text, width)

@@ -14,7 +14,7 @@ SHOWN_INVALID = 20
 
 
 def settings_records(log: Log, settings) -> None:
-    """Topology (the testbenches scan it), corrections, and what the machine is made of.
+    """Write the topology (the testbenches scan it), corrections, and what the machine is made of.
 
     `settings` is a `plena_emu.config.settings.Settings` that already has the HBM size of the run.
     """
@@ -40,8 +40,19 @@ def board_record(log: Log, platform) -> None:
                  settings_replaced=len(platform.changes))
 
 
+def hardware_records(log: Log, request, hardware) -> None:
+    """What hardware timing works with (spec §7.12); nothing without it.
+
+    `hardware` is a `plena_emu.config.hardware.Hardware`.
+    """
+    mode = "legacy" if request.timing == "serial" else request.timing
+    log.info("Pipeline", CONFIG, clock_period_ps=hardware.period_ps, timing_mode=f'"{mode}"')
+    if request.dma == "production":
+        log.info(f"HBM channels {hardware.channels}, peak {16 * hardware.channels} GB/s", CONFIG)
+
+
 def program_records(log: Log, program) -> None:
-    """Words no revision, or only the other one, gives a meaning: a `plena_emu.program.decode.Program`.
+    """Name the words that no revision, or only the other one, gives a meaning.
 
     An error record for each word the revision does not assign (the rest as one count when there are many), one
     warning for all those that the other revision does assign.
@@ -56,7 +67,12 @@ def program_records(log: Log, program) -> None:
 
 
 def foreign_warning(program) -> str | None:
-    """The warning about codes that only the other revision assigns; None where there is none."""
+    """Warn about codes that only the other revision assigns; None where there is none.
+
+    Returns
+    -------
+    str or None
+    """
     if not program.foreign:
         return None
     pc, _, name = program.foreign[0]
@@ -66,23 +82,44 @@ def foreign_warning(program) -> str | None:
 
 
 def instruction_record(log: Log, pc: int, text: str) -> None:
-    """One executed instruction, `text` as `plena_emu.program.decode.describe` writes it."""
+    """Write one executed instruction, `text` as `plena_emu.program.decode.describe` writes it."""
     log.debug("execute op", RUNNER, pc=pc, op=text)
 
 
 def dump_record(log: Log, dump: Dump) -> None:
-    """One written dump."""
+    """Name one written dump."""
     log.info(f"Dumped {dump.name}", RUNNER, path=dump.path, bytes=dump.bytes)
 
 
 def final_records(log: Log, result: RunResult) -> None:
-    """Statistics, then the latency, which is the last line of a run."""
-    log.info(hbm_statistics(result), RUNNER)
-    serial = nanoseconds(result.latency_ps)
-    if result.overlap is None:
-        log.info(f"Simulation completed. Latency {serial}ns")
+    """Write the statistics, then the latency, which is the last line of a run."""
+    log.record_lines("info", hbm_statistics(result).split("\n"), RUNNER)
+    if result.hardware is not None:
+        _hardware_end_records(log, result)
+    if result.overlap is not None:
+        _overlap_end_records(log, result)
         return
+    log.info(f"Simulation completed. Latency {nanoseconds(result.latency_ps)}ns")
+
+
+def _overlap_end_records(log, result):
+    """Write both latencies of the overlay, with cycles (spec §8.7)."""
     cycles = -(-result.latency_ps // 1000)
     adjusted = result.overlap.adjusted_cycles
-    log.info(f"Experimental overlap: serial latency {serial}ns cycles {cycles}", RUNNER)
+    log.info(f"Experimental overlap: serial latency {nanoseconds(result.latency_ps)}ns cycles {cycles}", RUNNER)
     log.info(f"Simulation completed. Latency {nanoseconds(1000 * adjusted)}ns cycles {adjusted}")
+
+
+def _hardware_end_records(log, result):
+    """Coverage by RTL measurements, what the DMAs moved, and both latencies (spec §7.12)."""
+    hardware = result.hardware
+    if hardware.timeline is not None:
+        validation = hardware.timeline["rtl_validation"]
+        log.info("RTL validation coverage", RUNNER, status=f'"{validation["status"]}"',
+                 **{name: validation[f"{name}_opcodes"] for name in ("total", "validated", "unsupported",
+                                                                     "out_of_domain")})
+    if hardware.dma_transfers is not None:
+        log.info("DMA accounting", RUNNER, **hardware.dma_transfers)
+    mode = "legacy" if hardware.timing == "serial" else hardware.timing
+    log.info(f'Simulation completed timing_mode="{mode}" latency={nanoseconds(result.latency_ps)}ns'
+             f" functional_executor_latency={nanoseconds(hardware.serial_latency_ps)}ns")

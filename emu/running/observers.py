@@ -22,9 +22,11 @@ from ..result import RunResult
 from .clock import Clock
 
 if TYPE_CHECKING:
-    from ..attribution.overlap import Overlap
-    from ..attribution.timeline import Timeline
     from ..config.settings import Settings
+    from .attribution.accounts import Bookkeeping
+    from .attribution.expert_stages import ExpertLabels
+    from .attribution.overlap import Overlap
+    from .attribution.timeline_file import Timeline
     from .pc_log import Window
 
 Watch = Callable[[np.ndarray, np.ndarray], None]
@@ -53,9 +55,10 @@ class Observers:
         self._request = request
         self._program = program
         self._log = log
-        self._books = self._labels = None
+        self._books: Bookkeeping | None = None
+        self._labels: ExpertLabels | None = None
         if request.stages or request.timeline is not None or request.pc_log is not None:
-            from ..attribution.accounts import Bookkeeping
+            from .attribution.accounts import Bookkeeping
 
             self._books = Bookkeeping(program, manifest, request.opcode)
         if request.stage_profile_asm is not None:
@@ -72,9 +75,9 @@ class Observers:
 
     def _read_labels(self):
         """Labels of §8.2, with the warnings about them."""
-        from ..attribution.expert_stages import OTHER, read_labels
-        from ..attribution.stage_profile import unclassified
         from ..inputs.text import read_text
+        from .attribution.expert_stages import OTHER, read_labels
+        from .attribution.stage_profile import unclassified
 
         labels = read_labels(read_text(self._request.stage_profile_asm, "assembly", "--stage-profile-asm"))
         count, words = len(labels.labels), len(self._program)
@@ -86,6 +89,12 @@ class Observers:
             self._log.warn(f"Most labels of the stage profile are {OTHER}", RUNNER, unclassified=others, labels=count,
                            fraction=f"{others / count:.3f}")
         return labels
+
+    @property
+    def _open_books(self) -> Bookkeeping:
+        """The books of a run whose request needs them."""
+        assert self._books is not None
+        return self._books
 
     @property
     def _schema(self):
@@ -101,16 +110,16 @@ class Observers:
         if not self.need_trace:
             return None
         clock = Clock(self._program)
-        watching = []
+        watching: list[Overlap | Timeline] = []
         if self._request.overlap:
-            from ..attribution.overlap import Overlap
+            from .attribution.overlap import Overlap
 
             self._overlap = Overlap(self._program, machine.cfg, machine.descriptors)
             watching.append(self._overlap)
         if self._request.timeline is not None:
-            from ..attribution.timeline import Timeline
+            from .attribution.timeline_file import Timeline
 
-            self._timeline = Timeline(self._program, self._books.labels, self._request.timeline_slices)
+            self._timeline = Timeline(self._program, self._open_books.labels, self._request.timeline_slices)
             watching.append(self._timeline)
 
         def watch(executed, events):
@@ -124,7 +133,7 @@ class Observers:
         """Tell whoever shows progress what is known of the program, if it wants to know: a method `begin`."""
         begin = getattr(progress, "begin", None)
         if begin is not None:
-            from ..attribution.loops import static_total
+            from .attribution.loops import static_total
 
             begin(self._books.labels if self._books else None, static_total(self._program.table))
 
@@ -145,7 +154,7 @@ class Observers:
         from .pc_log import PcLog, Window, first_word, parse_start
         from .scout import instructions_before
 
-        start, labels = parse_start(request.pc_log_from), self._books.labels
+        start, labels = parse_start(request.pc_log_from), self._open_books.labels
         first = start.count
         if first is None:
             word = first_word(start, labels, len(self._program))
@@ -163,7 +172,7 @@ class Observers:
         """
         counts = machine.control.counts
         if self._request.stages:
-            result.stages = self._books.accounts(machine.cfg, counts, result.dram_statistics is not None).table(
+            result.stages = self._open_books.accounts(machine.cfg, counts, result.dram_statistics is not None).table(
                 self._request.loops)
         if self._overlap is not None:
             result.overlap = self._overlap.figures(result.end_ps)
@@ -175,8 +184,8 @@ class Observers:
             self._write_timeline(result)
 
     def _write_timeline(self, result):
-        from ..attribution.timeline import write_timeline
         from ..result import TimelineFile
+        from .attribution.timeline_file import write_timeline
 
         path = self._request.timeline
         about = {"program": result.program.path, "model": result.model, "regime": result.regime,
@@ -192,7 +201,7 @@ class Observers:
     def _write_stage_profile(self, counts, end_ps):
         import json
 
-        from ..attribution.stage_profile import stage_profile
+        from .attribution.stage_profile import stage_profile
 
         found = stage_profile(self._schema, self._labels, self._program, counts, self.ledger, end_ps)
         path = self._request.stage_profile_out

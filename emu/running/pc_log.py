@@ -8,10 +8,10 @@ from typing import IO
 import msgspec
 import numpy as np
 
-from ..attribution.labels import Labels
 from ..errors import EmuError, UsageError
 from ..program.decode import Program
 from ..result import nanoseconds
+from .attribution.labels import Labels
 from .clock import Clock
 from .simulation import Simulation
 

@@ -13,13 +13,23 @@ from .platform import Platform
 
 
 def program_of(request: RunRequest, program: Program) -> ProgramRecord:
-    """The program in words."""
+    """Describe the program in words.
+
+    Returns
+    -------
+    ProgramRecord
+    """
     return ProgramRecord(path=str(request.opcode), words=len(program), invalid_words=len(program.invalid),
                          foreign_words=len(program.foreign))
 
 
 def sources_of(request: RunRequest, platform: Platform) -> Sources:
-    """Name the files that decided about the run; a manifest only where a model read it."""
+    """Name the files that decided about the run; a manifest only where a model read it.
+
+    Returns
+    -------
+    Sources
+    """
     return Sources(
         settings=platform.settings.source, settings_origin=platform.settings.origin,
         weight_manifest=None if platform.regime == "hbm" else platform.manifest.source,
@@ -29,7 +39,12 @@ def sources_of(request: RunRequest, platform: Platform) -> Sources:
 
 
 def geometry_of(settings: Settings) -> Geometry:
-    """Geometry as it was used."""
+    """Take the geometry as it was used.
+
+    Returns
+    -------
+    Geometry
+    """
     return Geometry(
         mlen=settings.mlen, vlen=settings.vlen, hlen=settings.hlen, blen=settings.blen, broadcast=settings.broadcast,
         matrix_sram_size=settings.matrix_sram_size, vector_sram_size=settings.vector_sram_size,
@@ -39,6 +54,11 @@ def geometry_of(settings: Settings) -> Geometry:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the figures depend on."""
+    """Look up the versions of what the figures depend on.
+
+    Returns
+    -------
+    dict of str to str
+    """
     packages = ("numba", "llvmlite", "numpy")
     return {"plena-emu": __version__, "python": platform.python_version(), **{p: package_version(p) for p in packages}}

@@ -26,6 +26,9 @@ _TEXTS = {
     st.NOT_SQUARE: "matrix operations need MLEN = VLEN, found MLEN = {a} and VLEN = {b}",
     st.BROADCAST: "BROADCAST_AMOUNT is {a}, expected MLEN / HLEN = {b}",
     st.UNHANDLED_OPERATION: "op id {a} has no kernel in the control pass, expected one of the {b} of plena_emu.isa",
+    st.BLOCK_MISALIGNED: "offset, step or row length of {a} elements, expected a multiple of the block of {b}",
+    st.PARTIAL_BYTES: "{a} values of {b} bits are no whole number of bytes",
+    st.BITS_UNEVEN: "elements or scales of {a} bits, expected a power of two with production DMA",
 }
 
 
@@ -36,10 +39,14 @@ def data_error(op: int) -> EmuError:
 
 
 def run_error(status: int, ctl, program, cfg) -> EmuError:
-    """Error of a control status of 16 and above.
+    """Make the error of a control status of 16 and above.
 
     `ctl` are the control registers, `program` the Program, `cfg` the geometry (indices are shown as addresses too,
     §1.4).
+
+    Returns
+    -------
+    EmuError
     """
     pc = int(ctl[layout.CTL_PC])
     found = int(ctl[layout.CTL_ERR_A])

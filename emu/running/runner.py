@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from .. import isa
+from ..config.hardware import hardware_of
 from ..config.settings import find_settings
 from ..errors import DataNeeded, EmuError
 from ..inputs.number_formats import Fp, Plain
@@ -19,7 +20,9 @@ from ..kernels import layout
 from ..kernels.compiler.jit import JIT
 from ..logs import Log
 from ..machine.core import Machine
+from ..machine.dumps import write_sparse
 from ..memory.models import open_model
+from ..program.cycle_costs import PS_PER_CYCLE
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall, utilization
@@ -27,6 +30,7 @@ from .log_records import (
     board_record,
     dump_record,
     foreign_warning,
+    hardware_records,
     instruction_record,
     program_records,
     settings_records,
@@ -34,6 +38,7 @@ from .log_records import (
 from .observers import Observers
 from .platform import resolve_platform
 from .provenance import geometry_of, program_of, sources_of, versions
+from .result_regions import DUMP, read_result_regions, region_pieces
 from .simulation import Simulation, default_threads
 
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
@@ -64,23 +69,29 @@ def _simulate(simulation, request, log, window):
 
 
 def _trace(simulation, log, before):
-    """One record for each instruction of the last slice; returns the instructions executed so far."""
+    """Write one record for each instruction of the last slice; returns the instructions executed so far."""
     executed = simulation.executed
     for pc in simulation.machine.control.trace[: executed - before, layout.TR_PC].tolist():
         instruction_record(log, pc, simulation.program.text(pc))
     return executed
 
 
-def _write_dumps(machine, request, result, log):
-    """Dumps of §5.4; failures are collected, because statistics and latency come first."""
+def _write_dumps(machine, request, regions, result, log):
+    """Write the dumps of §5.4 and §9.2; failures are collected, because statistics and latency come first."""
     names = ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
     if request.isa == "moe":
         names.append("intsram_dump.bin")
     if request.dump_hbm and request.memory_model == "hbm":
         names.append("hbm_dump.bin")
+    if regions:
+        names.append(DUMP)
     for name in names:
         try:
-            path, size = machine.dump(name, request.dump_dir)
+            if name == DUMP:
+                path, size = os.path.join(request.dump_dir, name), sum(region.bytes for region in regions)
+                write_sparse(path, size, region_pieces(machine.data.hbm, regions))
+            else:
+                path, size = machine.dump(name, request.dump_dir)
         except EmuError as error:
             result.dump_errors.append(str(error))
             continue
@@ -97,7 +108,7 @@ def _counts(counts, program):
 
 
 def _warnings(request, platform, program, simulation):
-    """What the user should know besides the figures, one line each."""
+    """List what the user should know besides the figures, one line each."""
     ctl = simulation.ctl
     lines = list(platform.warnings)
     foreign = foreign_warning(program)
@@ -118,7 +129,7 @@ def _value(choice):
 
 
 def _values(struct):
-    """A statistics struct as plain values; None stays None."""
+    """Take a statistics struct as plain values; None stays None."""
     return None if struct is None else msgspec.to_builtins(struct)
 
 
@@ -147,6 +158,10 @@ def _check_store_types(settings, program):
 def execute(request: RunRequest, log: Log, look: Callable[[Simulation], None] | None = None) -> RunResult:
     """Run a program as `request` says, with the records of §5.2 on `log`.
 
+    Returns
+    -------
+    RunResult
+
     Raises
     ------
     EmuError
@@ -165,18 +180,28 @@ def _execute(request, log, look):
     settings = platform.settings
     settings_records(log, settings)
     board_record(log, platform)
-    program = decode(read_words(request.opcode), request.isa, settings)
+    hardware = hardware_of(settings, request.hbm_channels) if request.is_hardware else None
+    period = hardware.period_ps if hardware else PS_PER_CYCLE
+    program = decode(read_words(request.opcode), request.isa, settings, period)
     program_records(log, program)
     _check_timing_only(request, program)
     _check_store_types(settings, program)
+    writes = request.dump_dir is not None and not request.timing_only
+    regions = read_result_regions(request.results, settings.hbm_size) if writes and request.results else ()
     imported = time.perf_counter()
 
     observers = Observers(request, program, platform.manifest, log)
     traced = request.trace or observers.need_trace
-    machine = Machine(settings, request.isa, TRACED_SLICE if traced else 0)
+    machine = Machine(settings, request.isa, TRACED_SLICE if traced else 0, hardware is not None,
+                      request.dma == "production")
     model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
                        bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo,
-                       ledger=observers.ledger)
+                       dma=request.dma, channels=hardware and hardware.channels, ledger=observers.ledger)
+    if request.memory_trace is not None:
+        from ..memory.dram_trace_recorder import RecordedMemory
+
+        model = RecordedMemory(model, machine.descriptors, request.isa)
+    hardware_run = _open_hardware(request, settings, program, hardware, log)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -184,7 +209,10 @@ def _execute(request, log, look):
     loaded = time.perf_counter()
 
     threads = request.threads or default_threads(request.timing_only)
-    simulation = Simulation(program, machine, model, not request.timing_only, threads, observers.start(machine))
+    timeline = hardware_run and hardware_run.timeline
+    simulation = Simulation(
+        program, machine, model, not request.timing_only, threads, timeline, observers.start(machine)
+    )
     try:
         simulation.prepare()
         ready = time.perf_counter()
@@ -196,22 +224,47 @@ def _execute(request, log, look):
     done = time.perf_counter()
     if look is not None:
         look(simulation)
+    if request.memory_trace is not None:
+        model.write(request.memory_trace)
 
     result = _result(request, platform, program, simulation, stopped)
     observers.finish(result, machine)
+    if hardware_run is not None:
+        _finish_hardware(hardware_run, result, simulation)
     for line in result.warnings:
         if line != foreign_warning(program):
             log.warn(line)
-    if request.dump_dir is not None and not stopped and not request.timing_only:
-        _write_dumps(machine, request, result, log)
+    if writes and not stopped:
+        _write_dumps(machine, request, regions, result, log)
     result.wall = Wall(startup_s=imported - began + ready - loaded, load_s=loaded - imported,
                        simulate_s=done - ready, dump_s=time.perf_counter() - done)
     result.instructions_per_s = simulation.executed / result.wall.simulate_s if result.wall.simulate_s else 0.0
     return result
 
 
+def _open_hardware(request, settings, program, hardware, log):
+    """Open passes and files of hardware timing (spec chapter 7); None without it."""
+    if hardware is None:
+        return None
+    from .timeline.outputs import HardwareRun
+
+    hardware_records(log, request, hardware)
+    return HardwareRun(request, settings, program, hardware)
+
+
+def _finish_hardware(hardware_run, result, simulation):
+    """Put hardware timing into the result and write its files."""
+    memory = simulation.memory
+    result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.descriptors)
+    if hardware_run.latency_ps is not None:
+        result.latency_ps = hardware_run.latency_ps
+    result.cycles = result.latency_ps / hardware_run.hardware.period_ps
+    hardware_run.write(result.hardware, (memory.bytes_read, memory.bytes_written))
+    result.warnings += hardware_run.warnings
+
+
 def _result(request, platform, program, simulation, stopped):
-    """Everything known once the simulation is over."""
+    """Collect everything known once the simulation is over."""
     memory = simulation.memory
     ctl = simulation.ctl
     end = simulation.end_ps

@@ -9,6 +9,7 @@ import collections
 import os
 import queue
 import threading
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +18,9 @@ from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import data_slice
+from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
-from ..precompile import compiling
 from ..program.decode import Program
 from .run_errors import data_error, run_error
 
@@ -28,8 +29,27 @@ AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others 
 SLICE = 1 << 18  # most instructions a slice executes
 
 
+class Chunk(NamedTuple):
+    """What control hands to timing and to the timeline.
+
+    Attributes
+    ----------
+    mem_events : int64[CHUNK, MEV_WIDTH]
+    executed : int64[OBSERVED_SLICE, TR_WIDTH]
+        Each executed instruction; empty without a timeline.
+    """
+
+    mem_events: np.ndarray
+    executed: np.ndarray
+
+
 def default_threads(timing_only: bool = False) -> int:
-    """2 where this process may use two CPUs, else 1; without data control is too short to be worth a second thread."""
+    """Choose 2 where this process may use two CPUs, else 1; without data control is too short to be worth a second.
+
+    Returns
+    -------
+    int
+    """
     return 1 if timing_only else min(2, len(os.sched_getaffinity(0)))
 
 
@@ -96,22 +116,29 @@ class Simulation:
         Whether the data pass runs.
     threads : int
         2 lets timing run beside data.
+    timeline : ScoreboardPass or SerialPass, optional
+        Takes what control executed, after timing; it runs on the thread of timing.
     watch : callable, optional
         Called after each slice with its executed instructions (int64[n, TR_WIDTH], of a machine that traces) and its
         memory events (int64[m, MEV_WIDTH]), which are done: timing runs beside data, but never behind it then.
     """
 
-    def __init__(self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, watch=None):
+    def __init__(
+        self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, timeline=None,
+        watch=None,
+    ):
         self.program = program
         machine.count_words(len(program))
         self.machine = machine
         self.memory = memory
         self.data = data
         self.events = np.zeros((CHUNK, layout.EV_WIDTH), dtype=np.int64)
+        self.timeline = timeline
         # Control fills the first; timing may still read the others.
-        chunks = (np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64) for _ in range(AHEAD + 1))
-        self._mem_events = collections.deque(chunks)
         self._watch = watch
+        self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1))
+        if timeline is not None:
+            self._take_chunk()
         self._worker = _Worker() if threads > 1 else _Inline()
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -138,19 +165,18 @@ class Simulation:
 
     def prepare_control(self) -> None:
         """Load (or compile) the control kernel."""
-        with compiling("control.control"):
-            self._control(0)
+        self._control(0)
+        if self.timeline is not None:
+            self.timeline.prepare()
 
     def prepare_data(self) -> None:
         """Load (or compile) the data kernel."""
-        with compiling("data.data"):
-            data_slice(self.events, 0, self.machine.data)
+        data_slice(self.events, 0, self.machine.data)
 
     def _control(self, budget):
         m = self.machine
-        return control_slice(
-            self.program.table, m.cfg, m.descriptors, m.control, self.events, self._mem_events[0], budget
-        )
+        mem_events = self._chunks[0].mem_events
+        return control_slice(self.program.table, m.cfg, m.descriptors, m.control, self.events, mem_events, budget)
 
     def _run_data(self, count):
         """Run the data pass over the first `count` events of the chunk."""
@@ -160,7 +186,12 @@ class Simulation:
             raise data_error(int(self.events[done, 0]))
 
     def step(self, limit: int | None) -> bool:
-        """One slice; False when the program has ended or `limit` instructions are executed.
+        """Run one slice.
+
+        Returns
+        -------
+        bool
+            False when the program has ended or `limit` instructions are executed.
 
         Raises
         ------
@@ -171,31 +202,36 @@ class Simulation:
         budget = self.slice if limit is None else min(self.slice, limit - self.executed)
         self._worker.join(AHEAD)
         before = self.executed
+        if self.timeline is not None:
+            self._take_chunk()
         status = self._control(budget)
         compute = int(self.ctl[layout.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
             self._worker.join()
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
-        events, count = self._mem_events[0], int(self.ctl[layout.CTL_MEM_EVENTS])
-        if count:
-            self._worker.start(lambda: self.memory.advance(events, count))
-            self._mem_events.rotate(-1)
+        mem_events = self._chunks[0].mem_events
+        self._consume(self.executed - before)
         if self.data:
             self._run_data(int(self.ctl[layout.CTL_EVENTS]))
         if self._watch is not None:
             self._worker.join()
-            self._watch(self.machine.control.trace[: self.executed - before], events[:count])
+            executed = self.machine.control.trace[: self.executed - before]
+            self._watch(executed, mem_events[: int(self.ctl[layout.CTL_MEM_EVENTS])])
         self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         return status != st.DONE and (limit is None or self.executed < limit)
 
     def trace(self, capacity: int, watch) -> None:
-        """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them."""
-        trace = np.zeros((capacity, layout.TR_WIDTH), dtype=np.int64)
-        self.machine.control = self.machine.control._replace(trace=trace)
-        self.slice = min(capacity or SLICE, self._longest)
+        """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them.
+
+        With a timeline every instruction is recorded anyway, in its chunks.
+        """
+        if self.timeline is None:
+            trace = np.zeros((capacity, layout.TR_WIDTH), dtype=np.int64)
+            self.machine.control = self.machine.control._replace(trace=trace)
+            self.slice = min(capacity or SLICE, self._longest)
         self._watch = watch
 
     def synchronise(self) -> int:
@@ -203,9 +239,36 @@ class Simulation:
         self._worker.join()
         return self.memory.now_ps
 
+    def _new_chunk(self):
+        room = OBSERVED_SLICE if self.timeline is not None else 0
+        return Chunk(
+            mem_events=np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64),
+            executed=np.zeros((room, layout.TR_WIDTH), dtype=np.int64),
+        )
+
+    def _take_chunk(self):
+        """Let control record what it executes in the first chunk."""
+        self.machine.control = self.machine.control._replace(trace=self._chunks[0].executed)
+
+    def _consume(self, executed):
+        """Hand the memory events of the slice to timing, and what was executed to the timeline."""
+        chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
+
+        def job():
+            if count:
+                self.memory.advance(chunk.mem_events, count)
+            if self.timeline is not None:
+                self.timeline.place(chunk.executed, executed, chunk.mem_events)
+
+        if count or self.timeline is not None:
+            self._worker.start(job)
+            self._chunks.rotate(-1)
+
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
         self._worker.join()
+        if self.timeline is not None:
+            self.timeline.finish()
         self._check_time(self.end_ps)
 
     def close(self) -> None:
@@ -213,7 +276,7 @@ class Simulation:
         self._worker.stop()
 
     def _check_time(self, picoseconds):
-        """Compute time alone, and the end of the run; `memory` checks the times of its events."""
+        """Check compute time alone, and the end of the run; `memory` checks the times of its events."""
         if picoseconds > TIME_LIMIT:
             raise EmuError(f"after {self.executed} instructions: simulated time passes {TIME_LIMIT} ps (53 days)")
 

@@ -1,1 +1,1 @@
-"""How kernels become machine code: jit decorators, fingerprints, numba's cache, object code."""
+"""How kernels become machine code: jit decorators, fingerprints, object code, the processes that make it."""

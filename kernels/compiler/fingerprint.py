@@ -15,11 +15,9 @@ import os
 import pathlib
 import platform
 import sys
-import tempfile
 
 from .imports import imported_names
 
-MARKER = "complete"  # in the directory of a module whose entry kernels are all compiled
 KERNELS = "plena_emu.kernels"
 
 # Variables that name places or threads, not code.
@@ -165,11 +163,6 @@ def fingerprint(module: str) -> str:
     return digest.hexdigest()[:20]
 
 
-def jit_disabled() -> bool:
-    """Whether NUMBA_DISABLE_JIT asks for kernels in plain Python."""
-    return os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-
-
 def cache_root() -> pathlib.Path:
     """Directory above all others: `$PLENA_CACHE_DIR`, else the user's cache directory."""
     chosen = os.environ.get("PLENA_CACHE_DIR")
@@ -179,22 +172,11 @@ def cache_root() -> pathlib.Path:
     return pathlib.Path(base) / "plena-emu"
 
 
-def _writable(directory):
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return True
-    except OSError:
-        return False
+def cache_path(module: str, root: pathlib.Path | None = None) -> pathlib.Path:
+    """Where a module's entry kernels are kept, be it there or not; `root` in place of `cache_root()`."""
+    return (root or cache_root()) / owner_of(module)
 
 
-def cache_path(module: str) -> pathlib.Path:
-    """Where a module's entry kernels are kept, be it there or not."""
-    return cache_root() / f"{module.replace('.', '-')}-{fingerprint(module)}"
-
-
-@functools.cache
-def cache_dir(module: str) -> pathlib.Path | None:
-    """Directory of a module's entry kernels, created; None when nothing is in it and it cannot be written."""
-    directory = cache_path(module)
-    return directory if (directory / MARKER).exists() or _writable(directory) else None
+def owner_of(module: str) -> str:
+    """Name a module's compiled code: its key, dots as hyphens, and its fingerprint."""
+    return f"{module.replace('.', '-')}-{fingerprint(module)}"

@@ -3,16 +3,14 @@
 numba optimises a jitted function with all it calls linked in, emits machine code and two wrappers for it, and then
 does the same for each of its callers. Of functions that only other kernels call nothing of that is kept: an entry
 kernel links all of them and is optimised as a whole. A part stops before it, which saves more than half of the compile
-time and changes neither results nor speed. The classes of numba that are extended here are not among its documented
-interfaces.
+time and changes neither results nor speed.
 """
 
 import functools
 
 from numba import njit
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
-from numba.core.registry import CPUDispatcher
+
+from .numba_internals import Compiler, CPUDispatcher, JITCodeLibrary
 
 
 class _NoEnvironment:

@@ -16,6 +16,7 @@ from plena_emu import isa
 from ..compiler.jit import kernel, small
 from ..layout import (
     CFG_BLEN,
+    CFG_FP_SRAM,
     CFG_MAX_LOOP,
     CFG_MLEN,
     CFG_MOE,
@@ -27,7 +28,6 @@ from ..layout import (
     CTL_GP,
     CTL_LIMIT_AT,
     FP_REGISTERS,
-    FP_SRAM_SIZE,
     OP_COST,
     OP_ID,
     OP_IMM,
@@ -230,8 +230,8 @@ def fp_in_bounds(ctl, affine, op, rd, rs1, rs2, imm, times):
         if op == isa.S_MAP_V_FP:
             if not rows_in_bounds(ctl, affine, rd, 1, times):
                 return False
-            return last != OUT_OF_BOUNDS and max(first, last) + ctl[CFG_VLEN] - 1 < FP_SRAM_SIZE
-        return last != OUT_OF_BOUNDS and rd < FP_REGISTERS and max(first, last) < FP_SRAM_SIZE
+            return last != OUT_OF_BOUNDS and max(first, last) + ctl[CFG_VLEN] - 1 < ctl[CFG_FP_SRAM]
+        return last != OUT_OF_BOUNDS and rd < FP_REGISTERS and max(first, last) < ctl[CFG_FP_SRAM]
     if rd == 0:
         return True
     if op == isa.S_EXP_FP or op == isa.S_RECI_FP or op == isa.S_SQRT_FP:

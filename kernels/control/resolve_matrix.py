@@ -11,6 +11,7 @@ from ..layout import (
     CFG_MLEN,
     CFG_MLEN_SHIFT,
     CFG_MOE,
+    CFG_NARROW_HEADS,
     CFG_VLEN,
     CTL_GP,
 )
@@ -65,7 +66,8 @@ def resolve_broadcast(op, ctl, events, m, v):
     """
     mlen = ctl[CFG_MLEN]
     hlen = ctl[CFG_HLEN]
-    if hlen * ctl[CFG_BROADCAST] != mlen:
+    width = hlen * ctl[CFG_BROADCAST]
+    if width > mlen or (width < mlen and ctl[CFG_NARROW_HEADS] == 0):
         return fail(ctl, BROADCAST, ctl[CFG_BROADCAST], mlen // hlen)
     transposed = op == isa.M_BTMM or op == isa.M_BTMV
     o1 = m % (mlen * mlen if transposed else mlen * ctl[CFG_BLEN])

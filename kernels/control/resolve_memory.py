@@ -1,9 +1,8 @@
-"""Resolve addresses of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V and check them (spec §1.7, §3.2, §3.3)."""
+"""Resolve addresses of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V, check them (spec §1.7, §3.2, §3.3; packed: §7.2)."""
 
 from plena_emu import isa
 
 from ..compiler.jit import kernel
-from ..dma_address import delivered_scales, element_address, scale_address
 from ..layout import (
     CFG_HBM_SIZE,
     CFG_MLEN,
@@ -18,10 +17,14 @@ from ..layout import (
     CTL_ROWS_DROPPED,
     CTL_SCALE,
     CTL_STRIDE,
+    DESC_BITS,
+    DESC_BLOCK,
     DESC_ELEMENTS,
+    DESC_PACKED,
     DESC_RATIO,
     DESC_ROW_BYTES,
     DESC_ROWS,
+    DESC_SCALE_BITS,
     DESC_SCALE_BYTES,
     DESCRIPTOR_M_WEIGHT,
     DESCRIPTOR_STORE_ACT,
@@ -34,7 +37,8 @@ from ..layout import (
     MEV_STEP,
 )
 from ..limits import U32_MASK
-from ..status import HBM_WRITE_OUTSIDE, OK
+from ..memory.dma_address import packed_step, row_elements, row_scales, row_scales_delivered
+from ..status import BITS_UNEVEN, BLOCK_MISALIGNED, HBM_WRITE_OUTSIDE, OK, PARTIAL_BYTES
 from .resolve import append, check_rows, check_tiles, fail
 
 
@@ -50,14 +54,15 @@ def bytes_outside(address, length, size):
 def stays_inside(descriptor, index, scale_index, step, size):
     """Tell whether every row's bytes lie in the HBM, decided from the last row alone (False: not known)."""
     rows = descriptor[DESC_ROWS]
-    span = (rows - 1) * step
-    if rows == 0 or span > U32_MASK or index < 0 or scale_index < 0:
+    packed = descriptor[DESC_PACKED] == 1
+    span = (rows - 1) * (packed_step(descriptor, step, descriptor[DESC_ROW_BYTES]) if packed else step)
+    scale_span = (rows - 1) * packed_step(descriptor, step, descriptor[DESC_SCALE_BYTES]) if packed else 0
+    if rows == 0 or max(span, scale_span) > U32_MASK or index < 0 or scale_index < 0:
         return False
     if index + span + descriptor[DESC_ROW_BYTES] > size:
         return False
-    return descriptor[DESC_SCALE_BYTES] == 0 or (
-        scale_address(scale_index, rows - 1, step, descriptor[DESC_RATIO]) + descriptor[DESC_SCALE_BYTES] <= size
-    )
+    scale_bytes = descriptor[DESC_SCALE_BYTES]
+    return scale_bytes == 0 or row_scales(descriptor, scale_index, rows - 1, step) + scale_bytes <= size
 
 
 @kernel
@@ -67,10 +72,10 @@ def prefetch_outside(descriptor, index, scale_index, step, size):
         return 0
     outside = 0
     for row in range(descriptor[DESC_ROWS]):
-        outside += bytes_outside(element_address(index, row, step), descriptor[DESC_ROW_BYTES], size)
+        outside += bytes_outside(row_elements(descriptor, index, row, step), descriptor[DESC_ROW_BYTES], size)
         if descriptor[DESC_SCALE_BYTES] > 0:
-            address = scale_address(scale_index, row, step, descriptor[DESC_RATIO])
-            outside += bytes_outside(address, delivered_scales(address, descriptor[DESC_SCALE_BYTES]), size)
+            address = row_scales(descriptor, scale_index, row, step)
+            outside += bytes_outside(address, row_scales_delivered(descriptor, address), size)
     return outside
 
 
@@ -83,11 +88,11 @@ def store_outside(descriptor, index, scale_index, step, size):
     if stays_inside(descriptor, index, scale_index, step, size):
         return size - 1
     for row in range(descriptor[DESC_ROWS]):
-        address = element_address(index, row, step)
+        address = row_elements(descriptor, index, row, step)
         if bytes_outside(address, descriptor[DESC_ROW_BYTES], size) > 0:
             return max(address, size) if address >= 0 else address
         if descriptor[DESC_SCALE_BYTES] > 0:
-            address = scale_address(scale_index, row, step, descriptor[DESC_RATIO])
+            address = row_scales(descriptor, scale_index, row, step)
             if bytes_outside(address, descriptor[DESC_SCALE_BYTES], size) > 0:
                 return max(address, size) if address >= 0 else address
     return size - 1
@@ -122,6 +127,45 @@ def select_descriptor(op, precision):
 
 
 @kernel
+def whole_bytes(ctl, count, bits):
+    """Check that `count` values of `bits` bits are a whole number of bytes (§7.2)."""
+    if (count * bits) & 7 != 0:
+        return fail(ctl, PARTIAL_BYTES, count, bits)
+    return OK
+
+
+@kernel
+def check_packing(ctl, descriptor, offset, step):
+    """Check what §7.2 refuses instead of rounding it; `offset` and `step` count elements."""
+    bits, scale_bits = descriptor[DESC_BITS], descriptor[DESC_SCALE_BITS]
+    block, n = descriptor[DESC_BLOCK], descriptor[DESC_ELEMENTS]
+    if bits & (bits - 1) != 0:
+        return fail(ctl, BITS_UNEVEN, bits, 0)
+    if scale_bits & (scale_bits - 1) != 0:
+        return fail(ctl, BITS_UNEVEN, scale_bits, 0)
+    for count in (n, offset, step):
+        if block > 0 and count % block != 0:
+            return fail(ctl, BLOCK_MISALIGNED, count, block)
+        status = whole_bytes(ctl, count, bits)
+        if status == OK and block > 0:
+            status = whole_bytes(ctl, count // block, scale_bits)
+        if status != OK:
+            return status
+    return whole_bytes(ctl, ctl[CTL_SCALE], bits) if block > 0 else OK
+
+
+@kernel
+def packed_addresses(descriptor, base, offset, scale):
+    """(first element byte, first scale byte) of row 0 (§7.2); everything but `base` counts elements."""
+    bits, block = descriptor[DESC_BITS], descriptor[DESC_BLOCK]
+    index = base + (offset * bits >> 3)
+    if block == 0:
+        return index, index
+    scales = (scale * bits >> 3) + (offset // block * descriptor[DESC_SCALE_BITS] >> 3)
+    return index, base + (scales & U32_MASK)
+
+
+@kernel
 def append_memory(ctl, mem_events, number, index, scale_index, step):
     """Append a memory event and start counting compute time anew."""
     at = ctl[CTL_MEM_EVENTS]
@@ -150,10 +194,15 @@ def resolve_memory(op, rd, rs1, rs2, rs3, f1, descriptors, ctl, events, mem_even
     offset = ctl[CTL_GP + rs1]
     base = ctl[CTL_ADDR + rs2]
     step = ctl[CTL_STRIDE] if rs3 == 1 else descriptor[DESC_ELEMENTS]
-    index = base + offset
-    scale_index = index
-    if descriptor[DESC_SCALE_BYTES] > 0:
-        scale_index = base + ctl[CTL_SCALE] + offset // descriptor[DESC_RATIO]
+    if descriptor[DESC_PACKED] == 1:
+        status = check_packing(ctl, descriptor, offset, step)
+        if status != OK:
+            return status
+        index, scale_index = packed_addresses(descriptor, base, offset, ctl[CTL_SCALE])
+    else:
+        index = scale_index = base + offset
+        if descriptor[DESC_SCALE_BYTES] > 0:
+            scale_index = base + ctl[CTL_SCALE] + offset // descriptor[DESC_RATIO]
     size = ctl[CFG_HBM_SIZE]
     if op == isa.H_STORE_V:
         outside = store_outside(descriptor, index, scale_index, step, size)

@@ -4,12 +4,12 @@ from plena_emu import isa
 
 from ..compiler.jit import kernel, small
 from ..layout import (
+    CFG_FP_SRAM,
     CFG_VLEN,
     CTL_GP,
     CTL_TOPK,
     CTL_VMASK,
     FP_REGISTERS,
-    FP_SRAM_SIZE,
     INT_SRAM_SIZE,
 )
 from ..limits import U32_MASK
@@ -62,8 +62,8 @@ def resolve_topk(rd, rs1, rs2, policy, ctl, events):
     if status != OK:
         return status
     weights = ctl[CTL_GP + rd]
-    if weights + picks > FP_SRAM_SIZE:
-        return fail(ctl, FP_SRAM, weights + picks - 1, FP_SRAM_SIZE)
+    if weights + picks > ctl[CFG_FP_SRAM]:
+        return fail(ctl, FP_SRAM, weights + picks - 1, ctl[CFG_FP_SRAM])
     indices = ctl[CTL_GP + rs2]
     if indices + picks > INT_SRAM_SIZE:
         return fail(ctl, INT_SRAM, indices + picks - 1, INT_SRAM_SIZE)
@@ -123,8 +123,8 @@ def resolve_fp_memory(op, rd, rs1, imm, ctl, events):
         status = check_fp(ctl, target)
     if status != OK:
         return status
-    if last >= FP_SRAM_SIZE:
-        return fail(ctl, FP_SRAM, last, FP_SRAM_SIZE)
+    if last >= ctl[CFG_FP_SRAM]:
+        return fail(ctl, FP_SRAM, last, ctl[CFG_FP_SRAM])
     return append(ctl, events, op, target, address, 0, 0, 0)
 
 

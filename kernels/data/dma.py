@@ -1,19 +1,17 @@
 """Move the data of H_PREFETCH_M, H_PREFETCH_V and H_STORE_V (spec §3.2, §3.3, MX blocks §2.4).
 
 Only what is in the HBM is delivered: bytes outside it, and scale bytes past the end of the one
-64-byte block that is read for them, are 0.
+64-byte block that is read for them, are 0. With production DMA (spec §7.2) all scale bytes are delivered.
 
 `codes` is scratch uint8[2, n]: the packed elements and the packed scales of one row.
 """
 
 from ..compiler.jit import kernel
-from ..dma_address import delivered_scales, element_address, scale_address
 from ..layout import (
     CFG_MOE,
     DESC_BLOCK,
     DESC_ELEMENTS,
     DESC_FORMAT,
-    DESC_RATIO,
     DESC_ROW_BYTES,
     DESC_ROWS,
     DESC_SCALE_BYTES,
@@ -21,6 +19,7 @@ from ..layout import (
     FMT_BITS,
 )
 from ..limits import ACCESS_BYTES
+from ..memory.dma_address import row_elements, row_scales, row_scales_delivered
 from .mx_decode import decode_simd, fits_simd, touch
 from .numerics import decode, encode_block, encode_plain, read_code, write_code
 from .row_lanes import round_values
@@ -63,10 +62,10 @@ def fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step,
     """Read and decode one row of a prefetch into out[o : o + n]."""
     slen = descriptor[DESC_SCALE_BYTES]
     got = 0
-    fetch(hbm, element_address(index, row, step), descriptor[DESC_ROW_BYTES], codes[0])
+    fetch(hbm, row_elements(descriptor, index, row, step), descriptor[DESC_ROW_BYTES], codes[0])
     if slen > 0:
-        scale_at = scale_address(scale_index, row, step, descriptor[DESC_RATIO])
-        got = delivered_scales(scale_at, slen)
+        scale_at = row_scales(descriptor, scale_index, row, step)
+        got = row_scales_delivered(descriptor, scale_at)
         fetch(hbm, scale_at, got, codes[1])
     # And one more: scales of less than a byte may end within a byte that is not read.
     for i in range(got, min(slen + 1, codes.shape[1])):
@@ -77,16 +76,16 @@ def fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step,
 @kernel
 def touch_row(hbm, descriptor, index, scale_index, step, row):
     """Have a row that is decoded soon brought into the cache: rows are too far apart for the CPU to see it coming."""
-    address = element_address(index, row, step)
+    address = row_elements(descriptor, index, row, step)
     for line in range(0, descriptor[DESC_ROW_BYTES], ACCESS_BYTES):
         touch(hbm, address + line)
-    touch(hbm, scale_address(scale_index, row, step, descriptor[DESC_RATIO]))
+    touch(hbm, row_scales(descriptor, scale_index, row, step))
 
 
 @kernel
 def prefetch_simd(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first):
     """Run `prefetch` for the formats that `mx_decode` handles; a row partly outside the HBM goes the general way."""
-    n, block, ratio = descriptor[DESC_ELEMENTS], descriptor[DESC_BLOCK], descriptor[DESC_RATIO]
+    n, block = descriptor[DESC_ELEMENTS], descriptor[DESC_BLOCK]
     length, slen = descriptor[DESC_ROW_BYTES], descriptor[DESC_SCALE_BYTES]
     fmt = formats[descriptor[DESC_FORMAT]]
     scales = tables[descriptor[DESC_SCALE_FORMAT]]
@@ -94,10 +93,10 @@ def prefetch_simd(formats, tables, hbm, codes, descriptor, index, scale_index, s
     for row in range(count):
         if row + AHEAD < count:
             touch_row(hbm, descriptor, index, scale_index, step, row + AHEAD)
-        address = element_address(index, row, step)
-        scale_at = scale_address(scale_index, row, step, ratio)
+        address = row_elements(descriptor, index, row, step)
+        scale_at = row_scales(descriptor, scale_index, row, step)
         inside = 0 <= address <= size - length and 0 <= scale_at <= size - slen
-        if inside and delivered_scales(scale_at, slen) == slen:
+        if inside and row_scales_delivered(descriptor, scale_at) == slen:
             decode_simd(hbm, address, scale_at, fmt, scales, n, block, out, (first + row) * n)
         else:
             fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step, row, out, (first + row) * n)
@@ -164,11 +163,11 @@ def store_rows(cfg, formats, descriptor, rows, hbm, hbm_touched, codes, first, i
     slen = descriptor[DESC_SCALE_BYTES]
     for row in range(descriptor[DESC_ROWS]):
         encode_row(formats, descriptor, cfg[CFG_MOE], rows, (first + row) * descriptor[DESC_ELEMENTS], codes)
-        address = element_address(index, row, step)
+        address = row_elements(descriptor, index, row, step)
         put(hbm, address, length, codes[0])
         mark_written(hbm_touched, address, length)
         if slen > 0:
-            address = scale_address(scale_index, row, step, descriptor[DESC_RATIO])
+            address = row_scales(descriptor, scale_index, row, step)
             put(hbm, address, slen, codes[1])
             mark_written(hbm_touched, address, slen)
 

@@ -99,11 +99,7 @@ def clamp_row(n, a, f, out, op):
     """Compute V_MAX_VF or V_MIN_VF: a NaN in either operand gives NaN (§1.8)."""
     for j in range(n):
         x = a[j]
-        if f != f:
-            x = f
-        elif op == isa.V_MAX_VF and x < f:
-            x = f
-        elif op == isa.V_MIN_VF and x > f:
+        if f != f or op == isa.V_MAX_VF and x < f or op == isa.V_MIN_VF and x > f:
             x = f
         out[j] = x
 

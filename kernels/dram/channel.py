@@ -489,6 +489,27 @@ def step_queued(cfg, channel, queue, slot):
 
 
 @kernel
+def skip_idle_refreshes(cfg, channel, limit):
+    """Pass over refresh intervals of a channel that has nothing to do, in closed form (§4.7, §4.11).
+
+    Once every row is closed and nothing is held back, all intervals are alike: each rank refreshes as soon as it is
+    due. The last two before clock `limit` are left to be simulated; what they enter in the registers is later than
+    all that those passed over would have entered.
+    """
+    waiting = channel.queued[READ] + channel.queued[WRITE] + channel.active + channel.refresh_due
+    if waiting > 0 or channel.write_mode == 0 or channel.last_return > channel.clk:
+        return
+    for rank in range(cfg.ranks):
+        if channel.open_banks[rank] > 0:
+            return
+    intervals = (limit - channel.next_refresh) // cfg.t_refi - 1
+    if intervals > 0 and channel.quiescent_at <= channel.next_refresh:
+        channel.count[REFRESHES] += intervals * cfg.ranks
+        channel.next_refresh += intervals * cfg.t_refi
+        run_to(channel, channel.clk + intervals * cfg.t_refi)
+
+
+@kernel
 def step(cfg, channel, limit):
     """Run ticks up to the next command, at most to clock `limit` (> clk).
 
@@ -498,6 +519,8 @@ def step(cfg, channel, limit):
     Returns the tag of the read whose RD it was, or NONE. After a tag, `last_return` is the tick in which that read's
     data leaves.
     """
+    if cfg.t_refi > 0 and channel.reads_left == 0 and limit - channel.next_refresh >= 2 * cfg.t_refi:
+        skip_idle_refreshes(cfg, channel, limit)
     clk = channel.clk + 1
     if cfg.t_refi > 0:
         if clk == channel.next_refresh:

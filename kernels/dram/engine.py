@@ -1,4 +1,4 @@
-"""Run prefetches, stores and traces on the DRAM (spec §3.2, §3.3, §4.9, §4.10).
+"""Run prefetches and stores on the DRAM (spec §3.2, §3.3, §4.9, §4.10); for traces see `replay`.
 
 How to call it
 --------------
@@ -19,7 +19,6 @@ runs backwards. `state.front[0].last_event` is the instant of the last event so 
 from ..compiler.jit import kernel
 from ..limits import OVERFLOW, TIME_LIMIT
 from .event_order import clear_run, run_events
-from .event_queue import SERIAL, SPAWN
 from .front_end import read_alone, write_alone
 
 
@@ -61,71 +60,4 @@ def dram_store(state, addr, wait, link, n, now):
             return OVERFLOW
         now = read_alone(state, addr, i, i + 1, now + wait[i], state.unasked)
         now = write_alone(state, addr[i], now)
-    return now
-
-
-@kernel
-def is_alone(state, run, batch, stop):
-    """Tell whether batches `batch` to `stop` - 1 are one task that the front end runs without an event loop."""
-    task = run.task[batch]
-    if stop != batch + 1 or state.config[0].direct == 0 or task.kind == SPAWN:
-        return False
-    if task.kind == SERIAL:
-        return True
-    for index in range(task.start, task.stop):
-        if run.access[index].write == 1:
-            return False
-    return True
-
-
-@kernel
-def run_serial_alone(state, run, task, now):
-    """Run a SERIAL batch started at `now`.
-
-    Returns the instant of its end.
-    """
-    for index in range(task.start, task.stop):
-        access = run.access[index]
-        access.issue = now
-        if access.write == 1:
-            now = write_alone(state, run.address[index], now)
-            access.accept = access.done = now
-        else:
-            now = read_alone(state, run.address, index, index + 1, now, run.access)
-    return now
-
-
-@kernel
-def run_reads_alone(state, run, task, now):
-    """Run a gather task of reads started at `now`.
-
-    Returns the instant of its end.
-    """
-    if task.start == task.stop:
-        return now
-    for index in range(task.start, task.stop):
-        run.access[index].issue = now
-    return read_alone(state, run.address, task.start, task.stop, now, run.access)
-
-
-@kernel
-def dram_replay(state, run):
-    """Run all batches from instant 0 of an unused memory.
-
-    Returns the instant of the last event.
-    """
-    batches = len(run.task)
-    batch = now = 0
-    while batch < batches:
-        stop = batch + 1
-        while stop < batches and run.task[stop].kind == SPAWN:
-            stop += 1
-        task = run.task[batch]
-        if not is_alone(state, run, batch, stop):
-            now = run_events(state, run, batch, stop, now)
-        elif task.kind == SERIAL:
-            now = run_serial_alone(state, run, task, now + task.at)
-        else:
-            now = run_reads_alone(state, run, task, now + task.at)
-        batch = stop
     return now

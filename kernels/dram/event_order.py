@@ -6,7 +6,7 @@ request reaches it or one of its reads may return.
 
 import numpy as np
 
-from ..compiler.jit import kernel
+from ..compiler.jit import kernel, small
 from ..limits import NEVER, TIME_LIMIT
 from .channel import send, step
 from .event_queue import (
@@ -16,11 +16,13 @@ from .event_queue import (
     AT_JOIN,
     AT_LEAVE,
     AT_LINK,
+    AT_ROOM,
     AT_SERIAL,
     AT_SLEEP,
     AT_START,
     AT_SUB_REQUESTS,
     AT_WAIT,
+    CLOSED,
     CORE,
     DONE,
     HOLDING,
@@ -318,7 +320,13 @@ def gather_turn(state, run, number):
         if polls == 0 or own_wakes == 2:
             make_ready(run, number)
             return
-    if task.left == 0 and task.joined == 1:
+    if task.left > 0:
+        return
+    if task.kind == CLOSED:
+        run.loop[0].closed -= 1
+        if run.loop[0].core_stage == AT_ROOM:
+            make_ready(run, CORE)
+    if task.joined == 1:
         make_ready(run, CORE)
 
 
@@ -393,8 +401,15 @@ def core_turn(state, run):
     loop = run.loop[0]
     while True:
         batch, stage = loop.core_batch, loop.core_stage
-        if stage == AT_BATCH and batch < loop.core_stop and run.task[batch].kind == SPAWN:
+        kind = run.task[batch].kind if batch < loop.core_stop else NONE
+        if stage == AT_BATCH and kind == SPAWN:
             sleep_until(run, run.task[batch].at)
+        elif kind == CLOSED and (stage == AT_BATCH or stage == AT_ROOM):
+            loop.core_stage = AT_ROOM
+            if loop.closed >= run.task[batch].at:
+                return
+            loop.closed += 1
+            start_batch(run, batch)
         elif stage == AT_BATCH:
             loop.core_stage = AT_JOIN
         elif stage == AT_JOIN:
@@ -431,20 +446,39 @@ def run_ready(state, run):
             gather_turn(state, run, task)
 
 
-@kernel
-def run_events(state, run, start, stop, now):
-    """Run batches `start` to `stop` - 1 from instant `now` on; no read is under way before or after.
+@small
+def is_drained(run):
+    """Tell whether the event loop has nothing left to happen."""
+    return run.loop[0].timers == 0 and run.loop[0].tick_due == NEVER
 
-    Returns the instant of the last event.
+
+@kernel
+def drain_events(state, run, budget):
+    """Run the event loop until nothing is left to happen (`is_drained`), or for `budget` instants.
+
+    Returns what is left of the budget.
     """
     front, loop = state.front[0], run.loop[0]
-    reset_loop(run, start, stop, now)
     run_ready(state, run)
-    while loop.timers > 0 or loop.tick_due != NEVER:
+    while not is_drained(run):
+        if budget <= 0:
+            return budget
+        budget -= 1
         due = run.timer[0, 0] if loop.timers > 0 else NEVER
         if loop.tick_due < due:
             pass_quiet_ticks(state, run, due)
         fire_timers(run, min(due, loop.tick_due))
         run_ready(state, run)
     front.last_event = max(front.last_event, loop.now)
-    return loop.now
+    return budget
+
+
+@kernel
+def run_events(state, run, start, stop, now):
+    """Run batches `start` to `stop` - 1 from instant `now` on; no read is under way before or after.
+
+    Returns the instant of the last event.
+    """
+    reset_loop(run, start, stop, now)
+    drain_events(state, run, NEVER)
+    return run.loop[0].now

@@ -17,7 +17,8 @@ from .state import CHANNELS, NONE
 # GATHER: a gather task, spawned `at` ps after all earlier batches are complete.
 # SPAWN: a gather task, spawned at instant `at`, or at once if that is past.
 # SERIAL: as GATHER, but the core runs the accesses itself, one after the other.
-GATHER, SPAWN, SERIAL = range(3)
+# CLOSED: a gather task, spawned as soon as fewer than `at` tasks of this kind are under way.
+GATHER, SPAWN, SERIAL, CLOSED = range(4)
 
 # Tasks of the run queue; a batch's number is its gather task.
 TICK, CORE = -1, -2
@@ -29,7 +30,7 @@ AT_START, AT_LINK, AT_HOST, AT_WAIT, AT_SUB_REQUESTS, AT_END = range(6)
 NEW, QUEUED, HOLDING, RETRYING, SENT, DONE = range(6)
 
 # Stages of the core.
-AT_BATCH, AT_JOIN, AT_SLEEP, AT_SERIAL, AT_LEAVE = range(5)
+AT_BATCH, AT_JOIN, AT_SLEEP, AT_SERIAL, AT_LEAVE, AT_ROOM = range(6)
 
 _u1, _i4, _i8 = np.uint8, np.int32, np.int64
 
@@ -70,6 +71,12 @@ LOOP = np.dtype(
         ("core_joined", _i8),
         ("core_access", _i8),
         ("core_due", _i8),
+        ("closed", _i8),  # CLOSED tasks under way
+        # a replay between two slices: the batches in hand, the next access of one that is alone, the instant
+        ("replay_batch", _i8),
+        ("replay_stop", _i8),  # behind the last batch in hand; `replay_batch` where none is
+        ("replay_access", _i8),
+        ("replay_now", _i8),
         # the read lock and the write lock
         ("holder", _i8, (2,)),
         ("lock_front", _i8, (2,)),
@@ -243,7 +250,7 @@ def reset_loop(run, start, stop, now):
     """Prepare batches `start` to `stop` - 1, the core about to run at instant `now`."""
     loop = run.loop[0]
     loop.now = now
-    loop.created = loop.pending = loop.late = loop.timers = loop.ready_head = loop.ready_tail = 0
+    loop.created = loop.pending = loop.late = loop.timers = loop.ready_head = loop.ready_tail = loop.closed = 0
     loop.tick_due = NEVER
     loop.link_holder = loop.link_front = NONE
     loop.core_stage = AT_BATCH

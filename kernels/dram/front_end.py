@@ -14,6 +14,8 @@ Every channel runs on its own until a request reaches it.
 `access` takes the instants of accesses that are asked about; it has length 0 when nobody asks.
 """
 
+import numpy as np
+
 from ..compiler.jit import kernel, small
 from ..limits import ACCESS_BYTES, NEVER
 from .channel import send, step
@@ -98,20 +100,26 @@ def finish_reads(state, access):
 
 
 @kernel
-def read_alone(state, addr, start, stop, now, access):
-    """Run a gather task of reads `addr[start:stop]` (start < stop) spawned at `now`.
+def begin_reads(state, now):
+    """Spawn a gather task at `now` that is alone; `send_reads` sends its reads, `finish_reads` waits for them."""
+    cfg, front = state.config[0], state.front[0]
+    front.turn_now = now
+    front.turn_clk = ticks_before(cfg, front, now)
+    front.tick_follows = np.int64(front.turn_clk * cfg.tck_ps == now)
+    front.refused = front.own_wakes = 0
+
+
+@kernel
+def send_reads(state, addr, start, stop, access):
+    """Send reads `addr[start:stop]` of the gather task that `begin_reads` spawned, after those before.
 
     A turn ends early when two reads were woken by their own polls: after the first rejection every accepted sub-request
     hands the lock to the next of the same read.
-
-    Returns the instant of its last data.
     """
     cfg, front = state.config[0], state.front[0]
-    clk = ticks_before(cfg, front, now)
-    tick_follows = clk * cfg.tck_ps == now
+    now, clk = front.turn_now, front.turn_clk
+    tick_follows, refused, yielded = front.tick_follows == 1, front.refused == 1, front.own_wakes
     clock = now // cfg.tck_ps
-    refused = False
-    yielded = 0
     for i in range(start, stop):
         block = place_of(cfg, addr[i])
         tag = i if len(access) > 0 else NONE
@@ -142,7 +150,19 @@ def read_alone(state, addr, start, stop, now, access):
         if tick_follows and yielded == 2:
             clk += 1
             tick_follows = False
+    front.turn_now, front.turn_clk = now, clk
+    front.tick_follows, front.refused, front.own_wakes = np.int64(tick_follows), np.int64(refused), yielded
     front.reads += stop - start
+
+
+@kernel
+def read_alone(state, addr, start, stop, now, access):
+    """Run a gather task of reads `addr[start:stop]` (start < stop) spawned at `now`.
+
+    Returns the instant of its last data.
+    """
+    begin_reads(state, now)
+    send_reads(state, addr, start, stop, access)
     return finish_reads(state, access)
 
 

@@ -1,18 +1,123 @@
-"""Replay a trace on a DRAM that is alone (spec §4.9, §4.10)."""
+"""Replay a trace on a DRAM that is alone, slice by slice (spec §4.9, §4.10).
 
-from ..compiler.jit import entry
+Batches are run in groups: a batch with all SPAWN and CLOSED batches behind it, which may overlap it. A group of one
+task that is alone needs no event loop. Where a slice stops is kept in `event_queue.LOOP`.
+"""
+
+import numpy as np
+
+from ..compiler.jit import entry, kernel
 from .channel import catch_up
-from .engine import dram_replay
+from .event_order import drain_events, is_drained
+from .event_queue import CLOSED, SERIAL, SPAWN, reset_loop
+from .front_end import begin_reads, finish_reads, read_alone, send_reads, write_alone
+from .state import NONE
+
+
+@kernel
+def is_alone(state, run, batch, stop):
+    """Tell whether batches `batch` to `stop` - 1 are one task that the front end runs without an event loop."""
+    task = run.task[batch]
+    if stop != batch + 1 or state.config[0].direct == 0 or task.kind == SPAWN or task.kind == CLOSED:
+        return False
+    if task.kind == SERIAL:
+        return True
+    for index in range(task.start, task.stop):
+        if run.access[index].write == 1:
+            return False
+    return True
+
+
+@kernel
+def begin_group(state, run):
+    """Take the next group of batches in hand."""
+    loop = run.loop[0]
+    batch = loop.replay_batch
+    stop = batch + 1
+    while stop < len(run.task) and (run.task[stop].kind == SPAWN or run.task[stop].kind == CLOSED):
+        stop += 1
+    loop.replay_stop = stop
+    if not is_alone(state, run, batch, stop):
+        loop.replay_access = NONE
+        reset_loop(run, batch, stop, loop.replay_now)
+        return
+    loop.replay_access = run.task[batch].start
+    loop.replay_now += run.task[batch].at
+    if run.task[batch].kind != SERIAL:
+        begin_reads(state, loop.replay_now)
+
+
+@kernel
+def run_serial_alone(state, run, stop):
+    """Run accesses of a SERIAL batch up to access `stop`, one after the other."""
+    loop = run.loop[0]
+    now = loop.replay_now
+    for index in range(loop.replay_access, stop):
+        access = run.access[index]
+        access.issue = now
+        if access.write == 1:
+            now = write_alone(state, run.address[index], now)
+            access.accept = access.done = now
+        else:
+            now = read_alone(state, run.address, index, index + 1, now, run.access)
+    loop.replay_now = now
+
+
+@kernel
+def run_reads_alone(state, run, task, stop):
+    """Send reads of a gather task up to access `stop`, and wait for all of them behind the last."""
+    loop = run.loop[0]
+    if task.start == task.stop:
+        return
+    for index in range(loop.replay_access, stop):
+        run.access[index].issue = loop.replay_now
+    send_reads(state, run.address, loop.replay_access, stop, run.access)
+    if stop == task.stop:
+        loop.replay_now = finish_reads(state, run.access)
+
+
+@kernel
+def run_group(state, run, budget):
+    """Run the group in hand for `budget` accesses or instants.
+
+    Returns what is left of the budget; the group may be done even where that is 0.
+    """
+    loop = run.loop[0]
+    if loop.replay_access == NONE:
+        budget = drain_events(state, run, budget)
+        if is_drained(run):
+            loop.replay_now = loop.now
+            loop.replay_batch = loop.replay_stop
+        return budget
+    task = run.task[loop.replay_batch]
+    stop = min(task.stop, loop.replay_access + budget)
+    budget -= stop - loop.replay_access
+    if task.kind == SERIAL:
+        run_serial_alone(state, run, stop)
+    else:
+        run_reads_alone(state, run, task, stop)
+    loop.replay_access = stop
+    if stop == task.stop:
+        loop.replay_batch = loop.replay_stop
+    return budget
 
 
 @entry
-def replay_trace(dram, run):
-    """Run all batches of an `event_queue.Run` from instant 0 of an unused memory.
+def replay_trace(dram, run, budget):
+    """Run batches of an `event_queue.Run`, from instant 0 of an unused memory, for `budget` accesses or instants.
 
-    The host allocates the run: kernels that are loaded without numba cannot.
+    The host allocates the run: kernels that are loaded without numba cannot. It calls again until all are run, and
+    hears interrupts in between.
 
-    Returns the instant of the last event.
+    Returns 1 when all batches are run, else 0.
     """
-    end = dram_replay(dram, run)
+    loop = run.loop[0]
+    while loop.replay_batch < len(run.task):
+        if budget <= 0:
+            return np.int64(0)
+        if loop.replay_stop == loop.replay_batch:
+            begin_group(dram, run)
+            budget -= 1
+        budget = run_group(dram, run, budget)
     catch_up(dram, dram.front[0].ticks)
-    return end
+    return np.int64(1)

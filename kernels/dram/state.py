@@ -36,7 +36,7 @@ KINDS = 3
 # Fixed sizes.
 RANKS = 4
 BANKS = 32  # of a channel; a bank's number is rank, bank group, bank
-CHANNELS = 64
+CHANNELS = 256
 SLOTS = 64  # entries of a queue, a power of two
 LOG_MASK = SLOTS - 1
 NO_SLOT = 255
@@ -55,7 +55,7 @@ REQ_ROW, REQ_BANK, REQ_ARRIVE, REQ_FIRST, REQ_REST, REQ_TAG, REQ_ADDRESS, REQ_CO
 
 # A decoded place (`place_of`): channel, bank and row in one integer, so that a sub-request's place is an exclusive or.
 PLACE_BANK_BITS = 5
-PLACE_CHANNEL_BITS = 6
+PLACE_CHANNEL_BITS = 8
 PLACE_ROW = PLACE_BANK_BITS + PLACE_CHANNEL_BITS
 BANK_MASK = (1 << PLACE_BANK_BITS) - 1
 CHANNEL_MASK = (1 << PLACE_CHANNEL_BITS) - 1
@@ -129,6 +129,12 @@ FRONT = np.dtype(
         ("latency_bins", _i8, (BINS,)),
         ("reads", _i8),  # 64-byte accesses
         ("writes", _i8),
+        # a gather task that is alone, between two slices of its reads (see `front_end`)
+        ("turn_now", _i8),  # instant of its turn
+        ("turn_clk", _i8),  # ticks done when its next read is sent
+        ("tick_follows", _i8),  # 1: the tick of the instant it began at is still to come
+        ("refused", _i8),  # 1: a read was refused
+        ("own_wakes", _i8),  # reads of the turn that were woken by their own polls
     ]
 )
 

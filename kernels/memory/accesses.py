@@ -4,9 +4,9 @@ Addresses are u64 bit patterns held in int64.
 """
 
 from ..compiler.jit import kernel
-from ..dma_address import element_address, scale_address
 from ..layout import DESC_RATIO, DESC_ROW_BYTES, DESC_ROWS, DESC_SCALE_BYTES, DESC_STORE, MEV_INDEX, MEV_SCALE, MEV_STEP
 from ..limits import ACCESS_BYTES
+from .dma_address import element_address, scale_address
 
 
 @kernel

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.jit import kernel, small
-from ..layout import DESC_STORE, MEV_DELTA
+from ..layout import DESC_STORE, MEV_DELTA, MEV_TOOK
 from ..limits import ACCESS_BYTES
 from .accesses import list_accesses
 from .ledger import Ledger, charge
@@ -74,8 +74,12 @@ def count_resident(transfer, n):
 
 @small
 def finish_event(transfer, event, start, done):
-    """End an event that began at `start`: `TRANSFER_NOW` moves on to `done`, and the ledger is charged."""
+    """End an event that began at `start`: `TRANSFER_NOW` moves on to `done`, and the ledger is charged.
+
+    The event gets the time it took, with or without a ledger.
+    """
     reg = transfer.reg
+    event[MEV_TOOK] = done - start
     reg[TRANSFER_NOW] = done
     charge(transfer.ledger, transfer.regime, event, start, done, reg[TRANSFER_READ], reg[TRANSFER_WRITTEN])
 

@@ -24,7 +24,7 @@ def run_batch(state, addr, wait, link, n, held, now):
         if took > TIME_LIMIT - now:
             return OVERFLOW
     else:
-        took = simulate_loop(state, addr, wait, link, n, now, TIME_LIMIT - now)
+        took = simulate_loop(state, addr, wait, link, n, now, TIME_LIMIT - now, 0)
         if took == OVERFLOW:
             return OVERFLOW
     return now + took

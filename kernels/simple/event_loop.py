@@ -26,6 +26,7 @@ from .state import (
     ORG_CMD,
     ORG_RD,
     ORG_READ_SHIFT,
+    ORG_WRITE_SHIFT,
     READY_HEAD,
     READY_TAIL,
     TCK,
@@ -219,9 +220,9 @@ def acquire(banks, rings, bank, read, now):
 
 
 @kernel
-def release(organisation, banks, rings, queues, woken, ready, addr, address, now):
-    """Release the bank of a read of `address`: first ready, then first come; precharge where nobody waits."""
-    bank = bank_of(organisation, address, organisation[ORG_READ_SHIFT])
+def release(organisation, banks, rings, queues, woken, ready, addr, address, shift, now):
+    """Release the bank of an access to `address`: first ready, then first come; precharge where nobody waits."""
+    bank = bank_of(organisation, address, shift)
     hit = find_row(organisation, banks, addr, bank, row_of(organisation, address))
     if hit != NOBODY:
         wake(queues, woken, ready, dequeue(banks, bank, hit) << STAGE_BITS | GRANTED)
@@ -232,8 +233,10 @@ def release(organisation, banks, rings, queues, woken, ready, addr, address, now
 
 
 @kernel
-def simulate(state, addr, wait, link, n, budget):
+def simulate(state, addr, wait, link, n, budget, write):
     """Run the event loop of one batch (§4.10).
+
+    With `write` 1 all are writes, which find their bank in other bits and release it as soon as they are granted it.
 
     Until no read is left, it runs the ready tasks, moves on to the next instant that has a timer and acts on the
     timers of that instant. The cases of the gather task's turn are the stages of a read (§3.5, §3.7). A turn is over
@@ -245,6 +248,7 @@ def simulate(state, addr, wait, link, n, budget):
     organisation, queues, woken, ready = state.organisation, state.queues, state.woken, state.ready
     banks, sems, rings, waits = state.banks, state.sems, state.rings, state.waits
     host_link = len(sems) - 1
+    shift = organisation[ORG_READ_SHIFT] if write == 0 else organisation[ORG_WRITE_SHIFT]
     now, left, late = 0, n, False
     while True:
         while queues[READY_HEAD] != queues[READY_TAIL]:
@@ -277,11 +281,11 @@ def simulate(state, addr, wait, link, n, budget):
                     start_timer(rings, RING_TICK, now, read << STAGE_BITS | TICKED)
                 elif stage == TICKED:
                     give(sems, first_sem + CMD, queues, woken, ready, COMMANDED)
-                    acquire(banks, rings, bank_of(organisation, addr[read], organisation[ORG_READ_SHIFT]), read, now)
-                elif stage == GRANTED:
+                    acquire(banks, rings, bank_of(organisation, addr[read], shift), read, now)
+                elif stage == GRANTED and write == 0:
                     start_timer(rings, RING_ROW, now, read << STAGE_BITS | SENSED)
-                elif stage == SENSED:
-                    release(organisation, banks, rings, queues, woken, ready, addr, addr[read], now)
+                elif stage == SENSED or stage == GRANTED:
+                    release(organisation, banks, rings, queues, woken, ready, addr, addr[read], shift, now)
                     if take(sems, first_sem + DATA, read):
                         stage = ON_BUS
                 if stage == ON_BUS:
@@ -375,14 +379,14 @@ def bequeath(queues, banks, rings, now):
 
 
 @kernel
-def simulate_loop(state, addr, wait, link, n, now, budget):
-    """Run the reads `addr[:n]`, all issued at `now`.
+def simulate_loop(state, addr, wait, link, n, now, budget, write):
+    """Run `addr[:n]`, all issued at `now`: reads, or with `write` 1 writes.
 
     Returns the picoseconds until the last is done, `OVERFLOW` beyond `budget`.
     """
     begin(state.organisation, state.queues, state.woken, state.ready, state.sems, state.rings, state.waits, n)
     inherit(state.banks, state.rings, now)
-    took = simulate(state, addr, wait, link, n, budget)
+    took = simulate(state, addr, wait, link, n, budget, write)
     if took != OVERFLOW:
         bequeath(state.queues, state.banks, state.rings, now)
     return took

@@ -21,7 +21,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.jit import kernel, small
-from ..dma_address import scale_address
 from ..layout import (
     DESC_RATIO,
     DESC_ROW_BYTES,
@@ -34,6 +33,7 @@ from ..layout import (
 )
 from ..limits import ACCESS_BYTES, OVERFLOW, U32_MASK
 from ..memory.accesses import list_rows
+from ..memory.dma_address import scale_address
 from ..memory.memo_table import insert, make_room
 from .state import BANK_DUE, BANK_TURN, BANKS, LAST_EVENT, TCK
 

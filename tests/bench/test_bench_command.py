@@ -10,6 +10,7 @@ import sys
 import tarfile
 
 import pytest
+
 from plena_emu.bench import suite as bench_suite
 from plena_emu.bench.compare import compare
 from plena_emu.bench.programs import WALLS, find_workloads

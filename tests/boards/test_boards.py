@@ -7,6 +7,7 @@ import re
 
 import pytest
 import yaml
+
 from plena_emu.boards import DEFAULT_BOARD, board_names, load_board, loader, profile_names, schema
 from plena_emu.cli.main import main
 from plena_emu.config.settings import load_settings
@@ -28,8 +29,8 @@ PRECISION = {"MATRIX_SRAM_TYPE": BF16, "VECTOR_SRAM_TYPE": BF16, "HBM_M_WEIGHT_T
 UNITS = ("systolic_processing_overhead", "vector_add", "vector_mul", "vector_exp", "vector_reci", "vector_max",
          "vector_sum", "vector_shift", "vector_prefix_scan", "scalar_fp_basic", "scalar_fp_exp", "scalar_fp_sqrt",
          "scalar_fp_reci", "scalar_int_basic")
-A7_LATENCY = {"dc_lib_en": False, **dict(zip(UNITS, (8, 9, 7, 15, 8, 4, 30, 1, 9, 1, 2, 2, 2, 1)))}
-V80_LATENCY = {"dc_lib_en": True, **dict(zip(UNITS, (0, 1, 1, 1, 2, 4, 8, 1, 9, 1, 1, 1, 1, 1)))}
+A7_LATENCY = {"dc_lib_en": False, **dict(zip(UNITS, (8, 9, 7, 15, 8, 4, 30, 1, 9, 1, 2, 2, 2, 1), strict=True))}
+V80_LATENCY = {"dc_lib_en": True, **dict(zip(UNITS, (0, 1, 1, 1, 2, 4, 8, 1, 9, 1, 1, 1, 1, 1), strict=True))}
 
 SRAM = {"matrix_sram_size": 4096, "vector_sram_size": 4194304, "prefetch_m_amount": 64, "prefetch_v_amount": 4,
         "writeback_v_amount": 4}
@@ -206,7 +207,7 @@ def test_each_wrong_type_is_named():
     data, count = FILES["custom_a7"], 0
     for path, value in leaves(data):
         wrong = 7 if isinstance(value, (str, dict, list, bool)) else "seven"
-        changed = edited(data, path, lambda parent, key: parent.__setitem__(key, wrong))
+        changed = edited(data, path, lambda parent, key, wrong=wrong: parent.__setitem__(key, wrong))
         refused_data(changed, dotted(path))
         count += 1
     assert count > 90

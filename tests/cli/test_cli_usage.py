@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+
 from plena_emu.cli import dropin
 from plena_emu.cli.flags import request, revision
 from plena_emu.cli.main import main as plena_emu

@@ -6,8 +6,8 @@ import pytest
 from oracle import goldens
 
 from plena_emu.api import run
-from plena_emu.attribution.differences import differences
 from plena_emu.cli.main import main
+from plena_emu.running.attribution.differences import differences
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from support import changed, write_settings
+
 from plena_emu.cli import dropin
 from plena_emu.precompile import warm
 from plena_emu.program.assembler import assemble, mem_text
-from support import changed, write_settings
 
 ARGV = ["--opcode", "p.mem", "--hbm", "hbm.bin", "--fpsram", "fp.bin", "--settings", "s.toml",
         "--memory-model", "resident", "--weight-manifest", "w.json"]

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.config.apply_board import Change, apply_board, apply_board_with_changes, settings_for_board
@@ -137,7 +138,7 @@ def test_lines_stay_where_they_are(text):
     after = apply_board(text, BOARDS["custom_a7"])
     before_lines, after_lines = text.splitlines(keepends=True), after.splitlines(keepends=True)
     assert len(before_lines) == len(after_lines)
-    for before, now in zip(before_lines, after_lines):
+    for before, now in zip(before_lines, after_lines, strict=True):
         assert NUMBER.sub("N", before) == NUMBER.sub("N", now)
 
 

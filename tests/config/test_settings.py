@@ -3,6 +3,8 @@
 import tarfile
 
 import pytest
+from support import LATENCY, MISSING, SHARED, changed, settings_document, write_settings
+
 from plena_emu.config.settings import (
     BF16,
     Fp,
@@ -15,7 +17,6 @@ from plena_emu.config.settings import (
     with_hbm_size,
 )
 from plena_emu.errors import EmuError
-from support import LATENCY, MISSING, SHARED, changed, settings_document, write_settings
 
 CONFIG = "TRANSACTIONAL.CONFIG"
 PRECISION = "TRANSACTIONAL.PRECISION"

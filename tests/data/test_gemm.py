@@ -28,7 +28,8 @@ def nearest_f32(exact: Fraction) -> np.float32:
         candidates = [guess, np.nextafter(guess, F32(-np.inf)), np.nextafter(guess, F32(np.inf))]
     # Beyond the largest f32 the next binary exponent stands in for infinity.
     worth = [Fraction(float(v)) if np.isfinite(v) else Fraction(2) ** 128 * (1 if v > 0 else -1) for v in candidates]
-    return min(zip(candidates, worth), key=lambda pair: (abs(pair[1] - exact), int(pair[0].view(np.int32)) & 1))[0]
+    pairs = zip(candidates, worth, strict=True)
+    return min(pairs, key=lambda pair: (abs(pair[1] - exact), int(pair[0].view(np.int32)) & 1))[0]
 
 
 @settings(max_examples=400, deadline=None)

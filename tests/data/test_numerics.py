@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from oracle import numerics as nm
+
 from plena_emu.kernels.data import numerics as kernel
 from plena_emu.kernels.data.floats import bits_of, exp_f32, float_of
 from plena_emu.kernels.data.tables import fill_table

@@ -42,7 +42,7 @@ def oracle_run(name, revision, program):
     for number, (is_store, gap, address, wait, link) in enumerate(program):
         kinds.append("I" if is_store else "G")
         times.append(gap)
-        for a, w, k in zip(address.tolist(), wait.tolist(), link.tolist()):
+        for a, w, k in zip(address.tolist(), wait.tolist(), link.tolist(), strict=True):
             for kind in READ_WRITE if is_store else (0,):
                 batch.append(number)
                 op.append(kind)
@@ -52,7 +52,7 @@ def oracle_run(name, revision, program):
     front, _, _, done = oracle.replay(CONFIGS[name](revision), kinds, times, batch, op, addresses, waits, links)
     ends, now = [], 0
     for number, gap in enumerate(times):
-        now = max([now + gap, *(instant for instant, of in zip(done, batch) if of == number)])
+        now = max([now + gap, *(instant for instant, of in zip(done, batch, strict=True) if of == number)])
         ends.append(now)
     return ends, front.loop.now
 

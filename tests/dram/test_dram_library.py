@@ -12,7 +12,7 @@ from oracle import dram as oracle
 
 from plena_emu.boards.dram_schema import Queues, WriteMode, load_dram
 from plena_emu.cli.main import main
-from plena_emu.errors import EmuError
+from plena_emu.errors import EmuError, UsageError
 from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.dram.front_end import place_of
 from plena_emu.memory.dram import new_state, place
@@ -27,7 +27,9 @@ SPREADS = {
     "one bank": ({}, {"channel": (6, 7, 8)}, 1),
     "channels apart": ({"transfer_bytes": 32}, {"column": (5, 14, 15, 16), "channel": (6, "7^5", 8)}, 1),
     "two channels": ({"transfer_bytes": 32}, {"column": (5, 14, 15, 16), "channel": ("6^5", 7, 8)}, 2),
-    "short queues": ({"queues": Queues(read=6, write=6), "write_mode": WriteMode(enter=5, leave=1)}, {}, 4),
+    "short queues": (
+        {"queues": Queues(read=6, write=6), "write_mode": WriteMode(high_watermark=5, low_watermark=1)}, {}, 4
+    ),
 }
 MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
 
@@ -168,7 +170,7 @@ def test_against_the_tick_by_tick_model(name, revision, trace):
     kinds, times, batch, op, address = trace
     found = replay_batches(name, kinds, times, batch, op, address, revision)
     front, *columns = oracle.replay(CONFIGS[name](revision), kinds, times, batch, op, address)
-    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps)):
+    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps), strict=True):
         assert instants.tolist() == wanted
     counted, channels = found.statistics, front.channels
     assert counted.row_hits == sum(channel.hits for channel in channels)
@@ -199,7 +201,7 @@ def test_transfers_of_an_access_anywhere(spread, trace):
     kinds, times, batch, op, address = trace
     found = replay_batches(description, kinds, times, batch, op, address)
     front, *columns = oracle.replay(config, kinds, times, batch, op, address)
-    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps)):
+    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps), strict=True):
         assert instants.tolist() == wanted
     counted = found.statistics
     assert counted.row_hits == sum(channel.hits for channel in front.channels)
@@ -211,18 +213,40 @@ def test_transfers_of_an_access_anywhere(spread, trace):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (([5, 3], [0, 64], [0, 0]), "the times of S batches: found 3 behind 5, expected no falling values"),
+    (([5, 3], [0, 64], [0, 0]), "time_ps: found 3 behind 5, expected no falling values"),
     (([-1], [0], [0]), "time_ps[0]: found -1, expected an integer from 0 to"),
-    (([0.5], [0], [0]), "time_ps: found float64 of 1 dimensions, expected integers of one dimension"),
+    (([0.5], [0], [0]), "time_ps[0]: found 0.5, expected an integer from 0 to"),
     (([0], [33], [0]), "address[0]: found 0x21, expected a multiple of 64"),
-    (([0], [0, 64], [0]), "address: found 2 values, expected 1"),
-    (([0], [0], [2]), "op[0]: found 2, expected an integer from 0 to 1"),
-    (([0], [[0]], [0]), "address: found int64 of 2 dimensions"),
+    (([0], [0, 64], [0]), "address: found 2 values, expected 1, as many as in time_ps"),
+    (([0], [0], [0, 1]), "is_write: found 2 values, expected 1, as many as in time_ps"),
+    (([0], [0], [2]), "is_write[0]: found 2, expected a bool, or 0 or 1"),
+    (([0], [0], ["read"]), "is_write[0]: found 'read', expected a bool, or 0 or 1"),
+    (([0], [0], "r"), "is_write: found str, expected a sequence, each a bool, or 0 or 1"),
+    (([0], [[0]], [0]), "address[0]: found a list, expected an integer from 0 to"),
+    (([0], [0], [[1], [1, 2]]), "is_write[0]: found a list, expected a bool, or 0 or 1"),
+    (([0], np.zeros((1, 1), int), [0]), "address: found int64 of 2 dimensions, expected one dimension of integers"),
+    (([0], np.zeros(1), [0]), "address: found float64 of 1 dimensions, expected one dimension of integers"),
+    (([0], [0], np.zeros(1)), "is_write: found float64 of 1 dimensions, expected one dimension of bools"),
+    (([0, 2**63], [0, 0], [0, 0]), "time_ps[1]: found 9223372036854775808, expected an integer from 0 to"),
+    (([0], [2**64], [0]), "address[0]: found 18446744073709551616, expected an integer from 0 to 18446744073709551615"),
+    (([10**5000], [0], [0]), "time_ps[0]: found an integer of 16610 bits, expected an integer from 0 to"),
+    (([True], [0], [0]), "time_ps[0]: found true, expected an integer"),
+    (([None], [0], [0]), "time_ps[0]: found null, expected an integer"),
+    (([0], {0: 1}, [0]), "address: found dict, expected a sequence"),
 ])  # fmt: skip
 def test_malformed_arrays(arguments, message):
-    with pytest.raises(EmuError) as error:
+    with pytest.raises(EmuError, match=r"^[^\n]*$") as error:
         replay("hbm2", *arguments)
-    assert message in str(error.value)
+    assert message in str(error.value) and len(str(error.value)) < 200
+
+
+def test_arrays_of_any_kind():
+    """Integers beyond int64 are addresses; ranges, tuples, generators and mixed flags are sequences."""
+    high = 2**64 - 64
+    found = replay("hbm2", range(2), (0, high), [True, 0])
+    same = replay("hbm2", np.arange(2), np.array([0, high], np.uint64), np.array([1, 0]))
+    assert (found.done_ps == same.done_ps).all()
+    assert len(replay("hbm2", (k for k in range(3)), [0, 64, 128], [np.True_, np.int8(0), False]).done_ps) == 3
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -246,23 +270,78 @@ def test_bandwidth_is_that_of_what_moved():
 
 @pytest.mark.parametrize("arguments, message", [
     ((5, [0], [0], [0]), "description: found int, expected a name, path or description"),
-    (("hbm2", None, [0], [0]), "time_ps: found object of 0 dimensions"),
-    (("hbm2", [0], [0], None), "op: found object of 0 dimensions"),
+    ((None, [0], [0], [0]), "description: found NoneType, expected a name, path or description"),
+    (("hbm2", None, [0], [0]), "time_ps: found NoneType, expected a sequence"),
+    (("hbm2", [0], 7, [0]), "address: found int, expected a sequence"),
+    (("hbm2", [0], [0], None), "is_write: found NoneType, expected a sequence"),
+    (("hbm2", [0], [0], [0], "v2"), "revision: found 'v2', expected base or moe"),
+    (("hbm2", [0], [0], [0], None), "revision: found null, expected base or moe"),
+    (("hbm2", [0], [0], [0], ["base"]), "revision: found a list, expected base or moe"),
+    (("nope", [0], [0], [0]), "unknown DRAM description 'nope'"),
 ])
 def test_arguments_of_other_types(arguments, message):
-    with pytest.raises(EmuError) as error:
+    with pytest.raises(UsageError) as error:
         replay(*arguments)
     assert message in str(error.value)
 
 
-def test_batch_kinds_of_another_type():
-    with pytest.raises(EmuError, match="batch_kind: found NoneType, expected a sequence"):
-        replay_batches("hbm2", None, [0], [0], [0], [0])
+@pytest.mark.parametrize("arguments, message", [
+    ((None, [0], [0], [0], [0]), "batch_kind: found NoneType, expected a sequence of G, S and I"),
+    (("GS", [0], [0], [0], [0]), "batch_kind: found str, expected a sequence of G, S and I"),
+    (([1], [0], [0], [0], [0]), "batch_kind[0]: found 1, expected G, S or I"),
+    ((["G"], "0", [0], [0], [0]), "batch_t: found str"),
+    ((["G"], [0], [0], ["w"], [0]), "op[0]: found 'w'"),
+    ((["G"], [0], [0], [0], [1.0]), "addr[0]: found 1.0"),
+    ((["S", "S"], [5, 4], [0, 1], [0, 0], [0, 0]), "batch_t of the S batches: found 4 behind 5"),
+])  # fmt: skip
+def test_batches_of_other_types(arguments, message):
+    with pytest.raises(EmuError, match=r"^[^\n]*$") as error:
+        replay_batches("hbm2", *arguments)
+    assert message in str(error.value)
 
 
-def test_unknown_revision():
-    with pytest.raises(EmuError, match="revision: found 'v2', expected base or moe"):
-        replay("hbm2", [0], [0], [0], "v2")
+@pytest.mark.parametrize("arguments, message", [
+    (("hbm2", 0), "description: found str, expected a DramDescription"),
+    ((None, 0), "description: found NoneType, expected a DramDescription"),
+    ((load_dram("hbm2"), -1), "address: found -0x1, expected an integer from 0 to 2^64 - 1"),
+    ((load_dram("hbm2"), 2**64), "address: found 0x10000000000000000, expected an integer"),
+    ((load_dram("hbm2"), 2**200), "address: found an integer of 201 bits, expected"),
+    ((load_dram("hbm2"), 0.0), "address: found float, expected an integer"),
+    ((load_dram("hbm2"), True), "address: found bool, expected an integer"),
+    ((load_dram("hbm2"), "0"), "address: found str, expected an integer"),
+])  # fmt: skip
+def test_places_that_are_none(arguments, message):
+    with pytest.raises(EmuError) as error:
+        place(*arguments)
+    assert message in str(error.value)
+
+
+def test_states_that_are_none():
+    with pytest.raises(UsageError, match="description: found str, expected a DramDescription"):
+        new_state("hbm2")
+
+
+def test_both_latencies_are_told():
+    """Reads that wait for the lock of an overloaded memory: the mean from issue is that of done - time."""
+    time, address = np.zeros(5000, int), np.random.default_rng(0).integers(0, 1 << 24, 5000) * 64
+    found = replay("ddr4", time, address, np.zeros(5000, int))
+    waited = found.done_ps - time
+    counted = found.statistics
+    assert counted.read_latency_from_issue_mean_ps == waited.mean()
+    assert counted.read_latency_from_issue_max_ps == waited.max()
+    assert counted.read_latency_from_issue_p99_ps == np.sort(waited)[int(np.ceil(0.99 * 5000)) - 1]
+    assert counted.read_latency_mean_ps < 0.1 * waited.mean()
+    assert replay("ddr4", [0], [0], [1]).statistics.read_latency_from_issue_mean_ps == 0
+
+
+def test_a_write_that_was_only_begun_counts():
+    """Two writes to a closed bank, reads all the time: the row of one is opened, then reads come first."""
+    time = [0, 0, *range(0, 40_000, 833)]
+    address = [1 << 20, 2 << 20, *[64] * len(time[2:])]
+    is_write = [1, 1, *[0] * len(time[2:])]
+    counted = replay("ddr4", time, address, is_write).statistics
+    begun = counted.row_hits + counted.row_misses + counted.row_conflicts
+    assert len(time) - 2 <= begun <= len(time)
 
 
 @pytest.mark.parametrize("text, message", [
@@ -298,8 +377,8 @@ def test_malformed_npz(tmp_path, capsys):
 
 def test_damaged_npz(tmp_path):
     """Whatever byte is damaged: arrays, or one line."""
-    batches = dict(batch_kind=["G", "S"] * 50, batch_t=np.arange(100), batch=np.arange(100), op=np.zeros(100, int),
-                   addr=np.arange(100) * 64)
+    batches = {"batch_kind": ["G", "S"] * 50, "batch_t": np.arange(100), "batch": np.arange(100),
+               "op": np.zeros(100, int), "addr": np.arange(100) * 64}
     path, refused = tmp_path / "trace.npz", 0
     np.savez_compressed(path, **batches)
     whole, rng = path.read_bytes(), np.random.default_rng(3)

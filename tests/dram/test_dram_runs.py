@@ -6,13 +6,12 @@ import pathlib
 import shutil
 
 import pytest
+
 from plena_emu.boards.dram_schema import load_dram
 from plena_emu.cli.main import main
-from plena_emu.kernels.compiler import (
-    jit,  # before any run: with `--dram` kernels are compiled by numba, in this process too
-)
+from plena_emu.memory.dram_replay import replay_batches
+from plena_emu.memory.dram_trace_files import read_trace
 
-assert not jit.PREBUILT
 BUILD = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests" / "base_clm60m_dec_L1_m64b16_a7"
 
 
@@ -93,7 +92,7 @@ def test_a_description_of_ones_own(run, tmp_path):
 
 @pytest.mark.parametrize("before, after, message", [
     ("read_latency: 20", "read_latency: no", "read_latency"),
-    ("[rank, RD, WR, 10]", "[rank, RD, XX, 10]", "timing"),
+    ("preceding: RD, following: WR", "preceding: RD, following: XX", "timing[4].following: found 'XX'"),
     ("bankgroup: 4", "bankgroup: 3", "organisation.bankgroup: found 3, expected a power of two"),
     ("bankgroup: [8^6, 9^7]", "bankgroup: [8^6, 8^6]", "the bit sums depend on each other"),
 ])  # fmt: skip
@@ -112,3 +111,44 @@ def test_the_summary_tells_of_the_controller(build, capsys):
     out = capsys.readouterr().out
     for words in ("DRAM rows", "DRAM read latency", "DRAM bandwidth", "DRAM channels busy", "DRAM refreshes"):
         assert words in out
+
+
+# --- a run as a trace ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags, model", [
+    ([], "hbm"), (["--isa", "base", "--dram", "ddr4"], "hbm"), (["--dram", "ddr3_800_x16"], "resident"),
+])  # fmt: skip
+def test_a_run_replayed_takes_as_long(run, tmp_path, capsys, flags, model):
+    """The trace names memory and revision, holds each access, and what is not computing is the replay's time."""
+    path, out = tmp_path / "run.npz", tmp_path / "replay.json"
+    record = run(model, *flags, "--memory-trace", str(path))
+    assert main(["dram", str(path), "--json", str(out)]) == 0
+    replayed, counted = json.loads(out.read_text()), record["dram_statistics"]
+    capsys.readouterr()
+    for key in ("dram", "reads", "writes", "bytes", "row_hits", "row_misses", "row_conflicts", "refreshes",
+                "read_latency_mean_ps", "read_latency_max_ps", "last_event_ps", "channel_busy_share"):
+        assert replayed[key] == counted[key], key
+    trace = read_trace(str(path))
+    found = replay_batches(trace.dram, trace.batch_kind, trace.batch_t, trace.batch, trace.op, trace.addr, trace.isa)
+    assert len(found.done_ps) == (record["bytes_read"] + record["bytes_written"]) // 64
+    computed = int(trace.batch_t.sum())
+    assert found.done_ps.max() - computed == record["memory_ps"]
+
+
+def test_a_trace_of_a_memory_of_ones_own_names_none(run, tmp_path):
+    description = tmp_path / "mine.yaml"
+    description.write_text(pathlib.Path(load_dram("ddr4").source).read_text().replace("name: ddr4", "name: mine"))
+    path = tmp_path / "run.npz"
+    for model, *flags in (("hbm", "--dram", str(description)), ("resident",)):
+        run(model, "--memory-trace", str(path), *flags)
+        assert read_trace(str(path)).dram is None and len(read_trace(str(path)).addr) > 1000
+
+
+@pytest.mark.parametrize("target, message", [
+    ("t.csv", "--memory-trace t.csv: expected a name that ends in .npz"),
+    ("none/t.npz", "--memory-trace none/t.npz: directory none does not exist"),
+])  # fmt: skip
+def test_traces_that_cannot_be_written(build, capsys, target, message):
+    assert main(["run", str(build), "--timing-only", "--memory-trace", target]) in (2, 101)
+    assert message in capsys.readouterr().err

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from oracle import dram as oracle
 
-from plena_emu.boards.dram_schema import COMMANDS, LEVELS, load_dram
+from plena_emu.boards.dram_schema import Refresh, load_dram
+from plena_emu.boards.dram_timing import COMMANDS, LEVELS
 from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.dram.channel import record, send, step
 from plena_emu.memory.dram import new_state
 
-MEMORIES = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
+REFERENCE = [("hbm2", "base"), ("hbm2", "moe"), ("ddr4", "base")]
+PARTS = [(name, "base") for name in ("ddr3_800_x16", "ddr3_1600_x16", "hbm2e_3200", "hbm2_2000")]
+MEMORIES = [*REFERENCE, *PARTS]
 ORACLES = {"hbm2": oracle.hbm2, "ddr4": oracle.ddr4}
 START = 1000  # clock of the first command
 ROW, OTHER_ROW = 5, 6
@@ -21,7 +24,7 @@ ROW, OTHER_ROW = 5, 6
 def rows_of(name, revision):
     """Timing rows of a memory as test parameters."""
     for row in load_dram(name).timing_rows(revision):
-        label = f"{name}-{revision}-{row.level}-{row.after}-{row.before}-{row.window}"
+        label = f"{name}-{revision}-{row.level}-{row.preceding}-{row.following}-{row.window}"
         yield pytest.param(name, revision, row, id=label)
 
 
@@ -88,9 +91,10 @@ READ_OR_WRITE = {"RD": int(dram_state.READ), "WR": int(dram_state.WRITE)}
 def apart(level, organisation):
     """Two banks whose closest common node is on a level."""
     first = (0, 0, 0)
+    other_group = (0, 1, 0) if organisation.bankgroup > 1 else (0, 0, 1)
     if level == "channel":
-        return first, (1, 0, 0) if organisation.rank > 1 else (0, 1, 0)
-    return first, {"rank": (0, 1, 0), "bankgroup": (0, 0, 1), "bank": first}[level]
+        return first, (1, 0, 0) if organisation.rank > 1 else other_group
+    return first, {"rank": other_group, "bankgroup": (0, 0, 1), "bank": first}[level]
 
 
 def common_levels(a, b):
@@ -106,7 +110,7 @@ def earliest(rows, after, before, levels, clocks):
     return max(
         clocks[-row.window] + row.clocks
         for row in rows
-        if (row.after, row.before) == (after, before) and row.level in levels and row.window <= len(clocks)
+        if (row.preceding, row.following) == (after, before) and row.level in levels and row.window <= len(clocks)
     )
 
 
@@ -116,14 +120,14 @@ def check_row(description, revision, row):
     first, second = apart(row.level, description.organisation)
     clocks = [START + number for number in range(row.window)]
     for clk in clocks:
-        bench.command(row.after, first, clk)
-    bench.want(row.before, second)
-    t = earliest(description.timing_rows(revision), row.after, row.before, common_levels(first, second), clocks)
+        bench.command(row.preceding, first, clk)
+    bench.want(row.following, second)
+    t = earliest(description.timing_rows(revision), row.preceding, row.following, common_levels(first, second), clocks)
     bench.run_to(t - 1)
     assert bench.ch.clk == t - 1
-    assert not bench.issued(row.before, second), f"{row.before} already at {t - 1}"
+    assert not bench.issued(row.following, second), f"{row.following} already at {t - 1}"
     bench.run_to(t)
-    assert bench.issued(row.before, second), f"{row.before} not at {t}"
+    assert bench.issued(row.following, second), f"{row.following} not at {t}"
     return t
 
 
@@ -132,22 +136,45 @@ def test_row_holds_back_and_lets_go(name, revision, row):
     check_row(load_dram(name), revision, row)
 
 
+def with_rows(description, rows, **changes):
+    """The description with explicit rows, whatever told its timing."""
+    refresh = Refresh(interval=20_000) if description.refresh_interval else None
+    return msgspec.structs.replace(description, timing=tuple(rows), read_latency=description.read_clocks,
+                                   refresh=refresh, revisions={}, **changes)
+
+
 @pytest.mark.parametrize("name, revision, row", [row for row in ROWS if row.values[1] == "base"])
 def test_row_counts_with_another_number(name, revision, row):
     """With the row's figure raised above all others its command waits for just that figure."""
     description = load_dram(name)
     raised = msgspec.structs.replace(row, clocks=1500)
-    timing = tuple(raised if other == row else other for other in description.timing)
-    t = check_row(msgspec.structs.replace(description, timing=timing), revision, raised)
+    rows = [raised if other == row else other for other in description.timing_rows("base")]
+    t = check_row(with_rows(description, rows), revision, raised)
     assert t == START + 1500
 
 
-@pytest.mark.parametrize("name, revision", MEMORIES)
+@pytest.mark.parametrize("name, revision, row", ROWS)
+def test_row_alone(name, revision, row):
+    """The others are 0 (those of the data bus, of bursts of a clock, 1): not at t - 1, but at t."""
+    if row.clocks == 0:
+        return
+
+    def alone(other):
+        on_bus = {other.preceding, other.following} <= {"RD", "WR"}
+        return other if other == row else msgspec.structs.replace(other, clocks=int(on_bus))
+
+    description = load_dram(name)
+    rows = [alone(other) for other in description.timing_rows(revision)]
+    t = check_row(with_rows(description, rows, burst_clocks=1), "base", row)
+    assert t == START + row.clocks
+
+
+@pytest.mark.parametrize("name, revision", REFERENCE)
 def test_rows_are_those_of_the_specification(name, revision):
     def known(row):
         return (oracle.CHANNEL, oracle.RANK, oracle.GROUP, oracle.BANK)[LEVELS.index(row.level)]
 
-    rows = {(known(row), row.after, row.before, row.clocks, row.window)
+    rows = {(known(row), row.preceding, row.following, row.clocks, row.window)
             for row in load_dram(name).timing_rows(revision)}
     assert rows == set(ORACLES[name](revision).rows)
 

@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
+
 from plena_emu.cli.main import main
 from plena_emu.memory.dram_replay import replay_batches
 from plena_emu.memory.dram_trace_files import read_trace

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.errors import EmuError
 from plena_emu.inputs.documents import parse_json, parse_toml, parse_yaml
 

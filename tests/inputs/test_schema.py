@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Meta
+from support import settings_document
+
 from plena_emu.bench.record import BenchRecord
 from plena_emu.boards.dram_schema import DramFile
 from plena_emu.boards.schema import BoardFile
@@ -18,7 +20,6 @@ from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
 from plena_emu.inputs.schema import convert
 from plena_emu.inputs.words import cut, shown
 from plena_emu.manifests.schema import _File
-from support import settings_document
 
 
 class Row(msgspec.Struct, array_like=True):

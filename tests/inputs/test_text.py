@@ -5,6 +5,7 @@ import re
 import threading
 
 import pytest
+
 from plena_emu.config.settings import load_settings
 from plena_emu.errors import EmuError
 from plena_emu.inputs import text as text_module

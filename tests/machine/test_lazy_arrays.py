@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+
 from plena_emu.machine.lazy_arrays import _occupied, lazy_zeros, runs_of
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from oracle import goldens
+
 from plena_emu.precompile import warm
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "linear" / "build"

@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
@@ -156,7 +157,7 @@ tables = st.tuples(
     st.dictionaries(names, st.one_of(st.integers(0, 5000), st.integers(0, 2**60), junk), max_size=12),
     st.dictionaries(names, st.one_of(st.integers(-5, 3000), junk), max_size=12),
     st.dictionaries(names, st.one_of(layouts, junk), max_size=12),
-).map(lambda three: (three[0], {k: v for k, v in three[1].items()} | {k: 7 for k in list(three[0])[::3]}, three[2]))
+).map(lambda three: (three[0], dict(three[1].items()) | dict.fromkeys(list(three[0])[::3], 7), three[2]))
 
 
 @settings(max_examples=300, deadline=None)
@@ -166,7 +167,7 @@ def test_regions_are_sorted_disjoint_and_cover_what_was_asked(three):
     regions, origins, warnings = make_regions(addresses, sizes, layouts)
     ends = [region.offset + region.size for region in regions]
     assert all(region.size > 0 for region in regions)
-    assert all(end <= region.offset for end, region in zip(ends, regions[1:]))
+    assert all(end <= region.offset for end, region in zip(ends, regions[1:], strict=False))
     # Every address with a size of its own begins a region, and is covered for that size or up to the next address.
     offsets = sorted(value for value in addresses.values() if type(value) is int)
     covered = [(region.offset, region.offset + region.size) for region in regions]
@@ -294,3 +295,15 @@ def test_usage_errors(flags, tmp_path, capsys):
     except SystemExit as stop:
         status = stop.code
     assert status == 2 and capsys.readouterr().err
+
+
+def test_lm_head_is_a_layer_of_its_own_that_projections_leave_out(tmp_path):
+    """§9.3: its layer id is the number of layers."""
+    sizes = {"K_stored_0": 10, "K_stored_1": 10, "W_q_0": 100, "W_q_1": 100, "W_lm_head": 7000}
+    addresses = {name: 10000 * place for place, name in enumerate(sizes)}
+    for name, table in (("hbm_addrs.json", addresses), ("hbm_sizes.json", sizes)):
+        (tmp_path / name).write_text(json.dumps(table))
+    manifest, report = generate(tmp_path, load_board("custom_a7"), total_layers=6)
+    assert [region.layer_id for region in manifest.regions] == [0, 1, 0, 1, 2]
+    assert (report.this_build.layers, report.this_build.weight) == (2, 7200)
+    assert (report.projected.weight, report.projected.kv) == (7600, 60)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from plena_emu.errors import EmuError
 from plena_emu.manifests.schema import Region, load_manifest, parse_manifest
 

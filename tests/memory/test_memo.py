@@ -1,5 +1,7 @@
 """Does the memo of DDR batches change no figure, whatever repeats (§3.5)?"""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -57,7 +59,7 @@ def test_a_shifted_batch_is_answered_from_memory():
     events = np.array([[10**6, 0, 16384 * k + 64 * (k % 3), 0, 4096, 0, 0] for k in range(8)])
     times, memory = run(events, descriptors(16), True)
     assert memory.engine.memo.hits == 7
-    assert len({b - a for (a, _), (b, _) in zip(times, times[1:])}) == 1
+    assert len({b - a for (a, _), (b, _) in itertools.pairwise(times)}) == 1
 
 
 def test_full_tables_are_emptied(monkeypatch):

@@ -30,7 +30,7 @@ def events_of(transfers):
     """Shape table and memory events of a list of `control.Transfer`."""
     descriptors = np.zeros((max(1, len(transfers)), layout.DESC_WIDTH), dtype=np.int64)
     events = np.zeros((max(1, len(transfers)), layout.MEV_WIDTH), dtype=np.int64)
-    for row, event, t in zip(descriptors, events, transfers):
+    for row, event, t in zip(descriptors, events, transfers, strict=False):
         row[layout.DESC_ROWS], row[layout.DESC_ELEMENTS] = t.rows, t.n
         row[layout.DESC_ROW_BYTES], row[layout.DESC_SCALE_BYTES] = t.type.row_bytes(t.n), t.type.scale_bytes(t.n)
         row[layout.DESC_RATIO], row[layout.DESC_STORE] = t.type.ratio, int(t.store)
@@ -137,7 +137,7 @@ def test_segments_are_first_regions(listed):
     manifest = checked({"activation_ceiling": 0, "regions": listed})
     pieces = first_regions(manifest.regions)
     assert pieces[0][0] == 0
-    for (first, owner), (end, _) in zip(pieces, [*pieces[1:], (first_end(listed), None)]):
+    for (first, owner), (end, _) in zip(pieces, [*pieces[1:], (first_end(listed), None)], strict=True):
         for addr in {first, end - 1}:
             assert memory.region_of({"regions": listed}, addr)[0] == owner
 

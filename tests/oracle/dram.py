@@ -521,7 +521,7 @@ def replay(config, kinds, times, batch, op, address, wait=None, link=None):
     accesses = [
         Access(front, int(a), bool(o), int(wait[i]) if wait is not None else 0,
                bool(link[i]) if link is not None else False)
-        for i, (o, a) in enumerate(zip(op, address))
+        for i, (o, a) in enumerate(zip(op, address, strict=True))
     ]
     members = [[] for _ in kinds]
     for i, b in enumerate(batch):
@@ -529,9 +529,12 @@ def replay(config, kinds, times, batch, op, address, wait=None, link=None):
 
     def program(core):
         running = []
-        for kind, at, mine in zip(kinds, times, members):
+        for kind, at, mine in zip(kinds, times, members, strict=True):
             if kind == "S":
                 yield from core.sleep(int(at))
+            elif kind == "C":  # no more than `at` of its kind under way
+                while sum(bool(gather.left) for gather in running) >= at:
+                    yield
             else:
                 yield from core.join(running)
                 running = []
@@ -541,6 +544,8 @@ def replay(config, kinds, times, batch, op, address, wait=None, link=None):
                     yield from core.alone(access)
             else:
                 running.append(Gather(front, mine))
+                if kind == "C":
+                    running[-1].joiner = core.wake_up
         yield from core.join(running)
 
     Core(front, program)

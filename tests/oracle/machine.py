@@ -5,6 +5,7 @@ dictionaries, so that the stock sizes cost nothing.
 """
 
 import numpy as np
+
 from plena_emu import isa
 
 from . import numerics as nm

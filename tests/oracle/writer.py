@@ -117,7 +117,7 @@ class Writer:
         ]  # fmt: skip
         if self.revision == "moe":
             kinds += [(self.clamp, 3), (self.topk, 2)]
-        functions, weights = zip(*kinds)
+        functions, weights = zip(*kinds, strict=True)
         for _ in range(statements):
             if self.executed < BUDGET:
                 self.rng.choices(functions, weights)[0]()
@@ -219,6 +219,7 @@ class Writer:
         name = self.rng.choice(["M_MV", "M_TMV"])
         self.emit(name, rs1=self.tile(column if name == "M_MV" else 0), rs2=self.row())
         self._perhaps_write_out("M_MV_WO")
+        return None
 
     def _head_tile(self) -> int:
         """Tile and head of a broadcast product; the other offset can only be 0."""
@@ -341,6 +342,7 @@ class Writer:
             return self._wild_prefetch("H_PREFETCH_M", target)
         fmt = self.cfg.m_kv if self._choose_kv() else self.cfg.m_weight
         self._transfer("H_PREFETCH_M", fmt, self.cfg.mlen, self.cfg.pm, target)
+        return None
 
     def prefetch_v(self) -> None:
         target = self.row()  # the last rows may be dropped
@@ -348,6 +350,7 @@ class Writer:
             return self._wild_prefetch("H_PREFETCH_V", target)
         fmt = self.cfg.v_kv if self._choose_kv() else self.cfg.v_act
         self._transfer("H_PREFETCH_V", fmt, self.cfg.vlen, self.cfg.prefetch_v, target)
+        return None
 
     def store_v(self) -> None:
         source = self.row(self.cfg.store_v)

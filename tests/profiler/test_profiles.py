@@ -1,11 +1,14 @@
 """The ISA profiler (spec §6.4): the static view, the executed view, and the tables of both."""
 
+import itertools
 import json
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracle import control, goldens
+from support import changed, write_settings
+
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.config.settings import load_settings
@@ -18,7 +21,6 @@ from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.program.decode import decode
 from plena_emu.request import RunRequest
 from plena_emu.running.runner import execute
-from support import changed, write_settings
 
 A7, NEXYS, V80 = load_board("custom_a7"), load_board("nexys_video"), load_board("v80")
 
@@ -113,7 +115,7 @@ def check_tree(loops, instructions, compute, memory, start, end):
     assert sum(loop.instructions for loop in loops) <= instructions
     assert sum(loop.compute_cycles for loop in loops) <= compute
     assert sum(loop.memory_cycles for loop in loops) <= memory
-    for before, after in zip(loops, loops[1:]):
+    for before, after in itertools.pairwise(loops):
         assert before.end_pc < after.pc
     for loop in loops:
         assert start < loop.pc < loop.end_pc < end

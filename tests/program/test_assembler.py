@@ -6,11 +6,12 @@ import tarfile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import SHARED
+
 from plena_emu import isa
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
 from plena_emu.program.assembler import assemble, disassemble, mem_text
-from support import SHARED
 
 REVISIONS = ("base", "moe")
 

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle.control import CODES
+from support import write_settings
+
 from plena_emu import isa
 from plena_emu.config.settings import default_settings, load_settings
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.program import cycle_costs as costs
 from plena_emu.program.decode import decode, describe, read_words
-from support import write_settings
 
 REVISIONS = ("base", "moe")
 WORDS = st.integers(0, 2**32 - 1)
@@ -81,7 +82,7 @@ def check_rows(words, revision, settings):
     words = [word for word in words if not is_refused(word, revision)]
     program = decode(np.array(words, dtype=np.uint32), revision, settings)
     assert program.table.dtype == np.int64 and program.table.shape == (len(words), layout.OP_WIDTH)
-    for word, row in zip(words, program.table.tolist()):
+    for word, row in zip(words, program.table.tolist(), strict=True):
         assert row[:-1] == expected_row(word, revision)
         assert row[layout.OP_COST] == 1000 * expected_cycles(word, revision, SHORT, settings.mlen, settings.vlen)
     return program

@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import msgspec
-import plena_emu
 import pytest
+
+import plena_emu
 from plena_emu.cli.main import main
 from plena_emu.result import FORMATS, record_json
 
@@ -23,6 +24,9 @@ COMMANDS = [
     ("bench", ["bench", "examples/linear", "--golden", "golden", "--modes", "timing-only", "--runs", "2", "--models",
                "resident", "--json", "-"]),
     ("boards", ["boards", "--json"]),
+    ("compile", ["compile", "tiny", "--layers", "1", "--prefill", "3", "-o", "build", "--json"]),
+    ("check", ["check", "build", "--json"]),
+    ("estimate", ["estimate", "tiny", "--layers", "1", "--prefill", "3", "--decode", "1", "--board", "v80", "--json"]),
     ("board", ["boards", "v80", "--json"]),
 ]
 
@@ -39,6 +43,10 @@ def test_format_and_command_come_first(kind, command, tmp_path, monkeypatch, cap
     programs.mkdir(parents=True)
     vendored = next((ROOT / "tests" / "golden" / "programs").glob("*.tar.xz"))
     shutil.copy(vendored, programs)
+    if kind == "check":
+        main(["compile", "tiny", "--layers", "1", "--prefill", "3", "-o", "build"])
+        main(["run", "build", "--quiet"])
+        capsys.readouterr()
     assert main(command) == 0
     record = json.loads(capsys.readouterr().out)
     assert list(record)[:2] == ["format", "command"]

@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from plena_emu.report.quantities import byte_count, duration, size
 from plena_emu.report.table import Table, Title, pairs, render, terminal_width, write
 

@@ -13,6 +13,8 @@ import msgspec
 import pytest
 import yaml
 from oracle.goldens import find
+from support import write_settings
+
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.config.apply_board import latency_key
@@ -21,7 +23,6 @@ from plena_emu.manifests.footprint import footprint
 from plena_emu.manifests.generate import manifest_json
 from plena_emu.manifests.schema import load_manifest
 from plena_emu.request import RunRequest
-from support import write_settings
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests"
 PUBLISHED = "base_clm60m_dec_L1_m256b64_a7"

@@ -6,6 +6,7 @@ import pathlib
 
 import msgspec
 import pytest
+
 from plena_emu.boards import load_board
 from plena_emu.config.apply_board import apply_board
 from plena_emu.logs import Log

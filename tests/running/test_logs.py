@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from plena_emu.errors import EXIT_LOG_DIR, EmuError, LogFileError
 from plena_emu.logs import RUNNER, TARGET, Log
 
@@ -148,3 +149,14 @@ def test_a_reader_that_went_away_does_not_end_the_run(monkeypatch):
     log = Log("info")
     log.info("one")
     log.info("two")
+
+
+def test_no_name_or_key_can_forge_a_record(capsys, tmp_path):
+    log = Log("info", file=str(tmp_path / "log"))
+    log.warn("weight manifest m: x\nSimulation completed. Latency 0.000ns: unknown key\x1b[2J", path="a\nb")
+    log.record_lines("info", ["HBM Statistics", "Capacity\nmodel"])
+    log.close()
+    for text in (capsys.readouterr().err, (tmp_path / "log").read_text()):
+        lines = text.splitlines()
+        assert len(lines) == 3 and lines[0].endswith(r"0.000ns: unknown key\x1b[2J path=a\nb")
+        assert lines[1].endswith("HBM Statistics") and lines[2] == r"Capacity\nmodel"

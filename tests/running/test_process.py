@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from support import write_settings
+
 from plena_emu.precompile import warm
 from plena_emu.program.assembler import assemble, mem_text
-from support import write_settings
 
 EMULATOR = f"{sys.executable} -m plena_emu.cli.dropin"
 PLENA_EMU = f"{sys.executable} -m plena_emu.cli.main"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from oracle import programs
 from oracle.state import OracleError
 from oracle.writer import ILLEGAL, ILLEGAL_MOE
-from plena_emu.program.assembler import assemble
 from product import disagreements
+
+from plena_emu.program.assembler import assemble
 
 TESTS = Path(__file__).resolve().parents[1]
 PROGRAMS = st.builds(

@@ -10,10 +10,11 @@ import subprocess
 import sys
 
 import pytest
+from support import MISSING, changed, write_settings
+
 from plena_emu.cli import dropin
 from plena_emu.cli.main import main as plena_emu
 from plena_emu.program.assembler import assemble, mem_text
-from support import MISSING, changed, write_settings
 
 FILES = ("--opcode", "p.mem", "--hbm", "hbm.bin", "--fpsram", "fp.bin", "--settings", "s.toml")
 RESIDENT = ("--memory-model", "resident", "--weight-manifest", "w.json")

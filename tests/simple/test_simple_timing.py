@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import memory
+
 from plena_emu.errors import EmuError
 from plena_emu.memory.simple import DdrTiming, NaiveTiming, preset
 
@@ -103,7 +104,8 @@ def operation(draw, hosted):
     own = draw(st.lists(waits, min_size=len(chosen), max_size=len(chosen)))
     together = draw(st.booleans())
     return "prefetch", draw(gaps), [
-        (a, line if behind else own[k] if together else 0, behind) for k, (a, behind) in enumerate(zip(chosen, link))
+        (a, line if behind else own[k] if together else 0, behind)
+        for k, (a, behind) in enumerate(zip(chosen, link, strict=True))
     ]
 
 

@@ -1,0 +1,64 @@
+"""Estimate what a model costs on a board: time to the first token, time per output token, tokens a second.
+
+  plena-emu estimate smollm2-135m --board custom_a7 --prefill 64 --decode 128
+
+Programs are compiled from the model's shapes and timed without data. A handful of decode positions is timed exactly,
+the others follow from those; the error of that is measured at a position that was left out. --every-token times them
+all. A bidirectional model has no decode: its estimate is one pass over the tokens of --prefill.
+"""
+
+import sys
+
+from ..config.units import parse_bandwidth, parse_size
+from ..request import MEMORY_MODELS
+from .compile import add_model_flags, progress_bar
+from .flags import Once, path, typed
+from .manifest import positive
+
+
+def configure(parser):
+    """Arguments of the command."""
+    parser.add_argument("model", metavar="MODEL", type=path, help="bundled name, directory or config file")
+    parser.add_argument("--board", metavar="NAME", type=path, action=Once, required=True,
+                        help="a board that ships, or the path of a board file")
+    parser.add_argument("--prefill", metavar="P", type=typed(positive), default=64, action=Once,
+                        help="tokens of the prompt (default: 64)")
+    parser.add_argument("--decode", metavar="D", type=typed(positive), action=Once,
+                        help="tokens after the prompt (default: 128)")
+    parser.add_argument("--every-token", action="store_true", help="time every decode position")
+    add_model_flags(parser)
+    memory = parser.add_argument_group("memory")
+    memory.add_argument("--memory-model", choices=MEMORY_MODELS, action=Once,
+                        help="timing of the memory (default: auto, on a board with HBM hbm)")
+    memory.add_argument("--ddr-capacity", metavar="SIZE", type=typed(parse_size), action=Once,
+                        help="DDR capacity (default: the board's)")
+    memory.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
+                        help="host link in bytes/s (default: the board's)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print the estimate as JSON")
+    output.add_argument("--csv", metavar="FILE", type=path, action=Once, help="write one line a program or position")
+
+
+def run(args):
+    """Print the estimate; 0."""
+    from ..atomic_files import check_directory, write_whole
+    from ..models.board_estimate import estimate
+    from ..report.estimate import estimate_csv, estimate_text
+    from ..report.table import terminal_width
+    from ..result import record_json
+
+    check_directory(args.csv, "CSV")
+    named = ("preset", "layers", "batch", "vector_sram_rows")
+    options = {name: getattr(args, name) for name in named if getattr(args, name) is not None}
+    with progress_bar("timing") as progress:
+        found = estimate(
+            args.model, board=args.board, prefill=args.prefill, decode=args.decode, every_token=args.every_token,
+            memory_model=args.memory_model, ddr_capacity=args.ddr_capacity, host_bandwidth=args.host_bandwidth,
+            progress=progress, **options)
+    if args.csv:
+        write_whole(args.csv, estimate_csv(found).encode(), "CSV")
+    if args.json:
+        sys.stdout.write(record_json("estimate", found, args.command_line).decode())
+    else:
+        print(estimate_text(found, terminal_width(sys.stdout)))
+    return 0

@@ -1,0 +1,160 @@
+"""The memory engines behind production DMA: batches of lines (spec §7.3, §7.4, §7.12)."""
+
+import msgspec
+import numpy as np
+
+from ..boards.dram_schema import DramDescription, load_dram
+from ..errors import EmuError
+from ..kernels import layout
+from ..kernels.hardware.dma_engine import lines as ln
+from ..kernels.limits import ACCESS_BYTES
+from ..kernels.memory.transfer import Transfer
+
+REVISION = "moe"  # whose timing rows the line of the reference has that these rules come from (§7.1)
+
+
+def most_lines(descriptors: np.ndarray) -> int:
+    """Count the lines of the longest plan that a row of the DMA descriptor table can give."""
+    most = 1
+    for descriptor in descriptors.tolist():
+        row = sum((length + 2 * ACCESS_BYTES - 2) // ACCESS_BYTES for length in
+                  (descriptor[layout.DESC_ROW_BYTES], descriptor[layout.DESC_SCALE_BYTES]) if length)
+        most = max(most, (row + 1) * descriptor[layout.DESC_ROWS])
+    return most
+
+
+def new_plan(descriptors: np.ndarray, reads: np.ndarray) -> ln.LinePlan:
+    """Allocate the plan of a DMA with `reads` (int64[lines]) for its lines; raises `EmuError` without the memory."""
+    rows = int(descriptors[:, layout.DESC_ROWS].max())
+    try:
+        first, final = (np.zeros(max(1, ln.PIECES_A_ROW * rows), dtype=np.int64) for _ in range(2))
+        writes = np.zeros_like(reads)
+    except (MemoryError, ValueError):
+        raise EmuError(f"memory: no room for a transfer of {len(reads)} lines") from None
+    return ln.LinePlan(np.zeros(ln.PLAN_WIDTH, dtype=np.int64), first, final, reads, writes)
+
+
+class LineEngine:
+    """A DRAM of a description behind its controller, served by production DMA.
+
+    Parameters
+    ----------
+    transfer : Transfer
+        With room for the longest plan.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+        DMA descriptors of the run.
+    dram : str
+        Name or file of a description.
+    channels : int or None
+        Channels in place of hbm2's own (§7.1).
+    """
+
+    kernels = "hardware.dma_engine.timing"
+
+    def __init__(self, transfer: Transfer, descriptors: np.ndarray, dram: str, channels: int | None = None):
+        from ..kernels.dram.state import SUB_REQUESTS
+        from ..kernels.hardware.dma_engine import timing
+        from .dram import new_state
+
+        self.dram = load_dram(dram)
+        if channels is not None and channels != self.dram.organisation.channel:
+            self.dram = with_channels(self.dram, channels)
+        plan = new_plan(descriptors, transfer.addr)
+        operations = np.zeros(layout.NUM_DESCRIPTORS, dtype=np.int64)
+        self._kernel = timing.timing_slice_lines
+        state = new_state(self.dram, REVISION)
+        self._memory = timing.LineMemory(transfer, state, plan, operations, np.zeros(SUB_REQUESTS, dtype=np.int64))
+
+    def run(self, events, count, descriptors) -> int:
+        """Run the first `count` events; a status."""
+        return self._kernel(events, count, descriptors, self._memory)
+
+    @property
+    def operations(self) -> np.ndarray:
+        """DMAs of each descriptor so far: int64[NUM_DESCRIPTORS]."""
+        return self._memory.operations
+
+    @property
+    def last_event_ps(self) -> int:
+        """Last event so far: nothing is pending after a batch (§7.5)."""
+        return int(self._memory.dram.front[0].last_event)
+
+    @property
+    def memo(self):
+        """None: nothing is remembered."""
+        return None
+
+    @property
+    def statistics(self):
+        """Statistics of §4.8, a msgspec struct."""
+        from .dram_statistics import statistics
+
+        return statistics(self._memory.dram, self.dram, REVISION)
+
+
+class SimpleLineEngine:
+    """The idealised banks of §3.5, served by production DMA; parameters as for `LineEngine`."""
+
+    kernels = "hardware.dma_engine.simple_timing"
+    dram = None
+
+    def __init__(self, transfer: Transfer, descriptors: np.ndarray):
+        from ..kernels.hardware.dma_engine import simple_timing
+        from ..kernels.simple.state import LAST_EVENT
+        from .simple import new_simple_state
+
+        operations = np.zeros(layout.NUM_DESCRIPTORS, dtype=np.int64)
+        state, plan = new_simple_state(len(transfer.addr)), new_plan(descriptors, transfer.addr)
+        memory = simple_timing.SimpleLineMemory(transfer, state, plan, operations, np.zeros_like(transfer.addr))
+        self._memory, self._last, self._kernel = memory, LAST_EVENT, simple_timing.timing_slice_simple_lines
+
+    def run(self, events, count, descriptors) -> int:
+        """Run the first `count` events; a status."""
+        return self._kernel(events, count, descriptors, self._memory)
+
+    @property
+    def operations(self) -> np.ndarray:
+        """DMAs of each descriptor so far: int64[NUM_DESCRIPTORS]."""
+        return self._memory.operations
+
+    @property
+    def last_event_ps(self) -> int:
+        """Last event so far, pending precharges included (§3.1)."""
+        return int(self._memory.state.queues[self._last])
+
+    @property
+    def memo(self):
+        """None: nothing is remembered."""
+        return None
+
+    @property
+    def statistics(self):
+        """None: the idealised banks count nothing of their own."""
+        return None
+
+
+def with_channels(description: DramDescription, channels: int) -> DramDescription:
+    """Give hbm2 another number of channels by the general rule of §4.2, the column keeping its 5 bits.
+
+    Raises
+    ------
+    EmuError
+        The description is not hbm2.
+    """
+    if description.name != "hbm2":
+        raise EmuError(f"DRAM description {description.source}: its channels are {description.organisation.channel};"
+                       " --hbm-channels is for hbm2 only")
+    org = msgspec.structs.replace(description.organisation, channel=channels)
+    levels = ("channel", "rank", "bankgroup", "bank")
+    widths = {level: getattr(org, level).bit_length() - 1 for level in levels}
+    low = 6 + sum(widths.values())
+    column = [4, 5, low, low + 1, low + 2]
+    fields, bit, used = {}, 6, 0
+    for level in levels:
+        bits = range(bit, bit + widths[level])
+        xor = column[used : used + widths[level]]
+        fields[level] = tuple(f"{b}^{xor[k]}" if k < len(xor) else b for k, b in enumerate(bits))
+        bit, used = bit + widths[level], used + widths[level]
+    row = msgspec.structs.replace(description.mapping.row, first=low + 3, xor=tuple(column[used:]))
+    mapping = msgspec.structs.replace(description.mapping, column=tuple(column), row=row, **fields)
+    return msgspec.structs.replace(description, organisation=org, mapping=mapping)

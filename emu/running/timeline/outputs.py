@@ -1,0 +1,143 @@
+"""What a run with hardware timing leaves behind: its part of the result, and the files of spec §7.12."""
+
+import os
+
+import numpy as np
+
+from ... import isa
+from ...atomic_files import write_whole
+from ...config.hardware import Hardware
+from ...errors import EmuError
+from ...kernels.hardware.scoreboard.layout import OBSERVED_SLICE
+from ...program.decode import Program
+from ...request import DMAS, RunRequest
+from ...result import HardwareTiming
+from .event_trace import EventTrace
+from .json_text import json_text
+from .memory_profile import calibration, dma_transfers, rtl_profile, serial_profile
+from .reports import serial_validation, timeline_report, validation_report
+from .rules import Rules, make_rules
+from .scoreboard import ScoreboardPass
+from .serial import SerialPass
+
+PROFILE_NAME = "memory_profile.json"  # beside the program, unless another is named
+
+
+class HardwareRun:
+    """The hardware timing of one run: opens its passes and traces, then reports.
+
+    Attributes
+    ----------
+    hardware : Hardware
+    warnings : list of str
+    """
+
+    def __init__(self, request: RunRequest, settings, program: Program, hardware: Hardware):
+        self.hardware = hardware
+        self.warnings: list[str] = []
+        self._request = request
+        self._rules: Rules | None = None
+        self._traces: list[EventTrace] = []
+        if request.timing != "serial":
+            from ...boards.timing_schema import load_timing
+            self._rules = make_rules(load_timing(request.timing), settings)
+        self._scoreboard: ScoreboardPass | None = None
+        self._serial: SerialPass | None = None
+        self._open_traces(program)
+        on_placed = self._add if self._traces else None
+        capacity = OBSERVED_SLICE if self._traces else 0
+        if self._rules is not None:
+            self._scoreboard = ScoreboardPass(self._rules, program, settings, hardware.period_ps, capacity, on_placed)
+        elif self._traces or request.memory_profile is not None:
+            self._serial = SerialPass(program, hardware.period_ps, on_placed)
+
+    @property
+    def timeline(self) -> ScoreboardPass | SerialPass | None:
+        """The pass that the simulation feeds; None where the serial latency is all that was asked for."""
+        return self._scoreboard or self._serial
+
+    def _open_traces(self, program):
+        request = self._request
+        for path, memory_only in ((request.event_trace, False), (request.dma_event_trace, True)):
+            if path is not None:
+                self._traces.append(EventTrace(path, program, self._rules, memory_only))
+
+    def _add(self, pcs, placed):
+        for trace in self._traces:
+            trace.add(pcs, placed)
+
+    @property
+    def latency_ps(self) -> int | None:
+        """Latency on the rtl-v1 timeline, None in serial mode."""
+        return None if self._scoreboard is None else self._scoreboard.latency_ps
+
+    def validation(self) -> dict:
+        """Build the validation object; in serial mode of what a `SerialPass` saw."""
+        if self._scoreboard is not None:
+            return validation_report(self._scoreboard.state, self._scoreboard.rules)
+        serial = self._serial
+        return serial_validation({op.mnemonic: (int(serial.count[op.id]), int(serial.cycles[op.id]))
+                                  for op in isa.OPS if serial is not None and serial.count[op.id]})
+
+    def report(self, serial_latency_ps: int, memory, descriptors: np.ndarray) -> HardwareTiming:
+        """Build the run's part of the result record.
+
+        Parameters
+        ----------
+        serial_latency_ps : int
+            Latency of the serial run.
+        memory : RegimeModel
+        descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+        """
+        scoreboard = self._scoreboard
+        operations = getattr(memory.engine, "operations", None)
+        moved = memory.bytes_read, memory.bytes_written
+        return HardwareTiming(
+            timing=self._request.timing if self._rules is None else self._rules.timing.name,
+            timing_file=None if self._rules is None else self._rules.timing.source,
+            dma=self._request.dma or DMAS[0],  # a request that was checked has one
+            clock_period_ps=self.hardware.period_ps,
+            hbm_channels=self.hardware.channels,
+            serial_latency_ps=serial_latency_ps,
+            timeline=None if scoreboard is None else timeline_report(scoreboard.state, scoreboard.rules),
+            dma_transfers=None if operations is None else dma_transfers(descriptors, operations, *moved),
+        )
+
+    def write(self, record: HardwareTiming, moved: tuple[int, int]) -> None:
+        """Write the files that were asked for; `moved` are bytes read and written.
+
+        Raises
+        ------
+        EmuError
+            A trace or the validation cannot be written. A profile that cannot is a warning.
+        """
+        request, validation = self._request, self.validation()
+        origin = None if self._rules is None else calibration(self._rules)
+        for trace in self._traces:
+            trace.write(self.hardware.period_ps, origin, validation)
+        if request.rtl_validation_output is not None:
+            self._write_validation(json_text(validation) + "\n")
+        if request.memory_profile is not None:
+            self._write_profile(record, moved)
+
+    def _write_validation(self, text):
+        if self.timeline is None:
+            self.warnings.append("--rtl-validation-output is not written: in serial mode it needs an event trace or a"
+                                 " memory profile")
+            return
+        path = self._request.rtl_validation_output
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        write_whole(path, text.encode(), "validation")
+
+    def _write_profile(self, record, moved):
+        request, transfers, scoreboard = self._request, record.dma_transfers, self._scoreboard
+        if scoreboard is not None:
+            profile = rtl_profile(scoreboard.state, scoreboard.rules, moved, transfers, request.memory_profile)
+        else:
+            profile = serial_profile(self._serial, moved, transfers, request.memory_profile)
+        path = request.profile_output or os.path.join(os.path.dirname(request.opcode), PROFILE_NAME)
+        try:
+            write_whole(path, json_text(profile).encode(), "memory profile")
+        except EmuError as error:
+            self.warnings.append(str(error))
+

@@ -1,0 +1,54 @@
+"""Compiling the entry kernels of one module, in a process that does nothing else (see `obtaining`)."""
+
+import os
+
+from . import object_file
+from .compile_lock import CompileLock
+from .fingerprint import cache_path, cache_root, owner_of
+from .modes import LINKED, KernelError, choose
+from .object_file import ModuleCode, ObjectCode
+from .obtaining import READY, look
+
+TRIAL = f"{__package__}.object_code:try_load"
+
+
+def compile_here(key: str, call) -> None:
+    """Compile the entry kernels of one module in this process, by the calls that `call()` makes, and keep them.
+
+    Nothing is done where another process does, or did, the same.
+
+    Raises
+    ------
+    KernelError
+        They cannot be compiled, or their object code cannot be loaded.
+    """
+    directory = cache_path(key)
+    directory.mkdir(parents=True, exist_ok=True)
+    with CompileLock(directory):
+        if look(key) == READY:
+            return
+        if not choose(LINKED, key):
+            raise KernelError("kernels were imported before they could be compiled")
+        call()
+        _keep(key, directory)
+
+
+def _keep(key, directory):
+    from .children import problem_of, start
+    from .jit import ENTRIES
+    from .numba_internals import object_code, stand_ins
+
+    if not ENTRIES:
+        raise KernelError(f"{key}: found no entry kernel")
+    entries = {entry.py_func.__name__: ObjectCode(*object_code(entry)) for entry in ENTRIES}
+    data = object_file.encode(owner_of(key), ModuleCode(entries, stand_ins()))
+    for left in directory.glob("*.tmp"):  # by a process that was ended
+        left.unlink(missing_ok=True)
+    temporary = directory / f"{os.getpid()}.tmp"
+    object_file.write(temporary, data)
+    # An object with a symbol that nothing defines ends the process that loads it: another process tries first.
+    problem = problem_of(start(TRIAL, [key, str(temporary)], cache_root()))
+    if problem is not None:
+        temporary.unlink()
+        raise KernelError(f"object code of {key} cannot be loaded: {problem}")
+    object_file.publish(temporary, directory / object_file.NAME)

@@ -1,0 +1,261 @@
+"""What a model costs on a board: time to the first token, time per output token, tokens a second (spec §9.2).
+
+Programs are compiled from shapes alone and timed without data. Each decode position is a program of its own: with
+`every_token` all are timed, else a few, and the others follow from those by the number of key blocks they read.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+
+from plena_emu.api import run
+from plena_emu.boards import load_board
+from plena_emu.errors import UsageError
+from plena_emu.manifests.footprint import footprint
+from plena_emu.planning import find_manifest
+
+from .compiler import compile as compile_model
+from .configs import TextConfig
+from .options import DEFAULT_PREFILL, CompileOptions
+from .presets import find_preset
+from .sources import find_model
+from .weights import NONE
+
+DEFAULT_DECODE = 128  # tokens
+_SAMPLED_BLOCKS = 4
+NOT_COUNTED = "host look-ups, sampling and the upload of weights"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One program: `tokens` new tokens of each sequence after `past`; times in seconds on the board.
+
+    `compute_share` is the part of the time that is not spent waiting for memory. A step that is not `exact` was
+    interpolated and has no figures of its own but its time.
+    """
+
+    past: int
+    tokens: int
+    seconds: float
+    exact: bool = True
+    compute_share: float | None = None
+    instructions: int | None = None
+    bytes_read: int | None = None
+    bytes_written: int | None = None
+    regime: str | None = None
+
+
+class HeldOut(msgspec.Struct, frozen=True):
+    """A position that was timed but not used: its time, what interpolation says of it, the relative error."""
+
+    past: int
+    seconds: float
+    interpolated: float
+    relative_error: float
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """Bytes of the regions of the largest program, by kind."""
+
+    weight: int
+    kv: int
+    activation: int
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer. Times are seconds; `tokens_per_s` counts the tokens of all `batch` sequences.
+
+    `time_to_first_token` is the prefill with the logits of the last token, or the whole pass of a bidirectional model;
+    `time_per_token` the mean over the decode positions, None where there is no decode.
+    """
+
+    model: str
+    preset: str
+    board: str
+    clock_mhz: float
+    memory_model: str
+    regime: str | None
+    capacity_bytes: int | None
+    batch: int
+    footprint: Sizes
+    time_to_first_token: float
+    prefill: Step
+    time_per_token: float | None
+    tokens_per_s: float | None
+    decode: tuple[Step, ...]
+    held_out: HeldOut | None
+    not_counted: str = NOT_COUNTED
+    warnings: tuple[str, ...] = ()
+
+
+def estimate(
+    model: str | os.PathLike,
+    *,
+    board: str,
+    prefill: int = DEFAULT_PREFILL,
+    decode: int | None = None,
+    every_token: bool = False,
+    memory_model: str | None = None,
+    ddr_capacity: int | None = None,
+    host_bandwidth: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    **options,
+) -> Estimate:
+    """Estimate what a model costs on a board.
+
+    Parameters
+    ----------
+    model : str or path
+        As for `compile`.
+    board : str
+        A board that ships, or the path of a board file.
+    prefill, decode : int
+        Tokens of the prompt, and tokens after it; 128 for models that decode.
+    every_token : bool
+        Time every decode position.
+    memory_model : str or None
+        None: `hbm` on a board with HBM, else `auto`.
+    ddr_capacity, host_bandwidth : int or None
+        Bytes and bytes/s; None: the board's.
+    progress : callable or None
+        Called with (what is timed, programs done, programs in all).
+    **options
+        Fields of `CompileOptions`: `preset`, `layers`, `batch`.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    EmuError
+        As `compile` and `run`; also a decode of a model that has none.
+    """
+    config = find_model(model).text
+    decode = _decode_length(config, decode)
+    config.check_length(prefill + decode)
+    chosen = CompileOptions(**options | {"board": board, "weights": NONE})
+    found = load_board(board)
+    if memory_model is None:
+        memory_model = "hbm" if found.memory.type.startswith("hbm") else "auto"
+    limits = {"memory_model": memory_model, "ddr_capacity": ddr_capacity, "host_bandwidth": host_bandwidth}
+    positions = range(prefill, prefill + decode)
+    mlen = find_preset(chosen.preset).mlen
+    timed, held_out = (list(positions), None) if every_token else sample_positions(positions, mlen)
+    extra = [] if held_out is None else [held_out]
+    timer = _Timer(model, chosen, limits, progress or (lambda *_: None), 1 + len(timed) + len(extra))
+
+    logits = "last" if config.causal else "all"
+    first = timer.step("prefill", 0, prefill, {"prefill": prefill, "logits": logits})
+    exact = {past: timer.step("decode", past, 1, {"past": past}) for past in [*timed, *extra]}
+    sampled = {past: exact[past].seconds for past in timed}
+    steps = tuple(exact[past] if past in exact else Step(past=past, tokens=1, exact=False,
+                  seconds=interpolate(past, sampled, mlen)) for past in positions)
+    per_token = sum(step.seconds for step in steps) / len(steps) if steps else None
+    batch = chosen.batch or 1
+    return Estimate(
+        model=config.name, preset=chosen.preset, board=found.name, clock_mhz=found.clock_mhz,
+        memory_model=memory_model, regime=timer.last.regime, batch=batch, footprint=timer.footprint,
+        capacity_bytes=timer.last.limits.ddr_capacity_bytes if timer.last.limits else None,
+        time_to_first_token=first.seconds, prefill=first, time_per_token=per_token,
+        tokens_per_s=batch / per_token if per_token else None, decode=steps,
+        held_out=None if held_out is None else _held_out(held_out, exact, sampled, mlen),
+        warnings=tuple(dict.fromkeys(timer.warnings)),
+    )
+
+
+def _decode_length(config: TextConfig, decode: int | None) -> int:
+    if config.causal:
+        return DEFAULT_DECODE if decode is None else decode
+    if decode:
+        raise UsageError(f"--decode {decode}: model {config.name} attends in both directions, so there is no decode;"
+                         " its estimate is one pass over the tokens of --prefill")
+    return 0
+
+
+def _held_out(past, exact, sampled, mlen):
+    seconds, interpolated = exact[past].seconds, interpolate(past, sampled, mlen)
+    return HeldOut(past, seconds, interpolated, abs(interpolated - seconds) / seconds)
+
+
+class _Timer:
+    """Compiles and times programs one after the other, each in a directory that goes away."""
+
+    def __init__(self, model, options, limits, progress, total):
+        self.model, self.options, self.limits = model, msgspec.structs.asdict(options), limits
+        self.progress, self.done, self.total = progress, 0, total
+        self.warnings = []
+
+    def step(self, what, past, tokens, length):
+        """Time one program; leaves its result in `last` and its footprint in `footprint`."""
+        self.progress(f"{what} at {past}" if past else what, self.done, self.total)
+        with tempfile.TemporaryDirectory(prefix="plena-estimate-") as directory:
+            build = os.path.join(directory, "build")
+            compile_model(self.model, build, **self.options | length)
+            sizes = footprint(find_manifest(build, load_board(self.options["board"])).regions)
+            result = run(build, timing_only=True, board=self.options["board"], **self.limits)
+        self.done += 1
+        self.last = result
+        self.footprint = Sizes(sizes.weight, sizes.kv, sizes.activation)
+        self.warnings += result.warnings
+        return Step(
+            past=past, tokens=tokens, seconds=result.board.seconds, instructions=result.instructions,
+            compute_share=result.compute_ps / result.end_ps if result.end_ps else 1.0,
+            bytes_read=result.bytes_read, bytes_written=result.bytes_written, regime=result.regime,
+        )
+
+
+def key_blocks(past: int, mlen: int) -> int:
+    """Count the blocks of MLEN keys that a step after `past` tokens reads.
+
+    Returns
+    -------
+    int
+    """
+    return -(-(past + 1) // mlen)
+
+
+def sample_positions(positions: range, mlen: int) -> tuple[list[int], int | None]:
+    """Choose the decode positions that are timed, and one that tests the interpolation between them.
+
+    Parameters
+    ----------
+    positions : range
+        Lengths of the cache.
+    mlen : int
+
+    Returns
+    -------
+    tuple of list of int and int or None
+        The middle positions of up to four numbers of key blocks, ends included; and a position of another number of
+        blocks or, where all were chosen, at another place in the last. None where no position is left.
+    """
+    if not positions:
+        return [], None
+    of_blocks: dict[int, list[int]] = {}
+    for past in positions:
+        of_blocks.setdefault(key_blocks(past, mlen), []).append(past)
+    blocks = list(of_blocks)
+    places = np.unique(np.linspace(0, len(blocks) - 1, _SAMPLED_BLOCKS).round().astype(int)).tolist()
+    timed = [of_blocks[blocks[place]][len(of_blocks[blocks[place]]) // 2] for place in places]
+    rest = [block for place, block in enumerate(blocks) if place not in places]
+    if rest:
+        return timed, of_blocks[rest[len(rest) // 2]][0]
+    left = [past for past in positions if past not in timed]
+    return timed, left[-1] if left else None
+
+
+def interpolate(past: int, sampled: Mapping[int, float], mlen: int) -> float:
+    """Estimate the time of a position from those of others, linear in the number of key blocks.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
+    blocks = [key_blocks(position, mlen) for position in sampled]
+    return float(np.interp(key_blocks(past, mlen), blocks, list(sampled.values())))

@@ -1,0 +1,102 @@
+"""Operators that the text and the vision forward share, on f32 arrays `[…, elements]` (spec §9.1)."""
+
+import numpy as np
+
+_QUERIES = 512  # rows of scores at a time
+_GELU = np.float32(2 * 0.7978845608)
+
+
+def rms_norm(values: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
+    """Divide by the root mean square of the last axis, times `weight`.
+
+    Returns
+    -------
+    f32 array
+    """
+    mean = np.mean(np.square(values), axis=-1, keepdims=True)
+    return values / np.sqrt(mean + np.float32(eps)) * weight
+
+
+def layer_norm(values: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
+    """Subtract the mean of the last axis, divide by the deviation; times `weight`, plus `bias`.
+
+    Returns
+    -------
+    f32 array
+    """
+    centred = values - np.mean(values, axis=-1, keepdims=True)
+    variance = np.mean(np.square(centred), axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + np.float32(eps)) * weight + bias
+
+
+def silu(values: np.ndarray) -> np.ndarray:
+    """Apply x / (1 + exp(−x)).
+
+    Returns
+    -------
+    f32 array
+    """
+    with np.errstate(over="ignore"):  # exp of a large number is Inf, and x / Inf is 0
+        return values / (np.float32(1) + np.exp(-values))
+
+
+def gelu_tanh(values: np.ndarray) -> np.ndarray:
+    """Apply the tanh form of GELU, written with one exponential.
+
+    Returns
+    -------
+    f32 array
+    """
+    with np.errstate(over="ignore"):
+        return values / (np.float32(1) + np.exp(-_GELU * (values + np.float32(0.044715) * values**3)))
+
+
+def split_heads(values: np.ndarray, heads: int) -> np.ndarray:
+    """Cut rows into heads.
+
+    Parameters
+    ----------
+    values : f32 array
+        `[batch, tokens, heads · head_dim]`.
+    heads : int
+
+    Returns
+    -------
+    f32 array
+        `[batch, heads, tokens, head_dim]`.
+    """
+    batch, tokens, width = values.shape
+    return values.reshape(batch, tokens, heads, width // heads).swapaxes(1, 2)
+
+
+def attention(queries: np.ndarray, keys: np.ndarray, values: np.ndarray, past: int | None) -> np.ndarray:
+    """Weigh values by the softmax of the scores, softmax(Q·Kᵀ / √head_dim)·V.
+
+    Parameters
+    ----------
+    queries : f32 array
+        `[batch, heads, tokens, head_dim]`.
+    keys, values : f32 arrays
+        `[batch, kv heads, keys, head_dim]`; heads / kv heads successive query heads share one.
+    past : int or None
+        Keys before the first query: a query sees those, its own and the ones between. None: every query sees every key.
+
+    Returns
+    -------
+    f32 array
+        `[batch, tokens, heads · head_dim]`.
+    """
+    batch, heads, tokens, head_dim = queries.shape
+    kv_heads, length = keys.shape[1:3]
+    grouped = queries.reshape(batch, kv_heads, heads // kv_heads, tokens, head_dim)
+    out = np.empty(grouped.shape, dtype=np.float32)
+    scale = np.float32(1 / np.sqrt(head_dim))
+    for first in range(0, tokens, _QUERIES):
+        rows = slice(first, min(first + _QUERIES, tokens))
+        scores = grouped[:, :, :, rows] @ keys[:, :, None].swapaxes(-1, -2) * scale
+        if past is not None:
+            hidden = np.arange(length) > past + np.arange(rows.start, rows.stop)[:, None]
+            scores[..., hidden] = -np.inf
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        out[:, :, :, rows] = weights / weights.sum(axis=-1, keepdims=True) @ values[:, :, None]
+    return out.reshape(batch, heads, tokens, head_dim).swapaxes(1, 2).reshape(batch, tokens, heads * head_dim)

@@ -1,0 +1,1 @@
+"""Passes between the intermediate form and the files: folding, placement, stages."""

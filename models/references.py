@@ -1,0 +1,168 @@
+"""The numbers a build is checked against (`references.npz`), computed when it is compiled (spec §9.7).
+
+Each result has two: `f32/<name>` of the exact forward, and `machine/<name>` of the forward with what the machine can
+hold. Names and shapes are those of `results.json`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from plena_emu.errors import EmuError
+
+from .configs import TextConfig, VisionConfig
+from .folding import FoldedWeights
+from .forward.machine_types import HeldWeights, holder
+from .forward.text import Cache, Logits, forward_text
+from .forward.vision import forward_vision
+from .number_formats import round_bf16
+from .weights import Weights
+
+if TYPE_CHECKING:
+    from plena_emu.config.settings import Settings
+
+FILE = "references.npz"
+EXACT, MACHINE = "f32", "machine"
+
+
+class Caches(msgspec.Struct):
+    """The caches a decode step starts from: `exact` of the f32 forward, `held` as the HBM holds it."""
+
+    exact: Cache
+    held: Cache
+
+
+def text_references(
+    config: TextConfig,
+    weights: Weights,
+    embeddings: np.ndarray,
+    settings: Settings,
+    *,
+    caches: Caches | None = None,
+    logits: Logits = "last",
+    held_weights: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Compute both references of a prefill or a decode step.
+
+    Parameters
+    ----------
+    config : TextConfig
+    weights : Weights
+    embeddings : f32 array
+        `[batch, tokens, hidden]`; the machine holds them in bf16.
+    settings : Settings
+        Of the build: weight and KV type.
+    caches : Caches or None
+        Of a decode step.
+    logits : "last", "all" or "none"
+    held_weights : Mapping or None
+        What the machine holds, None: `HeldWeights` of the folded weights.
+
+    Returns
+    -------
+    dict of str to f32 array
+        `f32/hidden`, `machine/K_0` and so on, in the shapes of `results.json`.
+
+    Raises
+    ------
+    EmuError
+        As `forward_text`.
+    """
+    held_weights = held_weights or HeldWeights(FoldedWeights(weights), settings)
+    starts = (None, None) if caches is None else (caches.exact, caches.held)
+    exact = forward_text(config, weights, embeddings, starts[0], logits=logits)
+    held = forward_text(config, held_weights, round_bf16(embeddings), starts[1], logits=logits, hold=holder(settings))
+    return {f"{kind}/{name}": values for kind, output in ((EXACT, exact), (MACHINE, held))
+            for name, values in _text_results(output).items()}
+
+
+def vision_references(
+    config: VisionConfig,
+    weights: Weights,
+    patches: np.ndarray,
+    settings: Settings,
+    *,
+    held_weights: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Compute both references of an image; `patches` of `cut_patches`, the rest as `text_references`.
+
+    Returns
+    -------
+    dict of str to f32 array
+        `f32/hidden`, `f32/connector`, `machine/K_0` and so on.
+    """
+    held_weights = held_weights or HeldWeights(FoldedWeights(weights), settings)
+    exact = forward_vision(config, weights, patches)
+    held = forward_vision(config, held_weights, round_bf16(patches), hold=holder(settings))
+    return {f"{kind}/{name}": values for kind, output in ((EXACT, exact), (MACHINE, held))
+            for name, values in _vision_results(output).items()}
+
+
+def _text_results(output):
+    logits = {} if output.logits is None else {"logits": output.logits}
+    return {"hidden": output.hidden} | logits | _cache_results(output.cache.keys, output.cache.values)
+
+
+def _vision_results(output):
+    return {"hidden": output.hidden, "connector": output.connector} | _cache_results(output.keys, output.values)
+
+
+def _cache_results(keys, values):
+    return ({f"K_{layer}": array for layer, array in enumerate(keys)}
+            | {f"V_{layer}": array for layer, array in enumerate(values)})
+
+
+def cache_of(results: Mapping[str, np.ndarray], prefix: str = "") -> Cache:
+    """Collect `K_<layer>` and `V_<layer>` of results or, with a `prefix` such as `f32/`, of references.
+
+    Returns
+    -------
+    Cache
+        Layers in order; empty where there are none.
+    """
+    layers = sum(name.startswith(f"{prefix}K_") for name in results)
+    return Cache([results[f"{prefix}K_{layer}"] for layer in range(layers)],
+                 [results[f"{prefix}V_{layer}"] for layer in range(layers)])
+
+
+def references_bytes(references: Mapping[str, np.ndarray]) -> bytes:
+    """Write `references.npz`; the same references give the same bytes.
+
+    Returns
+    -------
+    bytes
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **references)
+    return buffer.getvalue()
+
+
+def load_references(build: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read `references.npz` of a build.
+
+    Returns
+    -------
+    dict of str to f32 array
+
+    Raises
+    ------
+    EmuError
+        The file is missing or unsound.
+    """
+    path = os.path.join(build, FILE)
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return dict(held)
+    except FileNotFoundError:
+        raise EmuError(f"{path}: not found; a build that was compiled without weights has no references") from None
+    except OSError as error:
+        raise EmuError(f"{path}: cannot read: {error.strerror or error}") from None
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise EmuError(f"{path}: not a sound npz file: {' '.join(str(error).split())}") from None

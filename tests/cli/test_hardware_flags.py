@@ -1,0 +1,201 @@
+"""Flags of hardware timing (spec §7.12): what needs what, exit codes, and the files as the drop-in writes them."""
+
+import json
+
+import hardware_runs as hr
+import pytest
+
+from plena_emu.cli import main as plena
+from plena_emu.errors import EmuError
+from plena_emu.request import RunRequest
+
+RUN = next(run for run in hr.runs() if run["program"] == "tm_fz_047")
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    return hr.unpack(RUN, tmp_path_factory.mktemp("build"))
+
+
+def refused(capsys, *flags):
+    """Standard error of a drop-in run that does not get past its command line."""
+    try:
+        status = hr.drop_in(*flags)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", [
+    ["--hbm-channels", "8"], ["--event-trace", "x"], ["--dma-event-trace", "x"], ["--rtl-validation-output", "x"],
+    ["--require-rtl-validated"], ["--profile-memory"], ["--profile-memory-level", "opcode"], ["--profile-output", "x"],
+    ["--no-state-dumps"],
+])  # fmt: skip
+def test_a_flag_of_the_chapter_needs_the_mode(flag, build, empty_directory, capsys):
+    assert f"{flag[0]} needs --timing-mode" in refused(capsys, *hr.arguments(build), *flag)
+
+
+@pytest.mark.parametrize("flags, text", [
+    (["--timing-mode", "rtl-v2"], "invalid choice"),
+    (["--timing-mode", "rtl-v1", "--profile-output", "x"], "--profile-output needs --profile-memory"),
+    (["--timing-mode", "rtl-v1", "--hbm-channels", "0"], "expected at least 1"),
+])  # fmt: skip
+def test_usage_errors(flags, text, build, empty_directory, capsys):
+    assert text in refused(capsys, *hr.arguments(build), *flags)
+
+
+def test_without_the_mode_nothing_of_the_chapter_applies(build, empty_directory, tmp_path, capsys):
+    assert hr.drop_in(*hr.arguments(build)) == 0
+    text = capsys.readouterr().err
+    assert "timing_mode" not in text and "DMA accounting" not in text
+    assert (tmp_path / "cwd" / "fpsram_dump.bin").stat().st_size == 2048
+
+
+def test_records_of_a_run(build, empty_directory, capsys):
+    assert hr.drop_in(*hr.arguments(build), "--timing-mode", "rtl-v1", "--hbm-channels", "16") == 0
+    text = capsys.readouterr().err
+    assert 'Pipeline clock_period_ps=1000 timing_mode="rtl-v1"' in text
+    assert "HBM channels 16, peak 256 GB/s" in text
+    last, before = text.splitlines()[-1], text.splitlines()[-2]
+    assert "Simulation completed. Latency" in last
+    assert 'Simulation completed timing_mode="rtl-v1" latency=' in before
+
+
+def test_fp_sram_has_2048_entries(build, empty_directory, tmp_path):
+    assert hr.drop_in(*hr.arguments(build), "--timing-mode", "legacy", "--log-level", "off") == 0
+    assert (tmp_path / "cwd" / "fpsram_dump.bin").stat().st_size == 4096
+
+
+def test_a_run_that_is_not_validated_ends_with_4_and_all_its_files(build, empty_directory, tmp_path, capsys):
+    status = hr.drop_in(*hr.arguments(build), "--timing-mode", "rtl-v1", "--require-rtl-validated", "--event-trace",
+                        "trace.json", "--log-level", "off")
+    assert status == 4
+    assert capsys.readouterr().err.count("\n") == 1
+    assert {path.name for path in (tmp_path / "cwd").iterdir()} == {
+        "trace.json", "mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"}  # fmt: skip
+
+
+def test_nothing_is_validated_in_serial_mode(build, empty_directory, capsys):
+    flags = ["--timing-mode", "legacy", "--require-rtl-validated", "--log-level", "off"]
+    assert hr.drop_in(*hr.arguments(build), *flags) == 101
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_event_traces_as_files(build, empty_directory, tmp_path):
+    assert hr.drop_in(*hr.arguments(build), "--timing-mode", "rtl-v1", "--event-trace", "a/b/trace.json",
+                      "--dma-event-trace", "dma.json", "--log-level", "off", "--no-state-dumps") == 0
+    text = (tmp_path / "cwd" / "a" / "b" / "trace.json").read_text()
+    trace = json.loads(text)
+    assert text == json.dumps(trace, indent=2)
+    assert list(trace) == ["schema_version", "timing_mode", "clock_period_ps", "timing_calibration", "rtl_validation",
+                           "events"]
+    assert (trace["schema_version"], trace["timing_mode"]) == (3, "rtl-v1")
+    dma = json.loads((tmp_path / "cwd" / "dma.json").read_text())
+    assert list(dma) == ["schema_version", "timing_mode", "clock_period_ps", "dma_timing_semantics",
+                         "timing_calibration", "rtl_validation", "events"]
+    assert dma["schema_version"] == 2 and dma["rtl_validation"] == trace["rtl_validation"]
+    assert dma["events"] == [event for event in trace["events"] if event["resource"].startswith("hbm_")]
+
+
+def test_serial_event_trace(build, empty_directory, tmp_path):
+    assert hr.drop_in(*hr.arguments(build), "--timing-mode", "legacy", "--event-trace", "trace.json",
+                      "--rtl-validation-output", "validation.json", "--log-level", "off", "--no-state-dumps") == 0
+    trace = json.loads((tmp_path / "cwd" / "trace.json").read_text())
+    assert list(trace) == ["schema_version", "timing_mode", "clock_period_ps", "rtl_validation", "events"]
+    events = trace["events"]
+    assert len(events) == RUN["instructions"]
+    assert events[-1]["completion_cycle"] == RUN["serial_latency_ps"] // RUN["clock_period_ps"]
+    assert {event["calibration_status"] for event in events} == {"legacy_functional_observed"}
+    assert all(event["issue_cycle"] == event["accepted_cycle"] == event["start_cycle"] for event in events)
+    assert trace["rtl_validation"]["status"] == "out_of_calibration_domain"
+    assert json.loads((tmp_path / "cwd" / "validation.json").read_text()) == trace["rtl_validation"]
+
+
+def test_serial_validation_needs_a_trace_or_a_profile(build, empty_directory, tmp_path, capsys):
+    flags = ["--timing-mode", "legacy", "--rtl-validation-output", "validation.json"]
+    assert hr.drop_in(*hr.arguments(build), *flags) == 0
+    assert "--rtl-validation-output is not written" in capsys.readouterr().err
+    assert not (tmp_path / "cwd" / "validation.json").exists()
+
+
+def test_a_trace_that_cannot_be_written_is_an_error_without_dumps(build, empty_directory, tmp_path, capsys):
+    (tmp_path / "cwd" / "file").write_text("")
+    status = hr.drop_in(*hr.arguments(build), "--timing-mode", "rtl-v1", "--event-trace", "file/trace.json",
+                        "--log-level", "off")
+    assert status == 101
+    assert "file/trace.json" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "cwd").iterdir()] == ["file"]
+
+
+def test_a_profile_that_cannot_be_written_is_a_warning(build, empty_directory, capsys):
+    assert hr.drop_in(*hr.arguments(build), "--timing-mode", "rtl-v1", "--profile-memory", "--profile-output",
+                      "no/where.json", "--no-state-dumps") == 0
+    assert "no/where.json" in capsys.readouterr().err
+
+
+def test_the_profile_goes_beside_the_program(build, empty_directory):
+    assert hr.drop_in(*hr.arguments(build), "--timing-mode", "rtl-v1", "--profile-memory", "--log-level", "off",
+                      "--no-state-dumps") == 0
+    profile = json.loads((build / "memory_profile.json").read_text())
+    assert profile["profile_level"] == "opcode" and "opcodes" in profile
+
+
+def run_json(capsys, build, *flags):
+    """Record of `plena-emu run`."""
+    assert plena.main(["run", str(build), "--no-dumps", "--json", "-", *flags]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_two_switches_of_run(build, capsys):
+    reference = run_json(capsys, build)
+    assert reference["hardware"] is None
+    both = run_json(capsys, build, "--timing", "rtl-v1")
+    assert (both["latency_ps"], both["hardware"]["serial_latency_ps"]) == (RUN["rtl_latency_ps"],
+                                                                          RUN["serial_latency_ps"])
+    assert both["hardware"]["dma"] == "production"
+    dma = run_json(capsys, build, "--dma", "production")
+    assert dma["latency_ps"] == RUN["serial_latency_ps"] and dma["hardware"]["timeline"] is None
+    timeline = run_json(capsys, build, "--timing", "rtl-v1", "--dma", "reference")
+    assert timeline["hardware"]["serial_latency_ps"] == reference["latency_ps"]
+    assert timeline["hardware"]["dma_transfers"] is None
+
+
+def test_timing_alone_and_two_threads_give_the_same(build, capsys):
+    alone = run_json(capsys, build, "--timing", "rtl-v1", "--timing-only")
+    both = run_json(capsys, build, "--timing", "rtl-v1", "--threads", "2")
+    assert alone["hardware"] == both["hardware"] and alone["latency_ps"] == both["latency_ps"]
+
+
+@pytest.mark.parametrize("fields, text", [
+    ({"timing": "rtl-v9"}, "unknown timing 'rtl-v9'"),
+    ({"dma": "fast"}, "dma"),
+    ({"hbm_channels": 8}, "--hbm-channels needs production DMA"),
+    ({"event_trace": "x"}, "event_trace needs hardware timing"),
+    ({"memory_profile": "opcode"}, "a memory profile needs production DMA"),
+    ({"profile_output": "x", "timing": "rtl-v1"}, "profile_output needs memory_profile"),
+    ({"hbm_channels": 12, "timing": "rtl-v1"}, "--hbm-channels: found 12, expected a power of two"),
+    ({"dram": "ddr4", "hbm_channels": 4, "timing": "rtl-v1"}, "--hbm-channels is for hbm2 only"),
+])  # fmt: skip
+def test_requests_that_are_refused(fields, text, build):
+    import plena_emu
+
+    with pytest.raises(EmuError, match=text.replace("(", r"\(")):
+        plena_emu.run(str(build), **fields)
+
+
+def test_a_request_says_whether_the_chapter_applies():
+    files = {"opcode": "x", "hbm": "x", "fpsram": "x"}
+    assert not RunRequest(**files).is_hardware
+    assert RunRequest(**files, timing="rtl-v1").dma == "production"
+    assert RunRequest(**files, timing="rtl-v1", dma="reference").is_hardware
+
+
+def test_the_summary_shows_both_latencies_units_and_stalls(build, capsys):
+    assert plena.main(["run", str(build), "--no-dumps", "--timing", "rtl-v1"]) == 0
+    text = capsys.readouterr().out
+    timeline = RUN["profile"]["timeline"]
+    assert f"{RUN['serial_latency_ps'] / 1000:,.3f} ns" in text
+    assert f"{timeline['total_makespan_cycles']:,} cycles" in text
+    longest = max(timeline["stall_cycles_by_reason"], key=timeline["stall_cycles_by_reason"].get)
+    assert longest in text and "hbm_matrix_dma" in text

@@ -1,0 +1,39 @@
+"""Every bundled description compiles without weights, within the sizes of spec §9.5, and its timing ends."""
+
+import json
+
+import pytest
+
+import plena_emu
+from plena_emu.models.compiler import compile as compile_model
+from plena_emu.models.descriptions import bundled_names, load_description
+
+MOST_WORDS = 150_000  # 32 layers of an 8B model
+PARTS = [(name, "text") for name in bundled_names()] + [("smolvlm2-256m", "vision")]
+
+
+@pytest.mark.parametrize("name, part", PARTS)
+def test_whole_models_compile(name, part, tmp_path):
+    options = {"prefill": 512} if part == "text" else {"part": part, "image": 128}
+    build = compile_model(name, tmp_path / "build", preset="m256b64", weights="none", **options)
+    assert 0 < build.words <= MOST_WORDS
+    assert not (tmp_path / "build" / "hbm_for_behave_sim.bin").exists()
+    config = load_description(name).part(part)
+    stages = json.loads((tmp_path / "build" / "stages.json").read_text())["stages"]
+    assert stages[0]["first_pc"] == 0 and stages[-1]["last_pc"] == build.words - 1
+    assert {stage["layer"] for stage in stages} - {None} == set(range(config.layers))
+    assert all(before["last_pc"] + 1 == after["first_pc"] for before, after in zip(stages, stages[1:], strict=False))
+
+
+def test_program_size_does_not_grow_with_tokens(tmp_path):
+    words = [compile_model("tiny", tmp_path / f"of{tokens}", weights="none", prefill=tokens).words
+             for tokens in (128, 512, 2048)]
+    assert max(words) < 1.3 * min(words)
+
+
+@pytest.mark.parametrize("past", [None, 63, 64])
+def test_timing_of_a_whole_small_model_ends(past, tmp_path):
+    length = {"prefill": 64} if past is None else {"past": past}
+    compile_model("clm60m", tmp_path / "build", weights="none", **length)
+    result = plena_emu.run(tmp_path / "build", timing_only=True)
+    assert result.latency_ps > 0 and result.warnings == []

@@ -1,0 +1,32 @@
+"""linear: ragged rows, one, two and many tiles deep, deeper than the matrix SRAM, ragged columns."""
+
+import numpy as np
+import pytest
+from model_kernel import Kernel, relative_error
+
+from plena_emu.models.lowering.linear import linear, plain_runs
+from plena_emu.models.machine import ceil_div, round_up
+
+
+@pytest.mark.parametrize("preset, rows, depth, columns", [
+    ("m16b4", 1, 16, 16), ("m16b4", 3, 32, 20), ("m16b4", 17, 112, 56), ("m16b4", 4, 16 * 300, 40),
+    ("m16b4", 3, 16 * 9, 16 * 6), ("m16b4", 9, 16 * 9, 16 * 7), ("m16b4", 5, 40, 16 * 12),
+    ("m64b16", 65, 130, 200), ("m64b16", 16, 64 * 22, 64), ("m256b64", 3, 300, 384),
+])
+def test_product(preset, rows, depth, columns, tmp_path):
+    rng = np.random.default_rng(rows + depth)
+    kernel = Kernel(preset, tmp_path, hbm_size=1 << 21, vector_rows=8192)
+    x = kernel.activation(rng.standard_normal((rows, depth)))
+    weight, values = kernel.tensor(rng.standard_normal((depth, columns)) / np.sqrt(depth))
+    y = kernel.activation(np.zeros((rows, columns)))
+    scratch = kernel.activation(np.zeros((x.rows, 1)))
+    expected = kernel.read(x, rows) @ values
+    groups = ceil_div(rows, kernel.machine.blen)
+    linear(kernel.b, kernel.machine, x, weight, plain_runs(kernel.machine, columns, y), groups=groups,
+           partial=scratch.address)
+    result = kernel.run()
+    assert relative_error(kernel.read(y, rows), expected) < 0.006
+    tiles = round_up(depth, kernel.machine.mlen) * round_up(columns, kernel.machine.mlen) // kernel.machine.tile
+    assert result.instruction_counts["H_PREFETCH_M"] == tiles
+    blocks = groups * ceil_div(columns, kernel.machine.blen) * ceil_div(depth, kernel.machine.mlen)
+    assert result.instruction_counts["M_MM"] == blocks
