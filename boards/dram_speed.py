@@ -42,7 +42,7 @@ def at_speed(description: DramDescription, factor: Fraction | int | float | str)
         The description or what becomes of it is none that the controller can hold.
     """
     checked(description)
-    factor = parse_speed(factor) if isinstance(factor, str) else _in_range(_fraction(factor))
+    factor = speed_factor(factor)
     if factor == 1:
         return description
     burst, latency = description.burst_clocks, description.read_latency
@@ -58,6 +58,16 @@ def at_speed(description: DramDescription, factor: Fraction | int | float | str)
         changed["refresh"] = Refresh(interval=_clocks(description.refresh.interval, factor))
     return checked(msgspec.structs.replace(description, **changed), f"{description.name} at {_shown(factor)} times its"
                    " data rate")
+
+
+def speed_factor(factor: Fraction | int | float | str) -> Fraction:
+    """Read a factor of a data rate, a number or text as `parse_speed` takes it; raises `UsageError`.
+
+    Returns
+    -------
+    Fraction
+    """
+    return parse_speed(factor) if isinstance(factor, str) else _in_range(_fraction(factor))
 
 
 def _fraction(factor):

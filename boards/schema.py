@@ -15,6 +15,8 @@ from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
 from plena_emu.inputs.schema import convert
 from plena_emu.inputs.words import one_of
 
+from .core_clock import FASTEST_MHZ, SLOWEST_MHZ, core_period_ps
+
 _MAX = 2**63 - 1
 Text = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[int, Meta(ge=1, le=_MAX)]
@@ -44,7 +46,8 @@ class Memory(_Section, frozen=True):
     """Memory of the board: sizes in bytes, bandwidths in GB/s, SRAM sizes and amounts as in the settings.
 
     One of `capacity_bytes`, `physical_size_bytes`, `hbm_size_bytes` must be there. The three `*_cycles` of
-    transfers are the profiler's charge for a memory instruction; 0 means that it charges none.
+    transfers are the profiler's charge for a memory instruction; 0 means that it charges none. `dram` names the
+    board's part for its own time (§10.1): a DRAM description that ships, or the path of a file.
     """
 
     type: Text
@@ -56,6 +59,7 @@ class Memory(_Section, frozen=True):
     prefetch_v_amount: Positive
     writeback_v_amount: Positive
     device: Text | None = None
+    dram: Text | None = None
     physical_size_bytes: Positive | None = None
     capacity_bytes: Positive | None = None
     hbm_size_bytes: Positive | None = None
@@ -161,6 +165,11 @@ class Board(BoardFile, frozen=True, kw_only=True):
         """Sustained bytes per second of the host link; None for a board without one."""
         return self.host_link.bandwidth_bytes_per_sec if self.host_link else None
 
+    @property
+    def core_period(self) -> tuple[int, bool]:
+        """Picoseconds of a core cycle, and whether they are exact (§10.1)."""
+        return core_period_ps(self.clock_mhz)
+
     def seconds(self, cycles: int | float) -> float:
         """Work out the seconds that `cycles` core cycles take at the board's clock."""
         return cycles / (self.clock_mhz * 1e6)
@@ -206,6 +215,7 @@ def to_profile(data: object, source: str) -> LatencyProfile:
         if name not in known:
             raise EmuError(f"{what}: latency.{name}: found an unknown key, expected {one_of(known)}")
     _finite(what, "clock_mhz", profile.clock_mhz)
+    _check_clock(what, profile.clock_mhz)
     return profile
 
 
@@ -232,6 +242,7 @@ def _check_board(board, what):
     }
     for key, value in rates.items():
         _finite(what, key, value)
+    _check_clock(what, board.clock_mhz)
     _at_most(what, "memory.capacity_bytes", memory.capacity_bytes, "physical_size_bytes", memory.physical_size_bytes)
     _at_most(what, "memory.effective_bandwidth_gbps", memory.effective_bandwidth_gbps,
              "peak_bandwidth_gbps", memory.peak_bandwidth_gbps)
@@ -242,6 +253,12 @@ def _check_board(board, what):
         if hint.mlen % hint.blen:
             raise EmuError(f"{what}: tile_hints[{number}].blen: found {hint.blen}, "
                            f"expected a divisor of mlen {hint.mlen}")
+
+
+def _check_clock(what, mhz):
+    """Refuse a clock whose cycle is no countable number of picoseconds (§10.1)."""
+    if not SLOWEST_MHZ <= mhz <= FASTEST_MHZ:
+        raise EmuError(f"{what}: clock_mhz: found {mhz}, expected {SLOWEST_MHZ:g} to {FASTEST_MHZ:.0f}")
 
 
 def _finite(what, key, value):

@@ -38,7 +38,7 @@ def run(build, /, *, log_level: str = "off", **fields):
         request = RunRequest(**(vars(build) | fields))
     else:
         request = RunRequest(**({"dump_dir": None} | fields_of(os.fsdecode(build), fields)))
-    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
+    make_ready(kernels_of(request))
     from .running.runner import execute
 
     result = execute(request, Log(log_level))

@@ -3,11 +3,14 @@
 The bounds hold for every run that reads each region in full at least once and whose prefetches each read from
 one region only (compiled programs do both: a tensor is a region, and a prefetch belongs to one tensor):
 
-- *resident*: each 64-byte block passes the one DDR data bus, 4 tCK apiece (§3.5). True in every regime.
+- *resident*: each 64-byte block passes the memory at its peak at best, and refreshes take their share of a long run
+  (`memory.pace`). True in every regime.
 - *kv-swap*: the first read of each kv and activation region waits for the whole region (§3.9); prefetches run one
   after the other, so these waits add up.
-- *weight-stream*: each block of a weight region takes the link for its transfer and for its DDR read, which are at
-  least a command slot, CAS and a burst; these are serial (§3.9).
+- *weight-stream*: each block of a weight region takes the link for its transfer and for its DDR read; these are serial
+  (§3.9).
+
+An instruction either computes or waits for the memory, so compute time adds to each of them.
 """
 
 from __future__ import annotations
@@ -30,14 +33,14 @@ from .manifests.footprint import (
     transfer_ns,
 )
 from .manifests.schema import Manifest, load_manifest
+from .memory.pace import MemoryPace, pace_of
+from .result import LaidOver, PartRecord
+from .running.board_part import Part, open_part
 from .running.platform import available_capacity, resolve_bandwidth
 
 if TYPE_CHECKING:
     from .boards.schema import Board
 
-TCK_PS = 833  # §3.5
-BURST_PS = 4 * TCK_PS
-READ_PS = TCK_PS + 16 * TCK_PS + BURST_PS  # command, CAS, burst: a row hit
 ASSUMPTIONS = (
     "every region is read in full at least once",
     "no prefetch reads from two regions",
@@ -57,14 +60,16 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
 class RegimePlan(msgspec.Struct, frozen=True, kw_only=True):
     """One regime: the smallest capacity `auto` enters it at, and lower bounds of what it costs.
 
-    `link_bytes` go over the host link at least and take `link_ns` there; the run takes `run_ps` at least. The two
-    times are None where they depend on a link whose bandwidth is not known.
+    `link_bytes` go over the host link at least and take `link_ns` there; the memory takes `memory_ps` at least and the
+    run `run_ps`, compute included where the plan knows it. Times are None where they depend on a link whose bandwidth
+    is not known.
     """
 
     regime: str
     possible_from_bytes: int
     link_bytes: int
     link_ns: int | None
+    memory_ps: int | None
     run_ps: int | None
 
 
@@ -81,11 +86,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of the planner.
 
     `resident_up_to_layers` and `kv_swap_up_to_layers` are the most layers that stay in a regime at this capacity
-    (0: not even one; None: any number).
+    (0: not even one; None: any number). `compute_ps` is the compute time of the build's program at the board's clock,
+    None without a program. `board_time_ps` is the bound of the chosen regime, the sum of `compute_ps` and `memory_ps`.
     """
 
     manifest: str
     board: str
+    clock_mhz: float
+    part: PartRecord | None
+    laid_over: list[LaidOver]
+    compute_ps: int | None
+    memory_ps: int | None
+    board_time_ps: int | None
+    board_time_ms: float | None
     capacity_bytes: int
     capacity_from: str
     host_bandwidth: int | None
@@ -144,16 +157,39 @@ def make_plan(
     ddr_capacity: int | None = None,
     host_bandwidth: int | None = None,
     total_layers: int | None = None,
+    *,
+    board_named: bool = False,
+    part: Part | None = None,
+    compute_cycles: int | None = None,
+    ddr_capacity_origin: str = "--ddr-capacity",
+    laid_over: tuple[LaidOver, ...] = (),
 ) -> Plan:
-    """Plan a manifest on a board; flags that are None leave the value to manifest and board (§6.2).
+    """Plan a manifest on a board; flags that are None leave the value to manifest and board (§10.1).
+
+    Parameters
+    ----------
+    board_named : bool
+        Whether somebody chose the board: its capacity counts before the manifest's then.
+    part : Part or None
+        The memory; None: the board's own.
+    compute_cycles : int or None
+        Core cycles that the build's program computes.
+    ddr_capacity_origin : str
+        What named `ddr_capacity`.
+    laid_over : tuple of LaidOver
+        What was laid over the board, for the record.
 
     Returns
     -------
     Plan
     """
-    asked = None if ddr_capacity is None else Choice(ddr_capacity, "--ddr-capacity")
-    regime, capacity = decide_regime("auto", manifest, asked, available_capacity(board))
+    asked = None if ddr_capacity is None else Choice(ddr_capacity, ddr_capacity_origin)
+    first = asked or (available_capacity(board) if board_named else None)
+    regime, capacity = decide_regime("auto", manifest, asked, available_capacity(board), first)
     assert capacity is not None  # `auto` compares with one
+    part = part or open_part(board)
+    pace = pace_of(part.description if part else None)
+    compute_ps = None if compute_cycles is None else compute_cycles * board.core_period[0]
     link = resolve_bandwidth(host_bandwidth, board)  # None: only the times need it here
     found = footprint(manifest.regions)
     layers = max(1, layer_count(manifest.regions))
@@ -162,11 +198,20 @@ def make_plan(
         grown = project_regions(manifest.regions, total_layers)
         projected = LayerPlan(
             layers=total_layers, footprint=_sizes(grown), regime=choose_regime(grown, capacity.value),
-            regimes=_regimes(manifest, grown, link, total_layers, layers),
+            regimes=_regimes(manifest, grown, link, total_layers, layers, pace, 0),
         )
+    regimes = _regimes(manifest, found, link, layers, layers, pace, compute_ps or 0)
+    chosen = next(row for row in regimes if row.regime == regime)
     return Plan(
         manifest=manifest.source,
         board=board.name,
+        clock_mhz=board.clock_mhz,
+        part=part.record("base") if part else None,
+        laid_over=list(laid_over),
+        compute_ps=compute_ps,
+        memory_ps=chosen.memory_ps,
+        board_time_ps=chosen.run_ps,
+        board_time_ms=None if chosen.run_ps is None else chosen.run_ps / 1e9,
         capacity_bytes=capacity.value,
         capacity_from=capacity.origin,
         host_bandwidth=link and link.value,
@@ -175,11 +220,13 @@ def make_plan(
         footprint=_sizes(found),
         by_layer=_by_layer(manifest),
         regime=regime,
-        regimes=_regimes(manifest, found, link, layers, layers),
+        regimes=regimes,
         resident_up_to_layers=_most_layers(lambda n: project_regions(manifest.regions, n).total, capacity.value),
         kv_swap_up_to_layers=_most_layers(lambda n: project_regions(manifest.regions, n).weight, capacity.value),
         projected=projected,
-        warnings=[*manifest.warnings, *([capacity.warning] if capacity.warning else [])],
+        warnings=[*manifest.warnings, *([capacity.warning] if capacity.warning else []),
+                  *([] if part else [f"board {board.name} names no memory.dram: bounds are those of the idealised DDR"
+                                     " of §3.5"])],
     )
 
 
@@ -209,27 +256,28 @@ def _traffic(manifest, bandwidth):
     return found["weight"], found["kv"], found["activation"]
 
 
-def _regimes(manifest, sizes, link, numerator, denominator):
+def _regimes(manifest, sizes, link, numerator, denominator, pace: MemoryPace, compute_ps):
     """Bound the three regimes for `numerator` / `denominator` times the layers of the manifest."""
     bandwidth = link and link.value
     weight, kv, activation = _traffic(manifest, bandwidth)
     weight, kv = weight.scaled(numerator, denominator), kv.scaled(numerator, denominator)
     moved = kv + activation
-    bus = (weight.lines + moved.lines) * BURST_PS
+    bus = pace.bus_ps(weight.lines + moved.lines)
     line_ns = transfer_ns(LINE, bandwidth) if bandwidth else 0
     streamed_ns = weight.lines * line_ns
-    serial_ps = weight.lines * (1000 * line_ns + READ_PS)
-    timed = bandwidth is not None
+    serial_ps = weight.lines * (1000 * line_ns + pace.read_ps)
+
+    def bounds(regime, possible_from_bytes, link_bytes, link_ns, memory_ps):
+        if link_bytes and bandwidth is None:
+            link_ns = memory_ps = None
+        run_ps = None if memory_ps is None else compute_ps + memory_ps
+        return RegimePlan(regime=regime, possible_from_bytes=possible_from_bytes, link_bytes=link_bytes,
+                          link_ns=link_ns, memory_ps=memory_ps, run_ps=run_ps)
+
     return [
-        RegimePlan(regime="resident", possible_from_bytes=sizes.total, link_bytes=0, link_ns=0, run_ps=bus),
-        RegimePlan(
-            regime="kv-swap", possible_from_bytes=sizes.weight, link_bytes=moved.swap_bytes,
-            link_ns=moved.swap_ns if timed else None, run_ps=max(bus, 1000 * moved.swap_ns) if timed else None,
-        ),
-        RegimePlan(
-            regime="weight-stream", possible_from_bytes=0, link_bytes=LINE * weight.lines,
-            link_ns=streamed_ns if timed else None, run_ps=max(bus, serial_ps) if timed else None,
-        ),
+        bounds("resident", sizes.total, 0, 0, bus),
+        bounds("kv-swap", sizes.weight, moved.swap_bytes, moved.swap_ns, max(bus, 1000 * moved.swap_ns)),
+        bounds("weight-stream", 0, LINE * weight.lines, streamed_ns, max(bus, serial_ps)),
     ]
 
 

@@ -6,8 +6,16 @@ that nobody asked for is compiled when it is first called (`kernels.compiler.obt
 here.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .errors import EmuError
+from .interrupts import at_interrupt
 from .kernels.compiler import modes
+
+if TYPE_CHECKING:
+    from .request import RunRequest
 
 # Every module with entry kernels. Those that others call come first, then those that take longest to compile.
 MODULES = (
@@ -17,20 +25,35 @@ MODULES = (
 EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 
 
-def kernels_of(
-    memory_model: str, dram: str | None, dma: str | None = "reference", timing: str = "serial"
-) -> tuple[str, ...]:
-    """List the modules that a run uses: with a memory model, on a DRAM or, for None, on what the model says.
+def kernels_of(request: RunRequest) -> tuple[str, ...]:
+    """List the modules that a run uses; a board is opened for what its memory is.
 
-    `dma` and `timing` are those of a `RunRequest`.
+    Raises
+    ------
+    EmuError
+        There is no such board, or its file is wrong.
     """
-    idealised = memory_model != "hbm" and dram is None
-    if dma == "production":
-        engine = "hardware.dma_engine.simple_timing" if idealised else "hardware.dma_engine.timing"
+    with_dram = _uses_dram(request)
+    if request.dma == "production":
+        engine = "hardware.dma_engine.timing" if with_dram else "hardware.dma_engine.simple_timing"
     else:
-        engine = "simple.timing" if idealised else "dram.timing"
+        engine = "dram.timing" if with_dram else "simple.timing"
     modules = ("data.tables", "data.data", engine, "control.control")
-    return modules if timing == "serial" else (*modules, "hardware.scoreboard.timeline")
+    return modules if request.timing == "serial" else (*modules, "hardware.scoreboard.timeline")
+
+
+def _uses_dram(request):
+    """Tell whether a DRAM's controller times the memory of a run (§10.1)."""
+    if request.dram is not None or request.memory_model == "hbm":
+        return True
+    if request.board is None:
+        return False
+    from .boards import load_board
+
+    board = load_board(request.board)
+    if board.memory.dram is not None and not request.reference_timing:
+        return True
+    return request.memory_model is None and not request.has_regions
 
 
 def kernel_mode() -> str:
@@ -60,10 +83,11 @@ def make_ready(needed) -> None:
     """
     if kernel_mode() in (modes.PLAIN, modes.PYTHON):
         return
-    from .kernels.compiler.obtaining import obtain, say_last
+    from .kernels.compiler.obtaining import obtain, remove_temporary, say_last
 
     try:
-        obtain(needed)
+        with at_interrupt(remove_temporary):
+            obtain(needed)
     except modes.KernelError as error:
         if not modes.choose(modes.PLAIN):
             raise EmuError(f"kernels: {error}") from None

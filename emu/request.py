@@ -1,14 +1,20 @@
 """What a run is asked to do. Light on purpose: command lines build it before anything heavy is imported."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import operator
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .errors import UsageError
 from .inputs.words import cut, shown
 from .isa import REVISIONS
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
 _U64_MAX = 2**64 - 1
@@ -16,6 +22,7 @@ DMAS = ("reference", "production")
 PROFILE_LEVELS = ("aggregate", "opcode")
 DEFAULT_DDR_CAPACITY = 512 * 2**20
 DEFAULT_HOST_BANDWIDTH = 60_000_000
+DEFAULT_MODEL = "hbm"  # without a board
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
           "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
@@ -59,10 +66,10 @@ def _fields():
     import msgspec
 
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
-    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "stages", "loops",
-                                         "overlap")]
+    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "stages",
+                                       "loops", "overlap")]
     return msgspec.defstruct("Fields", [
-        *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS]),
+        *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
         ("threads", Literal[1, 2] | None), ("started_at", float | None), ("dma", Literal[DMAS]),
         ("memory_profile", Literal[PROFILE_LEVELS] | None), ("stage_profile_schema", Literal[1, 2]),
     ])
@@ -85,14 +92,17 @@ class RunRequest:
         Bytes, in place of HBM_SIZE.
     isa : str
         `base` or `moe`.
-    memory_model : str
-        One of `MEMORY_MODELS`.
+    memory_model : str or None
+        One of `MEMORY_MODELS`. None: `hbm`, or with a board what the board's memory calls for (§10.1); it stays None
+        then until the run has opened the board.
     weight_manifest : str or None
         Manifest file; every model but `hbm` needs one.
     tables_dir : str or None
         Build directory with `hbm_addrs.json`: with a board its tables stand in for a missing manifest (§6.3).
     ddr_capacity, host_bandwidth : int or None
         Bytes and bytes/s (§3.6) that were asked for; None leaves them to manifest and board, else to the defaults.
+    ddr_capacity_origin : str
+        What named the capacity.
     dump_dir : str or None
         Directory the dumps go to; None writes none.
     dump_hbm : bool
@@ -134,6 +144,12 @@ class RunRequest:
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
         Name or file of a latency profile that is laid over the board.
+    clock_mhz : float or None
+        Core clock in place of the board's.
+    ddr_speed : number, str or None
+        Factor on the data rate of the board's part, or of `dram` (§10.2).
+    reference_timing : bool
+        With a board: cycles of 1000 ps and the DDR of §3.5, as without one (§10.1).
     memory_trace : str or None
         File the memory accesses are written to, as a trace of `plena-emu dram`.
     dma : str or None
@@ -161,10 +177,11 @@ class RunRequest:
     settings_origin: str = "--settings"
     hbm_size: int | None = None
     isa: str = "base"
-    memory_model: str = "hbm"
+    memory_model: str | None = None
     weight_manifest: str | None = None
     tables_dir: str | None = None
     ddr_capacity: int | None = None
+    ddr_capacity_origin: str = "--ddr-capacity"
     host_bandwidth: int | None = None
     dump_dir: str | None = "."
     dump_hbm: bool = False
@@ -187,6 +204,9 @@ class RunRequest:
     pc_log_count: int = 1000
     board: str | None = None
     latency_profile: str | None = None
+    clock_mhz: float | None = None
+    ddr_speed: Fraction | int | float | str | None = None
+    reference_timing: bool = False
     dram: str | None = None
     memory_trace: str | None = None
     dma: str | None = None
@@ -221,10 +241,35 @@ class RunRequest:
         self._check_observers()
         if self.progress is not None and not callable(self.progress):
             raise UsageError(f"progress: found {cut(repr(self.progress))}, expected something to call")
-        if self.latency_profile is not None and self.board is None:
-            raise UsageError("--latency-profile needs --board")
+        self._check_board_flags()
+        if self.memory_model is None and self.board is None:
+            self.memory_model = DEFAULT_MODEL
         if not self.timing_only and None in (self.hbm, self.fpsram):
             raise UsageError("a run with data needs --hbm and --fpsram")
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether a weight manifest, or tables that stand in for one, are there."""
+        return self.weight_manifest is not None or self.tables_dir is not None
+
+    def _check_board_flags(self):
+        """Refuse what lays over a board without one, and what contradicts the reference's timing."""
+        for flag, value in (("--latency-profile", self.latency_profile), ("--clock-mhz", self.clock_mhz),
+                            ("--ddr-speed", self.ddr_speed), ("--reference-timing", self.reference_timing or None)):
+            if value is not None and self.board is None:
+                raise UsageError(f"{flag} needs --board")
+        if self.clock_mhz is not None:
+            from .boards.core_clock import check_clock
+
+            check_clock(self.clock_mhz, "--clock-mhz")
+        if self.ddr_speed is not None:
+            from .boards.dram_speed import speed_factor
+
+            self.ddr_speed = speed_factor(self.ddr_speed)
+        if self.reference_timing and self.clock_mhz is not None:
+            raise UsageError("--clock-mhz: not with --reference-timing, which counts 1000 ps a core cycle")
+        if self.reference_timing and self.ddr_speed is not None:
+            raise UsageError("--ddr-speed: not with --reference-timing, which leaves the board's part out")
 
     def _check_hardware(self):
         """Refuse what only hardware timing has without it."""
@@ -253,6 +298,8 @@ class RunRequest:
             raise UsageError(f"{flag} needs --isa moe: no other revision of the reference has it")
         if self.is_hardware:
             raise UsageError(f"{flag}: not with hardware timing, no line of the reference has both")
+        if self.board is not None and not self.reference_timing:
+            raise UsageError(f"{flag}: not in a board's time, its cycles are 1000 ps: give --reference-timing as well")
 
     @property
     def is_hardware(self) -> bool:

@@ -59,23 +59,42 @@ class TileStatus(msgspec.Struct, kw_only=True):
     status: str
 
 
-class BoardRecord(msgspec.Struct, kw_only=True):
-    """The board of a run, what it replaced in the settings, and the latency on it (§6.2).
+class LaidOver(msgspec.Struct, kw_only=True):
+    """A value of the board that a flag replaced; `before` is None where the board has none."""
 
-    `cycles` are core cycles of 1000 ps, memory time included, and `seconds` those at the board's clock.
-    `seconds_memory_unscaled` charges compute at the board's clock and the memory its own time as simulated: DDR timing
-    and host link are in absolute time and do not slow down with the core.
+    flag: str
+    before: str | None
+    after: str
+
+
+class PartRecord(msgspec.Struct, kw_only=True):
+    """The memory part behind a run on a board: peak bytes/s of row hits, and the part of the time it refreshes."""
+
+    name: str
+    file: str
+    named_by: str
+    peak_bytes_per_s: float
+    refresh_share: float
+
+
+class BoardRecord(msgspec.Struct, kw_only=True):
+    """The board of a run and what it decided (§6.2, §10.1).
+
+    `core_period_ps` is what a core cycle was counted as; it is not exact where the clock's period is no whole number of
+    ps. `part` is None where the idealised DDR of §3.5, or chapter 4's hbm2, stood in for the board's memory.
+    `changes` are values of the settings that the board replaced, `laid_over` values of the board that flags replaced.
     """
 
     name: str
     file: str
     latency_profile: str | None = None
     clock_mhz: float
+    core_period_ps: int
+    core_period_exact: bool
+    part: PartRecord | None = None
     changes: list[SettingChange]
+    laid_over: list[LaidOver]
     tile_hints: list[TileStatus]
-    cycles: float
-    seconds: float
-    seconds_memory_unscaled: float
 
 
 class Geometry(msgspec.Struct, kw_only=True):
@@ -181,6 +200,8 @@ class StageTable(msgspec.Struct, kw_only=True):
         What the stages come from: a file, or `loops` where nothing names any (then operators are paths of loops).
     array_size : int
         Multiply-adds the matrix unit can begin a cycle, BLEN x BLEN.
+    core_period_ps : int
+        A core cycle.
     stages : list of Row
         By (layer, operator), in program order; layer is None outside layers.
     regions : list of Row
@@ -194,6 +215,7 @@ class StageTable(msgspec.Struct, kw_only=True):
 
     source: str
     array_size: int
+    core_period_ps: int = 1000
     stages: list[Row]
     regions: list[Row]
     opcodes: list[Row]
@@ -240,7 +262,8 @@ class StageTable(msgspec.Struct, kw_only=True):
         Broadcast products (M_BMM, M_BTMM and their row forms) do more a cycle than the unit has multipliers (§9.4),
         so that this can exceed 1.
         """
-        return 1000 * figures.multiply_adds / (self.array_size * figures.time_ps) if figures.time_ps else 0.0
+        begun = self.array_size * figures.time_ps
+        return self.core_period_ps * figures.multiply_adds / begun if begun else 0.0
 
     def to_pandas(self, *names: str) -> pandas.DataFrame:
         """Build a data frame of `by(*names)`, by layer and operator if none is named; needs pandas."""
@@ -331,18 +354,21 @@ class RunResult(msgspec.Struct, kw_only=True):
     """Result record of one run.
 
     `format` names the form of the record, with a number that rises when it changes; `command` holds the words of the
-    command line, none for a run from Python. `latency_ps` and `end_ps` are those of §3.1, but with a timeline
-    `latency_ps` is its makespan (§7.6). `cycles` is latency in core cycles: of 1000 ps, with hardware timing
-    (`hardware`, None without it) of the run's own. `compute_ps` + `memory_ps` = `end_ps`. `regime` is the regime a
-    model settled on (`auto` chooses one).
+    command line, none for a run from Python. `time_basis` says what times are (§10.1): `board`, or `reference` without
+    a board and with `--reference-timing`. `latency_ps` and `end_ps` are those of §3.1, but with a timeline
+    `latency_ps` is its makespan (§7.6). `cycles` is latency in core cycles: of 1000 ps, on a board and with hardware
+    timing (`hardware`, None without it) of the run's own. `compute_ps` + `memory_ps` = `end_ps`, and with
+    `housekeeping_ps`, which is pending after the last instruction, the serial latency. `board_time_ps` and
+    `board_time_ms` repeat the latency on a board, else they are None. `link_busy_ps` is the time that transfers over
+    the host link took. `regime` is the regime a model settled on (`auto` chooses one).
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
-    answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` names each dump that could
-    not be written, one line each. `stages` says where the time went, `overlap` what prefetches could
-    hide; None where nobody asked.
+    answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` says in one line which dump
+    could not be written; then none of the run is there. `stages` says where the time went (of the serial run),
+    `overlap` what prefetches could hide; None where nobody asked.
     """
 
-    format: str = "plena-emu run 1"
+    format: str = "plena-emu run 2"
     command: list[str] = []
     isa: str
     program: Program
@@ -352,11 +378,16 @@ class RunResult(msgspec.Struct, kw_only=True):
     regime: str | None = None
     limits: MemoryLimits | None = None
     board: BoardRecord | None = None
+    time_basis: str = "reference"
+    board_time_ps: int | None = None
+    board_time_ms: float | None = None
     latency_ps: int
     end_ps: int
     cycles: float
     compute_ps: int
     memory_ps: int
+    housekeeping_ps: int = 0
+    link_busy_ps: int = 0
     hardware: HardwareTiming | None = None
     instructions: int
     instruction_counts: dict[str, int]
@@ -391,7 +422,7 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
-FORMATS = {"run": 1, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
+FORMATS = {"run": 2, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
            "compile": 1, "check": 1, "estimate": 1, "diff": 1}
 
 

@@ -27,11 +27,12 @@ class Decision(NamedTuple):
     capacity: Choice | None
 
 
-def decide_regime(model: str, manifest: Manifest, asked: Choice | None, otherwise: Choice) -> Decision:
+def decide_regime(model: str, manifest: Manifest, asked: Choice | None, otherwise: Choice,
+                  first: Choice | None = None) -> Decision:
     """Decide which capacity counts and which regime follows.
 
-    The capacity regimes take the manifest's own capacity first, then what was asked for (§3.9); `layer-swap` never
-    looks at the manifest's (§3.8); `host-stream` and `hbm` use none.
+    The capacity regimes take `first` where there is one (§10.1), else the manifest's own capacity, then what was asked
+    for (§3.9); `layer-swap` never looks at the manifest's (§3.8); `host-stream` and `hbm` use none.
 
     Parameters
     ----------
@@ -41,16 +42,27 @@ def decide_regime(model: str, manifest: Manifest, asked: Choice | None, otherwis
         Bytes that a flag or a caller named, with its name as origin.
     otherwise : Choice
         Bytes of the board, else the default (§6.2, §5.1).
+    first : Choice or None
+        Bytes that count before the manifest's own: those of a board that was named, or asked for with one.
 
     Returns
     -------
     Decision
     """
     if model in _BY_CAPACITY:
-        capacity = _first(manifest.ddr_capacity_bytes, asked, otherwise)
+        own = manifest.ddr_capacity_bytes
+        capacity = _first(own, asked, otherwise) if first is None else _over_manifest(own, first)
         return Decision(choose_regime(footprint(manifest.regions), capacity.value) if model == "auto" else model,
                         capacity)
-    return Decision(model, (asked or otherwise) if model == "layer-swap" else None)
+    return Decision(model, (first or asked or otherwise) if model == "layer-swap" else None)
+
+
+def _over_manifest(own, first):
+    """Choose `first`; says so where the manifest states other bytes."""
+    warning = None
+    if own is not None and own != first.value:
+        warning = f"the weight manifest's DDR capacity of {own} bytes is not used: {first.origin} says {first.value}"
+    return first._replace(warning=warning)
 
 
 def _first(own, asked, otherwise):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +17,7 @@ from plena_emu.inputs.text import read_text
 from plena_emu.inputs.words import shown
 
 from .footprint import choose_regime, footprint, layer_count, layer_ids, project_regions
+from .region_names import kind_named, kind_of, layer_of, undecided_names, unused_patterns
 from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ MANIFEST_NAME = "weight_manifest.json"
 ADDRESSES_NAME = "hbm_addrs.json"
 SIZE_SOURCES = ("hbm_sizes", "tensor_layouts", "address-delta")
 
-_KV = re.compile(r"(^|_)[KV]_stored_")
-_WEIGHT_PREFIXES = ("W_", "V_W_", "V_B_", "V_LN1_", "V_LN2_", "V_POST_LN_")
 _LM_HEAD = "W_lm_head"  # a layer of its own behind all others (§9.3)
-_WEIGHT_NAMES = ("V_PATCH_W", "V_PATCH_BIAS_POS", "V_CONNECTOR_W", "V_CONNECTOR_B")
 
 
 class FootprintReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,34 +55,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     projected: FootprintReport | None = None
 
 
-def kind_of(name: str) -> str:
-    """Tell the kind of a region from its tensor's name (§6.3).
-
-    Returns
-    -------
-    str
-    """
-    if _KV.search(name):
-        return "kv"
-    return "weight" if name.startswith(_WEIGHT_PREFIXES) or name in _WEIGHT_NAMES else "activation"
-
-
-def layer_of(name: str) -> int:
-    """Tell the layer from a tensor's name: its first integer that is no head or sub-layer number, else 0 (§6.3).
-
-    Returns
-    -------
-    int
-    """
-    name = re.sub(r"_h[0-9]+$", "", name)
-    name = re.sub(r"(fc|ln)[12]", r"\1", name, flags=re.IGNORECASE)
-    digits = re.search(r"[0-9]+", name)
-    # Twenty digits are beyond any layer id, and int() never sees thousands of them.
-    return int(digits[0].lstrip("0")[:20] or "0") if digits else 0
-
-
 def generate(
-    build_dir: str | os.PathLike, board: Board, ddr_capacity: int | None = None, total_layers: int | None = None
+    build_dir: str | os.PathLike, board: Board, ddr_capacity: int | None = None, total_layers: int | None = None,
+    kinds: Sequence[tuple[str, str]] = (),
 ) -> tuple[Manifest, Report]:
     """Make the manifest of a build directory and the report of how it came about; writes nothing.
 
@@ -96,6 +69,8 @@ def generate(
         Its DDR capacity goes into the manifest unless `ddr_capacity` (bytes) is given.
     total_layers
         Project the footprint to so many layers, at least 1.
+    kinds
+        (pattern, kind) pairs that decide before the rules for names; the last that matches counts.
 
     Returns
     -------
@@ -106,7 +81,7 @@ def generate(
     EmuError
         A table is missing, malformed, or holds numbers that no manifest can: one line with file and name.
     """
-    regions, sizes_from, warnings, _ = regions_of_build(build_dir)
+    regions, sizes_from, warnings, _ = regions_of_build(build_dir, kinds)
     capacity = board.ddr_capacity_bytes if ddr_capacity is None else ddr_capacity
     ceiling = min((region.offset for region in regions if region.kind == "weight"), default=0)
     source = os.path.join(build_dir, MANIFEST_NAME)
@@ -143,17 +118,22 @@ def make_manifest(build_dir: str | os.PathLike, board: Board) -> Manifest:
                                    warnings=(note, *report.warnings))
 
 
-def regions_of_build(build_dir: str | os.PathLike) -> tuple[list[Region], dict[str, int], list[str], dict[int, str]]:
+def regions_of_build(
+    build_dir: str | os.PathLike, kinds: Sequence[tuple[str, str]] = ()
+) -> tuple[list[Region], dict[str, int], list[str], dict[int, str]]:
     """Read the tables of a build: what `make_regions` makes of them, and the tensors' names by offset."""
     addresses = _read_table(build_dir, ADDRESSES_NAME, required=True)
     sizes = _read_table(build_dir, "hbm_sizes.json")
     layouts = _read_table(build_dir, "tensor_layouts.json")
-    made = make_regions(addresses, sizes, layouts, os.path.join(build_dir, ADDRESSES_NAME))
-    return *made, {offset: name for name, offset in addresses.items() if _is_int(offset)}
+    regions, sizes_from, warnings = make_regions(
+        addresses, sizes, layouts, os.path.join(build_dir, ADDRESSES_NAME), kinds)
+    warnings += undecided_names(addresses, kinds) + unused_patterns(addresses, kinds)
+    return regions, sizes_from, warnings, {offset: name for name, offset in addresses.items() if _is_int(offset)}
 
 
 def make_regions(
-    addresses: dict, sizes: dict, layouts: dict, source: str = "hbm_addrs.json"
+    addresses: dict, sizes: dict, layouts: dict, source: str = "hbm_addrs.json",
+    kinds: Sequence[tuple[str, str]] = (),
 ) -> tuple[list[Region], dict[str, int], list[str]]:
     """Make regions sorted by offset and disjoint.
 
@@ -189,7 +169,7 @@ def make_regions(
             warnings.append(f"{_quoted(name)}: reaches {size - room} bytes past the start of {_quoted(after)}: {left}")
             size = room
         if size:
-            regions.append(_region(name, offset, size, source))
+            regions.append(_region(name, offset, size, source, kinds))
             names.append(name)
     if _LM_HEAD in names:
         at = names.index(_LM_HEAD)
@@ -236,11 +216,11 @@ def _size_of(name, sizes, layouts, delta):
     return (delta, "address-delta") if delta > 0 else (None, None)
 
 
-def _region(name, offset, size, source):
+def _region(name, offset, size, source, kinds):
     layer = layer_of(name)
     if layer > U32_MAX:
         raise EmuError(f"{source}: {_quoted(name)}: found layer {shown(layer)}, expected at most 2^32 - 1")
-    return Region(layer, offset, size, kind_of(name))
+    return Region(layer, offset, size, kind_named(name, kinds) or kind_of(name))
 
 
 def _is_int(value):

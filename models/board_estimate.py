@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 
 import msgspec
 import numpy as np
@@ -102,6 +103,9 @@ def estimate(
     memory_model: str | None = None,
     ddr_capacity: int | None = None,
     host_bandwidth: int | None = None,
+    clock_mhz: float | None = None,
+    dram: str | None = None,
+    ddr_speed: Fraction | float | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     **options,
 ) -> Estimate:
@@ -118,9 +122,11 @@ def estimate(
     every_token : bool
         Time every decode position.
     memory_model : str or None
-        None: `hbm` on a board with HBM, else `auto`.
+        None: as for `run` with a board (§10.1).
     ddr_capacity, host_bandwidth : int or None
         Bytes and bytes/s; None: the board's.
+    clock_mhz, dram, ddr_speed
+        As for `run`: they lay over the board.
     progress : callable or None
         Called with (what is timed, programs done, programs in all).
     **options
@@ -140,9 +146,8 @@ def estimate(
     config.check_length(prefill + decode)
     chosen = CompileOptions(**options | {"board": board, "weights": NONE})
     found = load_board(board)
-    if memory_model is None:
-        memory_model = "hbm" if found.memory.type.startswith("hbm") else "auto"
-    limits = {"memory_model": memory_model, "ddr_capacity": ddr_capacity, "host_bandwidth": host_bandwidth}
+    limits = {"memory_model": memory_model, "ddr_capacity": ddr_capacity, "host_bandwidth": host_bandwidth,
+              "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed}
     positions = range(prefill, prefill + decode)
     mlen = find_preset(chosen.preset).mlen
     timed, held_out = (list(positions), None) if every_token else sample_positions(positions, mlen)
@@ -158,8 +163,8 @@ def estimate(
     per_token = sum(step.seconds for step in steps) / len(steps) if steps else None
     batch = chosen.batch or 1
     return Estimate(
-        model=config.name, preset=chosen.preset, board=found.name, clock_mhz=found.clock_mhz,
-        memory_model=memory_model, regime=timer.last.regime, batch=batch, footprint=timer.footprint,
+        model=config.name, preset=chosen.preset, board=found.name, clock_mhz=timer.last.board.clock_mhz,
+        memory_model=timer.last.model, regime=timer.last.regime, batch=batch, footprint=timer.footprint,
         capacity_bytes=timer.last.limits.ddr_capacity_bytes if timer.last.limits else None,
         time_to_first_token=first.seconds, prefill=first, time_per_token=per_token,
         tokens_per_s=batch / per_token if per_token else None, decode=steps,
@@ -203,8 +208,8 @@ class _Timer:
         self.footprint = Sizes(sizes.weight, sizes.kv, sizes.activation)
         self.warnings += result.warnings
         return Step(
-            past=past, tokens=tokens, seconds=result.board.seconds, instructions=result.instructions,
-            compute_share=result.compute_ps / result.end_ps if result.end_ps else 1.0,
+            past=past, tokens=tokens, seconds=result.board_time_ps / 1e12, instructions=result.instructions,
+            compute_share=result.compute_ps / result.board_time_ps if result.board_time_ps else 1.0,
             bytes_read=result.bytes_read, bytes_written=result.bytes_written, regime=result.regime,
         )
 

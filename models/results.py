@@ -18,8 +18,8 @@ from plena_emu.errors import EmuError
 from plena_emu.inputs.documents import parse_json
 from plena_emu.inputs.schema import convert
 from plena_emu.inputs.text import read_text
-from plena_emu.running.result_regions import DUMP as HBM_RESULTS
 from plena_emu.running.result_regions import Region
+from plena_emu.running.run_files import RESULTS_DUMP as HBM_RESULTS
 
 if TYPE_CHECKING:
     from plena_emu.config.settings import Settings

@@ -19,7 +19,8 @@ from plena_emu.manifests.capacity import Choice, decide_regime
 from plena_emu.manifests.footprint import choose_regime, first_regions, footprint, owned_lines
 from plena_emu.manifests.schema import Manifest, Region, load_manifest
 from plena_emu.memory.models import open_model
-from plena_emu.planning import BURST_PS, READ_PS, TCK_PS, find_manifest, make_plan
+from plena_emu.memory.pace import BURST_PS, READ_PS, TCK_PS
+from plena_emu.planning import find_manifest, make_plan
 from plena_emu.running.platform import available_capacity, resolve_bandwidth
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "manifests"

@@ -19,7 +19,7 @@ FOLDERS = {"emu": "plena_emu", "kernels": "plena_emu.kernels", "boards": "plena_
 # Which groups a group may import, besides itself. A group is a folder, or a module that lies beside the folders.
 # Read it from below: data flows from the files to the kernels and on to what people look at.
 _LEAVES = {"errors", "isa", "plena_emu"}  # `plena_emu`: the face of the package, for its version
-_HOST = _LEAVES | {"atomic_files", "inputs", "logs", "request", "result"}
+_HOST = _LEAVES | {"atomic_files", "interrupts", "inputs", "logs", "request", "result"}
 _KERNELS = {"isa", "kernels", "kernels.compiler"}
 _ALL_KERNELS = _KERNELS | {f"kernels.{name}" for name in ("control", "data", "dram", "hardware", "memory", "simple")}
 LAYERS = {
@@ -37,18 +37,19 @@ LAYERS = {
     "inputs": {"errors"},
     "boards": {"errors", "inputs"},
     "manifests": {"errors", "inputs", "boards"},
-    "atomic_files": {"errors"},
+    "interrupts": {"errors"},
+    "atomic_files": {"errors", "interrupts"},
     "logs": {"errors"},
-    "request": {"errors", "inputs", "isa"},
+    "request": {"boards", "errors", "inputs", "isa"},
     "result": {"errors", "inputs"},
-    "config": _LEAVES | {"inputs", "boards"},
+    "config": _LEAVES | {"inputs", "boards", "request"},
     "program": _LEAVES | {"inputs", "config", "kernels"},
     "machine": _HOST | _ALL_KERNELS | {"config"},
     "memory": _HOST | _ALL_KERNELS | {"boards", "manifests"},
     "running": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "manifests", "memory", "program"},
-    "precompile": {"boards", "config", "errors", "kernels.compiler", "machine", "manifests", "memory", "program",
-                   "running"},
-    "planning": _HOST | {"boards", "config", "manifests", "running"},
+    "precompile": {"boards", "config", "errors", "interrupts", "kernels.compiler", "machine", "manifests", "memory",
+                   "program", "request", "running"},
+    "planning": _HOST | {"boards", "config", "manifests", "memory", "running"},
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
     "api": _HOST | {"config", "precompile", "running"},
     "bench": _HOST | {"config", "precompile", "running"},

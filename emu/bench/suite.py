@@ -189,7 +189,7 @@ def _execute(case, mode, request_of):
     data = mode != "timing-only"
     request = request_of(case.run.args, case.expected.isa, timing_only=not data, dump_hbm=data,
                          dump_dir=DUMPS if data else None)
-    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
+    make_ready(kernels_of(request))
     from ..running.runner import execute
 
     os.makedirs(DUMPS, exist_ok=True)

@@ -9,16 +9,18 @@ from . import flags
 
 
 def configure(parser):
-    parser.add_argument("source", metavar="FILE.asm", help="assembly text (spec §1.9)")
-    parser.add_argument("-o", "--output", type=flags.path, metavar="FILE.mem", help="file for the words")
+    parser.add_argument("source", metavar="FILE.asm", type=flags.path, help="assembly text (spec §1.9)")
+    parser.add_argument("-o", "--output", type=flags.path, action=flags.Once, metavar="FILE.mem",
+                        help="file for the words")
     flags.add_isa_flag(parser)
 
 
 def run(args):
-    from ..atomic_files import write_whole
+    from ..atomic_files import check_outputs, write_whole
     from ..program.assembler import assemble, mem_text, read_source
 
     revision = flags.revision(args)
+    check_outputs([("-o", args.output)], [("FILE.asm", args.source)])
     text = read_source(args.source)
     made = mem_text(assemble(text, revision, args.source))
     if args.output:

@@ -12,12 +12,15 @@ exit status: 0 success, 1 --compare found something slower, 2 usage error, 101 a
 latency is not the expected one), 130 interrupted
 """
 
+import contextlib
+import io
 import sys
 
-from ..atomic_files import check_directory
+from ..atomic_files import check_directory, check_outputs
 from ..bench.record import MODES
 from ..config.units import parse_count
-from ..errors import EXIT_OK, UsageError
+from ..errors import EXIT_OK, EmuError, UsageError
+from ..interrupts import unwinding
 from ..request import MEMORY_MODELS
 from . import flags
 
@@ -27,7 +30,7 @@ FEWEST_RUNS = 2  # one has no spread
 
 def configure(parser):
     """Add the arguments of the command."""
-    parser.add_argument("programs", metavar="PROGRAM", nargs="*", help="what to measure")
+    parser.add_argument("programs", metavar="PROGRAM", nargs="*", type=flags.path, help="what to measure")
     parser.add_argument("--golden", metavar="DIR", type=flags.path, action=flags.Once,
                         help="directory of the golden programs (default: ../shared/golden)")
     parser.add_argument("--all", action="store_true", help="every golden program, also without a reference wall")
@@ -42,7 +45,7 @@ def configure(parser):
                         help="write every figure as JSON; - is standard output, in place of the tables")
     parser.add_argument("--plot", metavar="FILE", type=flags.path, action=flags.Once,
                         help="draw the result to a .png or .svg file (needs matplotlib)")
-    parser.add_argument("--compare", metavar=("OLD.json", "NEW.json"), nargs=2, type=flags.path,
+    parser.add_argument("--compare", metavar=("OLD.json", "NEW.json"), nargs=2, type=flags.path, action=flags.Once,
                         help="say what got slower or faster beyond noise, and measure nothing")
 
 
@@ -74,7 +77,8 @@ def run(args):
     _check_outputs(args)
     workloads, notes = find_workloads(args.programs, args.golden, args.all, flags.revision(args))
     try:
-        record = run_suite(workloads, args.models, args.modes, args.runs, notes, _request_of, _show)
+        with unwinding():
+            record = run_suite(workloads, args.models, args.modes, args.runs, notes, _request_of, _show)
     finally:
         _show("")
     record.command = args.command_line
@@ -86,7 +90,14 @@ def _request_of(args, isa, **fields):
     """Make the request of a run from the arguments of the drop-in."""
     from .dropin import build_parser
 
-    return flags.request(build_parser().parse_args(args), isa, **fields)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            parsed = build_parser().parse_args(args)
+    except SystemExit as stop:
+        why = said.getvalue().strip().removesuffix(" (see --help)") if stop.code else "they ask for no run"
+        raise EmuError(f"arguments of the program {args}: expected those of a run: {why}") from None
+    return flags.request(parsed, isa, **fields)
 
 
 def _check_outputs(args):
@@ -97,6 +108,7 @@ def _check_outputs(args):
         check_plot(args.plot)
     for path in (args.json, args.plot):
         check_directory(path, "result")
+    check_outputs([("--json", None if args.json == "-" else args.json), ("--plot", args.plot)])
 
 
 def _show(text):

@@ -7,32 +7,36 @@ HBM_M_Prefetch_Amount and HBM_WIDTH follow MLEN, the vector amounts follow BLEN,
 written to BEHAVIOR.CONFIG as well.
 """
 
-from .flags import path
+from .flags import Once, path
 
 GEOMETRY_FLAGS = ("mlen", "vlen", "blen", "hlen", "broadcast-amount")
 
 
 def configure(parser):
     """Add the arguments of the command."""
-    parser.add_argument("base", metavar="SETTINGS", help="the settings file to start from")
-    parser.add_argument("--board", required=True, metavar="NAME",
+    parser.add_argument("base", metavar="SETTINGS", type=path, help="the settings file to start from")
+    parser.add_argument("--board", required=True, metavar="NAME", action=Once,
                         help="a board that ships, or the path of a board file")
-    parser.add_argument("--latency-profile", metavar="NAME", help="lay a latency profile over the board")
-    parser.add_argument("-o", "--output", metavar="FILE", type=path, help="where to write (default: standard output)")
+    parser.add_argument("--latency-profile", metavar="NAME", action=Once,
+                        help="lay a latency profile over the board")
+    parser.add_argument("-o", "--output", metavar="FILE", type=path, action=Once,
+                        help="where to write (default: standard output)")
     for flag in GEOMETRY_FLAGS:
         key = flag.upper().replace("-", "_")
-        parser.add_argument(f"--{flag}", type=int, metavar="N", dest=key, help=f"set {key}")
+        parser.add_argument(f"--{flag}", type=int, action=Once, metavar="N", dest=key, help=f"set {key}")
 
 
 def run(args):
     """Write the settings; 0."""
     import sys
 
-    from ..atomic_files import write_whole
+    from ..atomic_files import check_outputs, write_whole
     from ..boards import load_board
     from ..config.apply_board import GEOMETRY_KEYS, apply_board_with_changes
     from ..inputs.text import read_text
 
+    board_files = [("--board", args.board), ("--latency-profile", args.latency_profile)]
+    check_outputs([("-o", args.output)], [("SETTINGS", args.base), *board_files])
     board = load_board(args.board, args.latency_profile)
     geometry = {key: getattr(args, key) for key in GEOMETRY_KEYS if getattr(args, key) is not None}
     text, changes = apply_board_with_changes(read_text(args.base, "settings"), board, geometry, args.base)

@@ -1,10 +1,12 @@
 """List the boards, or show one: `plena-emu boards` and `plena-emu boards NAME` (a name or a path)."""
 
+from .flags import Once
+
 
 def configure(parser):
     """Add the arguments of the command."""
     parser.add_argument("board", nargs="?", metavar="NAME", help="a board that ships, or the path of a board file")
-    parser.add_argument("--latency-profile", metavar="NAME", help="lay a latency profile over the board")
+    parser.add_argument("--latency-profile", metavar="NAME", action=Once, help="lay a latency profile over the board")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -9,9 +9,11 @@ weights of its own a model gets seeded ones. A build is one program: a prefill, 
 decode step. Run it with plena-emu run, compare it with plena-emu check.
 """
 
+import contextlib
 import sys
 
 from ..errors import UsageError
+from ..interrupts import unwinding
 from .flags import Once, path, typed
 from .manifest import positive
 
@@ -74,7 +76,7 @@ def run(args):
     from ..models.options import CompileOptions
 
     options = {name: getattr(args, name) for name in CompileOptions.__struct_fields__ if getattr(args, name)}
-    with progress_bar("image", announce=LARGE_IMAGE) as progress:
+    with unwinding(), progress_bar("image", announce=LARGE_IMAGE) as progress:
         build = compile_model(args.model, args.output, progress=progress, **options)
     if args.json:
         from ..result import record_json
@@ -104,7 +106,8 @@ class progress_bar:
             columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"), TimeElapsedColumn())
             self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self.task = self.bar.add_task(self.what, total=None)
-            self.bar.start()
+            with contextlib.suppress(RuntimeError):  # no thread can be started that draws it
+                self.bar.start()
         return self._show
 
     def _show(self, text, done, total):

@@ -118,15 +118,18 @@ _REPLAY_FLAGS = {"trace": "TRACE", "dram": "--dram", "ddr_speed": "--ddr-speed",
 
 def _check_flags(args):
     """What the command line alone shows to be wrong."""
-    import os
+    from ..atomic_files import check_outputs
 
     if args.trace is None:
         raise UsageError("expected TRACE, or --list for the DRAMs that ship")
     if args.output == args.json == "-":
         raise UsageError("-o and --json: found - for both, expected one of them on standard output")
-    for flag, target in (("-o", args.output), ("--json", args.json)):
-        if target and os.path.isfile(target) and os.path.exists(args.trace) and os.path.samefile(target, args.trace):
-            raise UsageError(f"{flag} {target}: found the trace itself, expected another file")
+    check_outputs([("-o", _file(args.output)), ("--json", _file(args.json))],
+                  [("TRACE", args.trace), ("--dram", args.dram)])
+
+
+def _file(target):
+    return None if target == "-" else target
 
 
 def _description(args, trace):

@@ -6,9 +6,11 @@ Nothing heavy is imported before the arguments are parsed.
 import os
 import sys
 
-from .. import __version__
+from .. import __version__, interrupts
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, EmuError, UsageError
 from ..logs import Log
+from ..request import DEFAULT_MODEL
+from ..running.run_files import check_files_of_run
 from . import flags, hardware_flags
 from .entry import say
 from .parser import Parser
@@ -62,12 +64,15 @@ def main(argv: list[str] | None = None) -> int:
     try:
         isa = flags.revision(args)
         hardware = hardware_flags.dropin_fields(args)
+        check_files_of_run(flags.fields(args) | hardware | {"isa": isa, "dump_dir": os.curdir}, log_file=args.log_file)
         log = Log(args.log_level, os.environ.get("RUST_LOG"), args.log_file)
     except EmuError as error:
         say(PROGRAM, str(error))
         return error.exit_code
+    interrupts.announce_by(lambda: log.fatal(PROGRAM, "interrupted"))
     try:
-        wanted = {"dump_hbm": log.enabled("debug"), "trace": log.asked_for_debug, "stages": False,
+        dumps_hbm = args.memory_model in (None, DEFAULT_MODEL) and log.enabled("debug")
+        wanted = {"dump_hbm": dumps_hbm, "trace": log.asked_for_debug, "stages": False,
                   **_stage_profile_fields(args, isa), **hardware}
         return _run(flags.request(args, isa, **wanted), args.require_rtl_validated, log)
     except EmuError as error:
@@ -86,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(request, must_be_validated, log):
     from ..precompile import kernels_of, make_ready
 
-    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
+    make_ready(kernels_of(request))
     from ..running.log_records import final_records
     from ..running.runner import execute
 

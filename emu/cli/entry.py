@@ -1,12 +1,16 @@
 """The two executables as processes: standard streams, Ctrl-C at any time, output that nobody takes (spec §5.5).
 
-Imports nothing of weight: Ctrl-C is caught from here on.
+Imports next to nothing: before Ctrl-C is caught here, Python alone says what it does.
 """
 
 import os
 import sys
 
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, printable
+
+# numpy's libraries start a thread for each CPU when they are imported. Nothing here needs them, a machine may not
+# allow them (OpenBLAS sends its own process SIGINT then), and sums must not depend on how many there are.
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def transactional_emulator() -> int:
@@ -20,7 +24,16 @@ def plena_emu() -> int:
 
 
 def _process(program, module):
-    _open_streams()
+    blocking = _open_streams()
+    try:
+        from .. import interrupts
+
+        interrupts.watch(lambda: say(program, "interrupted"))
+    except KeyboardInterrupt:
+        say(program, "interrupted")
+        return EXIT_INTERRUPTED
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
     try:
         import importlib
 
@@ -34,14 +47,39 @@ def _process(program, module):
         status = EXIT_OK  # the reader of our output has seen enough (`| head`)
     except OSError as error:
         status = EXIT_ERROR
-        say(program, f"{error.filename or 'standard output'}: {error.strerror}")
-    return _flush(program, status)
+        say(program, _problem(error))
+    except (ImportError, SystemError) as error:  # SystemError: of libraries, where memory ends while they are loaded
+        status = EXIT_ERROR
+        say(program, f"cannot load {getattr(error, 'name', None) or 'a library'}: {_first_line(error)}")
+    except MemoryError:
+        status = EXIT_ERROR
+        say(program, "this machine has not enough memory for it")
+    status = _flush(program, status)
+    interrupts.end_watch()
+    for number in blocking:
+        os.set_blocking(number, False)
+    return status
+
+
+def _problem(error):
+    """Say what an `OSError` is about; one without a number comes from loading a library."""
+    if error.errno is None:
+        return f"cannot load a library: {_first_line(error)}"
+    return printable(f"{error.filename or 'standard output'}: {error.strerror}")
+
+
+def _first_line(error):
+    return printable(next(iter(str(error).strip().splitlines()), type(error).__name__))[:200]
 
 
 def say(program: str, message: str) -> None:
     """Write the one line on standard error that says why the status is not 0; somebody may read it or not."""
+    line = f"{program}: error: {message}\n"
     try:
-        print(f"{program}: error: {message}", file=sys.stderr, flush=True)
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except RuntimeError:  # a signal came within a write
+        os.write(2, line.encode(errors="backslashreplace"))
     except OSError:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
 
@@ -49,7 +87,8 @@ def say(program: str, message: str) -> None:
 def _open_streams():
     """Open what was closed (`2>&-`) on nothing: no file of a run may become standard error.
 
-    Text that standard output cannot encode, such as an odd file name, is shown escaped, as on standard error.
+    Text that standard output cannot encode, such as an odd file name, is shown escaped, as on standard error. A stream
+    whose writes do not wait for its reader would lose records: they wait. Returns the numbers of such streams.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -60,6 +99,10 @@ def _open_streams():
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for the rest of the process
     if getattr(sys.stdout, "errors", None) == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
+    impatient = [number for number in (1, 2) if not os.get_blocking(number)]
+    for number in impatient:
+        os.set_blocking(number, True)
+    return impatient
 
 
 def _flush(program, status):

@@ -9,10 +9,10 @@ all. A bidirectional model has no decode: its estimate is one pass over the toke
 
 import sys
 
-from ..config.units import parse_bandwidth, parse_size
+from ..interrupts import unwinding
 from ..request import MEMORY_MODELS
 from .compile import add_model_flags, progress_bar
-from .flags import Once, path, typed
+from .flags import Once, add_bandwidth_flag, add_capacity_flag, add_overlay_flags, path, typed
 from .manifest import positive
 
 
@@ -29,11 +29,10 @@ def configure(parser):
     add_model_flags(parser)
     memory = parser.add_argument_group("memory")
     memory.add_argument("--memory-model", choices=MEMORY_MODELS, action=Once,
-                        help="timing of the memory (default: auto, on a board with HBM hbm)")
-    memory.add_argument("--ddr-capacity", metavar="SIZE", type=typed(parse_size), action=Once,
-                        help="DDR capacity (default: the board's)")
-    memory.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
-                        help="host link in bytes/s (default: the board's)")
+                        help="timing of the memory (default: auto, on a board without a host link resident)")
+    add_capacity_flag(memory, "the board's")
+    add_bandwidth_flag(memory, "the board's")
+    add_overlay_flags(memory)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print the estimate as JSON")
     output.add_argument("--csv", metavar="FILE", type=path, action=Once, help="write one line a program or position")
@@ -41,20 +40,21 @@ def configure(parser):
 
 def run(args):
     """Print the estimate; 0."""
-    from ..atomic_files import check_directory, write_whole
+    from ..atomic_files import check_directory, check_outputs, write_whole
     from ..models.board_estimate import estimate
     from ..report.estimate import estimate_csv, estimate_text
     from ..report.table import terminal_width
     from ..result import record_json
 
     check_directory(args.csv, "CSV")
+    check_outputs([("--csv", args.csv)], [("--board", args.board), ("MODEL", args.model)])
     named = ("preset", "layers", "batch", "vector_sram_rows")
     options = {name: getattr(args, name) for name in named if getattr(args, name) is not None}
-    with progress_bar("timing") as progress:
+    with unwinding(), progress_bar("timing") as progress:
         found = estimate(
             args.model, board=args.board, prefill=args.prefill, decode=args.decode, every_token=args.every_token,
             memory_model=args.memory_model, ddr_capacity=args.ddr_capacity, host_bandwidth=args.host_bandwidth,
-            progress=progress, **options)
+            clock_mhz=args.clock_mhz, dram=args.dram, ddr_speed=args.ddr_speed, progress=progress, **options)
     if args.csv:
         write_whole(args.csv, estimate_csv(found).encode(), "CSV")
     if args.json:

@@ -4,7 +4,7 @@ import argparse
 import os
 import time
 
-from ..config.units import parse_bandwidth, parse_positive_size, parse_size
+from ..config.units import parse_bandwidth, parse_positive_size, parse_rate, parse_size
 from ..errors import UsageError
 from ..isa import REVISIONS
 from ..logs import LEVELS
@@ -63,23 +63,77 @@ def add_isa_flag(parser):
                         help=f"ISA revision (default: ${ISA_VARIABLE}, else base)")
 
 
-def add_model_flags(parser, capacity_flags=("--ddr3-capacity",), without_board=""):
-    """Add revision, HBM size and everything about the memory model.
+class NamedCapacity(Once):
+    """Stores a DDR capacity and the spelling it was given with, for messages."""
 
-    `capacity_flags` are the spellings of the DDR capacity; `without_board` qualifies its default and the link's.
-    """
+    def __call__(self, parser, namespace, values, option_string=None):
+        super().__call__(parser, namespace, values, option_string)
+        namespace.ddr_capacity_origin = option_string
+
+
+def add_capacity_flag(parser, default, names=("--ddr-capacity",)):
+    """Add the DDR capacity under `names`; the help of the first says what the `default` is."""
+    for name, text in zip(names, (f"DDR capacity (default: {default})", argparse.SUPPRESS), strict=False):
+        parser.add_argument(name, dest="ddr_capacity", metavar="SIZE", type=typed(parse_size), action=NamedCapacity,
+                            help=text)
+    parser.set_defaults(ddr_capacity_origin=names[0])
+
+
+def add_bandwidth_flag(parser, default):
+    """Add the host link's bandwidth, with units (spec §10.1)."""
+    parser.add_argument("--host-bandwidth", metavar="RATE", type=typed(parse_rate), action=Once,
+                        help="host link: bytes a second, or 1500M, 1.5GB/s, decimal as links are sold (default:"
+                        f" {default})")
+
+
+def add_overlay_flags(group):
+    """Add what lays over a board: its clock, the part and the part's data rate."""
+    group.add_argument("--clock-mhz", metavar="MHZ", type=typed(_clock), action=Once,
+                       help="core clock in place of the board's")
+    group.add_argument("--dram", metavar="NAME", type=path, action=Once,
+                       help="a DRAM behind its controller (plena-emu dram --list) or the path of a description, in"
+                            " place of the board's; without a board in place of the idealised banks, or of hbm2")
+    group.add_argument("--ddr-speed", metavar="FACTOR", type=typed(_speed), action=Once,
+                       help="data rate of the board's memory times FACTOR; core timings keep their nanoseconds")
+
+
+def _clock(text):
+    from ..boards.core_clock import parse_clock
+
+    return parse_clock(text)
+
+
+def _speed(text):
+    from ..boards.dram_speed import parse_speed
+
+    return parse_speed(text)
+
+
+def add_model_flags(parser):
+    """Add revision, HBM size and everything about the memory model, as the drop-in has it (§5.1)."""
+    flags = _add_machine_flags(parser, "hbm")
+    add_capacity_flag(flags, "512M", ("--ddr3-capacity",))
+    flags.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
+                       help=f"host link in bytes/s (default: {DEFAULT_HOST_BANDWIDTH})")
+
+
+def add_board_model_flags(parser):
+    """Add the same for a command that takes a board: its capacity and its link are the defaults."""
+    flags = _add_machine_flags(parser, "hbm, with a board auto")
+    add_capacity_flag(flags, "the board's, else 512M", ("--ddr-capacity", "--ddr3-capacity"))
+    add_bandwidth_flag(flags, f"the board's, else {DEFAULT_HOST_BANDWIDTH // 10**6}M")
+
+
+def _add_machine_flags(parser, default_model):
     flags = parser.add_argument_group("machine")
     add_isa_flag(flags)
     flags.add_argument("--hbm-size", metavar="SIZE", type=typed(parse_positive_size), action=Once,
                        help="HBM size in place of HBM_SIZE; SIZE is bytes or has a suffix such as K, MB, GiB")
-    flags.add_argument("--memory-model", choices=MEMORY_MODELS, default="hbm", action=Once,
-                       help="timing of the memory (default: hbm)")
+    flags.add_argument("--memory-model", choices=MEMORY_MODELS, action=Once,
+                       help=f"timing of the memory (default: {default_model})")
     flags.add_argument("--weight-manifest", metavar="FILE", type=path, action=Once,
                        help="manifest JSON; every model but hbm needs one")
-    flags.add_argument(*capacity_flags, dest="ddr3_capacity", metavar="SIZE", type=typed(parse_size), action=Once,
-                       help=f"board DDR capacity (default{without_board}: 512M)")
-    flags.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
-                       help=f"host link in bytes/s (default{without_board}: {DEFAULT_HOST_BANDWIDTH})")
+    return flags
 
 
 def add_log_flags(parser):
@@ -113,7 +167,8 @@ def fields(args) -> dict:
         "hbm_size": args.hbm_size,
         "memory_model": args.memory_model,
         "weight_manifest": args.weight_manifest,
-        "ddr_capacity": args.ddr3_capacity,
+        "ddr_capacity": args.ddr_capacity,
+        "ddr_capacity_origin": args.ddr_capacity_origin,
         "host_bandwidth": args.host_bandwidth,
     }
 

@@ -44,7 +44,7 @@ def run(args):
     fields = fields_of(args.build_dir, {"isa": flags.revision(args)})
     # Values do not depend on the memory model.
     request = RunRequest(**(fields | {"memory_model": "hbm", "dump_dir": None, "stages": False}))
-    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
+    make_ready(kernels_of(request))
     from ..running.runner import execute
 
     if args.at != "end":

@@ -8,7 +8,7 @@ import argparse
 import importlib
 import sys
 
-from .. import __version__
+from .. import __version__, interrupts
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EmuError
 from .entry import say
 from .parser import Parser
@@ -57,6 +57,7 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     args = build_parser(argv).parse_args(argv)
     args.command_line = ["plena-emu", *argv]
+    interrupts.announce_by(lambda: say(f"plena-emu {args.command}", "interrupted"))
     try:
         return args.run(args)
     except EmuError as error:

@@ -6,8 +6,9 @@ BUILD holds hbm_addrs.json, and hbm_sizes.json and tensor_layouts.json where the
 each size came from, what was cut or dropped, and which regime the model falls into at the board's capacity.
 """
 
-from ..config.units import parse_count, parse_size
-from .flags import Once, path, typed
+from ..config.units import parse_count
+from ..manifests.region_names import parse_kind
+from .flags import Once, add_capacity_flag, path, typed
 
 
 def configure(parser):
@@ -15,8 +16,10 @@ def configure(parser):
     parser.add_argument("build_dir", metavar="BUILD", type=path, help="build directory of a testbench")
     parser.add_argument("--board", required=True, metavar="NAME", action=Once,
                         help="a board that ships, or the path of a board file")
-    parser.add_argument("--ddr-capacity", metavar="SIZE", type=typed(parse_size), action=Once,
-                        help="DDR capacity for the manifest (default: the board's)")
+    add_capacity_flag(parser, "the board's")
+    parser.add_argument("--kind", metavar="PATTERN=KIND", type=typed(parse_kind), action="append", default=[],
+                        help="regions whose names match PATTERN (* and ?) are weight, kv or activation; may be given"
+                        " more than once, the last match counts")
     parser.add_argument("--total-layers", metavar="N", type=typed(positive), action=Once,
                         help="project the footprint to N layers")
     parser.add_argument("-o", "--output", metavar="FILE", type=path, action=Once,
@@ -36,18 +39,22 @@ def positive(text):
 
 def run(args):
     """Write the manifest and print the report; 0."""
+    import os
     import sys
 
     import msgspec
 
-    from ..atomic_files import write_whole
+    from ..atomic_files import check_outputs, write_whole
     from ..boards import load_board
     from ..manifests.generate import generate, manifest_json
     from ..report.manifest import report_text
     from ..result import record_json
 
+    names = ("hbm_addrs.json", "hbm_sizes.json", "tensor_layouts.json")
+    tables = [(name, os.path.join(args.build_dir, name)) for name in names]
+    check_outputs([("-o", args.output)], [("--board", args.board), *tables])
     board = load_board(args.board)
-    manifest, report = generate(args.build_dir, board, args.ddr_capacity, args.total_layers)
+    manifest, report = generate(args.build_dir, board, args.ddr_capacity, args.total_layers, args.kind)
     target = args.output or manifest.source
     write_whole(target, manifest_json(manifest).encode(), "weight manifest")
     if args.json:

@@ -3,26 +3,27 @@
   plena-emu plan BUILD --board nexys_video --total-layers 32
 
 BUILD is a build directory or a manifest file. Shows footprints, the regime `auto` will choose, the smallest
-capacity of each regime, and lower bounds of link traffic and run time. Nothing is emulated and nothing written.
+capacity of each regime, and lower bounds of link traffic and of the time on the board: its memory part at its peak, and
+where BUILD holds a program its compute time at the board's clock. No memory is emulated and nothing written.
 """
 
 from ..boards import DEFAULT_BOARD
-from ..config.units import parse_bandwidth, parse_size
-from .flags import Once, path, typed
+from . import flags
+from .flags import Once, add_bandwidth_flag, add_capacity_flag, add_overlay_flags, path, typed
 from .manifest import positive
 
 
 def configure(parser):
     """Add the arguments of the command."""
     parser.add_argument("build", metavar="BUILD", type=path, help="build directory or weight manifest")
-    parser.add_argument("--board", default=DEFAULT_BOARD, metavar="NAME", action=Once,
+    parser.add_argument("--board", metavar="NAME", action=Once,
                         help=f"a board that ships, or the path of a board file (default: {DEFAULT_BOARD})")
-    parser.add_argument("--ddr-capacity", metavar="SIZE", type=typed(parse_size), action=Once,
-                        help="DDR capacity, where the manifest states none (default: the board's)")
-    parser.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
-                        help="host link in bytes/s (default: the board's)")
+    add_capacity_flag(parser, "that of a board that was named, else the manifest's, else the default board's")
+    add_bandwidth_flag(parser, "the board's")
+    add_overlay_flags(parser)
     parser.add_argument("--total-layers", metavar="N", type=typed(positive), action=Once,
                         help="also plan for N layers")
+    flags.add_isa_flag(parser)
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
@@ -35,12 +36,39 @@ def run(args):
     from ..report.plan import plan_text
     from ..report.table import terminal_width
     from ..result import record_json
+    from ..running.board_part import lay_over, open_part, overlay_of
 
-    board = load_board(args.board)
+    board, laid_over = lay_over(load_board(args.board or DEFAULT_BOARD), overlay_of(args))
     manifest = find_manifest(args.build, board)
-    plan = make_plan(manifest, board, args.ddr_capacity, args.host_bandwidth, args.total_layers)
+    cycles, warning = _compute_cycles(args.build, board, flags.revision(args))
+    plan = make_plan(
+        manifest, board, args.ddr_capacity, args.host_bandwidth, args.total_layers, board_named=args.board is not None,
+        part=open_part(board, args.dram, args.ddr_speed), compute_cycles=cycles, laid_over=laid_over,
+        ddr_capacity_origin=args.ddr_capacity_origin,
+    )
+    plan.warnings.extend(warning)
     if args.json:
         sys.stdout.write(record_json("plan", plan, args.command_line).decode())
     else:
         print(plan_text(plan, terminal_width(sys.stdout)))
     return 0
+
+
+def _compute_cycles(build, board, revision):
+    """Count the core cycles that the build's program computes: (cycles or None, warnings)."""
+    import os
+
+    from ..config.build_dir import BUILD_FILES
+    from ..errors import EmuError
+    from ..precompile import EXECUTED, make_ready
+
+    program = next(file.name for file in BUILD_FILES if file.flag == "opcode")
+    if not os.path.lexists(os.path.join(build, program)):
+        return None, []
+    make_ready(EXECUTED)
+    from ..profiler.sources import profile_source
+
+    try:
+        return profile_source(build, board, revision=revision).compute_cycles, []
+    except EmuError as error:
+        return None, [f"compute time is not part of the bounds: {error}"]

@@ -33,8 +33,6 @@ def configure(parser):
                         help="lay a latency profile over the board")
     parser.add_argument("--latencies", choices=("board", "settings"), action=flags.Once,
                         help="whose latencies count (default: the board's)")
-    parser.add_argument("--clock-mhz", metavar="F", type=flags.typed(_clock), action=flags.Once,
-                        help="clock for the time (default: the board's)")
     parser.add_argument("--static", action="store_true", help="do not execute: multiply by the counts of the loops")
     parser.add_argument("--settings", metavar="FILE", type=flags.path, action=flags.Once,
                         help="settings TOML (default: that beside the program, then as for run)")
@@ -47,19 +45,11 @@ def _add_run_flags(parser):
     parser.add_argument("--by", choices=KEYS, metavar="KEY", action=flags.Once,
                         help=f"charge the time of a run: {', '.join(KEYS)}")
     parser.add_argument("--csv", action="store_true", help="print comma-separated values, every figure")
-    parser.add_argument("--dram", metavar="NAME", type=flags.path, action=flags.Once,
-                        help="a DRAM behind its controller in place of the idealised banks")
-    flags.add_model_flags(parser, ("--ddr3-capacity", "--ddr-capacity"), " without a board")
+    parser.add_argument("--reference-timing", action="store_true",
+                        help="with --by: take the latencies of --board alone, cycles stay 1000 ps")
+    flags.add_overlay_flags(parser)
+    flags.add_board_model_flags(parser)
 
-
-def _clock(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise UsageError(f"clock {text!r}: expected MHz above 0 and below 1000000")
-    return value
 
 
 def run(args):
@@ -68,11 +58,10 @@ def run(args):
 
     if args.by is not None:
         return _run_by(args)
-    for name in ("csv", "dram", "hbm_size", "weight_manifest", "ddr3_capacity", "host_bandwidth"):
-        if getattr(args, name):
+    for name in ("csv", "dram", "ddr_speed", "reference_timing", "hbm_size", "memory_model", "weight_manifest",
+                 "ddr_capacity", "host_bandwidth"):
+        if getattr(args, name) not in (None, False):
             raise UsageError(f"--{name.replace('_', '-')} needs --by")
-    if args.memory_model != "hbm":
-        raise UsageError("--memory-model needs --by")
     from ..precompile import EXECUTED, make_ready
 
     if not args.static:
@@ -97,7 +86,7 @@ def run(args):
 
 def _run_by(args):
     """Run the program without data, and print its figures by the key."""
-    for name in ("latencies", "clock_mhz", "static"):
+    for name in ("latencies", "static"):
         if getattr(args, name):
             raise UsageError(f"--{name.replace('_', '-')}: not with --by, which runs the program")
     names = tuple(args.by.split(","))
@@ -120,7 +109,9 @@ def _result(args, names):
     fields = {name: value for name, value in {
         "isa": flags.revision(args), "settings_path": args.settings, "board": args.board,
         "latency_profile": args.latency_profile, "dram": args.dram, "hbm_size": args.hbm_size,
-        "memory_model": args.memory_model, "weight_manifest": args.weight_manifest, "ddr_capacity": args.ddr3_capacity,
+        "memory_model": args.memory_model, "weight_manifest": args.weight_manifest, "ddr_capacity": args.ddr_capacity,
+        "ddr_capacity_origin": args.ddr_capacity_origin, "clock_mhz": args.clock_mhz,
+        "ddr_speed": args.ddr_speed, "reference_timing": args.reference_timing or None,
         "host_bandwidth": args.host_bandwidth, "loops": names == ("loop",) or None,
     }.items() if value is not None}
     try:
@@ -133,7 +124,7 @@ def _execute(request):
     from ..logs import Log
     from ..precompile import kernels_of, make_ready
 
-    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
+    make_ready(kernels_of(request))
     from ..running.runner import execute
 
     return execute(request, Log("off"))

@@ -50,7 +50,7 @@ def curve_of(result):
         "latency_profile": result.board and result.board.latency_profile, "memory_model": "auto",
         "weight_manifest": sources.weight_manifest,
         "host_bandwidth": result.limits and result.limits.host_bandwidth_bytes_per_s,
-    } | _hardware_fields(result.hardware)
+    } | _hardware_fields(result.hardware) | _board_fields(result)
     if not os.path.isfile(fields["settings_path"]):
         del fields["settings_path"]  # built-in defaults
     if fields["weight_manifest"] is not None and fields["weight_manifest"].endswith("hbm_addrs.json"):
@@ -60,7 +60,7 @@ def curve_of(result):
     if "weight_manifest" not in given:
         given = fields_of(folder, given | {"timing_only": True})
     request = RunRequest(**(given | {"timing_only": True, "dump_dir": None}))
-    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
+    make_ready(kernels_of(request))
     return capacity_curve(request)
 
 
@@ -70,3 +70,13 @@ def _hardware_fields(hardware):
         return {}
     channels = hardware.hbm_channels if hardware.dma == "production" else None
     return {"dma": hardware.dma, "timing": hardware.timing_file or "serial", "hbm_channels": channels}
+
+
+def _board_fields(result):
+    """Fields of a request for what was laid over the board of a record."""
+    if result.board is None:
+        return {}
+    laid_over = {one.flag: one.after for one in result.board.laid_over}
+    clock = laid_over.get("--clock-mhz")
+    return {"clock_mhz": clock and float(clock), "ddr_speed": laid_over.get("--ddr-speed"),
+            "reference_timing": result.time_basis == "reference"}

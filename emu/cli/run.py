@@ -1,12 +1,12 @@
 """Run a program and show what it did.
 
-  plena-emu run BUILD_DIR --board custom_a7 --memory-model auto
+  plena-emu run BUILD_DIR --board custom_a7
 
 Give a build directory of a testbench, or --opcode, --hbm and --fpsram (timing alone needs no preloads); a flag
 beats the file of the directory. Dumps go to the build directory (else to the working directory) unless --dump-dir
 says otherwise.
-A board replaces the latencies of the settings, never the geometry, and says how much DDR there is and how
-fast the host link is where the weight manifest and the flags leave it open.
+With a board times are the board's: its clock, its memory part and its host link count, and how much DDR there is; flags
+beat it. It replaces the latencies of the settings, never the geometry. --reference-timing counts as without a board.
 
 exit status: 0 success, 2 usage error, 3 stopped by --max-instructions (no dumps), 101 any other error,
 130 interrupted
@@ -20,7 +20,9 @@ from ..atomic_files import check_directory
 from ..config.build_dir import BUILD_FILES, fields_of
 from ..config.units import parse_count
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
+from ..interrupts import at_interrupt
 from ..logs import RUNNER, Log
+from ..running.run_files import check_files_of_run
 from . import flags, hardware_flags
 from .entry import say
 
@@ -35,7 +37,7 @@ def configure(parser):
                         help="build directory of a testbench")
     flags.add_file_flags(parser, required=False)
     _add_board_flags(parser)
-    flags.add_model_flags(parser, ("--ddr3-capacity", "--ddr-capacity"), " without a board")
+    flags.add_board_model_flags(parser)
     hardware_flags.add_run_flags(parser)
     group = parser.add_argument_group("run")
     group.add_argument("--max-instructions", metavar="N", type=flags.typed(_positive), action=flags.Once,
@@ -76,9 +78,9 @@ def _add_board_flags(parser):
                        help="a board that ships, or the path of a board file")
     group.add_argument("--latency-profile", metavar="NAME", type=flags.path, action=flags.Once,
                        help="lay a latency profile over the board")
-    group.add_argument("--dram", metavar="NAME", type=flags.path, action=flags.Once,
-                       help="a DRAM behind its controller, hbm2, ddr4 or the path of a description, in place of the"
-                            " idealised banks (of hbm2, with --memory-model hbm)")
+    flags.add_overlay_flags(group)
+    group.add_argument("--reference-timing", action="store_true",
+                       help="with a board: cycles of 1000 ps and the idealised DDR, as without one")
     for flag in GEOMETRY_FLAGS:
         group.add_argument(flag, nargs="?", action=_Refused, help=argparse.SUPPRESS)
 
@@ -119,6 +121,7 @@ def run(args):
         raise UsageError(f"--memory-trace {args.memory_trace}: expected a name that ends in .npz")
     check_directory(args.dump_dir and os.path.join(args.dump_dir, ""), "--dump-dir")
     request = make_request(args)
+    check_files_of_run(vars(request), log_file=args.log_file, json=None if args.json == "-" else args.json)
     log = make_log(args)
     try:
         return _execute(args, request, log)
@@ -132,6 +135,9 @@ def make_request(args):
         "board": args.board,
         "latency_profile": args.latency_profile,
         "dram": args.dram,
+        "clock_mhz": args.clock_mhz,
+        "ddr_speed": args.ddr_speed,
+        "reference_timing": args.reference_timing,
         "memory_trace": args.memory_trace,
         "dump_dir": None if args.no_dumps or args.timing_only else args.dump_dir or args.build_dir or ".",
         "dump_hbm": args.dump_hbm,
@@ -165,7 +171,7 @@ def make_log(args):
 def _execute(args, request, log):
     from ..precompile import kernels_of, make_ready
 
-    make_ready(kernels_of(request.memory_model, request.dram, request.dma, request.timing))
+    make_ready(kernels_of(request))
     from ..running.log_records import final_records
     from ..running.runner import execute
 
@@ -216,7 +222,12 @@ class progress_bar:
         self.task = self.bar.add_task("loading", total=None)
         self.furthest = 0
         self.labels = self.total = None
-        self.bar.start()
+        self.leaving = at_interrupt(self.bar.stop)  # the cursor is hidden while it draws
+        self.leaving.__enter__()
+        try:
+            self.bar.start()
+        except RuntimeError:  # no thread can be started that draws it
+            return None
         return self
 
     def begin(self, labels, total):
@@ -235,3 +246,4 @@ class progress_bar:
 
     def __exit__(self, *failure):
         self.bar.stop()
+        self.leaving.__exit__(*failure)

@@ -3,10 +3,12 @@
 import os
 
 from ..errors import EmuError, UsageError
+from ..request import DEFAULT_MODEL
 from .units import read_hbm_size
 
 ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file
 RESULTS = "results.json"  # of a compiled model (§9.3)
+ADDRESSES = "hbm_addrs.json"  # where the tensors lie (§6.3)
 ORIGIN = "build directory"  # of settings that were found there
 
 
@@ -53,9 +55,10 @@ def fields_of(directory: str, given: dict) -> dict:
         what = "not a directory" if os.path.exists(directory) else "not found"
         raise EmuError(f"build directory {directory}: {what}")
     fields = {name: value for name, value in given.items() if value is not None}
+    model = fields.get("memory_model", None if "board" in fields else DEFAULT_MODEL)
     for file in BUILD_FILES:
         path = os.path.join(directory, file.name)
-        if file.field in fields:
+        if file.field in fields or (file.field == "weight_manifest" and model == "hbm"):
             continue
         if os.path.lexists(path):
             fields[file.field] = path
@@ -69,9 +72,11 @@ def fields_of(directory: str, given: dict) -> dict:
     size_file = os.path.join(directory, "hbm_size.txt")
     if "hbm_size" not in fields and os.path.lexists(size_file):
         fields["hbm_size"] = read_hbm_size(size_file)
-    if fields.get("memory_model", "hbm") != "hbm" and "weight_manifest" not in fields:
-        _check_tables(directory, fields)
-        fields["tables_dir"] = directory
+    if model != "hbm" and "weight_manifest" not in fields:
+        if model is not None:
+            _check_tables(directory, fields)
+        if os.path.lexists(os.path.join(directory, ADDRESSES)):
+            fields["tables_dir"] = directory
     return fields
 
 
@@ -79,7 +84,7 @@ def _check_tables(directory, fields):
     """Check that the directory's tables can stand in for a weight manifest that is not there."""
     missing = (f"build directory {directory}: weight_manifest.json not found, --memory-model"
                f" {fields['memory_model']} needs")
-    if not os.path.lexists(os.path.join(directory, "hbm_addrs.json")):
+    if not os.path.lexists(os.path.join(directory, ADDRESSES)):
         raise EmuError(f"{missing} it there or as --weight-manifest")
     if "board" not in fields:
         raise EmuError(f"{missing} one: name a --board, or write it with plena-emu manifest {directory} --board NAME")

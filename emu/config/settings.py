@@ -16,10 +16,9 @@ from ..inputs.documents import parse_toml
 from ..inputs.number_formats import Fp, Int, Mx, Plain
 from ..inputs.schema import convert
 from ..inputs.text import read_text
+from .settings_search import find_settings_file
 
 U32 = 2**32 - 1
-VARIABLE = "PLENA_SETTINGS_TOML"
-NEAR_FILE = os.path.join("..", "plena_settings.toml")
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -95,6 +94,12 @@ _PRECISION = (
 BF16 = Fp(True, 8, 7)
 
 
+def _mantissa(kind):
+    """Mantissa bits of a plain type of floats."""
+    assert isinstance(kind.elem, Fp)
+    return kind.elem.mantissa
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the TRANSACTIONAL table says, checked.
 
@@ -134,9 +139,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sram_mantissa(self) -> int:
         """Mantissa bits of the vector SRAM's type, which is a floating-point one (§2.1)."""
-        kind = self.vector_sram_type.elem
-        assert isinstance(kind, Fp)
-        return kind.mantissa
+        return _mantissa(self.vector_sram_type)
+
+    @property
+    def matrix_sram_mantissa(self) -> int:
+        """Mantissa bits of the matrix SRAM's type, which is a floating-point one (§2.1)."""
+        return _mantissa(self.matrix_sram_type)
 
     @property
     def pm(self) -> int:
@@ -335,14 +343,8 @@ def find_settings(
     -------
     Settings
     """
-    if flag is not None:
-        return load_settings(flag, origin)
-    if environ.get(VARIABLE):
-        return load_settings(environ[VARIABLE], f"${VARIABLE}")
-    near = os.path.join(cwd, NEAR_FILE)
-    if os.path.lexists(near):
-        return load_settings(os.path.normpath(near), NEAR_FILE)
-    return default_settings()
+    found = find_settings_file(flag, environ, cwd, origin)
+    return default_settings() if found is None else load_settings(*found)
 
 
 def with_hbm_size(settings: Settings, hbm_size: int | None) -> Settings:

@@ -1,5 +1,8 @@
 """Sizes and bandwidths as people write them on a command line (spec §5.1)."""
 
+import re
+from fractions import Fraction
+
 from ..errors import EmuError, UsageError
 from ..inputs.text import read_text
 from ..inputs.words import cut, shown
@@ -8,6 +11,8 @@ _UNITS = {"K": 10, "M": 20, "G": 30, "T": 40}
 _SHIFTS = {"": 0} | {f"{unit}{tail}": shift for unit, shift in _UNITS.items() for tail in ("", "B", "IB")}
 U64_MAX = 2**64 - 1
 _DIGITS = "0123456789"
+_DECIMAL = ("", "K", "M", "G", "T")  # powers of 1000
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKMGT]?)(?:B|B/s|/s)?")
 
 
 def parse_size(text: str) -> int:
@@ -55,6 +60,27 @@ def parse_bandwidth(text: str) -> int:
     if number == 0:
         raise UsageError(f"bandwidth {_quoted(text)}: found 0, expected at least 1 byte/s")
     return number
+
+
+def parse_rate(text: str) -> int:
+    """Read a bandwidth with an optional decimal point and unit: `60000000`, `1500M`, `1.5GB/s` (§10.1).
+
+    K, M, G and T are powers of 1000, as links are sold; B and /s may follow. Raises `UsageError` quoting the text when
+    it is none, not a whole number of bytes a second, 0, or more than u64.
+
+    Returns
+    -------
+    int
+        Bytes a second.
+    """
+    match = _RATE.fullmatch(text)
+    if match is None or len(text) > 40:
+        raise UsageError(f"bandwidth {_quoted(text)}: expected bytes a second such as 60000000, 1500M or 1.5GB/s"
+                         " (powers of 1000)")
+    rate = Fraction(match[1]) * 1000 ** _DECIMAL.index(match[2].upper())
+    if rate.denominator != 1 or not 1 <= rate <= U64_MAX:
+        raise UsageError(f"bandwidth {_quoted(text)}: expected a whole number of bytes a second, 1 to 2^64 - 1")
+    return int(rate)
 
 
 def parse_count(text: str, what: str = "number") -> int:

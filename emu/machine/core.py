@@ -1,7 +1,5 @@
 """The machine of one run: typed arrays for the passes, preloads in, dumps out (spec §1.1, §1.2)."""
 
-import os
-
 import numpy as np
 
 from ..config.settings import Settings
@@ -11,7 +9,7 @@ from ..kernels.control.control import NO_LIMIT, ControlState
 from ..kernels.control.loop_skip import AFFINE_ROWS, REGISTERS
 from ..kernels.data.dma import HBM_PAGE
 from ..kernels.data.state import DataState
-from .dumps import hbm_pieces, matrix_pieces, vector_pieces, write_sparse
+from .dumps import DumpFile, hbm_pieces, matrix_pieces, vector_pieces
 from .formats import Formats, pack_sram
 from .lazy_arrays import lazy_zeros
 from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
@@ -182,27 +180,26 @@ class Machine:
         loops = self.control.loops
         self.control = self.control._replace(loops=np.concatenate((loops, np.zeros_like(loops))))
 
-    def dump(self, name: str, directory: str) -> tuple[str, int]:
-        """Write one dump file (§2.7, §5.4); returns its path and logical size in bytes."""
-        size, pieces = self._dump_contents(name)
-        path = os.path.join(directory, name)
-        write_sparse(path, size, pieces)
-        return path, size
+    def dump(self, name: str) -> DumpFile:
+        """Say what one dump file holds (§2.7, §5.4).
 
-    def _dump_contents(self, name):
+        Returns
+        -------
+        DumpFile
+        """
         s, d = self.settings, self.data
         if name == "vram_dump.bin":
             mantissa = s.sram_mantissa
             size = s.vector_sram_size * s.vlen * (9 + mantissa) // 8
-            return size, vector_pieces(d.row_words, d.row_touched, s.vlen, mantissa)
+            return DumpFile(name, size, vector_pieces(d.row_words, d.row_touched, s.vlen, mantissa))
         if name == "mram_dump.bin":
-            mantissa = s.matrix_sram_type.elem.mantissa
+            mantissa = s.matrix_sram_mantissa
             size = s.matrix_tiles * s.mlen * s.mlen * (9 + mantissa) // 8
-            return size, matrix_pieces(d.tiles, d.tile_touched, s.mlen, mantissa)
+            return DumpFile(name, size, matrix_pieces(d.tiles, d.tile_touched, s.mlen, mantissa))
         if name == "fpsram_dump.bin":
-            return 2 * len(d.fp_sram), [(0, pack_sram(d.fp_sram.view(np.uint32), 7))]
+            return DumpFile(name, 2 * len(d.fp_sram), [(0, pack_sram(d.fp_sram.view(np.uint32), 7))])
         if name == "intsram_dump.bin":
-            return 4 * len(d.int_sram), [(0, d.int_sram.astype("<u4").tobytes())]
+            return DumpFile(name, 4 * len(d.int_sram), [(0, d.int_sram.astype("<u4").tobytes())])
         if name == "hbm_dump.bin":
-            return s.hbm_size, hbm_pieces(d.hbm, self.preloaded, d.hbm_touched)
+            return DumpFile(name, s.hbm_size, hbm_pieces(d.hbm, self.preloaded, d.hbm_touched))
         raise ValueError(f"no dump is called {name}")

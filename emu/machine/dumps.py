@@ -1,11 +1,12 @@
-"""Dump files (spec §2.7, §5.4): sparse, in proportion to what the program touched, never half-written.
+"""Dump files (spec §2.7, §5.4): sparse, in proportion to what the program touched, the whole set or none of it."""
 
-A dump is written under a temporary name in its directory and renamed when it is whole (`files.replacing`).
-"""
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..atomic_files import replacing
+from ..atomic_files import OutputSet
 from ..errors import EmuError
 from ..kernels.data.dma import HBM_PAGE
 from ..kernels.data.tables import round_words
@@ -15,22 +16,54 @@ from .lazy_arrays import runs_of
 CHUNK_VALUES = 1 << 20  # values encoded at a time
 
 
-def write_sparse(path: str, size: int, pieces) -> None:
-    """Write a file of `size` bytes that is zero but for `pieces`, an iterable of (offset, bytes).
+class DumpFile(NamedTuple):
+    """What a dump file is to hold.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        Bytes; what no piece covers is zero.
+    pieces : iterable of (int, bytes)
+        Offset and content, in any order.
+    """
+
+    name: str
+    size: int
+    pieces: Iterable[tuple[int, Any]]
+
+
+def write_dumps(directory: str, dumps: Iterable[DumpFile]) -> list[str]:
+    """Write the dumps of a run as a set: all of them, or where one cannot be written none.
+
+    Returns
+    -------
+    list of str
+        Their paths.
 
     Raises
     ------
     EmuError
-        The file cannot be written; nothing is left under its name or a temporary one.
+        One cannot be written; what had its name before is still there.
     """
+    paths = []
     try:
-        with replacing(path) as file:
-            for offset, data in pieces:
-                file.seek(offset)
-                file.write(data)
-            file.truncate(size)
+        with OutputSet() as outputs:
+            for dump in dumps:
+                paths.append(os.path.join(directory, dump.name))
+                _write_sparse(outputs.open(paths[-1]), dump)
     except OSError as error:
-        raise EmuError(f"dump {path}: cannot write: {error.strerror or error}") from None
+        path = error.filename or paths[-1]
+        raise EmuError(f"dump {os.fsdecode(path)}: cannot write: {error.strerror or error}; no dump of this run is"
+                       " kept") from None
+    return paths
+
+
+def _write_sparse(file, dump):
+    for offset, data in dump.pieces:
+        file.seek(offset)
+        file.write(data)
+    file.truncate(dump.size)
 
 
 def _chunks(first, end, unit):

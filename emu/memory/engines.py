@@ -3,6 +3,10 @@
 Both take slices of memory events, return a status of `kernels.memory.transfer`, and know their last event.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import msgspec
 import numpy as np
 
@@ -13,6 +17,9 @@ from ..kernels.simple import memo as simple_memo
 from ..kernels.simple import timing as simple_timing
 from ..kernels.simple.state import LAST_EVENT
 from .simple import new_simple_state
+
+if TYPE_CHECKING:
+    from ..boards.dram_schema import DramDescription
 
 
 class MemoStatistics(msgspec.Struct, kw_only=True):
@@ -72,15 +79,15 @@ class SimpleEngine:
 
 
 class DramEngine:
-    """DRAM of a description (`hbm2`, `ddr4` or a file) behind its FR-FCFS controller, in an ISA revision."""
+    """DRAM of a description (or its name or file) behind its FR-FCFS controller, in an ISA revision."""
 
-    def __init__(self, transfer: Transfer, dram: str, revision: str, memo: bool = True):
+    def __init__(self, transfer: Transfer, dram: str | DramDescription, revision: str, memo: bool = True):
         # Only here: a run on idealised banks loads none of it.
         from ..boards.dram_schema import load_dram
         from ..kernels.dram import timing as dram_timing
         from .dram import new_memo, new_run, new_state
 
-        self.dram = load_dram(dram)
+        self.dram = load_dram(dram) if isinstance(dram, str) else dram
         self._revision = revision
         self._kernel = dram_timing.timing_slice_dram
         state = new_state(self.dram, revision)

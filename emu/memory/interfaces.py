@@ -56,6 +56,10 @@ class MemoryModel(Protocol):
     def statistics(self) -> Any:
         """A msgspec struct with the property `line`."""
 
+    @property
+    def link_busy_ps(self) -> int:
+        """Time that transfers over the host link took."""
+
     def warm(self) -> None:
         """Have the kernel compiled, or loaded from the cache."""
 

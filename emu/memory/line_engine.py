@@ -43,20 +43,22 @@ class LineEngine:
         With room for the longest plan.
     descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
         DMA descriptors of the run.
-    dram : str
-        Name or file of a description.
+    dram : str or DramDescription
+        Name or file of a description, or one.
     channels : int or None
         Channels in place of hbm2's own (§7.1).
     """
 
     kernels = "hardware.dma_engine.timing"
 
-    def __init__(self, transfer: Transfer, descriptors: np.ndarray, dram: str, channels: int | None = None):
+    def __init__(
+        self, transfer: Transfer, descriptors: np.ndarray, dram: str | DramDescription, channels: int | None = None
+    ):
         from ..kernels.dram.state import SUB_REQUESTS
         from ..kernels.hardware.dma_engine import timing
         from .dram import new_state
 
-        self.dram = load_dram(dram)
+        self.dram = load_dram(dram) if isinstance(dram, str) else dram
         if channels is not None and channels != self.dram.organisation.channel:
             self.dram = with_channels(self.dram, channels)
         plan = new_plan(descriptors, transfer.addr)

@@ -3,6 +3,10 @@
 Sizes and transfer times are exact integers here; the kernels get what they need of them per item.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import msgspec
 import numpy as np
 
@@ -18,6 +22,9 @@ from ..request import MEMORY_MODELS
 from .engines import DramEngine, SimpleEngine, warm_engine
 from .interfaces import MemoryEngine, MemoryModel
 from .ledger import new_ledger
+
+if TYPE_CHECKING:
+    from ..boards.dram_schema import DramDescription
 
 REGIMES = tuple(model for model in MEMORY_MODELS if model != "auto")  # `auto` is decided before a model is made
 
@@ -229,9 +236,9 @@ class RegimeModel:
         Bytes of DDR.
     bandwidth : int
         Bytes/s of the host link, not 0.
-    dram : str, optional
-        Name or file of a DRAM description: its controller takes the place of the idealised DDR banks. `hbm` is
-        the model of plain reads on `hbm2`.
+    dram : str or DramDescription, optional
+        A DRAM description, or its name or file: its controller takes the place of the idealised DDR banks. `hbm` is
+        the model of plain reads, on `hbm2` where no other is given.
     revision : str
         `base` or `moe`; a DRAM's timing may differ between them (§4.6).
     memo : bool
@@ -246,8 +253,8 @@ class RegimeModel:
 
     def __init__(
         self, regime: str, manifest: Manifest, descriptors: np.ndarray, capacity: int, bandwidth: int,
-        dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
-        channels: int | None = None, ledger: Ledger | None = None,
+        dram: str | DramDescription | None = None, revision: str = "base", memo: bool = True,
+        dma: str = "reference", channels: int | None = None, ledger: Ledger | None = None,
     ):
         if regime not in REGIMES:
             raise EmuError(f"memory model {regime!r}: expected one of {', '.join(REGIMES)}")
@@ -321,6 +328,14 @@ class RegimeModel:
         return max(self.now_ps, self.engine.last_event_ps)
 
     @property
+    def link_busy_ps(self) -> int:
+        """Time that transfers over the host link took, each as §3.6 has it; they never overlap on the link."""
+        regime = self._transfer.regime
+        swaps = zip(regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)
+        streamed_ns = int(regime.reg[rg.RG_STREAMED]) * transfer_ns(LINE, self.bandwidth)
+        return 1000 * (streamed_ns + sum(int(n) * transfer_ns(item.size, self.bandwidth) for n, item in swaps))
+
+    @property
     def bytes_read(self) -> int:
         return int(self._transfer.reg[tr.TRANSFER_READ])
 
@@ -364,8 +379,8 @@ class RegimeModel:
 
 
 def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capacity: int | None, bandwidth: int | None,
-               dram: str | None = None, revision: str = "base", memo: bool = True, dma: str = "reference",
-               channels: int | None = None, ledger: Ledger | None = None) -> MemoryModel:
+               dram: str | DramDescription | None = None, revision: str = "base", memo: bool = True,
+               dma: str = "reference", channels: int | None = None, ledger: Ledger | None = None) -> MemoryModel:
     """Make the memory model of a run from what was decided about it; the one factory.
 
     Parameters are those of `RegimeModel`; `capacity` and `bandwidth` are None where the regime uses none.

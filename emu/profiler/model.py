@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from .. import isa
+from ..boards.core_clock import core_period_ps
 from ..config.apply_board import latency_key
 from ..config.settings import LATENCY_KEYS, Settings
 from ..program import cycle_costs as costs
@@ -99,7 +100,10 @@ class LoopProfile(msgspec.Struct, omit_defaults=True):
 
 
 class Profile(msgspec.Struct, kw_only=True):
-    """Answer of the profiler. Cycles are core cycles; `seconds` is all of them at the clock."""
+    """Answer of the profiler. Cycles are core cycles; `seconds` is all of them at the clock.
+
+    `board_time_ps` is the same exactly, the sum of `compute_ps` and `memory_ps`: cycles of the core's period (§10.1).
+    """
 
     view: str
     source: str
@@ -113,6 +117,10 @@ class Profile(msgspec.Struct, kw_only=True):
     latencies_from: str
     clock_mhz: float
     seconds: float
+    board_time_ps: int
+    board_time_ms: float
+    compute_ps: int
+    memory_ps: int
     mlen: int
     vlen: int
     by_type: dict[str, TypeProfile]
@@ -162,6 +170,7 @@ def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str
             row.compute_cycles += compute[-1]
             row.memory_cycles += memory[-1]
     total = sum(compute) + sum(memory)
+    period = core_period_ps(machine.clock_mhz)[0]
     return Profile(
         view=view,
         source=listing.source,
@@ -175,6 +184,10 @@ def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str
         latencies_from=machine.latency_from,
         clock_mhz=machine.clock_mhz,
         seconds=total / (machine.clock_mhz * 1e6),
+        board_time_ps=total * period,
+        board_time_ms=total * period / 1e9,
+        compute_ps=sum(compute) * period,
+        memory_ps=sum(memory) * period,
         mlen=machine.mlen,
         vlen=machine.vlen,
         by_type=dict(sorted(by_type.items())),

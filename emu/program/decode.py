@@ -10,6 +10,7 @@ from .. import isa
 from ..config.settings import Settings
 from ..errors import EmuError
 from ..kernels.layout import OP_COST, OP_F1, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2, OP_RS3, OP_WIDTH
+from ..kernels.limits import TIME_LIMIT
 from . import cycle_costs as costs
 
 _TOKEN_BYTES = b"0123456789abcdefABCDEFxX \t\n\r\x0b\x0c"
@@ -110,7 +111,8 @@ def decode(words: np.ndarray, revision: str, settings: Settings, period_ps: int 
     Raises
     ------
     EmuError
-        A word encodes M_BMM or M_BTMM with rd other than 0 (§1.3); the message names its pc.
+        A word encodes M_BMM or M_BTMM with rd other than 0 (§1.3), or takes longer than any run may; the message names
+        its pc.
     """
     wide = np.asarray(words, dtype=np.int64)
     table = np.zeros((len(wide), OP_WIDTH), dtype=np.int64)
@@ -129,9 +131,15 @@ def decode(words: np.ndarray, revision: str, settings: Settings, period_ps: int 
         word, rd = int(wide[pc]), int(table[pc, OP_RD])
         raise EmuError(f"program word 0x{word:08X} at pc={pc}: {name} with rd={rd}, expected rd=0")
 
-    table[:, OP_COST] = period_ps * costs.column_cycles(
+    cycles = costs.column_cycles(
         table[:, OP_ID], table[:, OP_RD], table[:, OP_RS3], settings.latency.by_name(), settings.mlen, settings.vlen
     )
+    too_long = np.flatnonzero(cycles > (TIME_LIMIT - 1) // period_ps)
+    if len(too_long):
+        pc = int(too_long[0])
+        raise EmuError(f"pc={pc}: found {int(cycles[pc])} cycles of {period_ps} ps, expected less than {TIME_LIMIT} ps"
+                       " (53 days)")
+    table[:, OP_COST] = period_ps * cycles
     invalid, foreign = _unassigned(wide, table, revision)
     return Program(np.asarray(words, dtype=np.uint32), table, revision, invalid, foreign)
 

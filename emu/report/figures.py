@@ -146,7 +146,7 @@ def _draw_roofline(axes: Axes, result, curve, theme):
     table = stages_of(result, "a roofline")
     rows = [row for row in table.by("operator")
             if row.figures.multiply_adds and row.figures.bytes_read + row.figures.bytes_written]
-    peak, bandwidth = table.array_size * 1e9, bandwidth_roof(result)
+    peak, bandwidth = table.array_size * 1e12 / table.core_period_ps, bandwidth_roof(result)
     found = [(row.figures.multiply_adds / (row.figures.bytes_read + row.figures.bytes_written),
               row.figures.multiply_adds / (row.figures.time_ps / 1e12), str(row.key[0])) for row in rows]
     edges = [peak / bandwidth, *(intensity for intensity, _, _ in found)]
@@ -162,7 +162,7 @@ def _draw_roofline(axes: Axes, result, curve, theme):
     axes.set_ylim(min(rates) / 3, max(rates) * 2)
     _name_points(axes, found, theme)
     axes.set_xlabel("multiply-adds a byte of HBM")
-    axes.set_ylabel("multiply-adds a second (cycle = 1 ns)")
+    axes.set_ylabel(f"multiply-adds a second (cycle = {table.core_period_ps / 1000:g} ns)")
 
 
 def _name_points(axes, points, theme):

@@ -110,15 +110,12 @@ def _run(result, curve, number):
 def _headline(result):
     board = ""
     if result.board:
-        board = (f"<p>{1e3 * result.board.seconds:,.6f} ms on {escape(result.board.name)} at"
-                 f" {result.board.clock_mhz:g} MHz, all cycles scaled;"
-                 f" {1e3 * result.board.seconds_memory_unscaled:,.6f} ms with DDR and host link at their own pace.</p>")
+        basis = "" if result.board_time_ps is not None else "; times are the reference's, with its latencies"
+        board = f"<p>{escape(result.board.name)} at {result.board.clock_mhz:g} MHz{basis}.</p>"
     share = 100 * result.compute_ps / result.end_ps if result.end_ps else 0.0
-    cycle, serial = 1.0, ""
-    if result.hardware:
-        cycle = result.hardware.clock_period_ps / 1000
-        if result.hardware.timeline is not None:
-            serial = f". The figures below are those of the serial run, {result.end_ps / 1e6:,.3f} µs"
+    cycle, serial = result.latency_ps / result.cycles / 1000 if result.cycles else 1.0, ""
+    if result.hardware is not None and result.hardware.timeline is not None:
+        serial = f". The figures below are those of the serial run, {result.end_ps / 1e6:,.3f} µs"
     warnings = "".join(f'<p class="note">Warning: {escape(line)}</p>' for line in result.warnings)
     return (f"<h1>{escape(_name(result))}</h1>"
             f'<p class="figure">{result.latency_ps / 1e6:,.3f} µs</p>'

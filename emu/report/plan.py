@@ -1,6 +1,7 @@
 """The tables of `plena-emu plan`."""
 
 from ..planning import Plan
+from .board_time import board_time_blocks, laid_over_rows, part_line
 from .quantities import byte_count, duration, mib
 from .table import Table, pairs, render
 
@@ -23,9 +24,12 @@ def plan_text(plan: Plan, width: int | None = None) -> str:
     if plan.host_bandwidth is not None:
         link = f"{plan.host_bandwidth:,} bytes/s ({plan.host_bandwidth_from})"
     blocks = [
+        *_headline(plan),
         f"Plan of {plan.manifest}",
         pairs((
-            ("board", plan.board),
+            ("board", f"{plan.board}, {plan.clock_mhz:g} MHz"),
+            ("memory part", part_line(plan.part)),
+            *laid_over_rows(plan.laid_over),
             ("DDR capacity", f"{byte_count(plan.capacity_bytes)} ({plan.capacity_from})"),
             ("host link", link),
             ("regime", plan.regime),
@@ -44,8 +48,20 @@ def plan_text(plan: Plan, width: int | None = None) -> str:
         sizes = " | ".join(f"{kind} {amount}" for kind, amount in zip(KINDS, _mibs(far.footprint), strict=True))
         blocks += [f"At {far.layers} layers (a floor): {sizes}; regime {far.regime}", "",
                    _regimes(far.regimes, far.regime, f" at {far.layers} layers")]
-    blocks += ["", f"Bounds hold if {' and '.join(plan.assumptions)}."]
+    blocks += ["", f"Bounds hold if {' and '.join(plan.assumptions)}."
+               + ("" if plan.compute_ps is not None else " Compute is not part of them.")]
     return render(blocks, width)
+
+
+def _headline(plan):
+    """Say what the program takes on the board at least, and what that is made of."""
+    if plan.board_time_ps is None:
+        return []
+    link_ns = next(row.link_ns for row in plan.regimes if row.regime == plan.regime)
+    compute = () if plan.compute_ps is None else (("compute", plan.compute_ps),)
+    return board_time_blocks(f"{plan.board} at {plan.clock_mhz:g} MHz, {plan.regime}", plan.board_time_ps,
+                             (*compute, ("memory", plan.memory_ps)), None if link_ns is None else 1000 * link_ns,
+                             "at least ")
 
 
 def _footprints(plan):

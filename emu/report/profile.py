@@ -1,7 +1,7 @@
 """The tables of `plena-emu profile`."""
 
 from ..profiler.model import Profile
-from .quantities import duration
+from .board_time import board_time_blocks
 from .table import Table, pairs, render
 
 SMALLEST_SHARE = 0.01  # loops below this share of all cycles are summed up
@@ -26,6 +26,9 @@ def profile_text(profile: Profile, width: int | None = None) -> str:
         memory = f"not charged: board {profile.board} states no transfer cycles"
     executed = "executed" if profile.view == "executed" else "dynamic"
     blocks = [
+        *board_time_blocks(f"board {profile.board} at {profile.clock_mhz:g} MHz", profile.board_time_ps,
+                           (("compute", profile.compute_ps), ("memory, as the board charges it", profile.memory_ps)),
+                           None),
         f"Profile of {profile.source} ({profile.view})",
         pairs((
             ("source lines", f"{profile.source_lines:,}"),
@@ -33,7 +36,6 @@ def profile_text(profile: Profile, width: int | None = None) -> str:
             ("latencies", f"{profile.latencies_from}; MLEN {profile.mlen}, VLEN {profile.vlen}"),
             ("compute", f"{profile.compute_cycles:,} cycles"),
             ("memory", memory),
-            ("time", f"{duration(profile.seconds, 6)} at {profile.clock_mhz:g} MHz"),
             *(("warning", warning) for warning in profile.warnings),
         ), indent=2),
         "",

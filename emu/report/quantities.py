@@ -57,3 +57,14 @@ def duration(seconds: float, digits: int = 3) -> str:
         return f"{tenths // 600}m {tenths % 600 / 10:04.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60:,}h {minutes % 60:02}m {rest:02} s"
+
+
+def milliseconds(picoseconds: int) -> str:
+    """Write picoseconds as milliseconds, exact: always nine decimals, so that columns align.
+
+    Returns
+    -------
+    str
+        `12.271747500 ms`.
+    """
+    return f"{picoseconds // 10**9:,}.{picoseconds % 10**9:09d} ms"

@@ -89,8 +89,8 @@ def _head(result, table, names):
     ]
     if result.board:
         board = result.board
-        lines.append(f"  board      {board.name}, {board.clock_mhz:g} MHz: {1e3 * board.seconds:,.6f} ms;"
-                     " the times below are in cycles of 1 ns")
+        basis = "" if result.board_time_ps is not None else "; times are the reference's (--reference-timing)"
+        lines.append(f"  board      {board.name}, {board.clock_mhz:g} MHz{basis}")
     if set(names) & {"layer", "operator"}:
         lines.append(f"  stages     from {table.source}; {100 * share_of_other(table):.2f} % of the time is other")
     return lines + [f"  warning    {line}" for line in [*table.warnings, *result.warnings]]

@@ -3,6 +3,7 @@
 import msgspec
 
 from ..result import RunResult, nanoseconds, scientific
+from .board_time import board_time_blocks, laid_over_rows, part_line
 from .hardware import hardware_blocks
 from .quantities import byte_count, duration
 from .table import Table, Title, pairs, write
@@ -12,9 +13,20 @@ _MOST_EXECUTED = 12
 
 def print_summary(result: RunResult, stream) -> None:
     """Write the tables for `result` to the text `stream`."""
-    parts = (_inputs, _simulated, hardware_blocks, _instructions, _host)
+    parts = (_headline, _inputs, _simulated, hardware_blocks, _instructions, _host)
     blocks = [block for part in parts for block in part(result)]
     write(blocks, stream)
+
+
+def _headline(result):
+    """Say what the program takes on the board, and what that is made of; nothing in the reference's time."""
+    if result.board_time_ps is None:
+        return []
+    board = result.board
+    return board_time_blocks(f"{board.name} at {board.clock_mhz:g} MHz", result.board_time_ps, (
+        ("compute", result.compute_ps), ("memory", result.memory_ps),
+        *((("housekeeping after the last instruction", result.housekeeping_ps),) if result.housekeeping_ps else ()),
+    ), result.link_busy_ps if result.limits and result.limits.host_bandwidth_bytes_per_s else None)
 
 
 def _two_columns(title, rows):
@@ -43,8 +55,13 @@ def _board(board):
         return
     profile = f" with {board.latency_profile}" if board.latency_profile else ""
     replaced = len(board.changes)
-    yield "board", (f"{board.name}{profile}, {board.clock_mhz:g} MHz, {replaced}"
+    rounded = "" if board.core_period_exact else f" (rounded to {board.core_period_ps:,} ps a cycle)"
+    yield "board", (f"{board.name}{profile}, {board.clock_mhz:g} MHz{rounded}, {replaced}"
                     f" {'value' if replaced == 1 else 'values'} of the settings replaced")
+    part = board.part
+    if part is not None:
+        yield "memory part", part_line(part)
+    yield from laid_over_rows(board.laid_over)
     hints = [f"{hint.status} at batch {hint.batch}" for hint in board.tile_hints]
     yield "tile hint", ", ".join(hints) or "none for this geometry"
 
@@ -67,12 +84,14 @@ def _simulated(result):
     def share(part):
         return f"{part:,} ps" + (f" ({100 * part / result.end_ps:.1f} %)" if result.end_ps else "")
 
+    latency = f"{nanoseconds(result.latency_ps)} ns = {result.cycles:,.3f} cycles"
+    if result.board is not None and result.board_time_ps is None:
+        latency += " of 1000 ps (--reference-timing)"
     dropped = result.dropped
     return _two_columns("Simulated", (
-        ("latency", f"{nanoseconds(result.latency_ps)} ns = {result.cycles:,.3f} cycles"),
-        *_board_time(result.board),
-        ("compute", share(result.compute_ps)),
-        ("memory", share(result.memory_ps)),
+        ("latency", latency),
+        *(() if result.board_time_ps is not None else (
+            ("compute", share(result.compute_ps)), ("memory", share(result.memory_ps)))),
         ("bytes read", f"{result.bytes_read:,}"),
         ("bytes written", f"{result.bytes_written:,}"),
         ("utilization", f"{scientific(result.utilization_bytes_per_s)} bytes/s"),
@@ -93,15 +112,6 @@ def _dram(found):
     from .dram import dram_rows
 
     return dram_rows(msgspec.convert(found, DramStatistics))
-
-
-def _board_time(board):
-    """Show the latency at the board's clock."""
-    if board is None:
-        return
-    yield f"at {board.clock_mhz:g} MHz", (
-        f"{board.cycles:,.3f} cycles = {duration(board.seconds, 6)}, memory time scaled too")
-    yield "", f"{duration(board.seconds_memory_unscaled, 6)} with DDR and host link at their own pace"
 
 
 def _instructions(result):

@@ -68,10 +68,10 @@ def capacity_curve(request: RunRequest) -> CapacityCurve:
 
 
 def _point(request, manifest, capacity, path):
-    """One run; the capacity goes into a manifest of its own, because a manifest's own counts."""
+    """One run; the capacity goes into a manifest of its own: without a board the manifest's counts, else the flag's."""
     with open(path, "w", encoding="utf-8") as file:
         file.write(manifest_json(msgspec.structs.replace(manifest, ddr_capacity_bytes=capacity)))
     changes = {"weight_manifest": path, "tables_dir": None, "memory_model": "auto", "timing_only": True,
-               "stages": False, "dump_dir": None, "timeline": None, "progress": None, "ddr_capacity": None}
+               "stages": False, "dump_dir": None, "timeline": None, "progress": None, "ddr_capacity": capacity}
     result = execute(RunRequest(**(vars(request) | changes)), Log("off"))
     return CapacityPoint(capacity, str(result.regime), result.latency_ps)

@@ -37,7 +37,7 @@ def board_record(log: Log, platform) -> None:
     board = platform.board
     if board is not None:
         log.info(f"Board {board.name}", CONFIG, file=board.source, clock_mhz=board.clock_mhz,
-                 settings_replaced=len(platform.changes))
+                 time=platform.time_basis, core_period_ps=platform.period_ps, settings_replaced=len(platform.changes))
 
 
 def hardware_records(log: Log, request, hardware) -> None:

@@ -43,6 +43,8 @@ class Observers:
     program : Program
     manifest : Manifest
         Of the memory model.
+    period_ps : int
+        A core cycle.
     log : Log
 
     Raises
@@ -51,7 +53,8 @@ class Observers:
         A file that names stages is malformed or cannot be read.
     """
 
-    def __init__(self, request: RunRequest, program: Program, manifest: Manifest, log: Log):
+    def __init__(self, request: RunRequest, program: Program, manifest: Manifest, period_ps: int, log: Log):
+        self._period_ps = period_ps
         self._request = request
         self._program = program
         self._log = log
@@ -173,7 +176,7 @@ class Observers:
         counts = machine.control.counts
         if self._request.stages:
             result.stages = self._open_books.accounts(machine.cfg, counts, result.dram_statistics is not None).table(
-                self._request.loops)
+                self._period_ps, self._request.loops)
         if self._overlap is not None:
             result.overlap = self._overlap.figures(result.end_ps)
             figures = " ".join(f"{name}={getattr(result.overlap, name)}" for name in result.overlap.__struct_fields__)

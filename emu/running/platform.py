@@ -1,4 +1,4 @@
-"""What board, flags and manifest decide about a run: latencies, regime, DDR capacity, host link (spec §6.2)."""
+"""What board, flags and manifest decide about a run: clock, latencies, part, regime, capacity, link (§6.2, §10.1)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import msgspec
 from ..config.settings import Settings, with_hbm_size
 from ..errors import EmuError
 from ..manifests.capacity import LINK_REGIMES, Choice, decide_regime
+from ..manifests.footprint import footprint
 from ..manifests.schema import Manifest, load_manifest
+from ..program.cycle_costs import PS_PER_CYCLE
 from ..request import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH, RunRequest
-from ..result import BoardRecord, MemoryLimits, SettingChange, TileStatus
+from ..result import BoardRecord, LaidOver, MemoryLimits, SettingChange, TileStatus
+from .unused_fields import unused_fields
 
 if TYPE_CHECKING:
+    from ..boards.dram_schema import DramDescription
     from ..boards.schema import Board
+    from .board_part import Part
 
 NO_MANIFEST = Manifest(activation_ceiling=0)  # of the model hbm, which has no regions
 
@@ -27,10 +32,17 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     settings : Settings
         Those of the run: the board's latencies and the HBM size that was asked for are in them.
     board : Board or None
-    changes, tile_hints : tuple
-        What the board replaced in the settings, and what it says of the geometry.
-    regime : str
-        What the memory model settled on: a model, but never `auto`.
+        With the clock that was laid over it.
+    changes, tile_hints, laid_over : tuple
+        What the board replaced in the settings, what it says of the geometry, what flags replaced of the board.
+    period_ps : int
+        A core cycle.
+    part : Part or None
+        The board's memory in board time; None in the reference's, and where the board file names none.
+    dram : DramDescription, str or None
+        What the memory model is timed with; None for the DDR of §3.5.
+    model, regime : str
+        The memory model of the run, and what it settled on, which is never `auto`.
     manifest : Manifest
         Its regions; `NO_MANIFEST` for `hbm`.
     capacity, link : Choice or None
@@ -44,11 +56,22 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     board: Board | None
     changes: tuple[SettingChange, ...]
     tile_hints: tuple[TileStatus, ...]
+    laid_over: tuple[LaidOver, ...]
+    period_ps: int
+    part: Part | None
+    dram: DramDescription | str | None
+    model: str
     regime: str
     manifest: Manifest
     capacity: Choice | None
     link: Choice | None
+    on_board_time: bool
     warnings: tuple[str, ...]
+
+    @property
+    def time_basis(self) -> str:
+        """`board` or `reference` (§10.1)."""
+        return "board" if self.on_board_time else "reference"
 
     @property
     def limits(self) -> MemoryLimits | None:
@@ -59,21 +82,22 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
         return MemoryLimits(ddr_capacity_bytes=capacity[0], ddr_capacity_from=capacity[1],
                             host_bandwidth_bytes_per_s=link[0], host_bandwidth_from=link[1])
 
-    def record(self, latency_ps: int, compute_ps: int) -> BoardRecord | None:
-        """Build the board's part of the result record; None without a board."""
+    def record(self, revision: str) -> BoardRecord | None:
+        """Build the board's part of the result record of a run in an ISA revision; None without a board."""
         board = self.board
         if board is None:
             return None
         return BoardRecord(
             name=board.name, file=board.source, latency_profile=board.latency_profile, clock_mhz=board.clock_mhz,
-            changes=list(self.changes), tile_hints=list(self.tile_hints), cycles=latency_ps / 1000,
-            seconds=board.seconds(latency_ps / 1000),
-            seconds_memory_unscaled=board.seconds(compute_ps / 1000) + (latency_ps - compute_ps) / 1e12,
+            core_period_ps=self.period_ps,
+            core_period_exact=not self.on_board_time or board.core_period[1],
+            part=self.part.record(revision) if self.part else None,
+            changes=list(self.changes), laid_over=list(self.laid_over), tile_hints=list(self.tile_hints),
         )
 
 
 def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
-    """Decide everything about the hardware of a run; opens the board's file and the weight manifest.
+    """Decide everything about the hardware of a run; opens the board's file, its part and the weight manifest.
 
     Parameters
     ----------
@@ -87,26 +111,63 @@ def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
     Raises
     ------
     EmuError
-        A board or manifest is missing or malformed, or a model needs the link that the board does not have.
+        A board, part or manifest is missing or malformed, a model needs the link that the board does not have, or does
+        not fit where it has to.
     """
-    board = None
-    if request.board is not None:
-        from ..boards import load_board
-
-        board = load_board(request.board, request.latency_profile)
+    board, laid_over = _open_board(request)
+    on_board_time = board is not None and not request.reference_timing
     settings, changes, hints = _settings_on(board, settings)
-    warnings = _misfits(request, board, settings, hints)
-    if request.memory_model == "hbm":
+    part = _open_part(request, board) if on_board_time else None
+    model, warnings = _choose_model(request, board)
+    if model == "hbm":
         regime, manifest, capacity, link = "hbm", NO_MANIFEST, None, None
     else:
-        manifest = _open_manifest(request, board)
-        asked = None if request.ddr_capacity is None else Choice(request.ddr_capacity, "--ddr3-capacity")
-        regime, capacity = decide_regime(request.memory_model, manifest, asked, available_capacity(board))
+        manifest = _open_manifest(request, board, model)
+        regime, capacity = _decide(request, model, manifest, board)
         link = resolve_bandwidth(request.host_bandwidth, board)
-        _check_link(request.memory_model, regime, link, board)
+        _check_link(model, regime, link, board)
+        _check_default_fits(request, model, manifest, capacity, board)
         warnings += [capacity.warning] if capacity and capacity.warning else []
+    warnings = [*_misfits(board, settings, hints), *_memory_warnings(request, board, part, model), *warnings,
+                *unused_fields(request, model, regime)]
     return Platform(settings=with_hbm_size(settings, request.hbm_size), board=board, changes=changes, tile_hints=hints,
-                    regime=regime, manifest=manifest, capacity=capacity, link=link, warnings=tuple(warnings))
+                    laid_over=laid_over, period_ps=board.core_period[0] if on_board_time else PS_PER_CYCLE, part=part,
+                    dram=part.description if part else request.dram, model=model, regime=regime, manifest=manifest,
+                    capacity=capacity, link=link, on_board_time=on_board_time, warnings=tuple(warnings))
+
+
+def _open_board(request):
+    """Load the board, and what flags lay over it; (None, ()) without one."""
+    if request.board is None:
+        return None, ()
+    from ..boards import load_board
+    from .board_part import lay_over, overlay_of
+
+    return lay_over(load_board(request.board, request.latency_profile), overlay_of(request))
+
+
+def _open_part(request, board):
+    from .board_part import open_part
+
+    return open_part(board, request.dram, request.ddr_speed)
+
+
+def _choose_model(request, board):
+    """Choose the memory model where none was named (§10.1): (model, warnings)."""
+    if request.memory_model is not None:
+        return request.memory_model, []
+    if not request.has_regions:
+        return "hbm", ["found neither a weight manifest nor hbm_addrs.json, so no region of the memory is known: timed"
+                       " as with --memory-model hbm"]
+    return "auto" if request.host_bandwidth is not None or board.host_bandwidth is not None else "resident", []
+
+
+def _decide(request, model, manifest, board):
+    """Decide regime and capacity; with a board in board time the manifest's own bytes come last (§10.1)."""
+    asked = None if request.ddr_capacity is None else Choice(request.ddr_capacity, request.ddr_capacity_origin)
+    otherwise = available_capacity(board)
+    first = None if board is None or request.reference_timing else asked or otherwise
+    return decide_regime(model, manifest, asked, otherwise, first)
 
 
 def available_capacity(board: Board | None) -> Choice:
@@ -148,20 +209,30 @@ def _settings_on(board, settings):
             tuple(TileStatus(batch=hint.batch, status=hint.status) for hint in hints))
 
 
-def _misfits(request, board, settings, hints):
+def _misfits(board, settings, hints):
     """List where program and board do not belong together, one line each."""
-    lines = []
-    if any(hint.status == "exceeds_resources" for hint in hints):
-        lines.append(f"MLEN {settings.mlen}, VLEN {settings.vlen}, BLEN {settings.blen} exceeds the resources of board"
-                     f" {board.name} (its tile hints)")
-    plain_hbm = board and request.memory_model == "hbm" and request.dram is None
-    if plain_hbm and not board.memory.type.startswith("hbm"):
-        lines.append(f"board {board.name} has {board.memory.type} memory, the model hbm times an HBM2: for the board's"
-                     " DDR choose --memory-model auto")
-    return lines
+    if not any(hint.status == "exceeds_resources" for hint in hints):
+        return []
+    return [f"MLEN {settings.mlen}, VLEN {settings.vlen}, BLEN {settings.blen} exceeds the resources of board"
+            f" {board.name} (its tile hints)"]
 
 
-def _open_manifest(request, board):
+def _memory_warnings(request, board, part, model):
+    """List where the memory that is timed is not the board's, one line each."""
+    if board is None or part is not None:
+        return []
+    is_hbm = board.memory.type.startswith("hbm")
+    if model == "hbm" and request.dram is None and not is_hbm:
+        return [f"board {board.name} has {board.memory.type} memory, the model hbm times an HBM2: for the board's DDR"
+                " choose --memory-model auto"]
+    if request.reference_timing or request.dram is not None:
+        return []
+    stands_in = "the hbm2 of chapter 4" if model == "hbm" else "the idealised DDR of §3.5, 19.2 GB/s,"
+    unused = ", and --ddr-speed is not used" if request.ddr_speed is not None else ""
+    return [f"board {board.name} names no memory.dram: {stands_in} stands in for its memory{unused}"]
+
+
+def _open_manifest(request, board, model):
     """Load the weight manifest of the run, or make one of the build's tables on the board (§3.6, §6.3)."""
     if request.weight_manifest is not None:
         return load_manifest(request.weight_manifest)
@@ -169,7 +240,7 @@ def _open_manifest(request, board):
         from ..manifests.generate import make_manifest
 
         return make_manifest(request.tables_dir, board)
-    raise EmuError(f"--memory-model {request.memory_model}: needs --weight-manifest FILE")
+    raise EmuError(f"--memory-model {model}: needs --weight-manifest FILE")
 
 
 def _check_link(model, regime, link, board):
@@ -177,3 +248,12 @@ def _check_link(model, regime, link, board):
     if link is None and regime in LINK_REGIMES:
         what = f"{model} settles on {regime}, which" if model == "auto" else model
         raise EmuError(f"board {board.name} has no host link: {what} needs --host-bandwidth")
+
+
+def _check_default_fits(request, model, manifest, capacity, board):
+    """Refuse a model that has to be resident, because the board has no link, and does not fit (§10.1)."""
+    total = footprint(manifest.regions).total
+    if request.memory_model is None and model == "resident" and total > capacity.value:
+        raise EmuError(f"board {board.name} has no host link, so all has to fit its memory: found {total} bytes,"
+                       f" expected at most {capacity.value} ({capacity.origin}); name --host-bandwidth or a"
+                       " --memory-model")

@@ -34,7 +34,8 @@ def sources_of(request: RunRequest, platform: Platform) -> Sources:
         settings=platform.settings.source, settings_origin=platform.settings.origin,
         weight_manifest=None if platform.regime == "hbm" else platform.manifest.source,
         hbm=request.hbm, fpsram=request.fpsram, intsram=request.intsram, vram=request.vram,
-        board=platform.board.source if platform.board else None, dram=request.dram,
+        board=platform.board.source if platform.board else None,
+        dram=platform.part.description.source if platform.part else request.dram,
     )
 
 

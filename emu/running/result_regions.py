@@ -7,8 +7,6 @@ from ..inputs.documents import parse_json
 from ..inputs.schema import convert
 from ..inputs.text import read_text
 
-DUMP = "hbm_results.bin"
-
 
 class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A region of the HBM that a run writes to `hbm_results.bin`: `address` and `bytes` with the scales.
@@ -52,7 +50,7 @@ def read_result_regions(path: str, hbm_size: int) -> tuple[Region, ...]:
 
 
 def region_pieces(hbm, regions):
-    """Cut the regions out of the HBM, as `machine.dumps.write_sparse` takes them.
+    """Cut the regions out of the HBM, as `machine.dumps.DumpFile` takes them.
 
     Yields
     ------

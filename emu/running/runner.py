@@ -20,9 +20,8 @@ from ..kernels import layout
 from ..kernels.compiler.jit import JIT
 from ..logs import Log
 from ..machine.core import Machine
-from ..machine.dumps import write_sparse
+from ..machine.dumps import DumpFile, write_dumps
 from ..memory.models import open_model
-from ..program.cycle_costs import PS_PER_CYCLE
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall, utilization
@@ -38,7 +37,8 @@ from .log_records import (
 from .observers import Observers
 from .platform import resolve_platform
 from .provenance import geometry_of, program_of, sources_of, versions
-from .result_regions import DUMP, read_result_regions, region_pieces
+from .result_regions import read_result_regions, region_pieces
+from .run_files import HBM_DUMP, RESULTS_DUMP, check_files_of_run, sram_dumps
 from .simulation import Simulation, default_threads
 
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
@@ -76,28 +76,22 @@ def _trace(simulation, log, before):
     return executed
 
 
-def _write_dumps(machine, request, regions, result, log):
-    """Write the dumps of §5.4 and §9.2; failures are collected, because statistics and latency come first."""
-    names = ["mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"]
-    if request.isa == "moe":
-        names.append("intsram_dump.bin")
-    if request.dump_hbm and request.memory_model == "hbm":
-        names.append("hbm_dump.bin")
+def _write_dumps(machine, request, platform, regions, result, log):
+    """Write the dumps of §5.4 and §9.2; a failure is kept, because statistics and latency come first."""
+    dumps = [machine.dump(name) for name in sram_dumps(request.isa)]
+    if request.dump_hbm and platform.regime == "hbm":
+        dumps.append(machine.dump(HBM_DUMP))
     if regions:
-        names.append(DUMP)
-    for name in names:
-        try:
-            if name == DUMP:
-                path, size = os.path.join(request.dump_dir, name), sum(region.bytes for region in regions)
-                write_sparse(path, size, region_pieces(machine.data.hbm, regions))
-            else:
-                path, size = machine.dump(name, request.dump_dir)
-        except EmuError as error:
-            result.dump_errors.append(str(error))
-            continue
-        dump = Dump(name=name, path=path, bytes=size)
-        result.dumps.append(dump)
-        dump_record(log, dump)
+        size = sum(region.bytes for region in regions)
+        dumps.append(DumpFile(RESULTS_DUMP, size, region_pieces(machine.data.hbm, regions)))
+    try:
+        paths = write_dumps(request.dump_dir, dumps)
+    except EmuError as error:
+        result.dump_errors.append(str(error))
+        return
+    for dump, path in zip(dumps, paths, strict=True):
+        result.dumps.append(Dump(name=dump.name, path=path, bytes=dump.size))
+        dump_record(log, result.dumps[-1])
 
 
 def _counts(counts, program):
@@ -115,6 +109,8 @@ def _warnings(request, platform, program, simulation):
     if foreign:
         lines.append(foreign)
     lines += simulation.memory.warnings()
+    if simulation.lacks_thread:
+        lines.append("the system allows this process no second thread: timing ran on the first")
     if ctl[layout.CTL_ROWS_DROPPED]:
         lines.append(f"{int(ctl[layout.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
                      " and were dropped")
@@ -175,13 +171,14 @@ def execute(request: RunRequest, log: Log, look: Callable[[Simulation], None] | 
 
 def _execute(request, log, look):
     began = request.started_at or time.perf_counter()
+    check_files_of_run(vars(request))
     stated = find_settings(request.settings_path, os.environ, origin=request.settings_origin)
     platform = resolve_platform(request, stated)
     settings = platform.settings
     settings_records(log, settings)
     board_record(log, platform)
-    hardware = hardware_of(settings, request.hbm_channels) if request.is_hardware else None
-    period = hardware.period_ps if hardware else PS_PER_CYCLE
+    hardware = _hardware_of(request, settings, platform)
+    period = hardware.period_ps if hardware else platform.period_ps
     program = decode(read_words(request.opcode), request.isa, settings, period)
     program_records(log, program)
     _check_timing_only(request, program)
@@ -190,13 +187,13 @@ def _execute(request, log, look):
     regions = read_result_regions(request.results, settings.hbm_size) if writes and request.results else ()
     imported = time.perf_counter()
 
-    observers = Observers(request, program, platform.manifest, log)
+    observers = Observers(request, program, platform.manifest, period, log)
     traced = request.trace or observers.need_trace
     machine = Machine(settings, request.isa, TRACED_SLICE if traced else 0, hardware is not None,
                       request.dma == "production")
     model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
-                       bandwidth=_value(platform.link), dram=request.dram, revision=request.isa, memo=request.memo,
-                       dma=request.dma, channels=hardware and hardware.channels, ledger=observers.ledger)
+                       bandwidth=_value(platform.link), dram=platform.dram, revision=request.isa, memo=request.memo,
+                       dma=request.dma, channels=_channels(request, platform, hardware), ledger=observers.ledger)
     if request.memory_trace is not None:
         from ..memory.dram_trace_recorder import RecordedMemory
 
@@ -235,11 +232,27 @@ def _execute(request, log, look):
         if line != foreign_warning(program):
             log.warn(line)
     if writes and not stopped:
-        _write_dumps(machine, request, regions, result, log)
+        _write_dumps(machine, request, platform, regions, result, log)
     result.wall = Wall(startup_s=imported - began + ready - loaded, load_s=loaded - imported,
                        simulate_s=done - ready, dump_s=time.perf_counter() - done)
     result.instructions_per_s = simulation.executed / result.wall.simulate_s if result.wall.simulate_s else 0.0
     return result
+
+
+def _hardware_of(request, settings, platform):
+    """Check the settings of hardware timing; None without it. A board's clock beats CLOCK_PERIOD_PS (§7.12)."""
+    if not request.is_hardware:
+        return None
+    hardware = hardware_of(settings, request.hbm_channels)
+    return hardware._replace(period_ps=platform.period_ps) if platform.on_board_time else hardware
+
+
+def _channels(request, platform, hardware):
+    """Tell how many channels production DMA gives hbm2 (§7.1); None leaves a part its own, or refuses the flag."""
+    if hardware is None:
+        return None
+    part = getattr(platform.dram, "name", platform.dram)
+    return hardware.channels if part in (None, "hbm2") else request.hbm_channels
 
 
 def _open_hardware(request, settings, program, hardware, log):
@@ -258,6 +271,8 @@ def _finish_hardware(hardware_run, result, simulation):
     result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.descriptors)
     if hardware_run.latency_ps is not None:
         result.latency_ps = hardware_run.latency_ps
+        if result.board_time_ps is not None:
+            result.board_time_ps, result.board_time_ms = result.latency_ps, result.latency_ps / 1e9
     result.cycles = result.latency_ps / hardware_run.hardware.period_ps
     hardware_run.write(result.hardware, (memory.bytes_read, memory.bytes_written))
     result.warnings += hardware_run.warnings
@@ -267,7 +282,7 @@ def _result(request, platform, program, simulation, stopped):
     """Collect everything known once the simulation is over."""
     memory = simulation.memory
     ctl = simulation.ctl
-    end = simulation.end_ps
+    end, latency = simulation.end_ps, simulation.latency_ps
     statistics = memory.statistics
     compute = int(ctl[layout.CTL_COMPUTE])
     return RunResult(
@@ -275,15 +290,20 @@ def _result(request, platform, program, simulation, stopped):
         program=program_of(request, program),
         sources=sources_of(request, platform),
         geometry=geometry_of(platform.settings),
-        model=request.memory_model,
+        model=platform.model,
         regime=memory.regime,
         limits=platform.limits,
-        board=platform.record(simulation.latency_ps, compute),
-        latency_ps=simulation.latency_ps,
+        board=platform.record(request.isa),
+        time_basis=platform.time_basis,
+        board_time_ps=latency if platform.on_board_time else None,
+        board_time_ms=latency / 1e9 if platform.on_board_time else None,
+        latency_ps=latency,
         end_ps=end,
-        cycles=simulation.latency_ps / 1000,
+        cycles=latency / platform.period_ps,
         compute_ps=compute,
         memory_ps=end - compute,
+        housekeeping_ps=latency - end,
+        link_busy_ps=memory.link_busy_ps,
         instructions=simulation.executed,
         instruction_counts=_counts(simulation.machine.control.counts, program),
         bytes_read=memory.bytes_read,

@@ -115,6 +115,7 @@ class Simulation:
     data : bool
         Whether the data pass runs.
     threads : int
+        2 lets timing run beside data. Where no thread can be started, `lacks_thread` is true and it does not.
         2 lets timing run beside data.
     timeline : ScoreboardPass or SerialPass, optional
         Takes what control executed, after timing; it runs on the thread of timing.
@@ -139,12 +140,22 @@ class Simulation:
         self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1))
         if timeline is not None:
             self._take_chunk()
-        self._worker = _Worker() if threads > 1 else _Inline()
+        self.lacks_thread = False
+        self._worker = self._new_worker(threads)
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self._longest = min(SLICE, (TIME_LIMIT - 1) // dearest)
         self.slice = min(len(machine.control.trace) or SLICE, self._longest)
         self.ctl[layout.CTL_SKIPS] = int(not data)
+
+    def _new_worker(self, threads):
+        """Start the thread of timing where it is wanted and the system allows one."""
+        if threads > 1:
+            try:
+                return _Worker()
+            except RuntimeError:
+                self.lacks_thread = True
+        return _Inline()
 
     @property
     def ctl(self):

@@ -22,6 +22,7 @@ ROOM = 8 << 20  # bytes that a directory must have room for before anything is c
 _code: dict[str, ModuleCode] = {}  # by key: checked, in memory
 _said = threading.Event()
 _obtaining = threading.Lock()
+_temporary: list[str] = []  # directories of code that is compiled for this process alone
 
 
 def _after_fork():
@@ -51,6 +52,14 @@ def say_last(text: str) -> None:
     """One line, whatever was said before, after which `say_once` is silent."""
     _said.set()
     say(text)
+
+
+def remove_temporary() -> None:
+    """Remove what is compiled for this process alone; for a process that ends without unwinding."""
+    import shutil
+
+    for name in _temporary:
+        shutil.rmtree(name, ignore_errors=True)
 
 
 def look(key: str) -> str:
@@ -157,6 +166,7 @@ def _compile_for_this_process(keys, problem):
     try:
         with tempfile.TemporaryDirectory(prefix="plena-emu-", ignore_cleanup_errors=True) as name:
             root = pathlib.Path(name)
+            _temporary.append(name)
             other = problem_of_room(keys, root)
             if other is not None:
                 raise KernelError(f"neither the compile cache {cache_root()} ({problem}) nor {root} ({other}) can be"

@@ -1,6 +1,7 @@
 """Does the drop-in behave around a sound run as §5.1 - §5.5 say: records, levels, log file, dumps, Ctrl-C?"""
 
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -57,7 +58,8 @@ def test_a_run_writes_the_scanned_records_in_order(build, capsys):
     read = int(re.search(r"HBM Statistics - Bytes read:\s*([0-9]+)\s*\|\s*Bytes written:\s*([0-9]+)", text).group(1))
     assert read > 0 and read % 64 == 0
     assert dumps() == DUMPS
-    assert os.path.getsize("fpsram_dump.bin") == 2048 and open("fpsram_dump.bin", "rb").read(2) == b"\x80\x3f"
+    fp_sram = pathlib.Path("fpsram_dump.bin").read_bytes()
+    assert len(fp_sram) == 2048 and fp_sram[:2] == b"\x80\x3f"
 
 
 def test_asking_for_debug_records_every_executed_instruction(build, capsys, monkeypatch):
@@ -78,7 +80,7 @@ def test_records_up_to_the_failing_instruction(build, capsys):
 def test_levels_and_the_log_file(build, capsys):
     assert dropin.main(ARGV + ["--log-level", "info", "--log-file", "run.log"]) == 0
     shown = capsys.readouterr().err
-    kept = open("run.log").read()
+    kept = pathlib.Path("run.log").read_text()
     strip = re.compile(r"^\S+Z ", re.MULTILINE)
     assert strip.sub("", kept) == strip.sub("", shown)
     assert dropin.main(ARGV + ["--log-level", "off"]) == 0
@@ -90,7 +92,7 @@ def test_two_runs_give_the_same_bytes(build, capsys):
     for _ in range(2):
         assert dropin.main(ARGV) == 0
         figures = re.findall(r"Latency.*|Statistics.*", capsys.readouterr().err)
-        outcomes.append((figures, [open(name, "rb").read() for name in DUMPS]))
+        outcomes.append((figures, [pathlib.Path(name).read_bytes() for name in DUMPS]))
     assert outcomes[0] == outcomes[1] and len(outcomes[0][0]) == 2
 
 

@@ -223,7 +223,7 @@ def test_the_trace_itself_is_no_output(tmp_path, capsys):
     (tmp_path / "link.csv").symlink_to("t.csv")
     for flag, name in (("-o", "t.csv"), ("--json", "link.csv")):
         assert main(["dram", path, flag, str(tmp_path / name)]) == 2
-        assert "found the trace itself" in capsys.readouterr().err
+        assert "found the file that TRACE names" in capsys.readouterr().err
     assert pathlib.Path(path).read_text() == TEXT["csv"]
 
 

@@ -95,7 +95,7 @@ def test_the_command_prints_table_json_and_csv(tmp_path, capsys):
     for text in ("time to first token", "time per output token", "tokens/s", "interpolation error", "not counted",
                  "auto: resident", "2 of 4 decode positions were timed"):
         assert text in out, text
-    rows = list(csv.DictReader((tmp_path / "e.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "e.csv").read_text().splitlines()))
     assert [(row["phase"], row["past"]) for row in rows] == [
         ("prefill", "0"), ("decode", "5"), ("decode", "6"), ("decode", "7"), ("decode", "8")]
     assert main([*arguments, "--json"]) == 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def dumps():
 def test_closed_streams(closed):
     """No dump may become standard error, and an error keeps its status."""
     assert shell(f"{DROPIN} {closed}") == (0, "", "")
-    assert dumps() == DUMPS and not any(b"Dumped" in open(name, "rb").read() for name in DUMPS)
+    assert dumps() == DUMPS and not any(b"Dumped" in pathlib.Path(name).read_bytes() for name in DUMPS)
     assert shell(f"{DROPIN} {TOO_SMALL} {closed}") == (101, "", "")
     assert shell(f"{RUN} {closed} >/dev/null") == (0, "", "")
 
@@ -87,14 +88,14 @@ def test_a_full_log_file_is_told_once():
 
 def test_pipes_in_place_of_files():
     assert shell(DROPIN)[0] == 0
-    expected = {name: open(name, "rb").read() for name in DUMPS}
+    expected = {name: pathlib.Path(name).read_bytes() for name in DUMPS}
     for name in DUMPS:
         os.unlink(name)
     piped = DROPIN
     for name in ("p.mem", "hbm.bin", "fp.bin", "s.toml"):
         piped = piped.replace(name, f"<(cat {name})")
     assert shell(piped)[0] == 0
-    assert {name: open(name, "rb").read() for name in DUMPS} == expected
+    assert {name: pathlib.Path(name).read_bytes() for name in DUMPS} == expected
     status, _, err = shell(f"{DROPIN} --hbm-size 255".replace("hbm.bin", "<(cat hbm.bin)"))
     assert status == 101 and "found more than 255 bytes" in err
 
@@ -129,8 +130,8 @@ def test_ctrl_c_while_the_command_line_is_read(module):
 
 
 def test_ctrl_c_while_a_dump_is_written(build):
-    """Nothing is left, under its name or another."""
-    from plena_emu.machine.dumps import write_sparse
+    """Nothing is left of the set, under its names or others."""
+    from plena_emu.machine.dumps import DumpFile, write_dumps
 
     def pieces():
         yield 0, b"x" * 100
@@ -138,7 +139,7 @@ def test_ctrl_c_while_a_dump_is_written(build):
 
     before = set(os.listdir())
     with pytest.raises(KeyboardInterrupt):
-        write_sparse("vram_dump.bin", 1000, pieces())
+        write_dumps(".", [DumpFile("mram_dump.bin", 4, [(0, b"abcd")]), DumpFile("vram_dump.bin", 1000, pieces())])
     assert set(os.listdir()) == before
 
 
@@ -150,7 +151,7 @@ def test_directories_of_results_are_looked_for_before_the_run():
 
 def test_runs_at_once_in_one_directory_and_in_several(tmp_path):
     assert shell(DROPIN)[0] == 0
-    expected = {name: open(name, "rb").read() for name in DUMPS}
+    expected = {name: pathlib.Path(name).read_bytes() for name in DUMPS}
     places = [tmp_path / name for name in ("a", "b")]
     for place in places:
         place.mkdir()

@@ -93,8 +93,8 @@ class Accounts:
         self.by_region = ledger.by_region
         self.columns = _columns(program, cfg, counts, ledger)
 
-    def table(self, with_loops: bool = False) -> StageTable:
-        """Sum up the counters.
+    def table(self, period_ps: int, with_loops: bool = False) -> StageTable:
+        """Sum up the counters of a run whose core cycle is `period_ps`.
 
         Returns
         -------
@@ -103,6 +103,7 @@ class Accounts:
         return StageTable(
             source=self.labels.source,
             array_size=int(self.cfg[layout.CFG_BLEN]) ** 2,
+            core_period_ps=period_ps,
             stages=self._stages(),
             regions=self._regions(),
             opcodes=self._opcodes(),

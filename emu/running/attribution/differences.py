@@ -15,10 +15,9 @@ OF_STAGE = ("time_ps", "bytes_read", "bytes_written", "link_bytes")
 OF_REGION = ("memory_ps", "bytes_read", "bytes_written", "link_bytes")
 
 # Parts of a record that say what was run; everything else follows from them.
-INPUTS = ("isa", "program", "sources", "geometry", "model", "regime", "limits", "board", "timing_only", "versions")
+INPUTS = ("isa", "program", "sources", "geometry", "model", "regime", "limits", "board", "time_basis",
+          "timing_only", "versions")
 _OF_HARDWARE = ("timing", "timing_file", "dma", "clock_period_ps", "hbm_channels")
-# Of those, what follows from the run itself.
-_FIGURES_OF_BOARD = ("cycles", "seconds", "seconds_memory_unscaled")
 
 
 class Change(msgspec.Struct, kw_only=True):
@@ -140,6 +139,6 @@ def _inputs_of(result):
 def _flat(value: Any, key: str = "") -> dict[str, str]:
     """Leaves of a tree by dotted key, as JSON text; None is no leaf."""
     if isinstance(value, dict):
-        return {path: text for name, part in value.items() if name not in _FIGURES_OF_BOARD
+        return {path: text for name, part in value.items()
                 for path, text in _flat(part, f"{key}.{name}" if key else name).items()}
     return {} if value is None else {key: json.dumps(value)}

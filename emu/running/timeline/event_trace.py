@@ -9,7 +9,7 @@ import tempfile
 from typing import Any
 
 from ... import isa
-from ...atomic_files import replacing
+from ...atomic_files import OutputSet
 from ...errors import EmuError
 from ...kernels import layout
 from ...kernels.hardware.scoreboard import layout as sl
@@ -93,7 +93,8 @@ class EventTrace:
         text = json_text(head).removesuffix("\n}") + ',\n  "events": '
         try:
             os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-            with replacing(self.path) as file:
+            with OutputSet() as outputs:
+                file = outputs.open(self.path)
                 file.write(text.encode() + (b"[\n" if self._written else b"[]"))
                 self._events.seek(0)
                 shutil.copyfileobj(self._events, file, COPIED)

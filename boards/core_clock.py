@@ -1,0 +1,45 @@
+"""The core's clock as whole picoseconds: what one cycle takes on a board (spec §10.1)."""
+
+from fractions import Fraction
+
+from plena_emu.errors import UsageError
+
+SLOWEST_MHZ, FASTEST_MHZ = 0.001, 1e6
+_PS_AT_1_MHZ = 10**6
+
+
+def core_period_ps(clock_mhz: float) -> tuple[int, bool]:
+    """Work out the picoseconds of a core cycle, 10^6 / `clock_mhz` of its decimal digits, rounded to nearest.
+
+    Returns
+    -------
+    (int, bool)
+        The period, and whether it is exact.
+    """
+    period = _PS_AT_1_MHZ / Fraction(str(clock_mhz))
+    return round(period), period.denominator == 1
+
+
+def parse_clock(text: str) -> float:
+    """Read a clock in MHz, 0.001 to 1000000; raises `UsageError` quoting the text.
+
+    Returns
+    -------
+    float
+    """
+    try:
+        return check_clock(float(text))
+    except ValueError:
+        raise UsageError(f"clock {text[:40]!r}: expected MHz, {SLOWEST_MHZ:g} to {FASTEST_MHZ:.0f}") from None
+
+
+def check_clock(mhz: float, what: str = "clock") -> float:
+    """Refuse a clock outside the range of a core; returns it.
+
+    Raises
+    ------
+    UsageError
+    """
+    if isinstance(mhz, bool) or not isinstance(mhz, int | float) or not SLOWEST_MHZ <= mhz <= FASTEST_MHZ:
+        raise UsageError(f"{what}: found {str(mhz)[:40]}, expected MHz, {SLOWEST_MHZ:g} to {FASTEST_MHZ:.0f}")
+    return mhz

@@ -1,0 +1,38 @@
+"""What a request says that its run does not use: nothing is ignored without a line (spec §10.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..manifests.capacity import LINK_REGIMES
+
+if TYPE_CHECKING:
+    from ..request import RunRequest
+
+_NO_CAPACITY = ("hbm", "host-stream")
+
+
+def unused_fields(request: RunRequest, model: str, regime: str) -> list[str]:
+    """List the fields that the memory model, or a run without dumps, leaves unused, one line each.
+
+    Parameters
+    ----------
+    model, regime : str
+        The memory model of the run, and what it settled on.
+
+    Returns
+    -------
+    list of str
+    """
+    settled = f"the memory model {model}" if model == regime else f"{model} settled on {regime}, which"
+    lines = []
+    if request.host_bandwidth is not None and regime not in LINK_REGIMES:
+        lines.append(f"--host-bandwidth is not used: {settled} moves nothing over the host link")
+    if request.ddr_capacity is not None and regime in _NO_CAPACITY:
+        lines.append(f"{request.ddr_capacity_origin} is not used: {settled} has no capacity")
+    if request.weight_manifest is not None and regime == "hbm":
+        lines.append("--weight-manifest is not used: the memory model hbm has no regions")
+    if request.dump_hbm and (regime != "hbm" or request.timing_only or request.dump_dir is None):
+        why = "the run writes no dumps" if regime == "hbm" else f"{settled} writes no hbm_dump.bin (§5.4)"
+        lines.append(f"--dump-hbm is not used: {why}")
+    return lines
