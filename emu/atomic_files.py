@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from . import interrupts
@@ -146,18 +146,46 @@ def write_whole(path: str | os.PathLike, data: bytes, what: str = "output") -> N
         Names `what` and the path when it cannot be written.
     """
     target = os.fspath(path)
-    try:
+    with _told(what, target):
         if _is_written_through(target):
             with _writing(target, _descriptor(target)) as descriptor:
                 _write(descriptor, data)
             return
         with OutputSet() as outputs:
             outputs.open(target).write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike, what: str = "output") -> Iterator[BinaryIO]:
+    """Open a file for bytes as a context; no part of it ever has the final name.
+
+    Raises
+    ------
+    EmuError
+        Names `what` and the path when it cannot be written.
+    """
+    target = os.fspath(path)
+    with _told(what, target):
+        if _is_written_through(target):
+            with _writing(target, _descriptor(target)) as descriptor, open(descriptor, "wb", closefd=False) as file:
+                yield file
+            return
+        with OutputSet() as outputs:
+            yield outputs.open(target)
+
+
+@contextlib.contextmanager
+def _told(what, target):
+    """Tell in one line that `target` cannot be written."""
+    try:
+        yield
     except BrokenPipeError:
         if _descriptor(target) == 1:
             raise  # whoever reads standard output has seen enough
         raise EmuError(f"{what} {target}: cannot write: nobody reads it any more") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) and "\0" not in target:
+            raise  # not about the name
         raise EmuError(f"{what} {target}: cannot write: {getattr(error, 'strerror', None) or error}") from None
 
 

@@ -26,9 +26,10 @@ DEFAULT_MODEL = "hbm"  # without a board
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
           "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
-          "rtl_validation_output", "profile_output")
+          "rtl_validation_output", "profile_output", "stage_profile_asm", "stage_profile_out", "timeline", "pc_log")
 # Field: smallest value.
-_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1}
+_COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1,
+           "timeline_slices": 1, "pc_log_count": 1}
 
 
 def path_of(name: str, value: object) -> str | None:
@@ -83,11 +84,12 @@ def _fields():
     import msgspec
 
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
-    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused")]
+    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused",
+                                       "stages", "loops", "overlap")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
         ("threads", Literal[1, 2] | None), ("started_at", float | None), ("dma", Literal[DMAS]),
-        ("memory_profile", Literal[PROFILE_LEVELS] | None),
+        ("memory_profile", Literal[PROFILE_LEVELS] | None), ("stage_profile_schema", Literal[1, 2]),
     ])
 
 
@@ -138,6 +140,26 @@ class RunRequest:
         Whether timing remembers its answers to repeated access patterns; the figures are the same.
     trace : bool
         One debug record an executed instruction.
+    stages : bool
+        Whether the result says which stages, HBM regions and opcodes its time belongs to.
+    loops : bool
+        With `stages`, by loop as well.
+    stage_profile_asm, stage_profile_out : str or None
+        Assembly text of the program, which switches the stage profile of §8.3 on, and the file the profile goes to.
+    stage_profile_schema : int
+        1 or 2 (§8.4, §8.5).
+    overlap : bool
+        Whether the overlay of §8.6 is computed; the stage profile has schema 2 then.
+    timeline : str or None
+        File for the timeline of the run, with gzip where its name ends in .gz.
+    timeline_slices : int
+        Most slices of the timeline.
+    pc_log : str or None
+        File for a line an executed instruction, in a window of the run.
+    pc_log_from : str
+        Where the window begins: `count=N`, `pc=N`, an operator, or `LAYER/OPERATOR`.
+    pc_log_count : int
+        Instructions of the window.
     board, dram : str or None
         Names (or files) of a board and of a DRAM part.
     latency_profile : str or None
@@ -193,6 +215,17 @@ class RunRequest:
     threads: int | None = None
     memo: bool = True
     trace: bool = False
+    stages: bool = True
+    loops: bool = False
+    stage_profile_asm: str | None = None
+    stage_profile_out: str = "stage_profile.json"
+    stage_profile_schema: int = 1
+    overlap: bool = False
+    timeline: str | None = None
+    timeline_slices: int = 200_000
+    pc_log: str | None = None
+    pc_log_from: str = "count=0"
+    pc_log_count: int = 1000
     board: str | None = None
     latency_profile: str | None = None
     clock_mhz: float | None = None
@@ -236,6 +269,7 @@ class RunRequest:
         if misfit:
             raise UsageError(misfit)
         self._check_hardware()
+        self._check_observers()
         if self.progress is not None and not callable(self.progress):
             raise UsageError(f"progress: found {cut(repr(self.progress))}, expected something to call")
         self._check_board_flags()
@@ -286,6 +320,21 @@ class RunRequest:
         for name in outputs if not self.is_hardware else ():
             if getattr(self, name) is not None:
                 raise UsageError(f"{name} needs hardware timing (--timing rtl-v1 or --dma production)")
+
+    def _check_observers(self):
+        """Refuse what cannot watch one run together, and chapter 8 where the reference does not have it."""
+        if self.pc_log is not None and (self.trace or self.timeline is not None or self.overlap):
+            raise UsageError("pc_log: not together with timeline, overlap or a record an instruction, which see every"
+                             " instruction anyway")
+        if self.stage_profile_asm is None and not self.overlap:
+            return
+        flag = "--experimental-overlap-prefetch-compute" if self.overlap else "--stage-profile-asm"
+        if self.isa != "moe":
+            raise UsageError(f"{flag} needs --isa moe: no other revision of the reference has it")
+        if self.is_hardware:
+            raise UsageError(f"{flag}: not with hardware timing, no line of the reference has both")
+        if self.board is not None and not self.reference_timing:
+            raise UsageError(f"{flag}: not in a board's time, its cycles are 1000 ps: give --reference-timing as well")
 
     @property
     def is_hardware(self) -> bool:

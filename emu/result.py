@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class Program(msgspec.Struct, kw_only=True):
@@ -137,6 +142,197 @@ class Wall(msgspec.Struct, kw_only=True):
         return self.startup_s + self.load_s + self.simulate_s + self.dump_s
 
 
+class Figures(msgspec.Struct, kw_only=True):
+    """Figures of a part of a program. Those of disjoint parts add up to those of the run, exactly.
+
+    Every duration is in picoseconds. `matrix_ps` + `vector_ps` + `scalar_ps` (scalar and control) = `compute_ps`;
+    `memory_ps` is the time that the core waits for transfers. `bytes_read` includes the reads of stores (§3.3).
+    `link_bytes` are the bytes over the host link, `link_ps` the time they take on it at its bandwidth, `swaps` the
+    layers or regions swapped in whole. The `row_*` are transfers of a DRAM by the first command issued for each
+    (§4.8), None without a DRAM controller.
+    """
+
+    instructions: int = 0
+    compute_ps: int = 0
+    matrix_ps: int = 0
+    vector_ps: int = 0
+    scalar_ps: int = 0
+    memory_ps: int = 0
+    transfers: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    link_bytes: int = 0
+    link_ps: int = 0
+    swaps: int = 0
+    multiply_adds: int = 0
+    row_hits: int | None = None
+    row_misses: int | None = None
+    row_conflicts: int | None = None
+
+    @property
+    def time_ps(self) -> int:
+        """Compute and memory time."""
+        return self.compute_ps + self.memory_ps
+
+    def add(self, other: Figures) -> None:
+        """Add the figures of a disjoint part."""
+        for name in FIELDS:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if theirs is not None:
+                setattr(self, name, theirs if mine is None else mine + theirs)
+
+
+FIELDS = Figures.__struct_fields__
+
+
+class Row(msgspec.Struct, kw_only=True):
+    """Figures under a key: (layer, operator), (region,), (opcode,) or (loop,)."""
+
+    key: tuple[int | str | None, ...]
+    figures: Figures
+
+
+class StageTable(msgspec.Struct, kw_only=True):
+    """Where a run's time, bytes and multiply-adds went.
+
+    Attributes
+    ----------
+    source : str
+        What the stages come from: a file, or `loops` where nothing names any (then operators are paths of loops).
+    array_size : int
+        Multiply-adds the matrix unit can begin a cycle, BLEN x BLEN.
+    core_period_ps : int
+        A core cycle.
+    stages : list of Row
+        By (layer, operator), in program order; layer is None outside layers.
+    regions : list of Row
+        By HBM region, transfers only: each counts for the region that holds its first element.
+    opcodes : list of Row
+        By mnemonic.
+    loops : list of Row
+        By loop, everything inside it included, so that rows overlap; only where it was asked for.
+    warnings : list of str
+    """
+
+    source: str
+    array_size: int
+    core_period_ps: int = 1000
+    stages: list[Row]
+    regions: list[Row]
+    opcodes: list[Row]
+    loops: list[Row] = []
+    warnings: list[str] = []
+
+    def by(self, *names: str) -> list[Row]:
+        """Group the figures.
+
+        Parameters
+        ----------
+        names : str
+            `layer`, `operator` or both in either order; else one of `region`, `opcode`, `loop`.
+
+        Returns
+        -------
+        list of Row
+            Keys in the order of `names`; the rows in program order.
+
+        Raises
+        ------
+        ValueError
+            For other names.
+        """
+        if names in (("region",), ("opcode",), ("loop",)):
+            return getattr(self, f"{names[0]}s")
+        if not names or len(set(names)) != len(names) or not set(names) <= {"layer", "operator"}:
+            raise ValueError(f"grouping by {', '.join(names) or 'nothing'}: expected layer, operator or both,"
+                             " or one of region, opcode, loop")
+        places = [("layer", "operator").index(name) for name in names]
+        return merged((tuple(row.key[place] for place in places), row.figures) for row in self.stages)
+
+    @property
+    def total(self) -> Figures:
+        """Sum over all stages."""
+        sums = Figures()
+        for row in self.stages:
+            sums.add(row.figures)
+        return sums
+
+    def array_utilization(self, figures: Figures) -> float:
+        """Multiply-adds over those the matrix unit could have done meanwhile; 0 where no time passed.
+
+        Broadcast products (M_BMM, M_BTMM and their row forms) do more a cycle than the unit has multipliers (§9.4),
+        so that this can exceed 1.
+        """
+        begun = self.array_size * figures.time_ps
+        return self.core_period_ps * figures.multiply_adds / begun if begun else 0.0
+
+    def to_pandas(self, *names: str) -> pandas.DataFrame:
+        """Build a data frame of `by(*names)`, by layer and operator if none is named; needs pandas."""
+        import pandas
+
+        names = names or ("layer", "operator")
+        rows = self.by(*names)
+        columns: dict[str, list] = {name: [row.key[at] for row in rows] for at, name in enumerate(names)}
+        columns |= {name: [getattr(row.figures, name) for row in rows] for name in FIELDS}
+        columns["array_utilization"] = [self.array_utilization(row.figures) for row in rows]
+        return pandas.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        whole = self.total.time_ps
+        rows = sorted(self.by("operator"), key=lambda row: -row.figures.time_ps)
+        parts = [f"{row.key[0]} {100 * row.figures.time_ps / whole:.1f} %" for row in rows[:3] if whole]
+        more = f", and {len(rows) - 3} more" if len(rows) > 3 else ""
+        return f"<StageTable {whole / 1e6:,.1f} µs: {', '.join(parts)}{more}>"
+
+    def _repr_html_(self) -> str:
+        whole = self.total.time_ps
+        cells = ["<tr><th>operator<th>time (µs)<th>share<th>compute<th>memory<th>bytes read<th>multiply-adds"]
+        for row in sorted(self.by("operator"), key=lambda row: -row.figures.time_ps):
+            f = row.figures
+            share = f"{100 * f.time_ps / whole:.1f} %" if whole else ""
+            cells.append(f"<tr><td>{escape(str(row.key[0]))}<td>{f.time_ps / 1e6:,.3f}<td>{share}"
+                         f"<td>{f.compute_ps / 1e6:,.3f}<td>{f.memory_ps / 1e6:,.3f}<td>{f.bytes_read:,}"
+                         f"<td>{f.multiply_adds:,}")
+        return f"<table>{''.join(cells)}</table>"
+
+
+def escape(text: str) -> str:
+    """Text for HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+
+
+def merged(pairs: Iterable[tuple[tuple, Figures]]) -> list[Row]:
+    """Sum figures under equal keys; the rows come in the order of the first of each."""
+    sums: dict[tuple, Figures] = {}
+    for key, figures in pairs:
+        sums.setdefault(key, Figures()).add(figures)
+    return [Row(key=key, figures=figures) for key, figures in sums.items()]
+
+
+class OverlapFigures(msgspec.Struct, kw_only=True):
+    """Outcome of the overlay; cycles of 1000 ps, rounded up."""
+
+    serial_cycles: int
+    adjusted_cycles: int
+    hidden_prefetch_cycles: int
+    pending_prefetch_cycles: int
+    prefetch_ops: int
+    compute_ops: int
+    dependent_prefetch_stalls: int
+
+
+class TimelineFile(msgspec.Struct, kw_only=True):
+    """A timeline that was written; slices of a track and stage were merged within `bucket_ps`, 0 for none.
+
+    `bandwidth` samples the bytes a second read and written: (instant in ps, rate from then on).
+    """
+
+    path: str
+    slices: int
+    bucket_ps: int
+    bandwidth: list[tuple[int, float]] = []
+
+
 class HardwareTiming(msgspec.Struct, kw_only=True):
     """What hardware timing adds (spec chapter 7).
 
@@ -169,7 +365,8 @@ class RunResult(msgspec.Struct, kw_only=True):
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
     answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` says in one line which dump
-    could not be written; then none of the run is there.
+    could not be written; then none of the run is there. `stages` says where the time went (of the serial run),
+    `overlap` what prefetches could hide; None where nobody asked.
     """
 
     format: str = "plena-emu run 2"
@@ -202,6 +399,9 @@ class RunResult(msgspec.Struct, kw_only=True):
     model_line: str | None = None
     memo: dict[str, int | bool] | None = None
     dram_statistics: dict | None = None
+    stages: StageTable | None = None
+    overlap: OverlapFigures | None = None
+    timeline: TimelineFile | None = None
     dropped: Dropped
     dumps: list[Dump] = []
     dump_errors: list[str] = []
@@ -230,7 +430,33 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
 FORMATS = {"run": 2, "bench": 1, "plan": 1, "profile": 1, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
-           "compile": 1, "check": 1, "estimate": 1}
+           "compile": 1, "check": 1, "estimate": 1, "diff": 1}
+
+
+def read_run(path: str) -> RunResult:
+    """Read a record that `plena-emu run --json` wrote.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    EmuError
+        It cannot be read, or is no such record.
+    """
+    from .errors import EmuError
+    from .inputs.documents import parse_json
+    from .inputs.schema import convert
+    from .inputs.text import read_text
+
+    where = f"run record {path}"
+    data = parse_json(read_text(path, "run record"), where)
+    expected = f"plena-emu run {FORMATS['run']}"
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != expected:
+        raise EmuError(f"{where}: format: found {found!r}, expected {expected!r}, as plena-emu run --json writes it")
+    return convert(data, RunResult, where)
 
 
 def record_json(kind: str, content: object, command: list[str]) -> bytes:

@@ -7,7 +7,7 @@ executed and how long timing says that each transfer took. These constants name 
 """
 
 # --- memory events (control -> timing): int64[n, MEV_WIDTH] ---------------------------------
-MEV_WIDTH = 7
+MEV_WIDTH = 11
 MEV_DELTA = 0  # compute picoseconds since the previous memory event
 MEV_DESCRIPTOR = 1  # row of the table of DMA descriptors
 MEV_INDEX = 2  # byte address of the first element (u64 bit pattern)
@@ -15,12 +15,18 @@ MEV_SCALE = 3  # byte address of the first scale byte (u64 bit pattern)
 MEV_STEP = 4  # elements from one row to the next (§3.2 counts an element as a byte, §7.2 does not)
 MEV_PC = 5  # word index of the instruction
 MEV_TOOK = 6  # picoseconds that the transfer took; written by timing
+# Written by timing, where there is a ledger:
+MEV_DONE = 7  # instant of its end, ps
+MEV_BYTES = 8  # bytes it read and wrote
+MEV_LINK_PS = 9  # picoseconds that bytes took on the host link
+MEV_RESIDENT = 10  # bytes of swapped layers or regions in the DDR after it
 
-# --- operands (control -> scoreboard): int64[n, OPERAND_WIDTH], registers before an instruction (spec §7.8) ---
-OPERAND_RD = 0  # gp[rd], gp[rs1] and gp[rs2], a row for each executed M_*, V_*, H_* and S_MAP_V_FP
-OPERAND_RS1 = 1
-OPERAND_RS2 = 2
-OPERAND_WIDTH = 3
+# --- executed instructions (control -> scoreboard, host), where asked for: int64[n, TR_WIDTH] ---
+TR_WIDTH = 4
+TR_PC = 0  # word index
+TR_RD = 1  # gp[rd], gp[rs1] and gp[rs2] before the instruction, by the fields of its word
+TR_RS1 = 2
+TR_RS2 = 3
 
 # --- DMA descriptors: int64[NUM_DESCRIPTORS, DESC_WIDTH], constant for a run (spec §3.2, §3.3) --------
 DESC_WIDTH = 13
@@ -117,8 +123,7 @@ CTL_ERR_B = 31  # what was expected
 CTL_GP = 32  # 16 u32 registers
 CTL_ADDR = 48  # 16 u64 HBM address registers (bit patterns)
 CTL_SKIPS = 64  # 1 where loops may be skipped (`loop_skip`), because nobody wants their data events
-CTL_OPERANDS = 65  # rows of operands in the chunk
-CTL_WIDTH = 66
+CTL_WIDTH = 65
 
 # --- loop stack: int64[capacity, LOOP_WIDTH] --------------------------------------------------
 LOOP_WIDTH = 3

@@ -81,12 +81,7 @@ def generate(
     EmuError
         A table is missing, malformed, or holds numbers that no manifest can: one line with file and name.
     """
-    addresses = _read_table(build_dir, ADDRESSES_NAME, required=True)
-    sizes = _read_table(build_dir, "hbm_sizes.json")
-    layouts = _read_table(build_dir, "tensor_layouts.json")
-    regions, sizes_from, warnings = make_regions(
-        addresses, sizes, layouts, os.path.join(build_dir, ADDRESSES_NAME), kinds)
-    warnings += undecided_names(addresses, kinds) + unused_patterns(addresses, kinds)
+    regions, sizes_from, warnings, _ = regions_of_build(build_dir, kinds)
     capacity = board.ddr_capacity_bytes if ddr_capacity is None else ddr_capacity
     ceiling = min((region.offset for region in regions if region.kind == "weight"), default=0)
     source = os.path.join(build_dir, MANIFEST_NAME)
@@ -121,6 +116,19 @@ def make_manifest(build_dir: str | os.PathLike, board: Board) -> Manifest:
     note = f"{manifest.source} is not there: the regions are those plena-emu manifest makes of {addresses}"
     return msgspec.structs.replace(manifest, ddr_capacity_bytes=None, source=addresses,
                                    warnings=(note, *report.warnings))
+
+
+def regions_of_build(
+    build_dir: str | os.PathLike, kinds: Sequence[tuple[str, str]] = ()
+) -> tuple[list[Region], dict[str, int], list[str], dict[int, str]]:
+    """Read the tables of a build: what `make_regions` makes of them, and the tensors' names by offset."""
+    addresses = _read_table(build_dir, ADDRESSES_NAME, required=True)
+    sizes = _read_table(build_dir, "hbm_sizes.json")
+    layouts = _read_table(build_dir, "tensor_layouts.json")
+    regions, sizes_from, warnings = make_regions(
+        addresses, sizes, layouts, os.path.join(build_dir, ADDRESSES_NAME), kinds)
+    warnings += undecided_names(addresses, kinds) + unused_patterns(addresses, kinds)
+    return regions, sizes_from, warnings, {offset: name for name, offset in addresses.items() if _is_int(offset)}
 
 
 def make_regions(

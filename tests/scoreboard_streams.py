@@ -58,20 +58,20 @@ def place(instructions, some_settings=None, timing="rtl-v1", pending=None):
                                vector_pending=state.vector_pending[:pending].copy())
     tracked = sl.tracked_ops()
     table = np.zeros((max(1, len(instructions)), layout.OP_WIDTH), dtype=np.int64)
-    operands, events = [], []
+    executed, events = [], []
     for row, i in zip(table, instructions, strict=False):  # at least one row
         op = isa.BY_MNEMONIC[i.op]
         row[layout.OP_ID], row[layout.OP_RD], row[layout.OP_RS1], row[layout.OP_RS2] = op.id, i.rd, i.rs1, i.rs2
         row[layout.OP_IMM] = i.imm
-        if tracked[op.id]:
-            operands.append([i.register("rd"), i.register("rs1"), i.register("rs2")])
+        registers = [i.register(name) if tracked[op.id] else -1 for name in ("rd", "rs1", "rs2")]
+        executed.append([len(executed), *registers])
         if op.type == "memory":
-            events.append([0] * layout.MEV_TOOK + [i.took])
-    operands = np.array(operands or [[0, 0, 0]], dtype=np.int64)
+            events.append([0] * layout.MEV_WIDTH)
+            events[-1][layout.MEV_TOOK] = i.took
+    executed = np.array(executed or [[0] * layout.TR_WIDTH], dtype=np.int64)
     events = np.array(events or [[0] * layout.MEV_WIDTH], dtype=np.int64)
-    pcs = np.arange(len(table))
     while True:
-        status = scoreboard_slice(table, pcs, len(instructions), tracked, operands, events, state)
+        status = scoreboard_slice(table, executed, len(instructions), tracked, events, state)
         if status != sl.PENDING_FULL:
             break
         grown = [np.concatenate((rows, np.zeros_like(rows))) for rows in

@@ -41,7 +41,7 @@ LAYERS = {
     "atomic_files": {"errors", "interrupts"},
     "logs": {"errors"},
     "request": {"boards", "errors", "inputs", "isa"},
-    "result": {"errors"},
+    "result": {"errors", "inputs"},
     "config": _LEAVES | {"inputs", "boards", "request"},
     "program": _LEAVES | {"inputs", "config", "kernels"},
     "machine": _HOST | _ALL_KERNELS | {"config"},
@@ -54,7 +54,8 @@ LAYERS = {
     "api": _HOST | {"boards", "config", "manifests", "planning", "precompile", "profiler", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
     "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "planning", "program", "running"},
-    "report": _HOST | {"bench", "boards", "manifests", "memory", "models", "planning", "profiler"},
+    "report": _HOST
+    | {"bench", "boards", "machine", "manifests", "memory", "models", "planning", "profiler", "running"},
     "cli": _HOST
     | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "planning", "precompile",
        "profiler", "program", "report", "running"},

@@ -7,7 +7,7 @@ import os
 import sys
 
 from .. import __version__, interrupts
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, EmuError
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, EmuError, UsageError
 from ..logs import Log
 from ..running.run_files import check_files_of_run
 from . import flags, hardware_flags
@@ -26,10 +26,34 @@ def build_parser() -> Parser:
     )
     flags.add_file_flags(parser, required=True)
     flags.add_model_flags(parser)
+    _add_stage_profile_flags(parser)
     hardware_flags.add_dropin_flags(parser)
     flags.add_log_flags(parser)
     parser.add_argument("--version", action="version", version=f"%(prog)s (plena-emu {__version__})")
     return parser
+
+
+def _add_stage_profile_flags(parser):
+    """Add the flags of chapter 8; the revision decides whether they may be used."""
+    group = parser.add_argument_group("stage profile (--isa moe)")
+    group.add_argument("--stage-profile-asm", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="assembly text of the program: write what its stages of routed experts took")
+    group.add_argument("--stage-profile-out", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="where to (default: stage_profile.json)")
+    group.add_argument("--stage-profile-schema", metavar="N", type=int, choices=(1, 2), action=flags.Once,
+                       help="1 or 2 (default: 1)")
+    group.add_argument("--experimental-overlap-prefetch-compute", action="store_true",
+                       help="say what the run would take if prefetches ran beside later, independent compute")
+
+
+def _stage_profile_fields(args, isa):
+    """Fields of `RunRequest`; a `UsageError` in the revision that has none of these flags."""
+    fields = {"stage_profile_asm": "stage_profile_asm", "stage_profile_out": "stage_profile_out",
+              "stage_profile_schema": "stage_profile_schema", "experimental_overlap_prefetch_compute": "overlap"}
+    given = [name for name in fields if getattr(args, name) not in (None, False)]
+    if given and isa != "moe":
+        raise UsageError(f"--{given[0].replace('_', '-')}: only --isa moe has it")
+    return {fields[name]: getattr(args, name) for name in given}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,9 +70,9 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
     interrupts.announce_by(lambda: log.fatal(PROGRAM, "interrupted"))
     try:
-        request = flags.request(args, isa, dump_hbm=log.enabled("debug"), trace=log.asked_for_debug, say_unused=False,
-                                **hardware)
-        return _run(request, args.require_rtl_validated, log)
+        wanted = {"dump_hbm": log.enabled("debug"), "trace": log.asked_for_debug, "say_unused": False, "stages": False,
+                  **_stage_profile_fields(args, isa), **hardware}
+        return _run(flags.request(args, isa, **wanted), args.require_rtl_validated, log)
     except EmuError as error:
         log.fatal(PROGRAM, str(error))
         return error.exit_code

@@ -56,6 +56,18 @@ def configure(parser):
     group.add_argument("--dump-hbm", action="store_true", help="write hbm_dump.bin as well (model hbm)")
     group.add_argument("--json", metavar="FILE", type=flags.path, action=flags.Once,
                        help="write every figure as JSON; - is standard output, in place of the tables")
+    group.add_argument("--timeline", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="write a timeline of stages, units and bandwidth in simulated time, which Perfetto and"
+                       " chrome://tracing open; FILE.gz is compressed. Every instruction is looked at: slower")
+    group.add_argument("--timeline-slices", metavar="N", type=flags.typed(_positive), action=flags.Once,
+                       help="most slices of the timeline; neighbours are merged beyond (default: 200000)")
+    group.add_argument("--pc-log", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="write a line for each instruction of a window: time, stage, operands")
+    group.add_argument("--from", metavar="PLACE", dest="pc_log_from", type=flags.typed(_place), action=flags.Once,
+                       help="where the window begins: count=N, pc=N, an operator such as attn.qkv, or 0/attn.qkv"
+                       " (default: count=0)")
+    group.add_argument("--count", metavar="N", dest="pc_log_count", type=flags.typed(_positive), action=flags.Once,
+                       help="instructions of the window (default: 1000)")
     group.add_argument("--quiet", action="store_true", help="no tables and no progress bar")
     flags.add_log_flags(parser)
 
@@ -81,6 +93,14 @@ class _Refused(argparse.Action):
                                            " that is yet to be compiled")
 
 
+def _place(text):
+    """A place of --from, as text that was looked at."""
+    from ..running.pc_log import parse_start
+
+    parse_start(text)
+    return text
+
+
 def _positive(text):
     number = parse_count(text)
     if number == 0:
@@ -90,6 +110,12 @@ def _positive(text):
 
 def run(args):
     check_directory(None if args.json == "-" else args.json, "--json")
+    check_directory(args.timeline, "--timeline")
+    check_directory(args.pc_log, "--pc-log")
+    if (args.pc_log_from or args.pc_log_count) and args.pc_log is None:
+        raise UsageError("--from and --count need --pc-log")
+    if args.timeline_slices and args.timeline is None:
+        raise UsageError("--timeline-slices needs --timeline")
     check_directory(args.memory_trace, "--memory-trace")
     if args.memory_trace and not args.memory_trace.endswith(".npz"):
         raise UsageError(f"--memory-trace {args.memory_trace}: expected a name that ends in .npz")
@@ -119,6 +145,11 @@ def make_request(args):
         "timing_only": args.timing_only,
         "threads": args.threads,
         "memo": not args.no_memo,
+        "timeline": args.timeline,
+        "pc_log": args.pc_log,
+        **({"pc_log_from": args.pc_log_from} if args.pc_log_from else {}),
+        **({"pc_log_count": args.pc_log_count} if args.pc_log_count else {}),
+        **({"timeline_slices": args.timeline_slices} if args.timeline_slices else {}),
     } | hardware_flags.run_fields(args)
     if args.build_dir is not None:
         fields |= fields_of(args.build_dir, fields | flags.fields(args))
@@ -177,29 +208,41 @@ def _report(args, result):
 class progress_bar:
     """Context whose value is the progress callback of a request, drawing on standard error.
 
-    Loops move the pc back, so the bar shows the furthest word reached.
+    The bar shows executed instructions where their number is known ahead, else the furthest word: loops move the pc
+    back.
     """
 
     def __enter__(self):
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"), TimeElapsedColumn())
+        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.description}"), TimeElapsedColumn(),
+                   TextColumn("left"), TimeRemainingColumn())
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task("loading", total=None)
         self.furthest = 0
+        self.labels = self.total = None
         self.leaving = at_interrupt(self.bar.stop)  # the cursor is hidden while it draws
         self.leaving.__enter__()
         try:
             self.bar.start()
         except RuntimeError:  # no thread can be started that draws it
             return None
-        return self._show
+        return self
 
-    def _show(self, pc, words, executed, picoseconds):
+    def begin(self, labels, total):
+        """Take the stages of the program (None: not known) and the instructions it will execute (None: not known)."""
+        self.labels, self.total = labels, total
+
+    def __call__(self, pc, words, executed, picoseconds):
         self.furthest = max(self.furthest, pc)
-        text = f"pc {pc:,}  {executed:,} instructions  {picoseconds / 1e6:,.1f} µs simulated"
-        self.bar.update(self.task, total=words, completed=self.furthest, description=text)
+        where = f"pc {pc:,}"
+        if self.labels is not None and pc < words:
+            stage = self.labels.stages[self.labels.of_word[pc]]
+            where = stage.operator if stage.layer is None else f"layer {stage.layer} {stage.operator}"
+        text = f"{where}  {executed:,} instructions  {picoseconds / 1e6:,.1f} µs simulated"
+        total, done = (words, self.furthest) if self.total is None else (self.total, executed)
+        self.bar.update(self.task, total=total, completed=min(done, total), description=text)
 
     def __exit__(self, *failure):
         self.bar.stop()

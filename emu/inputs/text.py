@@ -20,6 +20,8 @@ LARGEST = {
     "weight index": 256 * MIB,
     "results": 256 * MIB,
     "benchmark": 256 * MIB,
+    "stages": 256 * MIB,
+    "run record": 256 * MIB,
     "assembly": 512 * MIB,
     "trace": 1024 * MIB,
 }

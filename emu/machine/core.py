@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from .. import isa
 from ..config.settings import Settings
 from ..inputs.number_formats import Mx
 from ..kernels import layout
@@ -91,10 +90,8 @@ def new_control(trace_capacity: int) -> ControlState:
         hbm=ctl[layout.CTL_ADDR : layout.CTL_ADDR + 16],
         int_sram=np.zeros(layout.INT_SRAM_SIZE, dtype=np.int64),
         loops=np.zeros((LOOP_CAPACITY, layout.LOOP_WIDTH), dtype=np.int64),
-        counts=np.zeros(isa.NUM_OPS, dtype=np.int64),
-        trace=np.zeros(trace_capacity, dtype=np.int64),
-        operands=np.zeros((0, layout.OPERAND_WIDTH), dtype=np.int64),
-        tracked=np.zeros(isa.NUM_OPS, dtype=np.int64),
+        counts=np.zeros(0, dtype=np.int64),  # `Machine.count_words` knows how many words there are
+        trace=np.zeros((trace_capacity, layout.TR_WIDTH), dtype=np.int64),
         affine=np.zeros((AFFINE_ROWS, REGISTERS + 1), dtype=np.int64),
     )
 
@@ -173,6 +170,10 @@ class Machine:
     def load_integers(self, intsram: str) -> None:
         """Read the int SRAM preload alone: all that control needs."""
         load_int_sram(intsram, self.data.int_sram)
+
+    def count_words(self, words: int) -> None:
+        """Make room to count executions of each word; the control pass must not run before."""
+        self.control = self.control._replace(counts=np.zeros(words, dtype=np.int64))
 
     def grow_loops(self) -> None:
         """Double the loop stack."""

@@ -15,11 +15,13 @@ from ..kernels import layout
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
 from ..kernels.memory import transfer as tr
+from ..kernels.memory.ledger import Ledger
 from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
 from ..request import MEMORY_MODELS
 from .engines import DramEngine, SimpleEngine, warm_engine
 from .interfaces import MemoryEngine, MemoryModel
+from .ledger import new_ledger
 
 if TYPE_CHECKING:
     from ..boards.dram_schema import DramDescription
@@ -210,13 +212,13 @@ def most_accesses(descriptors: np.ndarray) -> int:
     return most
 
 
-def new_transfer(regime: rg.Regime, accesses: int) -> tr.Transfer:
+def new_transfer(regime: rg.Regime, accesses: int, ledger: Ledger) -> tr.Transfer:
     """What stands in front of a memory engine whose longest list is `accesses`."""
     try:
         addr, wait, link = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
     except (MemoryError, ValueError):
         raise EmuError(f"memory: no room for a transfer of {accesses} accesses") from None
-    return tr.Transfer(np.zeros(tr.TRANSFER_WIDTH, dtype=np.int64), addr, wait, link, regime)
+    return tr.Transfer(np.zeros(tr.TRANSFER_WIDTH, dtype=np.int64), addr, wait, link, regime, ledger)
 
 
 class RegimeModel:
@@ -245,12 +247,14 @@ class RegimeModel:
         `reference` (spec §3.2, §3.3) or `production` (§7.2-§7.4).
     channels : int, optional
         Channels of hbm2 with production DMA.
+    ledger : Ledger, optional
+        Accounts by instruction and region; without it nothing is charged.
     """
 
     def __init__(
         self, regime: str, manifest: Manifest, descriptors: np.ndarray, capacity: int, bandwidth: int,
         dram: str | DramDescription | None = None, revision: str = "base", memo: bool = True,
-        dma: str = "reference", channels: int | None = None,
+        dma: str = "reference", channels: int | None = None, ledger: Ledger | None = None,
     ):
         if regime not in REGIMES:
             raise EmuError(f"memory model {regime!r}: expected one of {', '.join(REGIMES)}")
@@ -262,6 +266,7 @@ class RegimeModel:
         self.descriptors = descriptors
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
+        self._ledger = ledger or new_ledger(0, ())
         if regime == "hbm":
             dram = dram or "hbm2"
         self._transfer, self.engine = self._open_engine(dram, revision, memo, dma, channels)
@@ -272,12 +277,12 @@ class RegimeModel:
         if dma == "production":
             from .line_engine import LineEngine, SimpleLineEngine, most_lines
 
-            transfer = new_transfer(regime, most_lines(self.descriptors))
+            transfer = new_transfer(regime, most_lines(self.descriptors), self._ledger)
             if dram is None:
                 return transfer, SimpleLineEngine(transfer, self.descriptors)
             return transfer, LineEngine(transfer, self.descriptors, dram, channels)
         accesses = most_accesses(self.descriptors)
-        transfer = new_transfer(regime, accesses)
+        transfer = new_transfer(regime, accesses, self._ledger)
         if dram is None:
             return transfer, SimpleEngine(transfer, accesses, memo)
         return transfer, DramEngine(transfer, dram, revision, memo)
@@ -375,7 +380,7 @@ class RegimeModel:
 
 def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capacity: int | None, bandwidth: int | None,
                dram: str | DramDescription | None = None, revision: str = "base", memo: bool = True,
-               dma: str = "reference", channels: int | None = None) -> MemoryModel:
+               dma: str = "reference", channels: int | None = None, ledger: Ledger | None = None) -> MemoryModel:
     """Make the memory model of a run from what was decided about it; the one factory.
 
     Parameters are those of `RegimeModel`; `capacity` and `bandwidth` are None where the regime uses none.
@@ -385,4 +390,4 @@ def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capa
     MemoryModel
     """
     return RegimeModel(regime, manifest, descriptors, 0 if capacity is None else capacity,
-                       1 if bandwidth is None else bandwidth, dram, revision, memo, dma, channels)
+                       1 if bandwidth is None else bandwidth, dram, revision, memo, dma, channels, ledger)

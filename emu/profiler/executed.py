@@ -7,17 +7,8 @@ from ..config.settings import Settings
 from ..kernels.layout import OP_ID
 from ..machine.core import Machine
 from ..program.decode import Program
-from ..running.runner import TRACED_SLICE
+from ..running.scout import NoMemory
 from ..running.simulation import Simulation
-
-
-class _NoMemory:
-    """Memory model of a run whose transfers take no time."""
-
-    now_ps = last_event_ps = 0
-
-    def advance(self, events, count):
-        """Let `count` transfers pass."""
 
 
 def executed_counts(program: Program, settings: Settings, int_sram: str | None, warnings: list[str]) -> list[int]:
@@ -29,15 +20,12 @@ def executed_counts(program: Program, settings: Settings, int_sram: str | None, 
     used = set(program.table[:, OP_ID].tolist())
     if {isa.V_TOPK, isa.S_LD_INT} <= used:
         warnings.append("V_TOPK is not computed here: S_LD_INT does not see the indices it would store")
-    machine = Machine(settings, program.revision, TRACED_SLICE)
+    machine = Machine(settings, program.revision)
     if int_sram is not None:
         machine.load_integers(int_sram)
-    simulation = Simulation(program, machine, _NoMemory(), data=False)
-    counts = np.zeros(len(program) + 1, dtype=np.int64)
+    simulation = Simulation(program, machine, NoMemory(), data=False)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
         more = simulation.step(0) or len(program) > 0
         while more:
-            before = simulation.executed
             more = simulation.step(None)
-            counts += np.bincount(machine.control.trace[: simulation.executed - before], minlength=len(counts))
-    return counts[: len(program)].tolist()
+    return machine.control.counts.tolist()

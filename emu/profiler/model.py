@@ -17,6 +17,7 @@ from ..config.apply_board import latency_key
 from ..config.settings import LATENCY_KEYS, Settings
 from ..errors import EmuError
 from ..program import cycle_costs as costs
+from ..running.attribution.loops import Span, close_loops
 
 if TYPE_CHECKING:
     from ..boards.schema import Board
@@ -45,13 +46,6 @@ class Listing(msgspec.Struct):
     entries: list[Entry]
     labels: dict[int, str] = {}
     warnings: list[str] = []
-
-
-class Span(NamedTuple):
-    """A closed loop: indices of its C_LOOP_START and C_LOOP_END."""
-
-    start: int
-    end: int
 
 
 class Machine(NamedTuple):
@@ -157,27 +151,9 @@ def make_machine(board: Board, settings: Settings, latencies: str = "board", clo
 
 
 def match_loops(entries: Sequence[Entry]) -> tuple[list[Span], list[int]]:
-    """Match closed loops, by start and properly nested, and the C_LOOP_END that close none.
-
-    A C_LOOP_END closes the innermost open loop of its register (§1.7); loops still open inside that one never
-    repeat and are none.
-    """
-    open_loops: list[int] = []
-    depths: dict[int, list[int]] = {}  # of the open loops of each register, so that none is searched for
-    spans, strays = [], []
-    for index, entry in enumerate(entries):
-        if entry.mnemonic == "C_LOOP_START":
-            depths.setdefault(entry.rd, []).append(len(open_loops))
-            open_loops.append(index)
-        elif entry.mnemonic == "C_LOOP_END":
-            if not depths.get(entry.rd):
-                strays.append(index)
-                continue
-            depth = depths[entry.rd][-1]
-            spans.append(Span(open_loops[depth], index))
-            while len(open_loops) > depth:
-                depths[entries[open_loops.pop()].rd].pop()
-    return sorted(spans), strays
+    """Match the loop instructions of a listing as `close_loops` does."""
+    return close_loops((index, entry.mnemonic == "C_LOOP_START", entry.rd) for index, entry in enumerate(entries)
+                       if entry.mnemonic in ("C_LOOP_START", "C_LOOP_END"))
 
 
 def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str) -> Profile:

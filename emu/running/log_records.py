@@ -98,7 +98,18 @@ def final_records(log: Log, result: RunResult) -> None:
     log.record_lines("info", hbm_statistics(result).split("\n"), RUNNER)
     if result.hardware is not None:
         _hardware_end_records(log, result)
+    if result.overlap is not None:
+        _overlap_end_records(log, result)
+        return
     log.info(f"Simulation completed. Latency {nanoseconds(result.latency_ps)}ns")
+
+
+def _overlap_end_records(log, result):
+    """Write both latencies of the overlay, with cycles (spec §8.7)."""
+    cycles = -(-result.latency_ps // 1000)
+    adjusted = result.overlap.adjusted_cycles
+    log.info(f"Experimental overlap: serial latency {nanoseconds(result.latency_ps)}ns cycles {cycles}", RUNNER)
+    log.info(f"Simulation completed. Latency {nanoseconds(1000 * adjusted)}ns cycles {adjusted}")
 
 
 def _hardware_end_records(log, result):

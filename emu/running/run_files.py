@@ -11,8 +11,10 @@ HBM_DUMP = "hbm_dump.bin"  # at the level debug, with the model hbm (§5.4)
 RESULTS_DUMP = "hbm_results.bin"  # of a compiled model (§9.2)
 _INPUTS = {"opcode": "--opcode", "hbm": "--hbm", "fpsram": "--fpsram", "intsram": "--intsram", "vram": "--vram",
            "weight_manifest": "--weight-manifest", "board": "--board", "latency_profile": "--latency-profile",
-           "dram": "--dram", "results": "results.json", "timing": "--timing"}
-_OUTPUTS = ("memory_trace", "event_trace", "dma_event_trace", "rtl_validation_output", "profile_output")
+           "dram": "--dram", "results": "results.json", "timing": "--timing",
+           "stage_profile_asm": "--stage-profile-asm"}
+_OUTPUTS = ("timeline", "pc_log", "memory_trace", "event_trace", "dma_event_trace", "rtl_validation_output",
+            "profile_output")
 _TABLES = ("hbm_addrs.json", "hbm_sizes.json", "tensor_layouts.json")  # of a build directory (§6.3)
 
 
@@ -49,6 +51,8 @@ def check_files_of_run(fields: Mapping[str, Any], **outputs: str | None) -> None
         inputs += [(name, os.path.join(fields["tables_dir"], name)) for name in _TABLES]
     written = [(f"--{name.replace('_', '-')}", path) for name, path in outputs.items()]
     written += [(f"--{name.replace('_', '-')}", fields.get(name)) for name in _OUTPUTS]
+    if fields.get("stage_profile_asm") is not None:
+        written.append(("--stage-profile-out", fields.get("stage_profile_out")))
     if fields.get("dump_dir") is not None and not fields.get("timing_only"):
         names = [*sram_dumps(fields["isa"]), *([HBM_DUMP] if fields.get("dump_hbm") else []),
                  *([RESULTS_DUMP] if fields.get("results") else [])]

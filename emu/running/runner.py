@@ -6,6 +6,7 @@ for Ctrl-C, shows progress and counts towards `max_instructions`.
 
 import os
 import time
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -34,6 +35,7 @@ from .log_records import (
     program_records,
     settings_records,
 )
+from .observers import Observers
 from .platform import resolve_platform
 from .provenance import geometry_of, program_of, sources_of, versions
 from .result_regions import read_result_regions, region_pieces
@@ -43,14 +45,19 @@ from .simulation import Simulation, default_threads
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
 
 
-def _simulate(simulation, request, log):
+def _simulate(simulation, request, log, window):
     """Drive the run to its end; True when `max_instructions` stopped it."""
     before = 0
     words = len(simulation.program)
+    most = request.max_instructions
     more = True
     while more:
+        if window is not None:
+            window.move(simulation)
         try:
-            more = simulation.step(request.max_instructions)
+            more = simulation.step(window.limit(simulation.executed, most) if window else most)
+            if window is not None:  # it may have stopped for the window only
+                more = not simulation.ended and (most is None or simulation.executed < most)
         finally:
             if request.trace:
                 before = _trace(simulation, log, before)
@@ -64,7 +71,7 @@ def _simulate(simulation, request, log):
 def _trace(simulation, log, before):
     """Write one record for each instruction of the last slice; returns the instructions executed so far."""
     executed = simulation.executed
-    for pc in simulation.machine.control.trace[: executed - before].tolist():
+    for pc in simulation.machine.control.trace[: executed - before, layout.TR_PC].tolist():
         instruction_record(log, pc, simulation.program.text(pc))
     return executed
 
@@ -87,9 +94,11 @@ def _write_dumps(machine, request, platform, regions, result, log):
         dump_record(log, result.dumps[-1])
 
 
-def _counts(counts, revision):
-    """Count executed instructions by mnemonic, in the order of the table."""
-    return {op.name(revision): int(counts[op.id]) for op in isa.OPS if counts[op.id]}
+def _counts(counts, program):
+    """Executed instructions by mnemonic, in the order of the table; `counts` are those of each word."""
+    of_op = np.zeros(isa.NUM_OPS, dtype=np.int64)
+    np.add.at(of_op, program.table[:, layout.OP_ID], counts)
+    return {op.name(program.revision): int(of_op[op.id]) for op in isa.OPS if of_op[op.id]}
 
 
 def _warnings(request, platform, program, simulation):
@@ -145,7 +154,7 @@ def _check_store_types(settings, program):
                            " can write plain floats with a sign and 8 exponent bits only")
 
 
-def execute(request: RunRequest, log: Log) -> RunResult:
+def execute(request: RunRequest, log: Log, look: Callable[[Simulation], None] | None = None) -> RunResult:
     """Run a program as `request` says, with the records of §5.2 on `log`.
 
     Returns
@@ -158,12 +167,12 @@ def execute(request: RunRequest, log: Log) -> RunResult:
         Anything malformed or illegal, one line. No dump is written then.
     """
     if JIT:
-        return _execute(request, log)
+        return _execute(request, log, look)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
-        return _execute(request, log)
+        return _execute(request, log, look)
 
 
-def _execute(request, log):
+def _execute(request, log, look):
     began = request.started_at or time.perf_counter()
     check_files_of_run(vars(request))
     stated = find_settings(request.settings_path, os.environ, origin=request.settings_origin)
@@ -181,12 +190,13 @@ def _execute(request, log):
     regions = read_result_regions(request.results, settings.hbm_size) if writes and request.results else ()
     imported = time.perf_counter()
 
-    machine = Machine(
-        settings, request.isa, TRACED_SLICE if request.trace else 0, hardware is not None, request.dma == "production"
-    )
+    observers = Observers(request, program, platform.manifest, period, log)
+    traced = request.trace or observers.need_trace
+    machine = Machine(settings, request.isa, TRACED_SLICE if traced else 0, hardware is not None,
+                      request.dma == "production")
     model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
                        bandwidth=_value(platform.link), dram=platform.dram, revision=request.isa, memo=request.memo,
-                       dma=request.dma, channels=_channels(request, platform, hardware))
+                       dma=request.dma, channels=_channels(request, platform, hardware), ledger=observers.ledger)
     if request.memory_trace is not None:
         from ..memory.dram_trace_recorder import RecordedMemory
 
@@ -201,19 +211,25 @@ def _execute(request, log):
     threads = request.threads or default_threads(request.timing_only)
     timeline = hardware_run and hardware_run.timeline
     simulation = Simulation(
-        program, machine, model, not request.timing_only, threads, timeline, watched=request.progress is not None
+        program, machine, model, not request.timing_only, threads, timeline, watched=request.progress is not None,
+        watch=observers.start(machine),
     )
     try:
         simulation.prepare()
         ready = time.perf_counter()
-        stopped = _simulate(simulation, request, log)
+        observers.tell(request.progress)
+        with observers.window(settings) as window:
+            stopped = _simulate(simulation, request, log, window)
     finally:
         simulation.close()
     done = time.perf_counter()
+    if look is not None:
+        look(simulation)
     if request.memory_trace is not None:
         model.write(request.memory_trace)
 
     result = _result(request, platform, program, simulation, stopped)
+    observers.finish(result, machine)
     if hardware_run is not None:
         _finish_hardware(hardware_run, result, simulation)
     for line in result.warnings:
@@ -293,7 +309,7 @@ def _result(request, platform, program, simulation, stopped):
         housekeeping_ps=latency - end,
         link_busy_ps=memory.link_busy_ps,
         instructions=simulation.executed,
-        instruction_counts=_counts(simulation.machine.control.counts, request.isa),
+        instruction_counts=_counts(simulation.machine.control.counts, program),
         bytes_read=memory.bytes_read,
         bytes_written=memory.bytes_written,
         utilization_bytes_per_s=utilization(memory.bytes_read, memory.bytes_written, end),

@@ -19,7 +19,7 @@ from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import data_slice
-from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE, tracked_ops
+from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
@@ -38,14 +38,12 @@ class Chunk(NamedTuple):
     Attributes
     ----------
     mem_events : int64[CHUNK, MEV_WIDTH]
-    pcs : int64[OBSERVED_SLICE]
-        Word index of each executed instruction; empty without a timeline.
-    operands : int64[OBSERVED_SLICE, OPERAND_WIDTH]
+    executed : int64[OBSERVED_SLICE, TR_WIDTH]
+        Each executed instruction; empty without a timeline.
     """
 
     mem_events: np.ndarray
-    pcs: np.ndarray
-    operands: np.ndarray
+    executed: np.ndarray
 
 
 def default_threads(timing_only: bool = False) -> int:
@@ -140,18 +138,21 @@ class Simulation:
         Whether the data pass runs.
     threads : int
         2 lets timing run beside data. Where no thread can be started, `lacks_thread` is true and it does not.
-        2 lets timing run beside data.
     timeline : ScoreboardPass or SerialPass, optional
         Takes what control executed, after timing; it runs on the thread of timing.
     watched : bool
         Whether `passed` will be asked.
+    watch : callable, optional
+        Called after each slice with its executed instructions (int64[n, TR_WIDTH], of a machine that traces) and its
+        memory events (int64[m, MEV_WIDTH]), which are done: timing runs beside data, but never behind it then.
     """
 
     def __init__(
         self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, timeline=None,
-        watched: bool = False,
+        watched: bool = False, watch=None,
     ):
         self.program = program
+        machine.count_words(len(program))
         self.machine = machine
         self.memory = memory
         self.data = data
@@ -164,15 +165,16 @@ class Simulation:
         self.events = np.zeros((self._chunk_length, layout.EV_WIDTH), dtype=np.int64)
         self.timeline = timeline
         # Control fills the first; timing may still read the others.
+        self._watch = watch
         self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1))
         if timeline is not None:
-            machine.control = machine.control._replace(tracked=tracked_ops())
             self._take_chunk()
         self.lacks_thread = False
         self._worker = self._new_worker(threads)
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
-        self.slice = min(len(machine.control.trace) or SLICE, (TIME_LIMIT - 1) // dearest)
+        self._longest = min(SLICE, (TIME_LIMIT - 1) // dearest)
+        self.slice = min(len(machine.control.trace) or SLICE, self._longest)
         self.ctl[layout.CTL_SKIPS] = int(not data)
 
     def _new_worker(self, threads):
@@ -256,27 +258,45 @@ class Simulation:
             self._worker.join()
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
+        mem_events = self._chunks[0].mem_events
         self._consume(self.executed - before)
         if self.data:
             self._run_data(int(self.ctl[layout.CTL_EVENTS]))
-        for slot in (layout.CTL_EVENTS, layout.CTL_MEM_EVENTS, layout.CTL_OPERANDS, layout.CTL_TOPK):
-            self.ctl[slot] = 0
+        if self._watch is not None:
+            self._worker.join()
+            executed = self.machine.control.trace[: self.executed - before]
+            self._watch(executed, mem_events[: int(self.ctl[layout.CTL_MEM_EVENTS])])
+        self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         return status != st.DONE and (limit is None or self.executed < limit)
+
+    def trace(self, capacity: int, watch) -> None:
+        """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them.
+
+        With a timeline every instruction is recorded anyway, in its chunks.
+        """
+        if self.timeline is None:
+            trace = np.zeros((capacity, layout.TR_WIDTH), dtype=np.int64)
+            self.machine.control = self.machine.control._replace(trace=trace)
+            self.slice = min(capacity or SLICE, self._longest)
+        self._watch = watch
+
+    def synchronise(self) -> int:
+        """Wait for timing, without ending the run; returns the completion of the last memory event, ps."""
+        self._worker.join()
+        return self.memory.now_ps
 
     def _new_chunk(self):
         room = OBSERVED_SLICE if self.timeline is not None else 0
         return Chunk(
             mem_events=np.zeros((self._chunk_length, layout.MEV_WIDTH), dtype=np.int64),
-            pcs=np.zeros(room, dtype=np.int64),
-            operands=np.zeros((room, layout.OPERAND_WIDTH), dtype=np.int64),
+            executed=np.zeros((room, layout.TR_WIDTH), dtype=np.int64),
         )
 
     def _take_chunk(self):
         """Let control record what it executes in the first chunk."""
-        chunk = self._chunks[0]
-        self.machine.control = self.machine.control._replace(trace=chunk.pcs, operands=chunk.operands)
+        self.machine.control = self.machine.control._replace(trace=self._chunks[0].executed)
 
     def _consume(self, executed):
         """Hand the memory events of the slice to timing, and what was executed to the timeline."""
@@ -288,7 +308,7 @@ class Simulation:
         def job():
             self._run_timing(chunk.mem_events, count)
             if self.timeline is not None:
-                self.timeline.place(chunk.pcs, executed, chunk.operands, chunk.mem_events)
+                self.timeline.place(chunk.executed, executed, chunk.mem_events)
             if self.watched:
                 self._passed.append((pc, so_far, self.memory.now_ps + delta))
 
@@ -322,9 +342,14 @@ class Simulation:
             raise EmuError(f"after {self.executed} instructions: simulated time passes {TIME_LIMIT} ps (53 days)")
 
     @property
+    def pc(self) -> int:
+        """Word index of the next instruction."""
+        return int(self.ctl[layout.CTL_PC])
+
+    @property
     def ended(self) -> bool:
         """Whether the pc has passed the last word."""
-        return int(self.ctl[layout.CTL_PC]) >= len(self.program)
+        return self.pc >= len(self.program)
 
     @property
     def end_ps(self) -> int:

@@ -1,6 +1,6 @@
 """Run the control pass: integer registers, loops and address registers (spec §1.2-§1.8).
 
-Executes the decoded program, checks every address and bound, counts instructions by op id, and
+Executes the decoded program, checks every address and bound, counts how often each word runs, and
 appends resolved events for the data and the timing pass. It never sees floating-point data.
 """
 
@@ -25,7 +25,6 @@ from ..layout import (
     CTL_GP,
     CTL_LIMIT_AT,
     CTL_MEM_EVENTS,
-    CTL_OPERANDS,
     CTL_PC,
     CTL_SCALE,
     CTL_SKIPS,
@@ -44,9 +43,10 @@ from ..layout import (
     OP_RS1,
     OP_RS2,
     OP_RS3,
-    OPERAND_RD,
-    OPERAND_RS1,
-    OPERAND_RS2,
+    TR_PC,
+    TR_RD,
+    TR_RS1,
+    TR_RS2,
 )
 from ..limits import U32_MASK
 from ..op_groups import is_fp, is_matrix, is_memory, is_vector, is_write_out
@@ -88,14 +88,10 @@ class ControlState(NamedTuple):
         u32 words.
     loops : int64[capacity, LOOP_WIDTH]
         Loop stack.
-    counts : int64[NUM_OPS]
-        Executed instructions by op id.
-    trace : int64[capacity]
-        Word index of every executed instruction of the slice; empty when nobody asked.
-    operands : int64[capacity, OPERAND_WIDTH]
-        Registers of the instructions that `tracked` marks; empty when nobody asked.
-    tracked : int64[NUM_OPS]
-        1 for the operations whose operands are recorded.
+    counts : int64[words]
+        How often each word was executed.
+    trace : int64[capacity, TR_WIDTH]
+        Every executed instruction of the slice with its registers; empty when nobody asked.
     affine : int64[AFFINE_ROWS, 17]
         Room of `loop_skip`.
     """
@@ -107,8 +103,6 @@ class ControlState(NamedTuple):
     loops: np.ndarray
     counts: np.ndarray
     trace: np.ndarray
-    operands: np.ndarray
-    tracked: np.ndarray
     affine: np.ndarray
 
 
@@ -227,14 +221,12 @@ def resolve(op, rd, rs1, rs2, rs3, f1, imm, descriptors, ctl, events, mem_events
 
 
 @small
-def record_operands(ctl, operands, rows, rd, rs1, rs2):
-    """Append the registers of the instruction just resolved, if `rows` is 1 (none of them changes a register)."""
-    at = ctl[CTL_OPERANDS]
-    if rows == 1:
-        operands[at, OPERAND_RD] = ctl[CTL_GP + rd]
-        operands[at, OPERAND_RS1] = ctl[CTL_GP + rs1]
-        operands[at, OPERAND_RS2] = ctl[CTL_GP + rs2]
-        ctl[CTL_OPERANDS] = at + 1
+def note_executed(row, table, ctl, pc):
+    """Write the instruction that is about to run into a row of the trace."""
+    row[TR_PC] = pc
+    row[TR_RD] = ctl[CTL_GP + table[pc, OP_RD]]
+    row[TR_RS1] = ctl[CTL_GP + table[pc, OP_RS1]]
+    row[TR_RS2] = ctl[CTL_GP + table[pc, OP_RS2]]
 
 
 @entry
@@ -266,7 +258,6 @@ def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
         ctl[i] = cfg[i]
     words = table.shape[0]
     tracing = trace.shape[0] > 0
-    recording = state.operands.shape[0] > 0
     skips = ctl[CTL_SKIPS] == 1 and not tracing
     pc = ctl[CTL_PC]
     executed = ctl[CTL_EXECUTED]
@@ -282,7 +273,7 @@ def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
             break
         executed += 1
         if tracing:
-            trace[executed - first - 1] = pc
+            note_executed(trace[executed - first - 1], table, ctl, pc)
         if executed >= ctl[CTL_LIMIT_AT]:
             ctl[CTL_EXECUTED] = executed
             status = check_limit(ctl, loops)
@@ -355,11 +346,9 @@ def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
                 ctl, events, mem_events,
             )
             delta = ctl[CTL_DELTA]
-            if recording and status == OK:
-                record_operands(ctl, state.operands, state.tracked[op], rd, rs1, table[pc, OP_RS2])
         if status != OK:
             break
-        counts[op] += 1
+        counts[pc] += 1
         delta += cost
         compute += cost
         pc = next_pc

@@ -313,6 +313,6 @@ def skip_loop(table, ctl, affine, counts, pc, times, budget):
     finish_registers(ctl, affine, times)
     cost = 0
     for at in range(pc + 1, pc + words + 1):
-        counts[table[at, OP_ID]] += times
+        counts[at] += times
         cost += table[at, OP_COST]
     return words, cost

@@ -24,6 +24,7 @@ from .state import (
     KEY_BITS,
     LATENCY_SUM,
     LINEAR,
+    LOG_MASK,
     NO_SLOT,
     NONE,
     OCTAVE,
@@ -390,6 +391,10 @@ def serve_queued(cfg, channel, queue, slot, kind, bank):
     if channel.fresh[queue] & bit != 0:
         channel.fresh[queue] &= ~bit
         channel.count[FIRST_COMMANDS + kind] += 1
+        if queue == WRITE and channel.request[queue, slot, REQ_TAG] != channel.owner:
+            # At most those that were queued when the owner changed; a trace has no owners, and nobody reads its log.
+            channel.write_log[channel.write_logged & LOG_MASK] = channel.request[queue, slot, REQ_TAG] << 2 | kind
+            channel.write_logged += 1
     if kind == COLUMN:
         successor, row = channel.next[queue, slot], channel.request[queue, slot, REQ_ROW]
         unlink(channel, queue, slot)

@@ -182,13 +182,14 @@ def write_alone(state, address, now):
         place = block ^ cfg.sub_request_place[sub_request]
         channel = state.channels[channel_of(place)]
         advance(cfg, channel, clk, state.unasked)
-        if send(cfg, channel, WRITE, place, sub_request_address(cfg, address, sub_request), clk, clk, NONE) == REJECTED:
+        sub_address = sub_request_address(cfg, address, sub_request)
+        if send(cfg, channel, WRITE, place, sub_address, clk, clk, channel.owner) == REJECTED:
             wait_for_room(cfg, channel, WRITE, state.unasked)
             clk = channel.clk
             retries = clk - -(-now // cfg.tck_ps)
             channel.count[REJECTED_SENDS] += retries - 1
             now += retries * cfg.tck_ps
-            send(cfg, channel, WRITE, place, sub_request_address(cfg, address, sub_request), clk, clk, NONE)
+            send(cfg, channel, WRITE, place, sub_address, clk, clk, channel.owner)
     front.ticks = clk
     front.writes += 1
     front.last_event = max(front.last_event, now)

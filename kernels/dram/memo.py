@@ -25,6 +25,7 @@ from .channel import catch_up, latency_bin, rebase
 from .engine import dram_batch, dram_store
 from .front_end import ticks_before
 from .pattern import NUMBER, ROW, WIDEST, Pattern, find_row, pattern_of
+from .row_ledger import charge_rows, set_owner
 from .state import BANKS, COUNTS, EPOCH_LENGTH, NONE
 
 SLOTS = 1 << 12  # patterns, a power of two
@@ -46,7 +47,8 @@ PEND_WORDS = MEMO_WIDTH + 8  # LEARNING: words of its key, hash, end, ticks afte
 PEND_HASH = MEMO_WIDTH + 9
 PEND_END = MEMO_WIDTH + 10
 PEND_TICKS_AFTER = MEMO_WIDTH + 11
-DRAM_MEMO_WIDTH = MEMO_WIDTH + 12
+PEND_OWNER = MEMO_WIDTH + 12  # memory event it belongs to
+DRAM_MEMO_WIDTH = MEMO_WIDTH + 13
 
 NOTHING, RECALLED, LEARNING = range(3)
 
@@ -233,11 +235,12 @@ def run_recalled(memo, state, run):
     front.ticks = reg[PEND_TICKS]
     front.reads -= n
     front.writes -= n * is_store
+    set_owner(state, reg[PEND_OWNER])
     run_list(state, run, memo.address, memo.nothing, memo.nothing, n, 0, reg[PEND_NOW], is_store == 1)
 
 
 @kernel
-def finish_pending(memo, state, run, clk):
+def finish_pending(memo, state, run, ledger, clk):
     """Finish the pending list at `clk`, when its successor begins.
 
     Returns whether every channel is quiescent then.
@@ -248,6 +251,7 @@ def finish_pending(memo, state, run, clk):
             apply_value(memo, state, clk)
         else:
             run_recalled(memo, state, run)
+        charge_rows(state, ledger, reg[PEND_OWNER])
     catch_up(state, clk)
     idle = is_idle(state, clk)
     if reg[PENDING] == LEARNING and idle:
@@ -298,25 +302,27 @@ def is_hopeless(reg):
 
 
 @kernel
-def memo_list(memo, state, run, addr, wait, link, n, held, now, is_store):
+def memo_list(memo, state, run, ledger, owner, addr, wait, link, n, held, now, is_store):
     """Run reads `addr[:n]` of a prefetch, or reads and writes of a store, through the memo.
 
-    `held` of the reads wait for the host or take its link.
+    `held` of the reads wait for the host or take its link. `owner` is charged for their row hits in `ledger`.
 
     Returns the instant of the end.
     """
     reg, cfg = memo.reg, state.config[0]
+    set_owner(state, owner)
     if reg[MEMO_ON] == 0:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)
     clk = ticks_before(cfg, state.front[0], now)
-    idle = finish_pending(memo, state, run, clk) and (clk - 1) * cfg.tck_ps <= now
+    idle = finish_pending(memo, state, run, ledger, clk) and (clk - 1) * cfg.tck_ps <= now
+    set_owner(state, owner)
     if not idle or n == 0 or n > WIDEST or is_hopeless(reg) or held > 0:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)
     words, banks = pattern_of(state, memo.pattern, addr, n, is_store, clk * cfg.tck_ps == now)
     if words == 0:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)
     reg[PEND_STORE], reg[PEND_COUNT], reg[PEND_NOW] = np.int64(is_store), n, now
-    reg[PEND_CLOCK], reg[PEND_BANKS] = clk, banks
+    reg[PEND_CLOCK], reg[PEND_BANKS], reg[PEND_OWNER] = clk, banks, owner
     key_hash, value = look_up(memo, memo.pattern.key, words)
     if value > 0:
         return recall(memo, state, addr, n, clk, value)
@@ -324,8 +330,9 @@ def memo_list(memo, state, run, addr, wait, link, n, held, now, is_store):
 
 
 @kernel
-def finish_recalled(memo, state, run):
+def finish_recalled(memo, state, run, ledger):
     """Run a recalled list at the end of a slice: the channels and their statistics become those of this instant."""
     if memo.reg[PENDING] == RECALLED:
         run_recalled(memo, state, run)
+        charge_rows(state, ledger, memo.reg[PEND_OWNER])
         memo.reg[PENDING] = NOTHING

@@ -37,7 +37,8 @@ KINDS = 3
 RANKS = 4
 BANKS = 32  # of a channel; a bank's number is rank, bank group, bank
 CHANNELS = 256
-SLOTS = 64  # entries of a queue
+SLOTS = 64  # entries of a queue, a power of two
+LOG_MASK = SLOTS - 1
 NO_SLOT = 255
 RAISES = 24  # pairs of a command and the following bank command
 RANK_COMMANDS = 2  # PREA and REF
@@ -172,6 +173,11 @@ STATE = np.dtype(
         ("recent", _i8, (WINDOWED, BANKS, WINDOW)),
         ("recent_count", _i8, (WINDOWED, BANKS)),
         ("count", _i8, (COUNTS,)),  # statistics (§4.8)
+        # Who is charged for first commands (`row_ledger`).
+        ("owner", _i8),  # memory event that sends now
+        ("charged", _i8, (KINDS,)),  # first commands charged so far
+        ("write_logged", _i8),
+        ("write_log", _i8, (SLOTS,)),  # writes of other owners since then: owner << 2 | kind
         ("latency_max", _i8),  # of reads since the last `flush_latencies`, in clocks
         ("latency_bins", _i8, (BINS,)),
     ],

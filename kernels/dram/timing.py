@@ -3,12 +3,23 @@
 from typing import NamedTuple
 
 from ..compiler.jit import entry
-from ..layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
+from ..layout import DESC_STORE, MEV_DESCRIPTOR, MEV_PC
 from ..limits import OVERFLOW, TIME_LIMIT
-from ..memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer, issue
+from ..memory.ledger import region_of
+from ..memory.transfer import (
+    TIME_OVERFLOW,
+    TIMING_OK,
+    TRANSFER_EVENT,
+    TRANSFER_HELD,
+    TRANSFER_NOW,
+    Transfer,
+    finish_event,
+    issue,
+)
 from .channel import catch_up
 from .event_queue import Run
 from .memo import DramMemo, finish_recalled, memo_list
+from .row_ledger import charge_rows, owner_of
 from .state import DramState
 
 
@@ -28,22 +39,26 @@ def timing_slice_dram(events, count, descriptors, mem):
     Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
     transfer = mem.transfer
-    reg = transfer.reg
+    reg, ledger = transfer.reg, transfer.ledger
+    owner = 0
     for i in range(count):
         reg[TRANSFER_EVENT] = i
         descriptor = descriptors[events[i, MEV_DESCRIPTOR]]
         n = issue(transfer, events[i], descriptor)
-        if reg[TRANSFER_NOW] > TIME_LIMIT:
+        start = reg[TRANSFER_NOW]
+        if start > TIME_LIMIT:
             return TIME_OVERFLOW
         held, is_store = reg[TRANSFER_HELD], descriptor[DESC_STORE] == 1
+        owner = owner_of(events[i, MEV_PC], region_of(ledger, events[i]))
         done = memo_list(
-            mem.memo, mem.dram, mem.run, transfer.addr, transfer.wait, transfer.link, n, held, reg[TRANSFER_NOW],
+            mem.memo, mem.dram, mem.run, ledger, owner, transfer.addr, transfer.wait, transfer.link, n, held, start,
             is_store,
         )
         if done == OVERFLOW:
             return TIME_OVERFLOW
-        events[i, MEV_TOOK] = done - reg[TRANSFER_NOW]
-        reg[TRANSFER_NOW] = done
-    finish_recalled(mem.memo, mem.dram, mem.run)
+        finish_event(transfer, events[i], start, done)
+        charge_rows(mem.dram, ledger, owner)
+    finish_recalled(mem.memo, mem.dram, mem.run, ledger)
     catch_up(mem.dram, mem.dram.front[0].ticks)
+    charge_rows(mem.dram, ledger, owner)
     return TIMING_OK

@@ -29,7 +29,11 @@ RG_USED_HI = 7  # resident bytes in two limbs of 32 bits: sums of u64 sizes do n
 RG_USED_LO = 8
 RG_CAPACITY_HI = 9
 RG_CAPACITY_LO = 10
-RG_WIDTH = 11
+RG_SWAPS = 11  # items swapped in
+RG_SWAPPED_HI = 12  # their bytes in two limbs, which are never carried
+RG_SWAPPED_LO = 13
+RG_LINK_PS = 14  # picoseconds that bytes took on the host link
+RG_WIDTH = 15
 
 # Columns of `Regime.table`.
 ITEM_KEY = 0  # residency slot: items of one layer, or of one region offset, share it
@@ -119,6 +123,10 @@ def swap_in(reg, table, listed, resident, item):
     resident[table[item, ITEM_KEY]] = 1
     add_used(reg, high, low)
     table[item, ITEM_SWAPS] += 1
+    reg[RG_SWAPS] += 1
+    reg[RG_SWAPPED_HI] += high
+    reg[RG_SWAPPED_LO] += low
+    reg[RG_LINK_PS] += table[item, ITEM_WAIT]
 
 
 @kernel
@@ -138,6 +146,7 @@ def decide_streamed(reg, starts, items, addr, n, wait, link):
         streamed += behind
     reg[RG_LAST] = at
     reg[RG_STREAMED] += streamed
+    reg[RG_LINK_PS] += streamed * line_ps
     reg[RG_PLAIN] += n - streamed
     return streamed
 

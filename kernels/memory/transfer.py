@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.jit import kernel, small
-from ..layout import DESC_STORE, MEV_DELTA
+from ..layout import DESC_STORE, MEV_DELTA, MEV_TOOK
 from ..limits import ACCESS_BYTES
 from .accesses import list_accesses
+from .ledger import Ledger, charge
 from .regimes import RG_PLAIN, Regime, decide
 
 # Status of a slice.
@@ -38,6 +39,7 @@ class Transfer(NamedTuple):
     link : int64[accesses]
         1 for an access behind the host link.
     regime : Regime
+    ledger : Ledger
     """
 
     reg: np.ndarray
@@ -45,6 +47,7 @@ class Transfer(NamedTuple):
     wait: np.ndarray
     link: np.ndarray
     regime: Regime
+    ledger: Ledger
 
 
 @small
@@ -67,6 +70,18 @@ def count_resident(transfer, n):
     """Count `n` reads that need not be listed, because the regime has nothing to decide about them."""
     transfer.regime.reg[RG_PLAIN] += n
     transfer.reg[TRANSFER_READ] += ACCESS_BYTES * n
+
+
+@small
+def finish_event(transfer, event, start, done):
+    """End an event that began at `start`: `TRANSFER_NOW` moves on to `done`, and the ledger is charged.
+
+    The event gets the time it took, with or without a ledger.
+    """
+    reg = transfer.reg
+    event[MEV_TOOK] = done - start
+    reg[TRANSFER_NOW] = done
+    charge(transfer.ledger, transfer.regime, event, start, done, reg[TRANSFER_READ], reg[TRANSFER_WRITTEN])
 
 
 @kernel

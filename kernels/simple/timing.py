@@ -7,7 +7,7 @@ only its engine.
 from typing import NamedTuple
 
 from ..compiler.jit import entry, small
-from ..layout import DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR, MEV_INDEX, MEV_TOOK
+from ..layout import DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR, MEV_INDEX
 from ..limits import OVERFLOW, TIME_LIMIT
 from ..memory.memo_table import MEMO_ON, look_up
 from ..memory.regimes import RESIDENT, RG_CODE, STREAM
@@ -19,6 +19,7 @@ from ..memory.transfer import (
     TRANSFER_NOW,
     Transfer,
     count_resident,
+    finish_event,
     list_event,
 )
 from .batch import run_batch, store_blocks
@@ -95,15 +96,15 @@ def timing_slice(events, count, descriptors, mem):
         descriptor = descriptors[event[MEV_DESCRIPTOR]]
         reg[TRANSFER_EVENT] = i
         reg[TRANSFER_NOW] += event[MEV_DELTA]
-        if reg[TRANSFER_NOW] > TIME_LIMIT:
+        start = reg[TRANSFER_NOW]
+        if start > TIME_LIMIT:
             return TIME_OVERFLOW
         if descriptor[DESC_STORE] == 1:
             n = list_event(transfer, event, descriptor)
-            done = store_blocks(mem.state, transfer.addr, transfer.wait, n, reg[TRANSFER_NOW])
+            done = store_blocks(mem.state, transfer.addr, transfer.wait, n, start)
         else:
             done = prefetch(mem, event, descriptor)
         if done == OVERFLOW:
             return TIME_OVERFLOW
-        events[i, MEV_TOOK] = done - reg[TRANSFER_NOW]
-        reg[TRANSFER_NOW] = done
+        finish_event(transfer, event, start, done)
     return TIMING_OK

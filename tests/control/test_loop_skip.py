@@ -14,9 +14,9 @@ from plena_emu.kernels import layout
 from plena_emu.kernels.control.loop_skip import skip_loop
 from plena_emu.kernels.layout import FP_SRAM_SIZE
 from plena_emu.machine.core import Machine
-from plena_emu.profiler.executed import _NoMemory
 from plena_emu.program.assembler import assemble
 from plena_emu.program.decode import decode
+from plena_emu.running.scout import NoMemory
 from plena_emu.running.simulation import Simulation
 
 INNER = ("gp1", "gp2", "gp3", "gp4", "gp5", "gp8")  # gp5 counts the inner loop, gp6 the outer one
@@ -33,7 +33,7 @@ def outcome(words, config, skips, revision="base", limit=None):
     """Registers, counts and error of a program without data, its loops skipped or not."""
     program = decode(np.array(words, dtype=np.uint32), revision, config)
     machine = Machine(config, revision)
-    simulation = Simulation(program, machine, _NoMemory(), data=False)
+    simulation = Simulation(program, machine, NoMemory(), data=False)
     simulation.ctl[layout.CTL_SKIPS] = int(skips)
     error = None
     try:
@@ -120,10 +120,11 @@ def test_a_plain_loop_is_skipped(config):
     error, values, _ = agree(text, config)
     assert error is None and values[2] == 1 + 9 * 3
     program = decode(np.array(assemble(text), dtype=np.uint32), "base", config)
-    control = Machine(config, "base").control
+    control = Machine(config, "base").control._replace(counts=np.zeros(len(program), dtype=np.int64))
     control.ctl[: layout.CFG_WIDTH] = Machine(config, "base").cfg
     words, cost = skip_loop(program.table, control.ctl, control.affine, control.counts, 0, 9, 10**6)
     assert words == 3 and cost == program.table[1:, layout.OP_COST].sum()
+    assert control.counts.tolist() == [0, 9, 9, 9]  # C_LOOP_START is the caller's
     assert control.gp[1] == 9 * config.vlen and control.gp[5] == 0
     assert skip_loop(program.table, control.ctl, control.affine, control.counts, 0, 9, 26) == (0, 0)
 

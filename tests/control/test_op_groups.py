@@ -114,6 +114,7 @@ def execute(machine, op):
         table[0, layout.OP_IMM] = 0
     if op == isa.C_LOOP_END or op == isa.C_BREAK:
         machine.control.ctl[layout.CTL_DEPTH] = 1
+    machine.count_words(len(table))
     events, mem_events = np.zeros((1, layout.EV_WIDTH), np.int64), np.zeros((1, layout.MEV_WIDTH), np.int64)
     return control_slice(table, machine.cfg, machine.descriptors, machine.control, events, mem_events, 1)
 

@@ -59,7 +59,7 @@ EVENT = st.tuples(
 @given(parts=st.lists(EVENT, min_size=1, max_size=30), rows=st.sampled_from([1, 2, 16, 90]), again=st.integers(1, 4),
        size=st.sampled_from([1, 3, 1000]))
 def test_figures_are_the_same(revision, parts, rows, again, size):
-    events = np.array([[*part, 0] for part in parts] * again)
+    events = np.array([[*part, 0, 0] for part in parts] * again)
     slices = [size] * (-(-len(events) // size))
     plain = run(new_memory(rows, False, revision=revision), events, slices)
     memory = new_memory(rows, True, revision=revision)
@@ -71,7 +71,7 @@ def test_figures_are_the_same_behind_a_host():
     """Lists that wait for the host come between those that do not."""
     rng = np.random.default_rng(4)
     starts = rng.choice([0, 4096, 1 << 21, 1 << 22], 60)
-    events = np.array([[2000, k % 3, start, 1 << 23, 64, 0] for k, start in enumerate(starts)])
+    events = np.array([[2000, k % 3, start, 1 << 23, 64, 0, 0] for k, start in enumerate(starts)])
     found = [run(new_memory(16, memo, "weight-stream", "hbm2"), events, [60]) for memo in (False, True)]
     assert found[0] == found[1]
 
@@ -80,7 +80,7 @@ def test_figures_are_the_same_behind_a_host():
 def test_a_list_in_other_banks_is_answered_from_memory(descriptor):
     """Record, rank, bank group, bank and row move; what the accesses share stays the same."""
     moves = [0, 1 << 8, 1 << 9, 1 << 10, 1 << 12, 5 << 20, 9 << 20]
-    events = np.array([[10**6, descriptor, move, 0, 1 << 17, 0] for move in [0, *moves]])
+    events = np.array([[10**6, descriptor, move, 0, 1 << 17, 0, 0] for move in [0, *moves]])
     memory = new_memory(4, True)
     times, counted = run(memory, events, [len(events)])
     # At clock 0 no tick has passed yet, so the memory is not idle in the sense of the memo.
@@ -90,7 +90,7 @@ def test_a_list_in_other_banks_is_answered_from_memory(descriptor):
 
 def test_too_soon_after_a_recalled_list():
     """The memory is not yet idle when the next list comes: the recalled one is run after all."""
-    events = np.array([[delta, STORE, 0, 0, 64, 0] for delta in [10**6] * 4 + [0, 10**6, 1000] * 5])
+    events = np.array([[delta, STORE, 0, 0, 64, 0, 0] for delta in [10**6] * 4 + [0, 10**6, 1000] * 5])
     memory = new_memory(16, True)
     assert run(memory, events, [len(events)]) == run(new_memory(16, False), events, [len(events)])
     assert 0 < memory.engine.memo.hits < len(events) - 2
@@ -107,7 +107,7 @@ def test_a_memo_that_never_hits_gives_up():
 
 
 def test_full_tables_are_emptied():
-    events = np.array([[10**6, PREFETCH, 0, 0, 64 * k, 0] for k in range(1, 40)] * 2)
+    events = np.array([[10**6, PREFETCH, 0, 0, 64 * k, 0, 0] for k in range(1, 40)] * 2)
     plain, counted = run(new_memory(40, False), events, [1] * len(events))
     memory, times = new_memory(40, True), []
     for k, event in enumerate(events):

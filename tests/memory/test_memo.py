@@ -47,7 +47,7 @@ EVENT = st.tuples(
 @given(st.lists(EVENT, min_size=1, max_size=40), st.sampled_from([1, 3, 16, 40]),
        st.sampled_from(["resident", "weight-stream"]))
 def test_figures_are_the_same(parts, rows, model):
-    events = np.array([[delta, descriptor, index, scale, step, 0] for delta, descriptor, index, scale, step in parts])
+    events = np.array([[*part, 0, 0] for part in parts])
     regions = (Region(layer_id=0, offset=1024, size=1 << 20, kind="weight"),)
     plain, _ = run(events, descriptors(rows), False, model, regions)
     remembered, memory = run(events, descriptors(rows), True, model, regions)
@@ -56,14 +56,14 @@ def test_figures_are_the_same(parts, rows, model):
 
 
 def test_a_shifted_batch_is_answered_from_memory():
-    events = np.array([[10**6, 0, 16384 * k + 64 * (k % 3), 0, 4096, 0] for k in range(8)])
+    events = np.array([[10**6, 0, 16384 * k + 64 * (k % 3), 0, 4096, 0, 0] for k in range(8)])
     times, memory = run(events, descriptors(16), True)
     assert memory.engine.memo.hits == 7
     assert len({b - a for (a, _), (b, _) in itertools.pairwise(times)}) == 1
 
 
 def test_full_tables_are_emptied(monkeypatch):
-    events = np.array([[10**6, 0, 0, 0, 64 * k, 0] for k in range(1, 40)] * 2)
+    events = np.array([[10**6, 0, 0, 0, 64 * k, 0, 0] for k in range(1, 40)] * 2)
     plain, _ = run(events, descriptors(40), False)
     memory = RegimeModel("resident", Manifest(activation_ceiling=0), descriptors(40), 0, 1)
     engine = memory.engine

@@ -4,6 +4,7 @@ import numpy as np
 
 from ...config.settings import Settings
 from ...errors import EmuError
+from ...kernels import layout
 from ...kernels.hardware.scoreboard import layout as at
 from ...kernels.hardware.scoreboard.timeline import scoreboard_end, scoreboard_slice
 from ...program.decode import Program
@@ -37,14 +38,14 @@ class ScoreboardPass:
 
     def prepare(self) -> None:
         """Have the kernels compiled, or loaded from the cache."""
-        nothing = np.zeros((1, 8), dtype=np.int64)
-        self._slice(nothing[0], 0, nothing[:, : 3], nothing)
+        executed, events = (np.zeros((1, width), dtype=np.int64) for width in (layout.TR_WIDTH, layout.MEV_WIDTH))
+        self._slice(executed, 0, events)
         scoreboard_end(self.state)
 
-    def place(self, pcs: np.ndarray, count: int, operands: np.ndarray, events: np.ndarray) -> None:
-        """Place `pcs[:count]` (int64 word indices).
+    def place(self, executed: np.ndarray, count: int, events: np.ndarray) -> None:
+        """Place `executed[:count]` (int64[n, TR_WIDTH], as control recorded them).
 
-        `operands` are those that control recorded (int64[n, OPERAND_WIDTH]), `events` the memory events after timing.
+        `events` are the memory events of the slice after timing (int64[n, MEV_WIDTH]).
 
         Raises
         ------
@@ -52,17 +53,17 @@ class ScoreboardPass:
             An instruction for which the timing file has no cost.
         """
         reg = self.state.reg
-        reg[at.SB_AT] = reg[at.SB_AT_OPERANDS] = reg[at.SB_AT_EVENT] = 0
-        while (status := self._slice(pcs, count, operands, events)) == at.PENDING_FULL:
+        reg[at.SB_AT] = reg[at.SB_AT_EVENT] = 0
+        while (status := self._slice(executed, count, events)) == at.PENDING_FULL:
             self._grow()
         if status == at.NO_COST:
             pc = int(reg[at.SB_PC])
             raise EmuError(f"pc={pc} {self.program.text(pc)}: timing {self.rules.timing.source} has no cost for it")
         if self._on_placed is not None:
-            self._on_placed(pcs[:count], self.state.placed[:count])
+            self._on_placed(executed[:count, layout.TR_PC], self.state.placed[:count])
 
-    def _slice(self, pcs, count, operands, events):
-        return scoreboard_slice(self.program.table, pcs, count, self.tracked, operands, events, self.state)
+    def _slice(self, executed, count, events):
+        return scoreboard_slice(self.program.table, executed, count, self.tracked, events, self.state)
 
     def _grow(self):
         """Double the lists of pending writes."""

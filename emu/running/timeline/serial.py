@@ -39,9 +39,9 @@ class SerialPass:
     def prepare(self) -> None:
         """Do nothing: no kernel is used."""
 
-    def place(self, pcs: np.ndarray, count: int, operands: np.ndarray, events: np.ndarray) -> None:
-        """Add the instructions `pcs[:count]`; arguments as for `ScoreboardPass.place`."""
-        pcs = pcs[:count]
+    def place(self, executed: np.ndarray, count: int, events: np.ndarray) -> None:
+        """Add the instructions `executed[:count]`; arguments as for `ScoreboardPass.place`."""
+        pcs = executed[:count, layout.TR_PC]
         ops = self.program.table[pcs, layout.OP_ID]
         took = self.program.table[pcs, layout.OP_COST]
         memory = np.flatnonzero(self._is_memory[ops])

@@ -52,7 +52,8 @@ def submit(state, arrived, address, queue, clk, begun, watched):
         while channel.queued[queue] > cfg.queue_capacity[queue]:
             run_to_command(cfg, channel, NEVER, arrived)
         sent = sub_request_address(cfg, address, sub_request)
-        send(cfg, channel, queue, place, sent, begun, begun, sub_request if watched else NONE)
+        tag = channel.owner if queue == WRITE else sub_request if watched else NONE  # `row_ledger`: one owner for all
+        send(cfg, channel, queue, place, sent, begun, begun, tag)
 
 
 @kernel

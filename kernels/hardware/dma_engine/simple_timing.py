@@ -8,9 +8,17 @@ from typing import NamedTuple
 import numpy as np
 
 from ...compiler.jit import entry, kernel
-from ...layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
+from ...layout import DESC_STORE, MEV_DESCRIPTOR
 from ...limits import OVERFLOW, TIME_LIMIT
-from ...memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer
+from ...memory.transfer import (
+    TIME_OVERFLOW,
+    TIMING_OK,
+    TRANSFER_EVENT,
+    TRANSFER_HELD,
+    TRANSFER_NOW,
+    Transfer,
+    finish_event,
+)
 from ...simple.batch import run_batch
 from ...simple.event_loop import simulate_loop
 from ...simple.state import SimpleState
@@ -71,6 +79,5 @@ def timing_slice_simple_lines(events, count, descriptors, mem):
         done = run_phases(mem, descriptor[DESC_STORE] == 1)
         if done == OVERFLOW:
             return TIME_OVERFLOW
-        events[i, MEV_TOOK] = done - start
-        reg[TRANSFER_NOW] = done
+        finish_event(mem.transfer, event, start, done)
     return TIMING_OK

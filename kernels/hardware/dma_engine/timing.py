@@ -5,10 +5,20 @@ from typing import NamedTuple
 import numpy as np
 
 from ...compiler.jit import entry, kernel
+from ...dram.row_ledger import charge_rows, owner_of
 from ...dram.state import READ, WRITE, DramState
-from ...layout import DESC_STORE, MEV_DESCRIPTOR, MEV_TOOK
+from ...layout import DESC_STORE, MEV_DESCRIPTOR, MEV_PC
 from ...limits import OVERFLOW, TIME_LIMIT
-from ...memory.transfer import TIME_OVERFLOW, TIMING_OK, TRANSFER_EVENT, TRANSFER_HELD, TRANSFER_NOW, Transfer
+from ...memory.ledger import region_of
+from ...memory.transfer import (
+    TIME_OVERFLOW,
+    TIMING_OK,
+    TRANSFER_EVENT,
+    TRANSFER_HELD,
+    TRANSFER_NOW,
+    Transfer,
+    finish_event,
+)
 from .batch import run_held_lines, run_lines
 from .lines import READS, WRITES, LinePlan
 from .plan import plan_event
@@ -54,9 +64,10 @@ def run_event(mem, store):
 def timing_slice_lines(events, count, descriptors, mem):
     """Run `events[:count]` (int64[:, MEV_WIDTH]); `TRANSFER_NOW` moves on to the end of the last.
 
-    Each event gets the time it took. Returns `TIMING_OK` or `TIME_OVERFLOW`.
+    Each event gets the time it took. Nothing is queued after one, so all row hits since the event before are its own.
+    Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
-    reg = mem.transfer.reg
+    reg, ledger = mem.transfer.reg, mem.transfer.ledger
     for i in range(count):
         event = events[i]
         descriptor = descriptors[event[MEV_DESCRIPTOR]]
@@ -68,6 +79,6 @@ def timing_slice_lines(events, count, descriptors, mem):
         done = run_event(mem, descriptor[DESC_STORE] == 1)
         if done == OVERFLOW:
             return TIME_OVERFLOW
-        events[i, MEV_TOOK] = done - start
-        reg[TRANSFER_NOW] = done
+        finish_event(mem.transfer, event, start, done)
+        charge_rows(mem.dram, ledger, owner_of(event[MEV_PC], region_of(ledger, event)))
     return TIMING_OK

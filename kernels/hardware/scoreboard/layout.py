@@ -112,15 +112,14 @@ SB_MEMORY_END = 9  # end of the union of memory intervals so far
 SB_COMPUTE_END = 10
 SB_DEFERRED = 11  # intervals in `deferred`
 SB_DEFERRED_FIRST = 12  # the least start among them, NEVER without
-SB_AT = 13  # where a slice goes on: instruction, operands, memory event
-SB_AT_OPERANDS = 14
-SB_AT_EVENT = 15
+SB_AT = 13  # where a slice goes on: instruction, memory event
+SB_AT_EVENT = 14
 # the instruction in hand
-SB_READY_AT = 16  # c of §7.9
-SB_REASON = 17
-SB_OWNER = 18
-SB_PC = 19  # of an instruction without a cost
-SB_WIDTH = 20
+SB_READY_AT = 15  # c of §7.9
+SB_REASON = 16
+SB_OWNER = 17
+SB_PC = 18  # of an instruction without a cost
+SB_WIDTH = 19
 
 # `by_op`: int64[NUM_OPS, BY_OP_WIDTH].
 OP_COUNT = 0
@@ -199,7 +198,7 @@ class Scoreboard(NamedTuple):
 
 
 def tracked_ops() -> np.ndarray:
-    """Mark the operations that access an SRAM that the scoreboard tracks: control records their operands (§7.8).
+    """Mark the operations that access an SRAM that the scoreboard tracks (§7.8).
 
     Returns
     -------

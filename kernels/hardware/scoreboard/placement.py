@@ -205,8 +205,8 @@ def place(sb, op, rd, rs1, rs2, imm, gp, tracked, service, at):
 
     Parameters
     ----------
-    gp : int64[OPERAND_WIDTH]
-        Operands, read only if `tracked`.
+    gp : int64[TR_WIDTH]
+        Its row of executed instructions: registers before it, read only if `tracked`.
     service : int
         Cycles of a DMA.
     at : int

@@ -3,7 +3,7 @@
 from plena_emu import isa
 
 from ...compiler.jit import kernel, small
-from ...layout import OPERAND_RD, OPERAND_RS1, OPERAND_RS2
+from ...layout import TR_RD, TR_RS1, TR_RS2
 from ...limits import U32_MASK
 from .layout import (
     DIM_BLEN,
@@ -99,12 +99,12 @@ def add_write(pending, count, first, length, stride, pieces, until, owner):
 def matrix_read(op, gp, dims):
     """(first element, length) of what an instruction reads of the matrix SRAM; length 0 for nothing."""
     if op == isa.M_TMM:
-        return gp[OPERAND_RS2], dims[DIM_MLEN] * dims[DIM_MLEN]
+        return gp[TR_RS2], dims[DIM_MLEN] * dims[DIM_MLEN]
     if (
         op == isa.M_MM or op == isa.M_BMM or op == isa.M_BTMM or op == isa.M_MV or op == isa.M_TMV or op == isa.M_BMV
         or op == isa.M_BTMV
     ):
-        return gp[OPERAND_RS1], dims[DIM_MLEN] * dims[DIM_MLEN]
+        return gp[TR_RS1], dims[DIM_MLEN] * dims[DIM_MLEN]
     return 0, 0
 
 
@@ -112,15 +112,15 @@ def matrix_read(op, gp, dims):
 def vector_read(op, gp, dims):
     """(first element, length) of what an instruction reads of the vector SRAM, a second row of V_*_VV apart."""
     if op == isa.H_STORE_V:
-        return gp[OPERAND_RD], dims[DIM_SV] * dims[DIM_VLEN]
+        return gp[TR_RD], dims[DIM_SV] * dims[DIM_VLEN]
     if op == isa.M_MM or op == isa.M_BMM or op == isa.M_BTMM:
-        return gp[OPERAND_RS2], dims[DIM_MLEN] * dims[DIM_VLEN]
+        return gp[TR_RS2], dims[DIM_MLEN] * dims[DIM_VLEN]
     if op == isa.M_TMM:
-        return gp[OPERAND_RS1], dims[DIM_MLEN] * dims[DIM_VLEN]
+        return gp[TR_RS1], dims[DIM_MLEN] * dims[DIM_VLEN]
     if op == isa.M_MV or op == isa.M_TMV or op == isa.M_BMV or op == isa.M_BTMV:
-        return gp[OPERAND_RS2], dims[DIM_VLEN]
+        return gp[TR_RS2], dims[DIM_VLEN]
     if is_vector(op):
-        return gp[OPERAND_RS1], dims[DIM_VLEN]
+        return gp[TR_RS1], dims[DIM_VLEN]
     return 0, 0
 
 
@@ -134,7 +134,7 @@ def is_vector(op):
 def matrix_write(op, gp, dims):
     """(first element, length) of what an instruction writes to the matrix SRAM."""
     if op == isa.H_PREFETCH_M:
-        return gp[OPERAND_RD], dims[DIM_PM] * dims[DIM_MLEN]
+        return gp[TR_RD], dims[DIM_PM] * dims[DIM_MLEN]
     return 0, 0
 
 
@@ -143,21 +143,21 @@ def vector_write(op, rs1, imm, gp, dims):
     """(first element, length, stride, pieces) of what an instruction writes to the vector SRAM."""
     mlen = dims[DIM_MLEN]
     if op == isa.H_PREFETCH_V:
-        return gp[OPERAND_RD], dims[DIM_PV] * dims[DIM_VLEN], 0, 1
+        return gp[TR_RD], dims[DIM_PV] * dims[DIM_VLEN], 0, 1
     if op == isa.M_MM_WO:
-        first = (gp[OPERAND_RD] + imm) & U32_MASK
-        stride = mlen if rs1 == 0 else mlen * gp[OPERAND_RS1]
+        first = (gp[TR_RD] + imm) & U32_MASK
+        stride = mlen if rs1 == 0 else mlen * gp[TR_RS1]
         if stride == mlen:
             return first - first % mlen, mlen * dims[DIM_BLEN], 0, 1
         return first - first % mlen, mlen, stride, dims[DIM_BLEN] if stride > 0 else 1
     if op == isa.M_BMM_WO:
-        return (gp[OPERAND_RD] + imm) & U32_MASK, dims[DIM_BROADCAST] * mlen * mlen, 0, 1
+        return (gp[TR_RD] + imm) & U32_MASK, dims[DIM_BROADCAST] * mlen * mlen, 0, 1
     if op == isa.M_MV_WO:
-        return (gp[OPERAND_RD] + imm) & U32_MASK, mlen, 0, 1
+        return (gp[TR_RD] + imm) & U32_MASK, mlen, 0, 1
     if op == isa.M_BMV_WO:
-        return (gp[OPERAND_RD] + imm) & U32_MASK, dims[DIM_BROADCAST] * mlen, 0, 1
+        return (gp[TR_RD] + imm) & U32_MASK, dims[DIM_BROADCAST] * mlen, 0, 1
     if (is_vector(op) and op != isa.V_RED_SUM and op != isa.V_RED_MAX) or op == isa.S_MAP_V_FP:
-        return gp[OPERAND_RD], dims[DIM_VLEN], 0, 1
+        return gp[TR_RD], dims[DIM_VLEN], 0, 1
     return 0, 0, 0, 0
 
 
@@ -211,7 +211,7 @@ def wait_for_operands(sb, op, rs1, imm, gp):
 def wait_for_vector_reads(sb, op, gp, first, length):
     """Wait for the rows an instruction reads; two rows are one set of ranges, so that the order of issue decides."""
     if reads_two_rows(op):
-        wait_for_vector(sb, first, length, gp[OPERAND_RS2] - first, 2, VECTOR_READ)
+        wait_for_vector(sb, first, length, gp[TR_RS2] - first, 2, VECTOR_READ)
     else:
         wait_for_vector(sb, first, length, 0, 1, VECTOR_READ)
 

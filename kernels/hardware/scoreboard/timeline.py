@@ -1,7 +1,7 @@
 """Scoreboard pass: executed instructions in, the rtl-v1 timeline out (spec §7.6-§7.9)."""
 
 from ...compiler.jit import entry, small
-from ...layout import MEV_TOOK, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2
+from ...layout import MEV_TOOK, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2, TR_PC
 from ...limits import NEVER
 from .accounting import cover_deferred
 from .layout import (
@@ -13,7 +13,6 @@ from .layout import (
     RULE_SILENT,
     SB_AT,
     SB_AT_EVENT,
-    SB_AT_OPERANDS,
     SB_DEFERRED,
     SB_MATRIX_PENDING,
     SB_PC,
@@ -30,29 +29,28 @@ def service_cycles(picoseconds, period):
 
 
 @entry
-def scoreboard_slice(table, pcs, count, tracked, operands, events, sb):
-    """Place the instructions `pcs[:count]`, going on at SB_AT; returns PLACED_ALL, PENDING_FULL or NO_COST.
+def scoreboard_slice(table, executed, count, tracked, events, sb):
+    """Place the instructions `executed[:count]`, going on at SB_AT; returns PLACED_ALL, PENDING_FULL or NO_COST.
 
     Parameters
     ----------
     table : int64[words, OP_WIDTH]
         Decoded program.
-    pcs : int64[>= count]
-        Word index of each executed instruction of the slice.
+    executed : int64[>= count, TR_WIDTH]
+        Each executed instruction of the slice.
     tracked : int64[NUM_OPS]
-        1 for operations that have a row of `operands`.
-    operands : int64[n, OPERAND_WIDTH]
+        1 for operations that access an SRAM which the scoreboard tracks.
     events : int64[n, MEV_WIDTH]
         Memory events of the slice; timing has written how long each took.
     sb : Scoreboard
-        SB_AT, SB_AT_OPERANDS and SB_AT_EVENT are 0 at the start of a slice.
+        SB_AT and SB_AT_EVENT are 0 at the start of a slice.
     """
     reg = sb.reg
-    at, operand, event = reg[SB_AT], reg[SB_AT_OPERANDS], reg[SB_AT_EVENT]
+    at, event = reg[SB_AT], reg[SB_AT_EVENT]
     period = sb.dims[DIM_PERIOD]
     status = PLACED_ALL
     while at < count:
-        pc = pcs[at]
+        pc = executed[at, TR_PC]
         op = table[pc, OP_ID]
         if sb.rules[op, RULE_SILENT] == 1:
             place_silent(sb, op, at)
@@ -69,14 +67,12 @@ def scoreboard_slice(table, pcs, count, tracked, operands, events, sb):
         if sb.rules[op, RULE_READY] == SERVICE:
             cycles = service_cycles(events[event, MEV_TOOK], period)
             event += 1
-        has_operands = tracked[op] == 1
         place(
             sb, op, table[pc, OP_RD], table[pc, OP_RS1], table[pc, OP_RS2], table[pc, OP_IMM],
-            operands[operand if has_operands else 0], has_operands, cycles, at,
+            executed[at], tracked[op] == 1, cycles, at,
         )
-        operand += tracked[op]
         at += 1
-    reg[SB_AT], reg[SB_AT_OPERANDS], reg[SB_AT_EVENT] = at, operand, event
+    reg[SB_AT], reg[SB_AT_EVENT] = at, event
     return status
 
 

@@ -1,0 +1,82 @@
+"""A report of runs: one HTML file with stages, roofline, bandwidth, DRAM statistics and where everything came from.
+
+  plena-emu run BUILD --board custom_a7 --memory-model auto --timing-only --timeline t.json.gz --json r.json
+  plena-emu report r.json -o r.html --capacity-curve
+
+The file needs no network and has no scripts. --capacity-curve adds latency over DDR capacity from a dozen quick runs of
+each program without data. Needs matplotlib, the extra `report`.
+"""
+
+from ..atomic_files import check_directory, write_whole
+from . import flags
+
+
+def configure(parser):
+    """Arguments of the command."""
+    parser.add_argument("records", metavar="RUN.json", nargs="+", type=flags.path,
+                        help="record of plena-emu run --json")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, type=flags.path, action=flags.Once,
+                        help="the HTML file")
+    parser.add_argument("--capacity-curve", action="store_true", help="run each program with other DDR capacities")
+
+
+def run(args):
+    """Write the report; 0."""
+    check_directory(args.output, "-o")
+    from ..report.figures import check_matplotlib
+    from ..report.html import report_html
+    from ..result import read_run
+
+    check_matplotlib("report")
+    results = [read_run(path) for path in args.records]
+    curves = [curve_of(result) if args.capacity_curve else None for result in results]
+    write_whole(args.output, report_html(results, curves).encode("utf-8", "surrogateescape"), "report")
+    return 0
+
+
+def curve_of(result):
+    """Capacity curve of a record: its program is run again, as the record says, with other capacities."""
+    import os
+
+    from ..config.build_dir import fields_of
+    from ..precompile import kernels_of, make_ready
+    from ..request import RunRequest
+    from ..running.capacity_curve import capacity_curve
+
+    sources = result.sources
+    fields = {
+        "opcode": result.program.path, "settings_path": sources.settings, "hbm_size": result.geometry.hbm_size,
+        "isa": result.isa, "board": sources.board, "dram": sources.dram, "intsram": sources.intsram,
+        "latency_profile": result.board and result.board.latency_profile, "memory_model": "auto",
+        "weight_manifest": sources.weight_manifest,
+        "host_bandwidth": result.limits and result.limits.host_bandwidth_bytes_per_s,
+    } | _hardware_fields(result.hardware) | _board_fields(result)
+    if not os.path.isfile(fields["settings_path"]):
+        del fields["settings_path"]  # built-in defaults
+    if fields["weight_manifest"] is not None and fields["weight_manifest"].endswith("hbm_addrs.json"):
+        del fields["weight_manifest"]
+    folder = os.path.dirname(result.program.path) or "."
+    given = {name: value for name, value in fields.items() if value is not None}
+    if "weight_manifest" not in given:
+        given = fields_of(folder, given | {"timing_only": True})
+    request = RunRequest(**(given | {"timing_only": True, "dump_dir": None}))
+    make_ready(kernels_of(request))
+    return capacity_curve(request)
+
+
+def _hardware_fields(hardware):
+    """Fields of a request for the hardware timing of a record."""
+    if hardware is None:
+        return {}
+    channels = hardware.hbm_channels if hardware.dma == "production" else None
+    return {"dma": hardware.dma, "timing": hardware.timing_file or "serial", "hbm_channels": channels}
+
+
+def _board_fields(result):
+    """Fields of a request for what was laid over the board of a record."""
+    if result.board is None:
+        return {}
+    laid_over = {one.flag: one.after for one in result.board.laid_over}
+    clock = laid_over.get("--clock-mhz")
+    return {"clock_mhz": clock and float(clock), "ddr_speed": laid_over.get("--ddr-speed"),
+            "reference_timing": result.time_basis == "reference"}

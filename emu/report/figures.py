@@ -1,0 +1,224 @@
+"""The figures of `plena-emu plot` and `plena-emu report`; they need matplotlib, the optional extra `report`."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import EmuError, UsageError
+from ..result import RunResult
+from .stages import stages_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..running.capacity_curve import CapacityCurve
+
+FORMATS = (".svg", ".png", ".pdf")
+KINDS = ("stages", "roofline", "capacity", "timeline")
+SIMPLE_CLOCK_PS = 1250  # the idealised banks take one 64-byte access a clock (§3.5)
+REGIMES = ("resident", "kv-swap", "weight-stream")
+MOST_OPERATORS = 16
+
+
+class Theme(NamedTuple):
+    """Colours of a figure."""
+
+    ground: str
+    ink: str
+    faint: str
+    compute: str
+    memory: str
+    link: str
+    marks: tuple[str, ...]
+
+
+# Okabe and Ito's colours, which people with colour blindness can tell apart; lighter ones on the dark ground.
+LIGHT = Theme("#ffffff", "#1a1a1a", "#c8c8c8", "#0072b2", "#e69f00", "#cc79a7", ("#009e73", "#e69f00", "#d55e00"))
+DARK = Theme("#16181c", "#e6e6e6", "#4a4f57", "#56b4e9", "#f0b93a", "#e39ac4", ("#35c79b", "#f0b93a", "#ff8a47"))
+
+
+class Size(NamedTuple):
+    """Width of a figure in inches, and its font in points."""
+
+    width: float
+    font: float
+
+
+WIDE, NARROW = Size(8.6, 9.5), Size(4.0, 8.0)
+
+
+def check_matplotlib(what: str) -> None:
+    """Raise `EmuError` where matplotlib is missing."""
+    try:
+        missing = importlib.util.find_spec("matplotlib") is None
+    except ValueError:  # a module that was put in place without a specification
+        missing = True
+    if missing:
+        raise EmuError(f"{what} needs matplotlib, which is not installed: pip install matplotlib (the extra `report`)")
+
+
+def check_format(path: str) -> str:
+    """Find the format of a figure by its file name; `UsageError` for any other."""
+    extension = os.path.splitext(path)[1]
+    if extension not in FORMATS:
+        raise UsageError(f"-o {path}: expected a file name that ends in {', '.join(FORMATS)}")
+    return extension[1:]
+
+
+def draw(kind: str, result: RunResult, curve: CapacityCurve | None = None, theme: Theme = LIGHT, size: Size = WIDE,
+         format: str = "svg") -> bytes:
+    """Draw a figure.
+
+    Parameters
+    ----------
+    kind : str
+        One of `KINDS`; `capacity` needs `curve`, `timeline` a run that recorded one.
+    format : str
+        `svg`, `png` or `pdf`.
+
+    Returns
+    -------
+    bytes
+        The same for the same record.
+
+    Raises
+    ------
+    EmuError
+        The record lacks what the figure shows.
+    """
+    check_matplotlib("a figure")
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    rows = min(MOST_OPERATORS, len(result.stages.by("operator"))) if kind == "stages" and result.stages else 10
+    height = 0.9 + 0.24 * rows * size.font / 9 if kind == "stages" else 0.55 * size.width + 0.6
+    with rc_context(_style(theme, size)):
+        figure = Figure(figsize=(size.width, height), layout="constrained")
+        axes = figure.add_subplot()
+        _DRAWN[kind](axes, result, curve, theme)
+        data = io.BytesIO()
+        metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
+        figure.savefig(data, format=format, dpi=160, metadata=metadata)
+    return data.getvalue()
+
+
+def _style(theme, size):
+    return {
+        "svg.hashsalt": "plena-emu", "svg.fonttype": "none", "font.size": size.font, "font.family": "sans-serif",
+        "figure.facecolor": theme.ground, "axes.facecolor": theme.ground, "savefig.facecolor": theme.ground,
+        "text.color": theme.ink, "axes.labelcolor": theme.ink, "axes.edgecolor": theme.faint,
+        "xtick.color": theme.ink, "ytick.color": theme.ink, "grid.color": theme.faint, "axes.grid": True,
+        "grid.alpha": 0.5, "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
+        "legend.frameon": False,
+    }
+
+
+def _draw_stages(axes: Axes, result, curve, theme):
+    """Time by operator: compute, waits for memory without the host link, the host link's part of them."""
+    table = stages_of(result, "a figure of stages")
+    rows = sorted(table.by("operator"), key=lambda row: row.figures.time_ps)[-MOST_OPERATORS:]
+    names = [str(row.key[0]) for row in rows]
+    compute = [row.figures.compute_ps / 1e6 for row in rows]
+    link = [min(row.figures.link_ps, row.figures.memory_ps) / 1e6 for row in rows]
+    memory = [row.figures.memory_ps / 1e6 - part for row, part in zip(rows, link, strict=True)]
+    axes.barh(names, compute, color=theme.compute, label="compute")
+    axes.barh(names, memory, left=compute, color=theme.memory, label="memory")
+    if any(link):
+        left = [sum(pair) for pair in zip(compute, memory, strict=True)]
+        axes.barh(names, link, left=left, color=theme.link, label="host link")
+    axes.set_xlabel("simulated time, µs")
+    axes.grid(axis="y", visible=False)
+    axes.legend(loc="lower right")
+
+
+def bandwidth_roof(result: RunResult) -> float:
+    """Find the bytes a second that the memory can deliver at best."""
+    if result.dram_statistics:
+        return float(result.dram_statistics["peak_bandwidth_bytes_per_s"])
+    return 64 / (SIMPLE_CLOCK_PS / 1e12)
+
+
+def _draw_roofline(axes: Axes, result, curve, theme):
+    """Multiply-adds a second over multiply-adds a byte, under the roofs of matrix unit and memory."""
+    table = stages_of(result, "a roofline")
+    rows = [row for row in table.by("operator")
+            if row.figures.multiply_adds and row.figures.bytes_read + row.figures.bytes_written]
+    peak, bandwidth = table.array_size * 1e12 / table.core_period_ps, bandwidth_roof(result)
+    found = [(row.figures.multiply_adds / (row.figures.bytes_read + row.figures.bytes_written),
+              row.figures.multiply_adds / (row.figures.time_ps / 1e12), str(row.key[0])) for row in rows]
+    edges = [peak / bandwidth, *(intensity for intensity, _, _ in found)]
+    low, high = min(edges) / 4, max(edges) * 4
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.plot([low, peak / bandwidth, high], [low * bandwidth, peak, peak], color=theme.ink, linewidth=1.2)
+    axes.annotate(f"matrix unit {peak / 1e9:,.0f} G/s", (high, peak), ha="right", va="bottom", color=theme.ink)
+    axes.annotate(f"memory {bandwidth / 1e9:,.1f} GB/s", (low, low * bandwidth), ha="left", va="top",
+                  color=theme.ink, xytext=(8, -2), textcoords="offset points")
+    rates = [peak, *(rate for _, rate, _ in found)]
+    axes.set_xlim(low, high)
+    axes.set_ylim(min(rates) / 3, max(rates) * 2)
+    _name_points(axes, found, theme)
+    axes.set_xlabel("multiply-adds a byte of HBM")
+    axes.set_ylabel(f"multiply-adds a second (cycle = {table.core_period_ps / 1000:g} ns)")
+
+
+def _name_points(axes, points, theme):
+    """Mark points and write their names beside them, moved apart where they would overlap."""
+    line = 1.15 * axes.xaxis.label.get_fontsize()  # points between two lines of text
+    scale = 72 / axes.figure.dpi
+    last = None
+    for x, y, name in sorted(points, key=lambda point: point[1]):
+        axes.plot(x, y, "o", color=theme.compute)
+        height = axes.transData.transform((x, y))[1] * scale
+        lift = 0.0 if last is None else max(0.0, last + line - height)
+        last = height + lift
+        arrow = {"arrowstyle": "-", "color": theme.faint, "shrinkA": 0, "shrinkB": 2} if lift else None
+        axes.annotate(name, (x, y), xytext=(9, lift - 3), textcoords="offset points", color=theme.ink, arrowprops=arrow)
+
+
+def _draw_capacity(axes: Axes, result, curve, theme):
+    """Latency over DDR capacity, a colour a regime, the edges marked."""
+    if curve is None:
+        raise EmuError("a capacity figure needs a capacity curve")
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    sizes = [point.capacity_bytes / 2**20 for point in curve.points]
+    axes.plot(sizes, [point.latency_ps / 1e9 for point in curve.points], color=theme.faint, linewidth=1)
+    for regime, colour in zip(REGIMES, theme.marks, strict=True):
+        own = [point for point in curve.points if point.regime == regime]
+        axes.plot([point.capacity_bytes / 2**20 for point in own], [point.latency_ps / 1e9 for point in own], "o",
+                  color=colour, label=regime)
+    edges = (curve.weight_bytes, "weights fit", "right"), (curve.total_bytes, "everything fits", "left")
+    for size, name, side in edges:
+        if size:
+            axes.axvline(size / 2**20, color=theme.ink, linewidth=0.8, linestyle="--")
+            axes.annotate(name, (size / 2**20, 0.98), xycoords=("data", "axes fraction"), ha=side, va="top",
+                          xytext=(-4 if side == "right" else 4, 0), textcoords="offset points", color=theme.ink)
+    axes.set_ylim(min(point.latency_ps for point in curve.points) / 2e9,
+                  max(point.latency_ps for point in curve.points) / 0.5e9)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}" if axis is axes.yaxis else "")
+    axes.set_xlabel("DDR capacity, MiB")
+    axes.set_ylabel("latency, ms")
+    axes.legend(loc="lower left")
+
+
+def _draw_timeline(axes: Axes, result, curve, theme):
+    """Bandwidth over simulated time."""
+    if result.timeline is None or not result.timeline.bandwidth:
+        raise EmuError("the run has no timeline: a figure of it needs a record of plena-emu run --timeline FILE --json")
+    samples = result.timeline.bandwidth
+    times = [*(instant / 1e6 for instant, _ in samples), result.end_ps / 1e6]
+    rates = [rate / 1e9 for _, rate in samples]
+    axes.stairs(rates, times, fill=True, color=theme.memory)
+    axes.set_xlim(0, times[-1])
+    axes.set_ylim(0)
+    axes.set_xlabel("simulated time, µs")
+    axes.set_ylabel("HBM bandwidth, GB/s")
+
+
+_DRAWN = {"stages": _draw_stages, "roofline": _draw_roofline, "capacity": _draw_capacity, "timeline": _draw_timeline}

@@ -1,0 +1,132 @@
+"""Tables of `plena-emu profile --by`: where a run's time went, for people and for spreadsheets."""
+
+import csv
+import io
+
+from ..errors import EmuError
+from ..result import FIELDS, Figures, Row, RunResult, StageTable, nanoseconds
+from .table import Table, render
+
+BAR = 24  # characters of the longest bar
+COMPUTE, MEMORY = "█", "▒"
+
+
+def stages_text(result: RunResult, names: tuple[str, ...], width: int | None = None) -> str:
+    """Write the figures of a run by `names` (`StageTable.by`) as a table with a bar a row.
+
+    Returns
+    -------
+    str
+        Rows in program order where they have layers, else the longest first.
+    """
+    table = stages_of(result, "a table")
+    rows = ordered(table.by(*names), names)
+    whole = result.end_ps
+    titles = _titles(rows, names)
+    body = [_cells(table, row, whole, titles[len(names) :], _bar(row.figures, rows)) for row in rows]
+    align = "".join("l" if title in (*names, "") else "r" for title in titles)
+    lines = [*_head(result, table, names), "", render([Table(body, align, titles)], width)]
+    if names == ("region",):
+        lines += ["", "A transfer counts for the region that holds its first element."]
+    if names == ("loop",):
+        lines += ["", "A row holds everything inside its loop, so rows overlap."]
+    return "\n".join(lines)
+
+
+def stages_of(result: RunResult, what: str) -> StageTable:
+    """Take the stages of a run.
+
+    Returns
+    -------
+    StageTable
+
+    Raises
+    ------
+    EmuError
+        The run has none; `what` is what needs them.
+    """
+    if result.stages is None:
+        raise EmuError(f"the run has no stages: {what} needs a record of plena-emu run --json")
+    return result.stages
+
+
+def ordered(rows: list[Row], names: tuple[str, ...]) -> list[Row]:
+    """Put rows in the order in which they are shown."""
+    return rows if "layer" in names else sorted(rows, key=lambda row: -row.figures.time_ps)
+
+
+def stages_csv(table: StageTable, names: tuple[str, ...]) -> str:
+    """Write the figures by `names` as comma-separated values, with every field and a line of titles.
+
+    Returns
+    -------
+    str
+        Absent values are empty.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, *FIELDS, "array_utilization"])
+    for row in ordered(table.by(*names), names):
+        values = [getattr(row.figures, name) for name in FIELDS]
+        writer.writerow([*row.key, *values, f"{table.array_utilization(row.figures):.6f}"])
+    return text.getvalue()
+
+
+def share_of_other(table: StageTable) -> float:
+    """Share of the time of stages that nothing names."""
+    whole = table.total.time_ps
+    other = sum(row.figures.time_ps for row in table.stages if row.key[1] == "other")
+    return other / whole if whole else 0.0
+
+
+def _head(result, table, names):
+    model = result.model if result.regime in (None, result.model) else f"{result.model} ({result.regime})"
+    lines = [
+        f"{result.program.path} by {', '.join(names)}",
+        f"  latency    {nanoseconds(result.latency_ps)} ns; compute {nanoseconds(result.compute_ps)} ns,"
+        f" memory {nanoseconds(result.memory_ps)} ns",
+        f"  memory     {model}",
+    ]
+    if result.board:
+        board = result.board
+        basis = "" if result.board_time_ps is not None else "; times are the reference's (--reference-timing)"
+        lines.append(f"  board      {board.name}, {board.clock_mhz:g} MHz{basis}")
+    if set(names) & {"layer", "operator"}:
+        lines.append(f"  stages     from {table.source}; {100 * share_of_other(table):.2f} % of the time is other")
+    return lines + [f"  warning    {line}" for line in [*table.warnings, *result.warnings]]
+
+
+def _titles(rows, names):
+    with_rows = any(row.figures.row_hits is not None for row in rows)
+    link = any(row.figures.link_bytes for row in rows)
+    return (*names, "time µs", "%", "", "compute", "memory", "instructions", "bytes read", "written",
+            *(("over link", "link µs", "swaps") if link else ()), "multiply-adds", "array %",
+            *(("row hits %",) if with_rows else ()))
+
+
+def _cells(table, row, whole, titles, bar):
+    """The cells of a row: its key, then a figure under each title."""
+    f = row.figures
+    served = sum((f.row_hits or 0, f.row_misses or 0, f.row_conflicts or 0))
+    figures = {
+        "time µs": _micro(f.time_ps), "%": f"{100 * f.time_ps / whole:.1f}" if whole else "", "": bar,
+        "compute": _micro(f.compute_ps), "memory": _micro(f.memory_ps), "instructions": f"{f.instructions:,}",
+        "bytes read": f"{f.bytes_read:,}", "written": f"{f.bytes_written:,}", "over link": f"{f.link_bytes:,}",
+        "link µs": _micro(f.link_ps), "swaps": f"{f.swaps:,}", "multiply-adds": f"{f.multiply_adds:,}",
+        "array %": f"{100 * table.array_utilization(f):.1f}" if f.multiply_adds else "",
+        "row hits %": f"{100 * (f.row_hits or 0) / served:.1f}" if served else "",
+    }
+    return [*("-" if part is None else str(part) for part in row.key), *(figures[title] for title in titles)]
+
+
+def _bar(figures: Figures, rows) -> str:
+    """Compute and memory time as characters, to the scale of the longest row."""
+    longest = max((row.figures.time_ps for row in rows), default=0)
+    if not longest:
+        return ""
+    compute = round(BAR * figures.compute_ps / longest)
+    return COMPUTE * compute + MEMORY * (round(BAR * figures.time_ps / longest) - compute)
+
+
+def _micro(picoseconds):
+    return f"{picoseconds / 1e6:,.3f}"

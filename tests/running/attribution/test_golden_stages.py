@@ -1,0 +1,249 @@
+"""Figures by stage, region and opcode of golden programs: they add up to the run, exactly, in every mode."""
+
+import itertools
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import goldens
+
+from plena_emu.api import run
+from plena_emu.config.build_dir import fields_of
+from plena_emu.config.settings import find_settings
+from plena_emu.isa import BY_MNEMONIC
+from plena_emu.program.decode import decode, read_words
+from plena_emu.request import RunRequest
+from plena_emu.result import FIELDS, Figures, StageTable
+from plena_emu.running.attribution.loops import static_total
+from plena_emu.running.attribution.operators import OTHER
+
+FEW_WORDS = 3000  # programs up to this size run with data in every mode
+
+
+def with_comments():
+    """Archives of compiled programs: random ones hold no comments."""
+    found = goldens.archives(shared=True) or goldens.archives()
+    return [path for path in found if path.name.split("_")[1] not in ("fz", "sp", "st")]
+
+
+def random_ones():
+    found = goldens.archives(shared=True) or goldens.archives()
+    return [path for path in found if path.name.split("_")[1] in ("fz", "sp", "st")][::8]
+
+
+def unpacked(archive, into):
+    """The build directory of a program, without what it should leave behind."""
+    name = goldens.name_of(archive)
+    with tarfile.open(archive) as tar:
+        tar.extractall(into, [member for member in tar if "expected_dumps" not in member.name], filter="data")
+    folder = into / name
+    expected = json.loads((folder / "expected.json").read_text())
+    run = expected["runs"][0]
+    size = run["args"][run["args"].index("--hbm-size") + 1] if "--hbm-size" in run["args"] else None
+    return str(folder), {"isa": expected["isa"], "hbm_size": None if size is None else int(size)}
+
+
+def check_sums(result):
+    """Every grouping adds up to the run."""
+    table = result.stages
+    run_figures = {
+        "instructions": result.instructions, "compute_ps": result.compute_ps, "memory_ps": result.memory_ps,
+        "bytes_read": result.bytes_read, "bytes_written": result.bytes_written,
+    }
+    link_bytes, swaps, link_ps = link_of(result)
+    run_figures |= {"link_bytes": link_bytes, "swaps": swaps}
+    for names in (("layer", "operator"), ("operator",), ("layer",), ("opcode",), ("region",)):
+        total = Figures()
+        for row in table.by(*names):
+            total.add(row.figures)
+        found = {name: getattr(total, name) for name in run_figures}
+        if names == ("region",):
+            found |= {"instructions": result.instructions, "compute_ps": result.compute_ps}
+        assert found == run_figures, names
+        assert total.matrix_ps + total.vector_ps + total.scalar_ps == total.compute_ps
+        if link_ps is not None:
+            assert total.link_ps == link_ps
+        if result.dram_statistics is not None:
+            statistics = result.dram_statistics
+            found_rows = total.row_hits, total.row_misses, total.row_conflicts
+            assert [count or 0 for count in found_rows] == [  # None where there is no row at all
+                statistics["row_hits"], statistics["row_misses"], statistics["row_conflicts"]]
+    assert {row.key[0]: row.figures.instructions for row in table.opcodes} == result.instruction_counts
+    assert result.end_ps == table.total.time_ps
+    return table
+
+
+def link_of(result):
+    """(bytes over the host link, swaps, ps on the link or None) by the model's own statistics."""
+    statistics = result.model_statistics
+    if result.regime in ("host-stream",):
+        return statistics["weight_bytes"], 0, None
+    if result.regime == "layer-swap":
+        return statistics["swapped_bytes"], statistics["swaps"], 1000 * statistics["swap_ns"]
+    if result.model == "hbm":
+        return 0, 0, 0
+    return statistics["kv_swapped_bytes"] + statistics["weight_streamed_bytes"], statistics["kv_swaps"], None
+
+
+def rows(table: StageTable):
+    return [(row.key, row.figures) for part in (table.stages, table.regions, table.opcodes) for row in part]
+
+
+def modes(folder, fields, model, **more):
+    """One run with each short cut off and on; all must say the same."""
+    first = None
+    needs_data = "V_TOPK" in Path(folder, "generated_asm_code.asm").read_text()
+    words = len(Path(folder, "generated_machine_code.mem").read_text().split())
+    for mode in ({"timing_only": True}, {"timing_only": True, "memo": False}, {"threads": 2}, {"threads": 1}):
+        if needs_data and mode.get("timing_only") or (words > FEW_WORDS and not mode.get("timing_only")):
+            continue
+        table = check_sums(run(folder, memory_model=model, **fields, **mode, **more))
+        first = first or table
+        assert rows(table) == rows(first), mode
+    return first
+
+
+@pytest.mark.parametrize("archive", with_comments(), ids=goldens.name_of)
+def test_compiled_programs(archive, tmp_path):
+    """At most 2 % of the time is `other`; stages come from the comments; sums in all modes."""
+    folder, fields = unpacked(archive, tmp_path)
+    table = modes(folder, fields, "hbm")
+    assert table.source.endswith("generated_asm_code.asm") and table.warnings == []
+    others = [row.figures.time_ps for row in table.by("operator") if row.key == (OTHER,)]
+    assert sum(others) <= 0.02 * table.total.time_ps
+    settings = find_settings(f"{folder}/plena_settings.toml", {})
+    table_of_words = decode(read_words(f"{folder}/generated_machine_code.mem"), fields["isa"], settings).table
+    assert static_total(table_of_words) in (None, table.total.instructions)
+
+
+DDR = ("auto", "resident", "weight-stream", "kv-swap", "layer-swap", "host-stream")
+
+
+@pytest.mark.parametrize("name", ["base_aten_linear", "base_sliced_layer_m64b16_h64", "base_aten_rope"])
+@pytest.mark.parametrize("model", DDR)
+def test_models_of_board_ddr(name, model, tmp_path):
+    archive = goldens.find(name)
+    if archive is None:
+        pytest.skip(f"{name} is not here")
+    folder, fields = unpacked(archive, tmp_path)
+    fields["weight_manifest"] = manifest_of(folder)
+    table = modes(folder, fields, model, ddr_capacity=60_000)
+    assert model in ("resident", "auto") or table.total.link_ps > 0 or model == "kv-swap"
+
+
+def manifest_of(folder):
+    """The manifest of the build, or the one made up for the test (`golden/README.md`)."""
+    for name in ("weight_manifest.json", "manifest.json"):
+        try:
+            with open(f"{folder}/{name}") as file:
+                document = json.load(file)
+        except FileNotFoundError:
+            continue
+        document.pop("ddr_capacity_bytes", None)
+        with open(f"{folder}/free.json", "w") as file:
+            json.dump(document, file)
+        return f"{folder}/free.json"
+    with open(f"{folder}/hbm_addrs.json") as addresses, open(f"{folder}/hbm_sizes.json") as sizes:
+        offsets, lengths = json.load(addresses), json.load(sizes)
+    regions = [{"layer_id": k, "offset": offsets[tensor], "size": lengths[tensor], "kind": kind}
+               for k, (tensor, kind) in enumerate(zip(offsets, itertools.cycle(("weight", "kv", "activation"))))]
+    with open(f"{folder}/free.json", "w") as file:
+        json.dump({"activation_ceiling": 0, "regions": regions}, file)
+    return f"{folder}/free.json"
+
+
+@pytest.mark.parametrize("archive", random_ones(), ids=goldens.name_of)
+def test_random_programs(archive, tmp_path):
+    """Programs that no compiler would write: loops left early, addresses outside, stores over each other."""
+    folder, fields = unpacked(archive, tmp_path)
+    model = "hbm" if fields["isa"] == "moe" else "resident"
+    if model != "hbm":
+        fields["weight_manifest"] = f"{folder}/no.json"
+        with open(fields["weight_manifest"], "w") as file:
+            file.write('{"activation_ceiling": 0, "regions": []}')
+    first = None
+    for threads in (1, 2):
+        result = run(folder, memory_model=model, threads=threads, **fields)
+        table = check_sums(result)
+        first = first or table
+        assert rows(table) == rows(first)
+
+
+def test_a_part_of_a_run_and_loops(tmp_path):
+    """A run that is stopped half way adds up as well; the outermost loops and what lies outside make up everything."""
+    folder, fields = unpacked(goldens.find("base_aten_linear"), tmp_path)
+    check_sums(run(folder, max_instructions=1000, **fields))
+    table = check_sums(run(folder, loops=True, **fields))
+    outer = Figures()
+    for row in table.by("loop"):
+        if "/" not in row.key[0]:
+            outer.add(row.figures)
+    assert 0.5 < outer.time_ps / table.total.time_ps <= 1
+    assert outer.instructions < table.total.instructions
+
+
+def test_multiply_adds_of_a_linear_layer(tmp_path):
+    """A product of [64 x 128] with [128 x 128] has that many, however it is tiled."""
+    folder, fields = unpacked(goldens.find("base_aten_linear"), tmp_path)
+    table = run(folder, **fields).stages
+    counts = {row.key[0]: row.figures.multiply_adds for row in table.opcodes if row.figures.multiply_adds}
+    geometry = run(folder, timing_only=True, **fields).geometry
+    each = geometry.blen**2 * geometry.mlen
+    products = {row.key[0]: row.figures.instructions for row in table.opcodes if row.figures.multiply_adds}
+    assert counts == {name: each * number for name, number in products.items()}
+    assert set(counts) <= {"M_MM", "M_TMM"} and table.total.multiply_adds == sum(counts.values())
+
+
+def test_no_stages_where_nobody_asks(tmp_path):
+    folder, fields = unpacked(goldens.find("base_aten_linear"), tmp_path)
+    assert run(folder, stages=False, **fields).stages is None
+    request = RunRequest(**fields_of(folder, {"dump_dir": None}))
+    assert request.stages
+
+
+def test_tables(tmp_path):
+    folder, fields = unpacked(goldens.find("base_aten_linear"), tmp_path)
+    result = run(folder, **fields)
+    table = result.stages
+    turned = [row.key[::-1] for row in table.by("layer", "operator")]
+    assert [row.key for row in table.by("operator", "layer")] == turned
+    assert repr(table).startswith("<StageTable") and "linear" in repr(table)
+    assert "<td>linear<td>" in table._repr_html_()
+    for bad in ((), ("layer", "layer"), ("opcode", "layer"), ("colour",)):
+        with pytest.raises(ValueError, match="grouping by"):
+            table.by(*bad)
+    stored = json.loads(result.to_json())["stages"]
+    assert stored["stages"][0]["key"] == [None, "embed"]
+    assert set(stored["stages"][0]["figures"]) == set(FIELDS)
+    assert {row["key"][0] for row in stored["opcodes"]} <= set(BY_MNEMONIC)
+
+
+def test_pandas(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    folder, fields = unpacked(goldens.find("base_aten_linear"), tmp_path)
+    result = run(folder, **fields)
+    table = result.stages
+    frame = table.to_pandas()
+    assert list(frame.columns[:2]) == ["layer", "operator"] and isinstance(frame, pandas.DataFrame)
+    assert int(frame["compute_ps"].sum()) == result.compute_ps
+    assert np.isclose(frame["array_utilization"].max(), max(map(table.array_utilization, (
+        row.figures for row in table.stages))))
+
+
+def test_regions_are_called_by_their_tensors(tmp_path):
+    """Reads of a weight are those of its bytes; each is loaded once for a layer of 64 rows."""
+    archive = goldens.find("base_clm60m_dec_L1_m256b64_a7")
+    if archive is None:
+        pytest.skip("the program is not here")
+    folder, fields = unpacked(archive, tmp_path)
+    with open(f"{folder}/hbm_addrs.json") as addresses, open(f"{folder}/hbm_sizes.json") as file:
+        offsets, sizes = json.load(addresses), json.load(file)
+    for model in ("hbm", "auto"):
+        table = run(folder, timing_only=True, memory_model=model, **fields).stages
+        found = {row.key[0]: row.figures for row in table.regions}
+        assert set(found) - {"outside"} <= set(offsets)
+        # Scales come in blocks of 64 bytes a row: a row of 256 elements reads 320 bytes for its 288.
+        assert found["W_q_0"].bytes_read * 9 >= 10 * sizes["W_q_0"] * 0.8
+        assert found["K_stored_0_h0"].bytes_written > 0 and found["W_q_0"].bytes_written == 0
