@@ -127,6 +127,7 @@ def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
         link = resolve_bandwidth(request.host_bandwidth, board)
         _check_link(model, regime, link, board)
         _check_default_fits(request, model, manifest, capacity, board)
+        warnings += _does_not_fit(regime, manifest, capacity) if on_board_time else []
         warnings += [capacity.warning] if capacity and capacity.warning else []
     warnings = [*_misfits(board, settings, hints), *_memory_warnings(request, board, part, model), *warnings,
                 *(unused_fields(request, model, regime) if request.say_unused else ())]
@@ -256,6 +257,15 @@ def _check_link(model, regime, link, board):
     if link is None and regime in LINK_REGIMES:
         what = f"{model} settles on {regime}, which" if model == "auto" else model
         raise EmuError(f"board {board.name} has no host link: {what} needs --host-bandwidth")
+
+
+def _does_not_fit(regime, manifest, capacity):
+    """Say where `resident` was named and cannot be."""
+    total = footprint(manifest.regions).total
+    if regime != "resident" or total <= capacity.value:
+        return []
+    return [f"the memory model resident is timed as if all of {total} bytes were in the DDR, which holds"
+            f" {capacity.value} ({capacity.origin})"]
 
 
 def _check_default_fits(request, model, manifest, capacity, board):

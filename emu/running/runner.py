@@ -274,6 +274,7 @@ def _finish_hardware(hardware_run, result, simulation):
     memory = simulation.memory
     result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.descriptors)
     if hardware_run.latency_ps is not None:
+        result.timeline_ps = hardware_run.latency_ps - result.latency_ps
         result.latency_ps = hardware_run.latency_ps
         if result.board_time_ps is not None:
             result.board_time_ps, result.board_time_ms = result.latency_ps, result.latency_ps / 1e9

@@ -144,6 +144,24 @@ def test_data_and_timing_alone_take_the_same_time(tmp_path):
     assert runs[0].instruction_counts == runs[1].instruction_counts
 
 
+def test_the_split_is_exact_with_a_timeline(run, builds, capsys):
+    """Units that overlap or stall take other than the sum: the difference is named, and the whole still adds up."""
+    flags = ["--board", "custom_a7", "--timing", "rtl-v1"]
+    record = run(ONE, *flags)
+    parts = [record[f"{name}_ps"] for name in ("compute", "memory", "housekeeping", "timeline")]
+    assert sum(parts) == record["board_time_ps"] == record["latency_ps"] and record["timeline_ps"] != 0
+    assert main(["run", str(builds[ONE]), "--timing-only", *flags]) == 0
+    shown = [line.split(" ms")[0].split() for line in capsys.readouterr().out.splitlines()[:5]]
+    total, *rows = [round(1e9 * float(words[-1])) for words in shown if words[:3] != ["host", "link", "busy"]]
+    assert total == record["board_time_ps"] == sum(rows)
+
+
+def test_a_named_regime_that_does_not_fit_is_said(run):
+    record = run(ONE, "--board", "custom_a7", "--memory-model", "resident", "--ddr-capacity", "1M")
+    assert any(line.startswith("the memory model resident is timed as if all of") for line in record["warnings"])
+    assert record["board_time_ps"] == run(ONE, "--board", "custom_a7", "--memory-model", "resident")["board_time_ps"]
+
+
 # --- what decides ---------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("flags, model, regime", [
