@@ -20,25 +20,13 @@ def configure(parser):
                         help="lay a latency profile over the board")
     parser.add_argument("--latencies", choices=("board", "settings"), default="board", action=flags.Once,
                         help="whose latencies count (default: the board's)")
-    parser.add_argument("--clock-mhz", metavar="F", type=flags.typed(_clock), action=flags.Once,
+    parser.add_argument("--clock-mhz", metavar="F", type=flags.typed(flags.clock), action=flags.Once,
                         help="clock for the time (default: the board's)")
     parser.add_argument("--static", action="store_true", help="do not execute: multiply by the counts of the loops")
     parser.add_argument("--settings", metavar="FILE", type=flags.path, action=flags.Once,
                         help="settings TOML (default: that beside the program, then as for run)")
     flags.add_isa_flag(parser)
     parser.add_argument("--json", action="store_true", help="print the profile as JSON, with every loop")
-
-
-def _clock(text):
-    from ..errors import UsageError
-
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise UsageError(f"clock {text!r}: expected MHz above 0 and below 1000000")
-    return value
 
 
 def run(args):
