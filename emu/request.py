@@ -110,7 +110,7 @@ class RunRequest:
     ddr_capacity, host_bandwidth : int or None
         Bytes and bytes/s (§3.6) that were asked for; None leaves them to manifest and board, else to the defaults.
     dump_dir : str or None
-        Directory the dumps go to; None writes none.
+        Directory the dumps go to, made where it is not there; None writes none.
     dump_hbm : bool
         Whether `hbm_dump.bin` is wanted as well; it is written with the `hbm` model only (§5.4).
     results : str or None

@@ -154,8 +154,8 @@ def test_a_program_of_the_other_revision(tmp_path, capsys):
     words = assemble("S_ADDI_INT gp1, gp0, 0\nC_LOOP_START gp2, 1\nV_SHFT_V gp1, gp1, gp1\n", "moe")
     (build / "generated_machine_code.mem").write_text(mem_text(words))
     result = plena_emu.run(build)
-    assert result.warnings == ["1 of 3 words have operands that fit --isa moe better (first: V_SHFT_V at pc=2); this run"
-                               " decodes --isa base"]
+    assert result.warnings == ["1 of 3 words have operands that fit --isa moe better (first: V_SHFT_V at pc=2);"
+                               " this run decodes --isa base"]
     (build / "generated_machine_code.mem").write_text(mem_text([words[0], words[2]]))
     hint = "pc=1 C_BREAK: no loop is active; --isa moe reads this word as V_SHFT_V"
     with pytest.raises(plena_emu.EmuError, match=hint):
