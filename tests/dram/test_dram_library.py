@@ -414,7 +414,7 @@ def test_command_on_csv(tmp_path, capsys):
 
 def test_a_copied_description_with_another_number(tmp_path):
     """A longer read latency makes each lone read later by just that."""
-    text = open(load_dram("hbm2").source).read()
+    text = pathlib.Path(load_dram("hbm2").source).read_text()
     path = tmp_path / "slow.yaml"
     path.write_text(text.replace("read_latency: 11", "read_latency: 16"))
     assert replay(path, [0], [0], [False]).done_ps.tolist() == [23_000]
