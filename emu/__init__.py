@@ -1,13 +1,17 @@
 """plena-emu: a fast, exact emulator of the PLENA LLM-inference accelerator.
 
-`plena_emu.run(build_dir)` runs a program; docs/api.md describes it.
+`plena_emu.run(build_dir)` runs a program; docs/api.md describes it and what else there is.
+Type checkers read `__init__.pyi`.
 """
 
 __version__ = "0.1.0"
 
 # What the package offers, imported when it is asked for: command lines import the package before anything else.
-_OFFERED = {"run": "api", "RunRequest": "request", "RunResult": "result", "EmuError": "errors"}
-__all__ = ["EmuError", "RunRequest", "RunResult", "__version__", "run"]
+_OFFERED = {
+    "run": "api", "manifest": "api", "plan": "api", "profile": "api", "assemble": "assembler",
+    "RunRequest": "request", "RunResult": "result", "EmuError": "errors",
+}
+__all__ = ["EmuError", "RunRequest", "RunResult", "__version__", "assemble", "manifest", "plan", "profile", "run"]
 
 
 def __getattr__(name):

@@ -1,16 +1,61 @@
-"""The Python interface: one call, one typed result (docs/api.md)."""
+"""The Python interface: a function for each thing to do, a typed result for each (docs/api.md)."""
 
+from __future__ import annotations
+
+import difflib
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Never
 
+from .boards import DEFAULT_BOARD
 from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
-from .inputs.words import one_of, shown
+from .inputs.words import cut, one_of, shown
 from .logs import LEVELS, Log
-from .precompile import kernels_of, make_ready
-from .request import RunRequest
+from .precompile import EXECUTED, kernels_of, make_ready
+from .request import RunRequest, count_of, path_of
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from .boards import Board
+    from .manifests.generate import Report
+    from .manifests.schema import Manifest
+    from .planning import Plan
+    from .profiler.model import Profile
+    from .result import RunResult
+
+PathLike = str | bytes | os.PathLike
 
 
-def run(build, /, *, log_level: str = "off", **fields):
+class _Unset:
+    """Default of a field that is not passed: it is left to the build directory or the request."""
+
+    def __repr__(self):
+        return "UNSET"
+
+
+UNSET: Any = _Unset()
+
+
+def run(
+    build: PathLike | RunRequest, /, *, log_level: str = "off",
+    opcode: PathLike = UNSET, hbm: PathLike | None = UNSET, fpsram: PathLike | None = UNSET,
+    intsram: PathLike | None = UNSET, vram: PathLike | None = UNSET, settings_path: PathLike | None = UNSET,
+    settings_origin: str = UNSET, hbm_size: int | None = UNSET, isa: str = UNSET, memory_model: str = UNSET,
+    weight_manifest: PathLike | None = UNSET, tables_dir: PathLike | None = UNSET, ddr_capacity: int | None = UNSET,
+    host_bandwidth: int | None = UNSET, dump_dir: PathLike | None = UNSET, dump_hbm: bool = UNSET,
+    results: PathLike | None = UNSET, max_instructions: int | None = UNSET, timing_only: bool = UNSET,
+    threads: int | None = UNSET, memo: bool = UNSET, trace: bool = UNSET, board: PathLike | None = UNSET,
+    latency_profile: PathLike | None = UNSET, dram: PathLike | None = UNSET, memory_trace: PathLike | None = UNSET,
+    clock_mhz: float | None = UNSET, ddr_speed: Fraction | float | str | None = UNSET,
+    reference_timing: bool = UNSET, dma: str | None = UNSET, timing: PathLike = UNSET, hbm_channels: int | None = UNSET,
+    event_trace: PathLike | None = UNSET, dma_event_trace: PathLike | None = UNSET,
+    rtl_validation_output: PathLike | None = UNSET, profile_output: PathLike | None = UNSET,
+    memory_profile: str | None = UNSET,
+    progress: Callable[[int, int, int, int], None] | None = UNSET, started_at: float | None = UNSET,
+    **unknown: Never,
+) -> RunResult:
     """Run a program.
 
     Parameters
@@ -19,9 +64,9 @@ def run(build, /, *, log_level: str = "off", **fields):
         A testbench's build directory (§5.6), or a whole request.
     log_level : str
         Records of §5.2 from this level on go to standard error. Warnings are in the result in any case.
-    fields
-        Fields of `RunRequest`, which come before the files of the directory and before those of a request. Without
-        `dump_dir` a build directory's run writes no dumps.
+    opcode, hbm, ... , started_at
+        Fields of `RunRequest`, which describes them. They come before the files of the directory and before those of a
+        request. Without `dump_dir` a build directory's run writes no dumps.
 
     Returns
     -------
@@ -31,13 +76,20 @@ def run(build, /, *, log_level: str = "off", **fields):
     ------
     EmuError
         Anything malformed or illegal, in one line, as on the command line; also a dump that cannot be written.
+        `UsageError` for a keyword that there is not, and for a value that no run can take.
     """
+    given = {name: value for name, value in locals().items() if value is not UNSET}
+    for name in ("build", "log_level", "unknown"):
+        del given[name]
+    _check_names(unknown, [*RunRequest.__dataclass_fields__, "log_level"])
     if not isinstance(log_level, str) or log_level not in LEVELS:
-        raise UsageError(f"log_level: found {shown(log_level)}, expected {one_of(LEVELS)}")
+        close = difflib.get_close_matches(str(log_level).lower(), LEVELS, 1, 0.6)
+        hint = f" ({close[0]} perhaps)" if close else ""
+        raise UsageError(f"log_level: found {shown(log_level)}, expected {one_of(LEVELS)}{hint}")
     if isinstance(build, RunRequest):
-        request = RunRequest(**(vars(build) | fields))
+        request = RunRequest(**(vars(build) | given))
     else:
-        request = RunRequest(**({"dump_dir": None} | fields_of(os.fsdecode(build), fields)))
+        request = RunRequest(**({"dump_dir": None} | fields_of(_directory(build), given)))
     make_ready(kernels_of(request))
     from .running.runner import execute
 
@@ -45,3 +97,160 @@ def run(build, /, *, log_level: str = "off", **fields):
     if result.dump_errors:
         raise EmuError("; ".join(result.dump_errors))
     return result
+
+
+def _check_names(unknown, names):
+    """Refuse keywords that there are not, with the closest that there is."""
+    for name in unknown:
+        close = difflib.get_close_matches(name.lower().replace("-", "_"), names, 1, 0.6)
+        hint = f"{close[0]} perhaps" if close else f"a field of RunRequest, {one_of(names)}"
+        raise UsageError(f"{cut(name)}: found an unknown keyword, expected {hint}")
+
+
+def _directory(build):
+    """Take a build directory as text."""
+    if not isinstance(build, str | bytes | os.PathLike):
+        raise UsageError(f"build: found {shown(build)}, expected a build directory or a RunRequest")
+    return os.fsdecode(build)
+
+
+def manifest(
+    build: PathLike, board: PathLike | Board, *, ddr_capacity: int | None = None, total_layers: int | None = None,
+    output: PathLike | None = None,
+) -> tuple[Manifest, Report]:
+    """Make the weight manifest of a build directory from its address and size tables (spec §6.3).
+
+    Parameters
+    ----------
+    build : str, bytes or os.PathLike
+        Build directory with `hbm_addrs.json`.
+    board : str, bytes, os.PathLike or Board
+        Name or file of a board, or a loaded one.
+    ddr_capacity : int, optional
+        Bytes of DDR; the board's where it is left out.
+    total_layers : int, optional
+        Project the footprint to so many layers.
+    output : str, bytes or os.PathLike, optional
+        File to write the manifest to, as JSON; nothing is written without it.
+
+    Returns
+    -------
+    (Manifest, Report)
+
+    Raises
+    ------
+    EmuError
+        A table is missing or malformed; `UsageError` for arguments that make no sense.
+    """
+    from .atomic_files import write_whole
+    from .manifests.generate import generate, manifest_json
+
+    capacity, layers = _sizes(ddr_capacity, total_layers)
+    made, report = generate(_path("build", build), _board(board), capacity, layers)
+    if output is not None:
+        write_whole(_path("output", output), manifest_json(made).encode(), "weight manifest")
+    return made, report
+
+
+def plan(
+    build: PathLike, board: PathLike | Board = DEFAULT_BOARD, *, ddr_capacity: int | None = None,
+    host_bandwidth: int | None = None, total_layers: int | None = None,
+) -> Plan:
+    """Work out what a model costs on a board from its weight manifest alone: footprint, regime, lower bounds.
+
+    Parameters
+    ----------
+    build : str, bytes or os.PathLike
+        Build directory, or a manifest file.
+    board : str, bytes, os.PathLike or Board
+        Name or file of a board, or a loaded one.
+    ddr_capacity, host_bandwidth : int, optional
+        Bytes of DDR where the manifest states none, bytes/s of the host link; the board's where they are left out.
+    total_layers : int, optional
+        Also plan for so many layers.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    EmuError
+        A file is missing or malformed; `UsageError` for arguments that make no sense.
+    """
+    from .planning import find_manifest, make_plan
+
+    capacity, layers = _sizes(ddr_capacity, total_layers)
+    bandwidth = count_of("host_bandwidth", host_bandwidth, 1)
+    on = _board(board)
+    return make_plan(find_manifest(_path("build", build), on), on, capacity, bandwidth, layers)
+
+
+def profile(
+    source: PathLike, board: PathLike | Board = DEFAULT_BOARD, *, isa: str = "base", static: bool = False,
+    settings_path: PathLike | None = None, latencies: str = "board", clock_mhz: float | None = None,
+) -> Profile:
+    """Count where a program's cycles go: by instruction type, by opcode and by loop (spec §6.4).
+
+    Parameters
+    ----------
+    source : str, bytes or os.PathLike
+        Build directory, machine code (.mem) or assembly (.asm, .isa, .s).
+    board : str, bytes, os.PathLike or Board
+        Name or file of a board, or a loaded one: its clock, transfer cycles and latencies.
+    isa : str
+        `base` or `moe`.
+    static : bool
+        Multiply by the counts of the loops instead of executing.
+    settings_path : str, bytes or os.PathLike, optional
+        Settings file; else that beside the program, else the search order of §5.3.
+    latencies : str
+        `board`, or `settings` for those of the settings file.
+    clock_mhz : float, optional
+        Clock in MHz; the board's where it is left out.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    EmuError
+        A file is missing or malformed, or the executed program is illegal; `UsageError` for arguments that make no
+        sense.
+    """
+    from .isa import REVISIONS
+
+    for name, value, choices in (("isa", isa, REVISIONS), ("latencies", latencies, ("board", "settings")),
+                                 ("static", static, (False, True))):
+        if not any(type(value) is type(choice) and value == choice for choice in choices):
+            raise UsageError(f"{name}: found {shown(value)}, expected {one_of(choices)}")
+    is_number = isinstance(clock_mhz, int | float) and not isinstance(clock_mhz, bool)
+    if clock_mhz is not None and not (is_number and 1e-6 <= clock_mhz < 1e6):
+        raise UsageError(f"clock_mhz: found {shown(clock_mhz)}, expected a number from 0.000001 to below 1000000")
+    if not static:
+        make_ready(EXECUTED)
+    from .profiler.sources import profile_source
+
+    return profile_source(
+        _path("source", source), _board(board), revision=isa, static=static, latencies=latencies, clock_mhz=clock_mhz,
+        settings_path=None if settings_path is None else _path("settings_path", settings_path),
+    )
+
+
+def _path(name, value):
+    """Take a path as text; unlike a field of a request it must be there."""
+    if value is None:
+        raise UsageError(f"{name}: found nothing, expected a path")
+    return path_of(name, value)
+
+
+def _sizes(ddr_capacity, total_layers):
+    return count_of("ddr_capacity", ddr_capacity, 0), count_of("total_layers", total_layers, 1)
+
+
+def _board(board):
+    """Load a board that is not loaded yet."""
+    from .boards import Board, load_board
+
+    return board if isinstance(board, Board) else load_board(_path("board", board))

@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 
-from .errors import EmuError, LogFileError, printable
+from .errors import EmuError, LogFileError, brief, printable
 
 LEVELS = {"off": 0, "error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5}
 TARGET = "transactional_emulator"
 RUNNER = f"{TARGET}::runner"
 DEFAULT = "debug"  # the level in name, where none was asked for (§5.2)
+_ANY = LEVELS["trace"]  # of a target that is named without a level
 _COLOURS = {"error": "31", "warn": "33", "info": "32", "debug": "34", "trace": "35"}
 _TAGS = {name: name.upper().rjust(5) for name in LEVELS}
 
@@ -22,6 +23,7 @@ class Filter:
     """Which records pass: one level, or directives `target=level`, the longest matching target deciding.
 
     `problems` names each directive that was not understood (and is ignored), `understood` says whether any was.
+    `is_of_others` is true where a bare word, such as a level with a typing mistake, names a target and none is ours.
     """
 
     def __init__(self, text: str):
@@ -32,13 +34,15 @@ class Filter:
         for directive in filter(None, (part.strip() for part in text.split(","))):
             self._add(directive)
         self.targets.sort(key=lambda entry: -len(entry[0]))
+        ours = any(name.startswith(TARGET) or TARGET.startswith(name) for name, _ in self.targets)
+        self.is_of_others = not ours and not self.default and any(level == _ANY for _, level in self.targets)
 
     def _add(self, directive):
         target, equals, level = directive.partition("=")
         if not equals and _level(target) is not None:
             self.default = _level(target)
         elif not equals and _is_target(target):
-            self.targets.append((target, LEVELS["trace"]))
+            self.targets.append((target, _ANY))
         elif equals and _is_target(target) and _level(level) is not None:
             self.targets.append((target, _level(level)))
         else:
@@ -106,6 +110,9 @@ class Log:
         self._file_name = file
         for directive in problems:
             self.warn(f"RUST_LOG directive {directive!r} is not understood and ignored")
+        if not level and self.filter.is_of_others:
+            self._write("warn", brief(f"RUST_LOG {rust_log!r} names no level and nothing of this program: no records"),
+                        TARGET)
 
     def enabled(self, level: str, target: str = TARGET) -> bool:
         """Tell whether a record of `level` for `target` is written."""
@@ -117,9 +124,11 @@ class Log:
     def record(self, level: str, message: str, target: str = TARGET, **fields) -> None:
         """Write one record if it is enabled: message, then the fields as `key=value`, on one line.
 
-        What does not print is escaped: no file name and no key of a file may look like a record of its own.
+        What does not print is escaped: no file name and no key of a file may look like a record of its own. A long
+        message is cut, fields such as paths are not.
         """
-        self.record_lines(level, (message + "".join(f" {key}={value}" for key, value in fields.items()),), target)
+        if self.enabled(level, target):
+            self._write(level, brief(message) + "".join(f" {k}={printable(str(v))}" for k, v in fields.items()), target)
 
     def record_lines(self, level: str, lines: Sequence[str], target: str = TARGET) -> None:
         """Write one record of several lines if it is enabled."""
@@ -148,9 +157,9 @@ class Log:
 
     def fatal(self, program: str, message: str) -> None:
         """Write the one line that says why a run failed: on standard error whatever the level, and in the file."""
-        self._to_stderr(f"{program}: error: {message}\n")
+        self._to_stderr(f"{program}: error: {brief(message)}\n")
         if self._file:
-            self._to_file(f"{self._now()} {_TAGS['error']} {TARGET}: {message}\n")
+            self._to_file(f"{self._now()} {_TAGS['error']} {TARGET}: {brief(message)}\n")
 
     def close(self) -> None:
         """Close the log file."""

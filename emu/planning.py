@@ -4,7 +4,7 @@ The bounds hold for every run that reads each region in full at least once and w
 one region only (compiled programs do both: a tensor is a region, and a prefetch belongs to one tensor):
 
 - *resident*: each 64-byte block passes the memory at its peak at best, and refreshes take their share of a long run
-  (`memory.pace`). True in every regime.
+  (`boards.dram_pace`). True in every regime.
 - *kv-swap*: the first read of each kv and activation region waits for the whole region (§3.9); prefetches run one
   after the other, so these waits add up.
 - *weight-stream*: each block of a weight region takes the link for its transfer and for its DDR read; these are serial
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from .boards.dram_pace import MemoryPace, pace_of
 from .errors import EmuError
 from .manifests.capacity import Choice, decide_regime
 from .manifests.footprint import (
@@ -33,7 +34,6 @@ from .manifests.footprint import (
     transfer_ns,
 )
 from .manifests.schema import Manifest, load_manifest
-from .memory.pace import MemoryPace, pace_of
 from .result import LaidOver, PartRecord
 from .running.board_part import Part, open_part
 from .running.platform import available_capacity, resolve_bandwidth

@@ -32,12 +32,17 @@ _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructi
            "timeline_slices": 1, "pc_log_count": 1}
 
 
-def _path(name, value):
-    """Take a path (or a name) as text."""
+def path_of(name: str, value: object) -> str | None:
+    """Take a path (or a name) as text; None stays None. Raises `UsageError`.
+
+    Returns
+    -------
+    str or None
+    """
     if value is None:
         return None
     try:
-        text = os.fsdecode(value)
+        text = os.fsdecode(value)  # type: ignore[arg-type]
     except TypeError:
         text = ""
     if not text or "\0" in text:
@@ -58,6 +63,19 @@ def _count(name, value):
     return number
 
 
+def count_of(name: str, value: object, smallest: int) -> int | None:
+    """Take a count of at least `smallest`, or None. Raises `UsageError`.
+
+    Returns
+    -------
+    int or None
+    """
+    number = _count(name, value)
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < smallest):
+        raise UsageError(f"{name}: found {shown(value)}, expected an integer from {smallest}")
+    return number
+
+
 @functools.cache
 def _fields():
     """Make the type of the fields that are no paths."""
@@ -66,8 +84,8 @@ def _fields():
     import msgspec
 
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
-    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "stages",
-                                       "loops", "overlap")]
+    flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused",
+                                       "stages", "loops", "overlap")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
         ("threads", Literal[1, 2] | None), ("started_at", float | None), ("dma", Literal[DMAS]),
@@ -75,7 +93,7 @@ def _fields():
     ])
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, repr=False)
 class RunRequest:
     """One run of one program.
 
@@ -97,6 +115,8 @@ class RunRequest:
         then until the run has opened the board.
     weight_manifest : str or None
         Manifest file; every model but `hbm` needs one.
+    weight_manifest_origin : str
+        What named it.
     tables_dir : str or None
         Build directory with `hbm_addrs.json`: with a board its tables stand in for a missing manifest (§6.3).
     ddr_capacity, host_bandwidth : int or None
@@ -150,6 +170,8 @@ class RunRequest:
         Factor on the data rate of the board's part, or of `dram` (§10.2).
     reference_timing : bool
         With a board: cycles of 1000 ps and the DDR of §3.5, as without one (§10.1).
+    say_unused : bool
+        Whether fields that the run does not use are warnings; the drop-in keeps to the reference's records.
     memory_trace : str or None
         File the memory accesses are written to, as a trace of `plena-emu dram`.
     dma : str or None
@@ -163,7 +185,8 @@ class RunRequest:
     memory_profile : str or None
         `aggregate` or `opcode`: level of the memory profile, None for none.
     progress : callable or None
-        Called between slices with (pc, words of the program, instructions executed, simulated picoseconds).
+        Called for each slice that all passes are through with, in order: (pc, words of the program, instructions
+        executed, simulated picoseconds). The calls are the same with one thread and with two.
     started_at : float or None
         `time.perf_counter()` when the process began to work on this request; start-up time counts from there.
     """
@@ -179,6 +202,7 @@ class RunRequest:
     isa: str = "base"
     memory_model: str | None = None
     weight_manifest: str | None = None
+    weight_manifest_origin: str = "--weight-manifest"
     tables_dir: str | None = None
     ddr_capacity: int | None = None
     ddr_capacity_origin: str = "--ddr-capacity"
@@ -208,6 +232,7 @@ class RunRequest:
     ddr_speed: Fraction | int | float | str | None = None
     reference_timing: bool = False
     dram: str | None = None
+    say_unused: bool = True
     memory_trace: str | None = None
     dma: str | None = None
     timing: str = "serial"
@@ -220,10 +245,16 @@ class RunRequest:
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
 
+    def __repr__(self):
+        """Show what differs from the defaults."""
+        told = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self)
+                if getattr(self, field.name) != (self._usual_dma if field.name == "dma" else field.default))
+        return f"RunRequest({', '.join(told)})"
+
     def __post_init__(self):
         """Check every field: the Python interface and the command lines get the same answers. Raises `UsageError`."""
         for name in _PATHS:
-            setattr(self, name, _path(name, getattr(self, name)))
+            setattr(self, name, path_of(name, getattr(self, name)))
         for name in _COUNTS:
             setattr(self, name, _count(name, getattr(self, name)))
         if self.opcode is None:
@@ -231,7 +262,7 @@ class RunRequest:
         if self.timing is None:
             raise UsageError("timing: found nothing, expected serial or a timing file")
         if self.dma is None:
-            self.dma = "reference" if self.timing == "serial" else "production"
+            self.dma = self._usual_dma
         from .inputs.schema import misfit_of  # not before the arguments are parsed
 
         misfit = misfit_of({name: getattr(self, name) for name in _fields().__struct_fields__}, _fields())
@@ -270,6 +301,10 @@ class RunRequest:
             raise UsageError("--clock-mhz: not with --reference-timing, which counts 1000 ps a core cycle")
         if self.reference_timing and self.ddr_speed is not None:
             raise UsageError("--ddr-speed: not with --reference-timing, which leaves the board's part out")
+
+    @property
+    def _usual_dma(self):
+        return "reference" if self.timing == "serial" else "production"
 
     def _check_hardware(self):
         """Refuse what only hardware timing has without it."""

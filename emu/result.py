@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -358,9 +359,10 @@ class RunResult(msgspec.Struct, kw_only=True):
     a board and with `--reference-timing`. `latency_ps` and `end_ps` are those of §3.1, but with a timeline
     `latency_ps` is its makespan (§7.6). `cycles` is latency in core cycles: of 1000 ps, on a board and with hardware
     timing (`hardware`, None without it) of the run's own. `compute_ps` + `memory_ps` = `end_ps`, and with
-    `housekeeping_ps`, which is pending after the last instruction, the serial latency. `board_time_ps` and
-    `board_time_ms` repeat the latency on a board, else they are None. `link_busy_ps` is the time that transfers over
-    the host link took. `regime` is the regime a model settled on (`auto` chooses one).
+    `housekeeping_ps`, which is pending after the last instruction, the serial latency; `timeline_ps` is what a timeline
+    adds to that, less than 0 where more overlaps than stalls. `board_time_ps` and `board_time_ms` repeat the latency
+    on a board, else they are None. `link_busy_ps` is the time that transfers over the host link took. `regime` is the
+    regime a model settled on (`auto` chooses one).
     `model_line` is the model's own statistics line (§3.7 - §3.9), None where it has none; `model_statistics` the same
     as values; `dram_statistics` are those of a DRAM controller (§4.8), `memo` says how often timing remembered an
     answer. `limits` is None for `hbm`, `board` without a board. `dump_errors` says in one line which dump
@@ -387,6 +389,7 @@ class RunResult(msgspec.Struct, kw_only=True):
     compute_ps: int
     memory_ps: int
     housekeeping_ps: int = 0
+    timeline_ps: int = 0
     link_busy_ps: int = 0
     hardware: HardwareTiming | None = None
     instructions: int
@@ -411,14 +414,20 @@ class RunResult(msgspec.Struct, kw_only=True):
     warnings: list[str] = []
     versions: dict[str, str]
 
-    def to_json(self) -> bytes:
+    def __repr__(self):
+        """Say what ran and how long it took; `to_json` has everything."""
+        on = self.model if self.regime in (None, self.model) else f"{self.model} ({self.regime})"
+        return (f"<RunResult {os.path.basename(self.program.path)} on {on}: {nanoseconds(self.latency_ps)} ns,"
+                f" {self.instructions:,} instructions>")
+
+    def to_json(self) -> str:
         """Write the whole record as JSON text.
 
         Returns
         -------
-        bytes
+        str
         """
-        return to_json(self)
+        return to_json(self).decode()
 
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.

@@ -33,7 +33,7 @@ NOT_COUNTED = "host look-ups, sampling and the upload of weights"
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One program: `tokens` new tokens of each sequence after `past`; times in seconds on the board.
+    """One program: `tokens` new tokens of each sequence after `past`; its time on the board in seconds and exact in ps.
 
     `compute_share` is the part of the time that is not spent waiting for memory. A step that is not `exact` was
     interpolated and has no figures of its own but its time.
@@ -43,6 +43,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     seconds: float
     exact: bool = True
+    board_time_ps: int | None = None
     compute_share: float | None = None
     instructions: int | None = None
     bytes_read: int | None = None
@@ -208,7 +209,8 @@ class _Timer:
         self.footprint = Sizes(sizes.weight, sizes.kv, sizes.activation)
         self.warnings += result.warnings
         return Step(
-            past=past, tokens=tokens, seconds=result.board_time_ps / 1e12, instructions=result.instructions,
+            past=past, tokens=tokens, seconds=result.board_time_ps / 1e12,
+            board_time_ps=result.board_time_ps, instructions=result.instructions,
             compute_share=result.compute_ps / result.board_time_ps if result.board_time_ps else 1.0,
             bytes_read=result.bytes_read, bytes_written=result.bytes_written, regime=result.regime,
         )

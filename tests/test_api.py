@@ -1,5 +1,7 @@
 """Is `plena_emu.run` the documented call: build directory or request in, typed result or one-line error out?"""
 
+import inspect
+import json
 import os
 import re
 import shutil
@@ -8,10 +10,13 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 import plena_emu
+from plena_emu.boards import load_board
+from plena_emu.cli.main import main as plena_emu_main
 from plena_emu.errors import UsageError
 from plena_emu.precompile import warm
 from plena_emu.program.assembler import assemble, mem_text
@@ -83,6 +88,82 @@ def test_a_request_that_makes_no_sense(field, value):
         plena_emu.run(BUILD, **{field: value})
 
 
+def test_the_signature_names_every_field_and_nothing_else():
+    parameters = inspect.signature(plena_emu.run).parameters
+    named = [name for name, found in parameters.items() if found.kind is inspect.Parameter.KEYWORD_ONLY]
+    assert named == ["log_level", *plena_emu.RunRequest.__dataclass_fields__]
+    assert {"run", "plan", "profile", "manifest", "assemble"} <= set(dir(plena_emu))
+
+
+@pytest.mark.parametrize("field, value, hint", [
+    ("memorymodel", "resident", "expected memory_model perhaps"),
+    ("memory-model", "hbm", "expected memory_model perhaps"),
+    ("dumpdir", "x", "expected dump_dir perhaps"), ("timingonly", True, "expected timing_only perhaps"),
+    ("no_such_thing_at_all", 1, "expected a field of RunRequest, one of opcode, hbm, "),
+    ("memory_model", "resident ", r"expected one of auto, .* \(resident perhaps\)"),
+    ("memory_model", "kv_swap", r"\(kv-swap perhaps\)"), ("isa", "MOE", r"\(moe perhaps\)"),
+    ("log_level", "Info", r"\(info perhaps\)"),
+])
+def test_what_was_perhaps_meant(field, value, hint):
+    with pytest.raises(UsageError, match=f"^{field}: found .*{hint}"):
+        plena_emu.run(BUILD, **{field: value})
+
+
+def test_results_and_requests_are_shown_short():
+    result = plena_emu.run(BUILD, memory_model="auto")
+    assert repr(result) == str(result) == ("<RunResult generated_machine_code.mem on auto (resident): 25689.878 ns,"
+                                           " 1,685 instructions>")
+    assert json.loads(result.to_json())["latency_ps"] == 25689878
+    request = plena_emu.RunRequest(opcode="p.mem", timing_only=True)
+    assert repr(request) == "RunRequest(opcode='p.mem', timing_only=True)"
+
+
+def json_of(found):
+    return json.loads(msgspec.json.encode(found))
+
+
+def test_the_other_calls_do_what_the_commands_do(tmp_path, capsys):
+    def said(*words):
+        assert plena_emu_main([str(word) for word in words]) == 0
+        record = json.loads(capsys.readouterr().out)
+        return {key: value for key, value in record.items() if key not in ("format", "command")}
+
+    build = shutil.copytree(BUILD, tmp_path / "build")
+    plan = plena_emu.plan(build, "custom_a7", total_layers=40, host_bandwidth=10**9)
+    assert json_of(plan) == said("plan", build, "--board", "custom_a7", "--total-layers", 40,
+                                             "--host-bandwidth", 10**9, "--json")
+    for static in (False, True):
+        profile = plena_emu.profile(build, load_board("nexys_video"), static=static, latencies="settings",
+                                    clock_mhz=50)
+        flags = ["--static"] if static else []
+        assert json_of(profile) == said("profile", build, "--board", "nexys_video", "--latencies", "settings",
+                                        "--clock-mhz", 50, "--json", *flags)
+    made, report = plena_emu.manifest(build, "custom_a7", total_layers=40, output=tmp_path / "m.json")
+    found = said("manifest", build, "--board", "custom_a7", "--total-layers", 40, "--json")
+    assert json_of(report) == {key: value for key, value in found.items() if key != "manifest"}
+    assert (tmp_path / "m.json").read_text() == (build / "weight_manifest.json").read_text()
+    assert len(made.regions) == 3
+    text = (build / "generated_asm_code.asm").read_text()
+    assert mem_text(plena_emu.assemble(text)) == (build / "generated_machine_code.mem").read_text()
+
+
+@pytest.mark.parametrize("call", [
+    lambda: plena_emu.plan(5), lambda: plena_emu.plan(BUILD, 5), lambda: plena_emu.plan(BUILD, None),
+    lambda: plena_emu.plan(BUILD, ddr_capacity=-1), lambda: plena_emu.plan(BUILD, ddr_capacity=2**64),
+    lambda: plena_emu.plan(BUILD, total_layers=0), lambda: plena_emu.plan(BUILD, total_layers=1.5),
+    lambda: plena_emu.plan(BUILD, host_bandwidth="1G"),
+    lambda: plena_emu.manifest(BUILD, "custom_a7", total_layers=-1),
+    lambda: plena_emu.manifest(None, "custom_a7"), lambda: plena_emu.profile(5),
+    lambda: plena_emu.profile(BUILD, isa="x"),
+    lambda: plena_emu.profile(BUILD, static="no"), lambda: plena_emu.profile(BUILD, latencies=3),
+    lambda: plena_emu.profile(BUILD, clock_mhz=0), lambda: plena_emu.profile(BUILD, clock_mhz=5e-324),
+    lambda: plena_emu.profile(BUILD, clock_mhz=True), lambda: plena_emu.profile(BUILD, settings_path=7),
+])
+def test_the_other_calls_refuse_what_makes_no_sense(call):
+    with pytest.raises(UsageError, match=r"^\w+: found .*, expected "):
+        call()
+
+
 def test_paths_of_every_kind_and_numpy_integers(tmp_path):
     expected = plena_emu.run(BUILD, hbm_size=1 << 16).latency_ps
     program = BUILD / "generated_machine_code.mem"
@@ -91,8 +172,9 @@ def test_paths_of_every_kind_and_numpy_integers(tmp_path):
         assert result.latency_ps == expected and result.program.path == str(program)
     with pytest.raises(UsageError, match="build directory"):
         plena_emu.run("")
-    with pytest.raises(TypeError):
-        plena_emu.run(None)
+    for build in (None, 5, ["a"]):
+        with pytest.raises(UsageError, match="build: found .*, expected a build directory or a RunRequest"):
+            plena_emu.run(build)
 
 
 def test_progress_and_what_it_raises():
@@ -128,8 +210,6 @@ def test_a_missing_file_of_a_build_directory_is_named(tmp_path):
         plena_emu.run(build)
     with pytest.raises(plena_emu.EmuError, match="not found"):
         plena_emu.run(tmp_path / "none")
-    with pytest.raises(TypeError, match="no_such_field"):
-        plena_emu.run(BUILD, no_such_field=1)
     with pytest.raises(AttributeError, match="no_such_name"):
         plena_emu.no_such_name  # noqa: B018
 

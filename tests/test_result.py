@@ -102,6 +102,7 @@ class FakeProgram:
     revision = "base"
     invalid = [(pc, 0x34) for pc in range(30)]
     foreign = [(0, 0x34, "C_BREAK")]
+    lookalikes = ()
 
     def __len__(self):
         return 40

@@ -49,9 +49,9 @@ LAYERS = {
     "running": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "manifests", "memory", "program"},
     "precompile": {"boards", "config", "errors", "interrupts", "kernels.compiler", "machine", "manifests", "memory",
                    "program", "request", "running"},
-    "planning": _HOST | {"boards", "config", "manifests", "memory", "running"},
+    "planning": _HOST | {"boards", "config", "manifests", "running"},
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
-    "api": _HOST | {"config", "precompile", "running"},
+    "api": _HOST | {"boards", "config", "manifests", "planning", "precompile", "profiler", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
     "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "planning", "program", "running"},
     "report": _HOST

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import tempfile
 from lzma import LZMAError
+from typing import Annotated
 
 import msgspec
 
@@ -29,12 +30,16 @@ REFERENCE_STARTUP_S = 0.40  # of every wall of the reference
 class Walls(msgspec.Struct):
     """Seconds the reference executable takes for a program, by memory model: `small` and `stock` settings."""
 
-    small: dict[str, float]
-    stock: dict[str, float]
+    small: dict[str, Annotated[float, msgspec.Meta(gt=0)]]
+    stock: dict[str, Annotated[float, msgspec.Meta(gt=0)]]
 
     def simulate_s(self, model: str) -> float | None:
-        """Work out the seconds of the simulate phase: the wall of the small settings less start-up."""
-        return self.small[model] - REFERENCE_STARTUP_S if model in self.small else None
+        """Work out the seconds of the simulate phase: the wall of the small settings less start-up.
+
+        None without a wall, and for one that is all start-up.
+        """
+        seconds = self.small.get(model, 0.0) - REFERENCE_STARTUP_S
+        return seconds if seconds > 0 else None
 
     def process_s(self, model: str) -> float | None:
         """Look up the seconds of the whole process with stock settings."""
@@ -45,7 +50,7 @@ class ExpectedRun(msgspec.Struct):
     """A golden run: exact arguments, and what must come out."""
 
     id: str
-    args: list[str]
+    args: list[Annotated[str, msgspec.Meta(pattern="^[^\0]*$", description="text without NUL characters")]]
     latency_ps: int | None = None
     hbm_statistics: str | None = None
     model_statistics: str | None = None

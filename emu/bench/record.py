@@ -6,6 +6,7 @@ import os
 import platform
 import statistics
 import time
+from typing import Annotated
 
 import msgspec
 
@@ -26,6 +27,9 @@ COUNTED_ABOVE = 100_000  # instructions of a program that counts for a geometric
 BUSY = 0.5  # load average above which figures are doubtful
 
 
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
 class Machine(msgspec.Struct, kw_only=True):
     """The machine and the versions behind the figures; `load_average` over 1, 5 and 15 minutes before the first run."""
 
@@ -42,9 +46,9 @@ class Machine(msgspec.Struct, kw_only=True):
 class Timing(msgspec.Struct, kw_only=True):
     """Seconds of every repetition, their median, and the median distance from it."""
 
-    samples_s: list[float]
-    median_s: float
-    mad_s: float
+    samples_s: list[Seconds]
+    median_s: Seconds
+    mad_s: Seconds
 
 
 class Figure(msgspec.Struct, kw_only=True):
@@ -102,14 +106,14 @@ class BenchRecord(msgspec.Struct, kw_only=True):
     means: list[Mean]
     notes: list[str]
 
-    def to_json(self) -> bytes:
+    def to_json(self) -> str:
         """Write the whole record as JSON text.
 
         Returns
         -------
-        bytes
+        str
         """
-        return to_json(self)
+        return to_json(self).decode()
 
 
 def read_record(path: str) -> BenchRecord:

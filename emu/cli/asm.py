@@ -13,6 +13,9 @@ def configure(parser):
     parser.add_argument("-o", "--output", type=flags.path, action=flags.Once, metavar="FILE.mem",
                         help="file for the words")
     flags.add_isa_flag(parser)
+    parser.add_argument("--reference-masks", action="store_true",
+                        help="put the mask of V_EXP_V, V_RECI_V, V_RED_SUM and V_RED_MAX where older assemblers of the"
+                             " reference put it, into bits that these instructions do not read")
 
 
 def run(args):
@@ -22,7 +25,7 @@ def run(args):
     revision = flags.revision(args)
     check_outputs([("-o", args.output)], [("FILE.asm", args.source)])
     text = read_source(args.source)
-    made = mem_text(assemble(text, revision, args.source))
+    made = mem_text(assemble(text, revision, args.source, reference_masks=args.reference_masks))
     if args.output:
         write_whole(args.output, made.encode(), "program")
     else:

@@ -124,11 +124,11 @@ def _report(args, record):
     from ..report.table import terminal_width
 
     if args.json == "-":
-        sys.stdout.write(record.to_json().decode())
+        sys.stdout.write(record.to_json())
     else:
         print(bench_text(record, terminal_width(sys.stdout)))
         if args.json:
-            write_whole(args.json, record.to_json(), "JSON record")
+            write_whole(args.json, record.to_json().encode(), "JSON record")
     if args.plot:
         from ..report.bench_plot import write_plot
 

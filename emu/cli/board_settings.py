@@ -7,7 +7,8 @@ HBM_M_Prefetch_Amount and HBM_WIDTH follow MLEN, the vector amounts follow BLEN,
 written to BEHAVIOR.CONFIG as well.
 """
 
-from .flags import Once, path
+from ..config.units import parse_count
+from .flags import Once, path, typed
 
 GEOMETRY_FLAGS = ("mlen", "vlen", "blen", "hlen", "broadcast-amount")
 
@@ -23,7 +24,7 @@ def configure(parser):
                         help="where to write (default: standard output)")
     for flag in GEOMETRY_FLAGS:
         key = flag.upper().replace("-", "_")
-        parser.add_argument(f"--{flag}", type=int, action=Once, metavar="N", dest=key, help=f"set {key}")
+        parser.add_argument(f"--{flag}", type=typed(parse_count), action=Once, metavar="N", dest=key, help=f"set {key}")
 
 
 def run(args):

@@ -33,7 +33,8 @@ def _list(args):
         from ..result import record_json
 
         rows = [{"name": board.name, "description": board.description, "clock_mhz": board.clock_mhz,
-                 "ddr_capacity_bytes": board.ddr_capacity_bytes, "host_bandwidth": board.host_bandwidth,
+                 "ddr_capacity_bytes": board.ddr_capacity_bytes, "dram": board.memory.dram,
+                 "host_bandwidth": board.host_bandwidth,
                  "default": board.name == DEFAULT_BOARD} for board in boards]
         content = {"boards": rows, "latency_profiles": profile_names()}
         sys.stdout.write(record_json("boards", content, args.command_line).decode())

@@ -35,7 +35,7 @@ def configure(parser):
     group.add_argument("--outstanding", metavar="N", type=flags.typed(_count), action=flags.Once,
                        help="of a trace without times: each access is issued, in order, as soon as fewer than N are"
                             " under way")
-    group.add_argument("--clock-mhz", metavar="MHZ", type=flags.typed(_clock), action=flags.Once,
+    group.add_argument("--clock-mhz", metavar="MHZ", type=flags.typed(flags.clock), action=flags.Once,
                        help="clock of the cycles in a dramsim3 or scalesim trace (default: the DRAM's)")
     group.add_argument("--word-bytes", metavar="N", type=flags.typed(_count), action=flags.Once,
                        help="bytes of a word in a scalesim trace (default: 1)")
@@ -56,16 +56,6 @@ def _count(text):
     if not (text.isascii() and text.isdecimal() and len(text) < 8 and 1 <= int(text) <= MAX_OUTSTANDING):
         raise UsageError(f"number {text[:40]!r}: expected 1 to {MAX_OUTSTANDING}")
     return int(text)
-
-
-def _clock(text):
-    try:
-        mhz = float(text)
-    except ValueError:
-        mhz = 0.0
-    if not 1e-3 <= mhz <= 1e6:
-        raise UsageError(f"clock {text[:40]!r}: expected MHz, 0.001 to 1000000")
-    return mhz
 
 
 def run(args):

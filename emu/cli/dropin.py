@@ -9,7 +9,6 @@ import sys
 from .. import __version__, interrupts
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, EmuError, UsageError
 from ..logs import Log
-from ..request import DEFAULT_MODEL
 from ..running.run_files import check_files_of_run
 from . import flags, hardware_flags
 from .entry import say
@@ -71,8 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
     interrupts.announce_by(lambda: log.fatal(PROGRAM, "interrupted"))
     try:
-        dumps_hbm = args.memory_model in (None, DEFAULT_MODEL) and log.enabled("debug")
-        wanted = {"dump_hbm": dumps_hbm, "trace": log.asked_for_debug, "stages": False,
+        wanted = {"dump_hbm": log.enabled("debug"), "trace": log.asked_for_debug, "say_unused": False, "stages": False,
                   **_stage_profile_fields(args, isa), **hardware}
         return _run(flags.request(args, isa, **wanted), args.require_rtl_validated, log)
     except EmuError as error:

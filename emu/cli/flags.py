@@ -36,6 +36,17 @@ def typed(parse):
     return convert
 
 
+def clock(text):
+    """Read a clock in MHz."""
+    try:
+        mhz = float(text) if text.isascii() and "_" not in text else 0.0
+    except ValueError:
+        mhz = 0.0
+    if not 1e-3 <= mhz <= 1e6:
+        raise UsageError(f"clock {text[:40]!r}: expected MHz, 0.001 to 1000000")
+    return mhz
+
+
 def path(text):
     """Refuse an empty path: it names nothing."""
     if not text:

@@ -2,6 +2,8 @@
 
 import argparse
 
+from ..errors import brief
+
 
 class Parser(argparse.ArgumentParser):
     """Usage errors are one line (spec §5.5), and a flag is never guessed from its beginning."""
@@ -12,4 +14,4 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         """End the process with status 2 and `message` on one line."""
         line = " ".join(message.split())
-        self.exit(2, f"{self.prog}: error: {line} (see --help)\n")
+        self.exit(2, f"{self.prog}: error: {brief(line)} (see --help)\n")

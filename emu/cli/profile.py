@@ -51,7 +51,6 @@ def _add_run_flags(parser):
     flags.add_board_model_flags(parser)
 
 
-
 def run(args):
     """Print the profile; 0."""
     import sys

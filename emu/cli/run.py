@@ -193,7 +193,7 @@ def _execute(args, request, log):
 
 def _report(args, result):
     if args.json == "-":
-        sys.stdout.write(result.to_json().decode())
+        sys.stdout.write(result.to_json())
         return
     if not args.quiet:
         from ..report.summary import print_summary
@@ -202,7 +202,7 @@ def _report(args, result):
     if args.json:
         from ..atomic_files import write_whole
 
-        write_whole(args.json, result.to_json(), "JSON record")
+        write_whole(args.json, result.to_json().encode(), "JSON record")
 
 
 class progress_bar:

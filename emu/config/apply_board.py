@@ -9,7 +9,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable
 
-from ..errors import EmuError
+from ..errors import EmuError, UsageError
 from ..inputs.documents import parse_toml
 from ..inputs.text import read_text
 from ..inputs.words import shown
@@ -115,9 +115,9 @@ def _all_geometry(geometry, writer):
     """Collect the keys that were asked for, and those that follow from MLEN and BLEN."""
     for key, value in geometry.items():
         if key not in GEOMETRY_KEYS:
-            raise EmuError(f"geometry {key}: unknown key, expected one of {', '.join(GEOMETRY_KEYS)}")
+            raise UsageError(f"geometry {key}: unknown key, expected one of {', '.join(GEOMETRY_KEYS)}")
         if type(value) is not int or not 1 <= value <= _MAX_LENGTH:
-            raise EmuError(f"geometry {key}: found {shown(value)}, expected an integer from 1 to {_MAX_LENGTH}")
+            raise UsageError(f"geometry {key}: found {shown(value)}, expected an integer from 1 to {_MAX_LENGTH}")
     found = dict(geometry)
     for amount, length in _FOLLOWS.items():
         if length in geometry:

@@ -58,7 +58,7 @@ def fields_of(directory: str, given: dict) -> dict:
     model = fields.get("memory_model", None if "board" in fields else DEFAULT_MODEL)
     for file in BUILD_FILES:
         path = os.path.join(directory, file.name)
-        if file.field in fields or (file.field == "weight_manifest" and model == "hbm"):
+        if file.field in fields:
             continue
         if os.path.lexists(path):
             fields[file.field] = path
@@ -67,8 +67,9 @@ def fields_of(directory: str, given: dict) -> dict:
     results = os.path.join(directory, RESULTS)
     if "results" not in fields and os.path.lexists(results):
         fields["results"] = results
-    if given.get("settings_path") is None and "settings_path" in fields:
-        fields["settings_origin"] = ORIGIN
+    for field in ("settings_path", "weight_manifest"):
+        if given.get(field) is None and field in fields:
+            fields[f"{field.removesuffix('_path')}_origin"] = ORIGIN
     size_file = os.path.join(directory, "hbm_size.txt")
     if "hbm_size" not in fields and os.path.lexists(size_file):
         fields["hbm_size"] = read_hbm_size(size_file)

@@ -16,6 +16,7 @@ from ..inputs.documents import parse_toml
 from ..inputs.number_formats import Fp, Int, Mx, Plain
 from ..inputs.schema import convert
 from ..inputs.text import read_text
+from ..inputs.words import shown
 from .settings_search import find_settings_file
 
 U32 = 2**32 - 1
@@ -105,8 +106,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     Lengths and SRAM sizes count elements, rows or amounts as §1.1 and §1.2 do; `hbm_size` is bytes;
     `latency` is cycles. `clock_period` and `hbm_channels` are CLOCK_PERIOD_PS and HBM_CHANNELS as they stand in the
-    file, unchecked: only `plena_emu.config.hardware` uses them. `source` is the file (or "built-in defaults"), `origin`
-    what named it.
+    file, unchecked: only `plena_emu.config.hardware` uses them. `otherwise` are keys that say something else than what
+    a run does, each with what it does. `source` is the file (or "built-in defaults"), `origin` what named it.
     """
 
     blen: int
@@ -133,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     latency: Latency
     clock_period: object = None
     hbm_channels: object = None
+    otherwise: tuple[tuple[str, str], ...] = ()
     source: str = "built-in defaults"
     origin: str = "built-in defaults"
 
@@ -296,7 +298,37 @@ def parse_settings(text: str, source: str, origin: str) -> Settings:
     column = "dc_lib_en" if values["dc_en"] else "dc_lib_dis"
     latency = Latency(*(getattr(getattr(top.latency, field), column) for field in LATENCY_KEYS))
     return Settings(**values, **msgspec.structs.asdict(top.precision), **_hardware_values(document), latency=latency,
-                    source=source, origin=origin)
+                    source=source, origin=origin, otherwise=_otherwise(document, values))
+
+
+# Keys of other tools that this machine has other means for, and those means. HBM2 is what there is without any.
+_ELSEWHERE = {
+    "HBM_GEN": "not used, the memory is that of --memory-model and --dram",
+    "LATENCY_PROFILE": "not used, latencies are those of TRANSACTIONAL.LATENCY, or with --board the board's",
+}
+_MIRRORED = ("HBM_M_Prefetch_Amount", "HBM_V_Prefetch_Amount", "HBM_V_Writeback_Amount")
+
+
+def _otherwise(document, values):
+    """List keys that say something else than what a run does, and what it does; stock settings hold none of them."""
+    found = []
+    top = document["TRANSACTIONAL"]
+    for key, instead in _ELSEWHERE.items():
+        for name, table in ("TRANSACTIONAL", top), ("TRANSACTIONAL.CONFIG", top["CONFIG"]):
+            if key in table and str(_value_of(table[key])).lower() not in ("hbm2", "2"):
+                found.append((f"{name}.{key}", instead))
+    behavior = document.get("BEHAVIOR")
+    config = behavior.get("CONFIG") if isinstance(behavior, dict) else None
+    for field, key, *_ in _CONFIG if isinstance(config, dict) else ():
+        if key in _MIRRORED and key in config and _value_of(config[key]) != values[field]:
+            found.append((f"BEHAVIOR.CONFIG.{key}", f"found {shown(_value_of(config[key]))}, not used:"
+                                                    f" TRANSACTIONAL.CONFIG.{key} is {values[field]}"))
+    return tuple(found)
+
+
+def _value_of(entry):
+    """Take N out of an entry `{ value = N }`; anything else is what it is."""
+    return entry.get("value") if isinstance(entry, dict) else entry
 
 
 def _hardware_values(document):
@@ -304,8 +336,7 @@ def _hardware_values(document):
     config = document["TRANSACTIONAL"]["CONFIG"]
     found = {}
     for field, key in ("clock_period", "CLOCK_PERIOD_PS"), ("hbm_channels", "HBM_CHANNELS"):
-        entry = config.get(key)
-        found[field] = entry.get("value") if isinstance(entry, dict) else entry
+        found[field] = _value_of(config.get(key))
     return found
 
 

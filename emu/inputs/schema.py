@@ -158,7 +158,7 @@ class _Walker:
 
     def walk_literal(self, path, data, kind):
         fits = any(type(data) is type(value) and data == value for value in kind.values)
-        return None if fits else _misfit(path, data, one_of(kind.values))
+        return None if fits else _misfit(path, data, _one_of_with_hint(data, kind.values))
 
     def walk_list(self, path, data, kind):
         if not isinstance(data, list | tuple):
@@ -262,6 +262,13 @@ _METHODS = {
     "ListType": "walk_list", "VarTupleType": "walk_list", "TupleType": "walk_tuple", "DictType": "walk_dict",
     "UnionType": "walk_union", "StructType": "walk_struct",
 }
+
+
+def _one_of_with_hint(data, values):
+    """Say which values there are, and the one that was perhaps meant."""
+    texts = [value for value in values if isinstance(value, str)]
+    close = difflib.get_close_matches(data.strip().lower(), texts, 1, 0.75) if isinstance(data, str) else []
+    return one_of(values) + (f" ({close[0]} perhaps)" if close else "")
 
 
 def _close_to(key, names):

@@ -37,7 +37,8 @@ def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
     try:
         area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
     except (OSError, ValueError, OverflowError) as error:
-        raise EmuError(f"{what}: cannot map {size} bytes of address space: {error}") from None
+        raise EmuError(f"{what}: cannot map {size} bytes of address space:"
+                       f" {getattr(error, 'strerror', None) or error}") from None
     array = np.frombuffer(area, dtype=dtype, count=count)
     use_huge_pages(array, min(size, huge))
     return array

@@ -15,11 +15,16 @@ from .. import isa
 from ..boards.core_clock import core_period_ps
 from ..config.apply_board import latency_key
 from ..config.settings import LATENCY_KEYS, Settings
+from ..errors import EmuError
 from ..program import cycle_costs as costs
 from ..running.attribution.loops import Span, close_loops
 
 if TYPE_CHECKING:
     from ..boards.schema import Board
+
+
+MOST_NESTED = 100  # loops within one another that a profile lists: more than any JSON reader has trouble with
+MOST_CYCLES = 2**63 - 1  # what a profile's figures may reach
 
 
 class Entry(NamedTuple):
@@ -152,7 +157,7 @@ def match_loops(entries: Sequence[Entry]) -> tuple[list[Span], list[int]]:
 
 
 def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str) -> Profile:
-    """Profile of a listing whose entry i ran `counts[i]` times."""
+    """Profile of a listing whose entry i ran `counts[i]` times. Raises `EmuError` where the cycles pass 2^63 - 1."""
     compute, memory = [], []
     by_type: dict[str, TypeProfile] = {}
     by_opcode: dict[str, OpcodeProfile] = {}
@@ -171,6 +176,9 @@ def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str
             row.memory_cycles += memory[-1]
     total = sum(compute) + sum(memory)
     period = core_period_ps(machine.clock_mhz)[0]
+    if total > MOST_CYCLES:
+        raise EmuError(f"{listing.source}: its loops make more cycles than {MOST_CYCLES}, expected at most that many")
+    loops, left_out = _loop_tree(listing, counts, compute, memory)
     return Profile(
         view=view,
         source=listing.source,
@@ -192,8 +200,8 @@ def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str
         vlen=machine.vlen,
         by_type=dict(sorted(by_type.items())),
         by_opcode=dict(sorted(by_opcode.items())),
-        loops=_loop_tree(listing, counts, compute, memory),
-        warnings=_warnings(listing, counts),
+        loops=loops,
+        warnings=_warnings(listing, counts, left_out),
     )
 
 
@@ -206,11 +214,16 @@ def _running(values):
 
 
 def _loop_tree(listing, counts, compute, memory):
-    """Loops as a tree; what a loop costs is what the instructions of its span cost."""
+    """Loops as a tree, and how many lie too deep for it; a loop costs what the instructions of its span cost."""
     executed, computed, moved = (_running(values) for values in (counts, compute, memory))
     total = computed[-1] + moved[-1]
-    roots, above = [], []
+    roots, above, left_out = [], [], 0
     for span in match_loops(listing.entries)[0]:
+        while above and above[-1].end_pc < span.start:
+            above.pop()
+        if len(above) == MOST_NESTED:
+            left_out += 1
+            continue
         start = listing.entries[span.start]
         inside = [sums[span.end + 1] - sums[span.start] for sums in (executed, computed, moved)]
         node = LoopProfile(
@@ -219,18 +232,18 @@ def _loop_tree(listing, counts, compute, memory):
             share=(inside[1] + inside[2]) / total if total else 0.0,
             line=start.line, label=listing.labels.get(start.line), loops=[],
         )
-        while above and above[-1].end_pc < span.start:
-            above.pop()
         (above[-1].loops if above else roots).append(node)
         above.append(node)
-    return roots
+    return roots, left_out
 
 
-def _warnings(listing, counts):
-    """What the figures leave out."""
+def _warnings(listing, counts, left_out):
+    """What the figures leave out; `left_out` loops lie too deep."""
     unknown: dict[str, int] = {}
     for entry, count in zip(listing.entries, counts, strict=True):
         if entry.op is None and count:
             unknown[entry.mnemonic] = unknown.get(entry.mnemonic, 0) + count
     lines = [f"{name} is no known operation: counted {count} times at 0 cycles" for name, count in unknown.items()]
+    if left_out:
+        lines.append(f"{left_out} loops lie within more than {MOST_NESTED} others: not listed one by one")
     return listing.warnings + lines

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..boards.schema import Board
 
 ASSEMBLY = "generated_asm_code.asm"
+ASSEMBLY_ENDINGS = (".asm", ".isa", ".s")
 MACHINE_CODE = "generated_machine_code.mem"
 SETTINGS = "plena_settings.toml"
 INT_SRAM = "int_sram.bin"
@@ -78,7 +79,7 @@ def profile_source(
 def _find(source):
     if not os.path.isdir(source):
         beside = _there(os.path.dirname(source), SETTINGS)
-        if source.endswith((".asm", ".s")):
+        if source.lower().endswith(ASSEMBLY_ENDINGS):
             return Sources(source, None, beside, None, None)
         return Sources(None, source, beside, None, None)
     files = Sources(*(_there(source, name) for name in (ASSEMBLY, MACHINE_CODE, SETTINGS, INT_SRAM, HBM_SIZE)))

@@ -10,7 +10,7 @@ from .. import isa
 from ..errors import EmuError
 from ..kernels.layout import OP_ID, OP_IMM, OP_RD, OP_RS3
 from ..program.decode import Program
-from .model import Entry, Listing, match_loops
+from .model import MOST_CYCLES, Entry, Listing, match_loops
 
 _PREFIXES = ("S_", "C_", "H_", "V_", "M_")
 _DIGITS = re.compile(r"(?:gp|f|a)?(0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})")
@@ -63,13 +63,20 @@ def read_program(program: Program, source: str) -> Listing:
     return Listing(source, len(entries), entries)
 
 
+def _where(entries, index):
+    return f"line {entries[index].line}" if entries[index].line else f"pc={index}"
+
+
 def static_counts(listing: Listing) -> list[int]:
-    """Count how often each instruction runs if every loop makes all its iterations; adds warnings to the listing."""
+    """Count how often each instruction runs if every loop makes all its iterations; adds warnings to the listing.
+
+    Raises `EmuError` where an instruction would run more than 2^63 - 1 times.
+    """
     entries = listing.entries
     spans, strays = match_loops(entries)
     for index in strays:
-        where = f"line {entries[index].line}" if entries[index].line else f"pc={index}"
-        listing.warnings.append(f"{where}: C_LOOP_END gp{entries[index].rd} closes no open loop: ignored")
+        closing = f"{_where(entries, index)}: C_LOOP_END gp{entries[index].rd}"
+        listing.warnings.append(f"{closing} closes no open loop: ignored")
     if any(entry.mnemonic == "C_BREAK" for entry in entries):
         listing.warnings.append("C_BREAK leaves loops early: the static view counts all iterations")
     trips = {span.start: entries[span.start].imm for span in spans}
@@ -79,6 +86,10 @@ def static_counts(listing: Listing) -> list[int]:
         counts.append(factors[-1])
         if index in trips:
             factors.append(factors[-1] * trips[index])
+            if factors[-1] > MOST_CYCLES:
+                where = _where(entries, index)
+                raise EmuError(f"{listing.source}, {where}: found loops that make more than {MOST_CYCLES} iterations in"
+                               " all, expected at most that many")
         elif index in ends:
             factors.pop()
     return counts

@@ -4,14 +4,18 @@ Assembler and disassembler are exact inverses on every word: a word that no line
 """
 
 import functools
+import operator
 
 from .. import isa
-from ..errors import EmuError
+from ..errors import EmuError, UsageError
 from ..inputs.text import read_text
-from ..inputs.words import cut
+from ..inputs.words import cut, one_of, shown
 
 # Registers of each operand kind: prefix and how many there are.
 _REGISTERS = {"gp": 16, "f": 8, "a": 16}
+_REGISTER_FIELDS = ("rd", "rs1", "rs2")
+# Their mask is taken for an immediate by older assemblers of the reference, and so lands in a field that they ignore.
+_MASK_AS_IMMEDIATE = ("V_EXP_V", "V_RECI_V", "V_RED_SUM", "V_RED_MAX")
 _U32 = 0xFFFFFFFF
 _OPCODE_MASK = 0x3F
 
@@ -35,6 +39,11 @@ class _Slot:
         return self.name == "gp0"
 
     @property
+    def is_register(self):
+        """Whether it is a register number, which may be written as a register and as a number."""
+        return self.name in _REGISTER_FIELDS and bool(self.kind)
+
+    @property
     def count(self):
         """How many different values may be written."""
         return _REGISTERS.get(self.kind, 1 << self.width)
@@ -46,6 +55,8 @@ class _Slot:
             return f"{self.name}, a register {self.kind}0 to {self.kind}{self.count - 1}"
         if not self.kind:
             return "0"
+        if self.is_register:
+            return f"{self.name}, a number from 0 to {self.count - 1} or a register gp0 to gp{self.count - 1}"
         return f"{self.name}, a number from 0 to {self.count - 1}"
 
 
@@ -69,8 +80,24 @@ def read_source(path: str) -> str:
     return read_text(path, "assembly").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def assemble(text: str, revision: str = "base", source: str = "<text>") -> list[int]:
+def assemble(
+    text: str, revision: str = "base", source: str = "<text>", *, reference_masks: bool = False
+) -> list[int]:
     """Assemble a text.
+
+    A register number may be written as a register or as a number: `M_MM gp0, gp1, gp2` and `M_MM 0, 1, 2` are one word.
+
+    Parameters
+    ----------
+    text : str
+        One instruction a line (spec §1.9).
+    revision : str
+        `base` or `moe`.
+    source : str
+        What messages call the text.
+    reference_masks : bool
+        Put the mask of V_EXP_V, V_RECI_V, V_RED_SUM and V_RED_MAX where older assemblers of the reference put it: into
+        bits 14 to 17, which these instructions do not read. They then work on the whole row.
 
     Returns
     -------
@@ -80,10 +107,14 @@ def assemble(text: str, revision: str = "base", source: str = "<text>") -> list[
     Raises
     ------
     EmuError
-        A line is no instruction of `revision`; the message names `source`, line and token.
+        A line is no instruction of `revision`; the message names `source`, line and token. `UsageError` for arguments
+        of the wrong type.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"text: found {shown(text)}, expected text")
+    _check_revision(revision)
     codes = {op.id: code for code, op in isa.codes(revision).items()}
-    word_of = functools.cache(lambda line: _assemble_line(line, revision, codes))
+    word_of = functools.cache(lambda line: _assemble_line(line, revision, codes, reference_masks))
     words = []
     for number, line in enumerate(text.split("\n"), 1):
         line = line.split(";", 1)[0].split("//", 1)[0].strip()
@@ -95,11 +126,16 @@ def assemble(text: str, revision: str = "base", source: str = "<text>") -> list[
     return words
 
 
+def _check_revision(revision):
+    if not isinstance(revision, str) or revision not in isa.REVISIONS:
+        raise UsageError(f"revision: found {shown(revision)}, expected {one_of(isa.REVISIONS)}")
+
+
 class _Refused(Exception):
     """Why a line is no instruction."""
 
 
-def _assemble_line(line, revision, codes):
+def _assemble_line(line, revision, codes, reference_masks):
     mnemonic, *rest = line.split(None, 1)
     operands = [token.strip() for token in rest[0].split(",")] if rest else []
     if mnemonic == ".word":
@@ -111,10 +147,10 @@ def _assemble_line(line, revision, codes):
         raise _Refused(f"found {cut(mnemonic)!r}, expected a mnemonic")
     if op.id not in codes:
         raise _Refused(f"found {mnemonic!r}, which revision {revision} does not have")
-    return codes[op.id] | _encode_operands(op, operands)
+    return codes[op.id] | _encode_operands(op, operands, reference_masks and op.mnemonic in _MASK_AS_IMMEDIATE)
 
 
-def _encode_operands(op, operands):
+def _encode_operands(op, operands, mask_as_immediate):
     bits = 0
     taken = 0
     slots, _ = _form(op)
@@ -130,7 +166,8 @@ def _encode_operands(op, operands):
             if token != "gp0":
                 raise _Refused(f"found {cut(token)!r}, expected gp0 or the number that follows it")
         else:
-            bits |= _value(token, slot) << slot.shift
+            moved = mask_as_immediate and slot.name == "rmask"
+            bits |= _value(token, slot) << (isa.FIELDS["imm18"][0] if moved else slot.shift)
         taken += 1
     if taken < len(operands):
         raise _Refused(f"found {cut(operands[taken])!r}, expected the end of the line after {taken} operands")
@@ -139,10 +176,11 @@ def _encode_operands(op, operands):
 
 def _value(token, slot):
     """Value of one operand token."""
-    if slot.kind not in _REGISTERS:
+    prefix = slot.kind if slot.kind in _REGISTERS else "gp"
+    if not slot.is_register or token[:1].isdigit():
         return _number(token, slot.count, slot.expected)
-    digits = token[len(slot.kind):]
-    canonical = token.startswith(slot.kind) and digits.isascii() and digits.isdigit() and len(digits) <= 2
+    digits = token[len(prefix):]
+    canonical = token.startswith(prefix) and digits.isascii() and digits.isdigit() and len(digits) <= 2
     if not canonical or int(digits) >= slot.count:
         raise _Refused(f"found {cut(token)!r}, expected {slot.expected}")
     return int(digits)
@@ -164,10 +202,17 @@ def disassemble(words, revision: str = "base") -> list[str]:
     Returns
     -------
     list of str
+
+    Raises
+    ------
+    UsageError
+        A word is no integer from 0 to 2^32 - 1.
     """
+    _check_revision(revision)
+    words = [_word(word) for word in words]
     codes = isa.codes(revision)
     line = functools.cache(lambda word: _disassemble_word(word, codes, revision))
-    return [line(int(word)) for word in words]
+    return [line(word) for word in words]
 
 
 def _disassemble_word(word, codes, revision):
@@ -188,10 +233,21 @@ def _disassemble_word(word, codes, revision):
 
 
 def mem_text(words) -> str:
-    """Write the text of a .mem file: one `0xXXXXXXXX` a line.
+    """Write the text of a .mem file: one `0xXXXXXXXX` a line. Raises `UsageError` as `disassemble`.
 
     Returns
     -------
     str
     """
-    return "".join(f"0x{word:08X}\n" for word in words)
+    return "".join(f"0x{_word(word):08X}\n" for word in words)
+
+
+def _word(value):
+    """Take an integer, numpy's too, as a 32-bit word."""
+    try:
+        word = operator.index(value)
+    except TypeError:
+        word = -1
+    if not 0 <= word <= _U32:
+        raise UsageError(f"words: found {shown(value)}, expected integers from 0 to {_U32}")
+    return word

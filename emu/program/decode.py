@@ -15,6 +15,7 @@ from . import cycle_costs as costs
 
 _TOKEN_BYTES = b"0123456789abcdefABCDEFxX \t\n\r\x0b\x0c"
 _PART = 1 << 20  # bytes read at a time
+_MARK = b"\xef\xbb\xbf"  # byte order mark, which some editors write
 
 
 def read_words(path: str | os.PathLike) -> np.ndarray:
@@ -48,6 +49,7 @@ def _read_tokens(source):
     try:
         with open(source, "rb") as file:
             while sound and (part := file.read(_PART)):
+                part = part if parts else part.removeprefix(_MARK)
                 parts.append(part)
                 sound = not part.translate(None, _TOKEN_BYTES)
     except OSError as error:
@@ -85,6 +87,9 @@ class Program:
         Words whose code the revision does not assign. They are errors only when executed.
     foreign : list of (pc, word, mnemonic)
         Those of `invalid` that the other revision does assign, with its mnemonic.
+    lookalikes : list of (pc, word, mnemonic)
+        Words whose code both revisions assign, to different operations, and whose operands fit the other's better; with
+        its mnemonic.
     """
 
     words: np.ndarray
@@ -92,6 +97,7 @@ class Program:
     revision: str
     invalid: list
     foreign: list
+    lookalikes: list
 
     def __len__(self):
         return len(self.words)
@@ -99,6 +105,31 @@ class Program:
     def text(self, pc: int) -> str:
         """Write the instruction at word index `pc` for people, as `describe` does."""
         return describe(int(self.words[pc]), self.revision)
+
+    def hint(self, pc: int) -> str:
+        """Say what the word at `pc` means in the other revision, where this program shows that one; else nothing.
+
+        Returns
+        -------
+        str
+            Ready to be put behind an error of that instruction.
+        """
+        other = other_revision(self.revision)
+        word = int(self.words[pc])
+        mine, theirs = (isa.codes(revision).get(word & 0x3F) for revision in (self.revision, other))
+        if theirs is None or theirs is mine or not (self.foreign or self.lookalikes):
+            return ""
+        return f"; --isa {other} reads this word as {describe(word, other)}"
+
+
+def other_revision(revision: str) -> str:
+    """Name the revision that `revision` is not.
+
+    Returns
+    -------
+    str
+    """
+    return isa.REVISIONS[1 - isa.REVISIONS.index(revision)]
 
 
 def decode(words: np.ndarray, revision: str, settings: Settings, period_ps: int = costs.PS_PER_CYCLE) -> Program:
@@ -141,7 +172,7 @@ def decode(words: np.ndarray, revision: str, settings: Settings, period_ps: int 
                        " (53 days)")
     table[:, OP_COST] = period_ps * cycles
     invalid, foreign = _unassigned(wide, table, revision)
-    return Program(np.asarray(words, dtype=np.uint32), table, revision, invalid, foreign)
+    return Program(np.asarray(words, dtype=np.uint32), table, revision, invalid, foreign, _lookalikes(wide, revision))
 
 
 def _codes_to_ids(revision):
@@ -154,11 +185,36 @@ def _codes_to_ids(revision):
 
 def _unassigned(wide, table, revision):
     """Lists of (pc, word) and (pc, word, mnemonic) for the words that decode to INVALID."""
-    other = isa.REVISIONS[1 - isa.REVISIONS.index(revision)]
+    other = other_revision(revision)
     theirs = isa.codes(other)
     invalid = [(int(pc), int(wide[pc])) for pc in np.flatnonzero(table[:, OP_ID] == isa.INVALID)]
     foreign = [(pc, word, theirs[word & 0x3F].name(other)) for pc, word in invalid if word & 0x3F in theirs]
     return invalid, foreign
+
+
+def _lookalikes(wide, revision):
+    """List of (pc, word, mnemonic) for words of codes with two meanings that look like the other one."""
+    other = other_revision(revision)
+    mine, theirs = isa.codes(revision), isa.codes(other)
+    found = []
+    for code in mine.keys() & theirs.keys():
+        if mine[code] is theirs[code]:
+            continue
+        here = np.flatnonzero((wide & 0x3F) == code)
+        fits_mine, fits_theirs = ((wide[here] & ~_bits_of(op)) == 0 for op in (mine[code], theirs[code]))
+        bare = (wide[here] == code) & bool(mine[code].operands) & (not theirs[code].operands)
+        found += [(int(pc), int(wide[pc]), theirs[code].name(other)) for pc in here[fits_theirs & (~fits_mine | bare)]]
+    return sorted(found)
+
+
+@functools.cache
+def _bits_of(op):
+    """Mask of the code and the operands of an operation."""
+    mask = 0x3F
+    for name in op.operands:
+        shift, width = isa.FIELDS[isa.FIELD_OF.get(name, name)]
+        mask |= ((1 << width) - 1) << shift
+    return mask
 
 
 _KEY_VALUE = "KeyValue"

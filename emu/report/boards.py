@@ -23,9 +23,9 @@ def boards_text(boards: list[Board], default: str, profiles: list[str], width: i
     -------
     str
     """
-    rows = [(board.name, f"{board.clock_mhz:g} MHz", size(board.ddr_capacity_bytes), _link(board),
-             board.description + (" (default)" if board.name == default else "")) for board in boards]
-    table = Table(rows, "lrrll", ("board", "clock", "memory", "host link", "description"))
+    rows = [(board.name, f"{board.clock_mhz:g} MHz", size(board.ddr_capacity_bytes), board.memory.dram or "none",
+             _link(board), board.description + (" (default)" if board.name == default else "")) for board in boards]
+    table = Table(rows, "lrrlll", ("board", "clock", "memory", "part", "host link", "description"))
     return render([table, "", f"latency profiles: {', '.join(profiles)}"], width)
 
 

@@ -48,8 +48,9 @@ def plan_text(plan: Plan, width: int | None = None) -> str:
         sizes = " | ".join(f"{kind} {amount}" for kind, amount in zip(KINDS, _mibs(far.footprint), strict=True))
         blocks += [f"At {far.layers} layers (a floor): {sizes}; regime {far.regime}", "",
                    _regimes(far.regimes, far.regime, f" at {far.layers} layers")]
-    blocks += ["", f"Bounds hold if {' and '.join(plan.assumptions)}."
-               + ("" if plan.compute_ps is not None else " Compute is not part of them.")]
+    without = "" if plan.compute_ps is None else f" at {plan.projected.layers} layers" if plan.projected else None
+    compute = "" if without is None else f" Compute is not part of them{without}."
+    blocks += ["", f"Bounds hold if {' and '.join(plan.assumptions)}.{compute}"]
     return render(blocks, width)
 
 

@@ -2,6 +2,7 @@
 
 from ..profiler.model import Profile
 from .board_time import board_time_blocks
+from .quantities import duration
 from .table import Table, pairs, render
 
 SMALLEST_SHARE = 0.01  # loops below this share of all cycles are summed up
@@ -25,10 +26,15 @@ def profile_text(profile: Profile, width: int | None = None) -> str:
     if not profile.memory_charged:
         memory = f"not charged: board {profile.board} states no transfer cycles"
     executed = "executed" if profile.view == "executed" else "dynamic"
+    time, headline = None, []
+    if profile.view == "static":  # in the reference's form
+        time = f"{duration(profile.seconds, 6)} at {profile.clock_mhz:g} MHz"
+    else:
+        headline = board_time_blocks(
+            f"{profile.board} at {profile.clock_mhz:g} MHz", profile.board_time_ps,
+            (("compute", profile.compute_ps), ("memory, as the board charges it", profile.memory_ps)), None)
     blocks = [
-        *board_time_blocks(f"board {profile.board} at {profile.clock_mhz:g} MHz", profile.board_time_ps,
-                           (("compute", profile.compute_ps), ("memory, as the board charges it", profile.memory_ps)),
-                           None),
+        *headline,
         f"Profile of {profile.source} ({profile.view})",
         pairs((
             ("source lines", f"{profile.source_lines:,}"),
@@ -36,6 +42,7 @@ def profile_text(profile: Profile, width: int | None = None) -> str:
             ("latencies", f"{profile.latencies_from}; MLEN {profile.mlen}, VLEN {profile.vlen}"),
             ("compute", f"{profile.compute_cycles:,} cycles"),
             ("memory", memory),
+            ("time", time),
             *(("warning", warning) for warning in profile.warnings),
         ), indent=2),
         "",

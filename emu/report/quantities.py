@@ -60,11 +60,12 @@ def duration(seconds: float, digits: int = 3) -> str:
 
 
 def milliseconds(picoseconds: int) -> str:
-    """Write picoseconds as milliseconds, exact: always nine decimals, so that columns align.
+    """Write picoseconds, also less than 0, as milliseconds, exact: always nine decimals, so that columns align.
 
     Returns
     -------
     str
         `12.271747500 ms`.
     """
-    return f"{picoseconds // 10**9:,}.{picoseconds % 10**9:09d} ms"
+    sign, size = "-" if picoseconds < 0 else "", abs(picoseconds)
+    return f"{sign}{size // 10**9:,}.{size % 10**9:09d} ms"

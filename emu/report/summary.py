@@ -26,6 +26,7 @@ def _headline(result):
     return board_time_blocks(f"{board.name} at {board.clock_mhz:g} MHz", result.board_time_ps, (
         ("compute", result.compute_ps), ("memory", result.memory_ps),
         *((("housekeeping after the last instruction", result.housekeeping_ps),) if result.housekeeping_ps else ()),
+        *((("stalls less overlap of the timeline", result.timeline_ps),) if result.timeline_ps else ()),
     ), result.link_busy_ps if result.limits and result.limits.host_bandwidth_bytes_per_s else None)
 
 

@@ -12,6 +12,7 @@ from ..boards.dram_bandwidth import peak_bandwidth, refresh_share
 from ..boards.dram_schema import DramDescription, dram_names, load_dram
 from ..boards.dram_speed import at_speed
 from ..boards.schema import Board
+from ..errors import EmuError
 from ..result import LaidOver, PartRecord
 
 
@@ -52,7 +53,10 @@ def open_part(board: Board, dram: str | None = None, speed: Fraction | None = No
     if dram is not None:
         part = Part(load_dram(dram), "--dram")
     elif board.memory.dram is not None:
-        part = Part(load_dram(_beside(board, board.memory.dram)), f"board {board.name}")
+        try:
+            part = Part(load_dram(_beside(board, board.memory.dram)), f"board {board.name}")
+        except EmuError as error:
+            raise EmuError(f"board {board.source}: memory.dram: {error}") from None
     else:
         return None
     return part if speed is None else part._replace(description=at_speed(part.description, speed))

@@ -6,6 +6,7 @@ before the first instruction, `instruction_record` where records of executed ins
 """
 
 from ..logs import RUNNER, TARGET, Log
+from ..program.decode import other_revision
 from ..result import Dump, RunResult, hbm_statistics, nanoseconds
 
 CONFIG = f"{TARGET}::settings"
@@ -67,18 +68,19 @@ def program_records(log: Log, program) -> None:
 
 
 def foreign_warning(program) -> str | None:
-    """Warn about codes that only the other revision assigns; None where there is none.
+    """Warn about codes that only the other revision assigns, and words that look like it; None where there is none.
 
     Returns
     -------
     str or None
     """
-    if not program.foreign:
-        return None
-    pc, _, name = program.foreign[0]
-    other = "moe" if program.revision == "base" else "base"
-    return (f"{len(program.foreign)} of {len(program)} words have codes that only --isa {other} assigns"
-            f" (first: {name} at pc={pc}); this run decodes --isa {program.revision}")
+    other, clauses = other_revision(program.revision), []
+    for found, what in (program.foreign, f"have codes that only --isa {other} assigns"), (
+            program.lookalikes, f"have operands that fit --isa {other} better"):
+        if found:
+            pc, _, name = found[0]
+            clauses.append(f"{len(found)} of {len(program)} words {what} (first: {name} at pc={pc})")
+    return f"{', '.join(clauses)}; this run decodes --isa {program.revision}" if clauses else None
 
 
 def instruction_record(log: Log, pc: int, text: str) -> None:

@@ -127,11 +127,13 @@ def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
         link = resolve_bandwidth(request.host_bandwidth, board)
         _check_link(model, regime, link, board)
         _check_default_fits(request, model, manifest, capacity, board)
+        warnings += _does_not_fit(regime, manifest, capacity) if on_board_time else []
         warnings += [capacity.warning] if capacity and capacity.warning else []
     warnings = [*_misfits(board, settings, hints), *_memory_warnings(request, board, part, model), *warnings,
-                *unused_fields(request, model, regime)]
+                *(unused_fields(request, model, regime) if request.say_unused else ())]
     return Platform(settings=with_hbm_size(settings, request.hbm_size), board=board, changes=changes, tile_hints=hints,
-                    laid_over=laid_over, period_ps=board.core_period[0] if on_board_time else PS_PER_CYCLE, part=part,
+                    laid_over=_in_use(laid_over, request, capacity, link),
+                    period_ps=board.core_period[0] if on_board_time else PS_PER_CYCLE, part=part,
                     dram=part.description if part else request.dram, model=model, regime=regime, manifest=manifest,
                     capacity=capacity, link=link, on_board_time=on_board_time, warnings=tuple(warnings))
 
@@ -144,6 +146,13 @@ def _open_board(request):
     from .board_part import lay_over, overlay_of
 
     return lay_over(load_board(request.board, request.latency_profile), overlay_of(request))
+
+
+def _in_use(laid_over, request, capacity, link):
+    """Leave out a capacity or bandwidth that was asked for and plays no part."""
+    used = {"--host-bandwidth": link, request.ddr_capacity_origin: capacity}
+    return tuple(one for one in laid_over
+                 if one.flag not in used or (used[one.flag] is not None and used[one.flag].origin == one.flag))
 
 
 def _open_part(request, board):
@@ -248,6 +257,15 @@ def _check_link(model, regime, link, board):
     if link is None and regime in LINK_REGIMES:
         what = f"{model} settles on {regime}, which" if model == "auto" else model
         raise EmuError(f"board {board.name} has no host link: {what} needs --host-bandwidth")
+
+
+def _does_not_fit(regime, manifest, capacity):
+    """Say where `resident` was named and cannot be."""
+    total = footprint(manifest.regions).total
+    if regime != "resident" or total <= capacity.value:
+        return []
+    return [f"the memory model resident is timed as if all of {total} bytes were in the DDR, which holds"
+            f" {capacity.value} ({capacity.origin})"]
 
 
 def _check_default_fits(request, model, manifest, capacity, board):

@@ -54,4 +54,4 @@ def run_error(status: int, ctl, program, cfg) -> EmuError:
         a=found, b=int(ctl[layout.CTL_ERR_B]), u=found & (2**64 - 1),
         row_address=found * int(cfg[layout.CFG_VLEN]), tile_address=found * int(cfg[layout.CFG_MLEN]) ** 2,
     )
-    return EmuError(f"pc={pc} {program.text(pc)}: {text}")
+    return EmuError(f"pc={pc} {program.text(pc)}: {text}{program.hint(pc)}")

@@ -25,6 +25,7 @@ from ..memory.models import open_model
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall, utilization
+from .caveats import format_caveats, settings_caveats
 from .log_records import (
     board_record,
     dump_record,
@@ -61,10 +62,9 @@ def _simulate(simulation, request, log, window):
             if request.trace:
                 before = _trace(simulation, log, before)
         if not more:
-            simulation.finish()  # before the last progress: its time is the end of the run
-        if request.progress:
-            ctl = simulation.ctl
-            request.progress(int(ctl[layout.CTL_PC]), words, simulation.executed, simulation.end_ps)
+            simulation.finish()
+        for pc, executed, picoseconds in simulation.passed():
+            request.progress(pc, words, executed, picoseconds)
     return not simulation.ended
 
 
@@ -108,6 +108,9 @@ def _warnings(request, platform, program, simulation):
     foreign = foreign_warning(program)
     if foreign:
         lines.append(foreign)
+    lines += settings_caveats(platform.settings, request)
+    lines += format_caveats(program, platform.settings, simulation.machine.descriptors)
+    lines += simulation.scale_lines.warnings()
     lines += simulation.memory.warnings()
     if simulation.lacks_thread:
         lines.append("the system allows this process no second thread: timing ran on the first")
@@ -208,7 +211,8 @@ def _execute(request, log, look):
     threads = request.threads or default_threads(request.timing_only)
     timeline = hardware_run and hardware_run.timeline
     simulation = Simulation(
-        program, machine, model, not request.timing_only, threads, timeline, observers.start(machine)
+        program, machine, model, not request.timing_only, threads, timeline, watched=request.progress is not None,
+        watch=observers.start(machine),
     )
     try:
         simulation.prepare()
@@ -270,6 +274,7 @@ def _finish_hardware(hardware_run, result, simulation):
     memory = simulation.memory
     result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.descriptors)
     if hardware_run.latency_ps is not None:
+        result.timeline_ps = hardware_run.latency_ps - result.latency_ps
         result.latency_ps = hardware_run.latency_ps
         if result.board_time_ps is not None:
             result.board_time_ps, result.board_time_ms = result.latency_ps, result.latency_ps / 1e9

@@ -46,7 +46,7 @@ def instructions_before(program: Program, settings: Settings, int_sram: str | No
     machine = Machine(settings, program.revision)
     if int_sram is not None:
         machine.load_integers(int_sram)
-    stopping = Program(program.words, table, program.revision, program.invalid, program.foreign)
+    stopping = Program(program.words, table, program.revision, program.invalid, program.foreign, program.lookalikes)
     simulation = Simulation(stopping, machine, NoMemory(), data=False)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
         simulation.prepare_control()

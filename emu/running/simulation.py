@@ -9,6 +9,7 @@ import collections
 import os
 import queue
 import threading
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +23,11 @@ from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
+from .caveats import ScaleLines
 from .run_errors import data_error, run_error
+from .work import chunk_length, data_work, loop_budget, pieces, timing_work
 
-CHUNK = 4096  # events a chunk holds
+CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
 SLICE = 1 << 18  # most instructions a slice executes
 
@@ -60,6 +63,7 @@ class _Worker:
         self._jobs = queue.SimpleQueue()
         self._done = queue.SimpleQueue()
         self._pending = 0
+        self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
         threading.Thread(target=self._loop, daemon=True).start()
 
     def _loop(self):
@@ -68,7 +72,8 @@ class _Worker:
             error = None
             try:
                 if not failed:
-                    job()
+                    with np.errstate(**self._warnings):
+                        job()
             except BaseException as raised:  # handed to the thread that waits
                 error, failed = raised, True
             self._done.put(error)
@@ -104,6 +109,23 @@ class _Inline:
         pass
 
 
+def _heard(heavy, call, *arguments):
+    """Call a kernel; one that takes long on a thread of its own, because Ctrl-C ends waiting but no kernel."""
+    if not heavy or threading.current_thread() is not threading.main_thread():
+        return call(*arguments)
+    found = []
+    try:
+        worker = _Worker()
+    except RuntimeError:  # no more threads here
+        return call(*arguments)
+    try:
+        worker.start(lambda: found.append(call(*arguments)))
+        worker.join()
+    finally:
+        worker.stop()
+    return found[0]
+
+
 class Simulation:
     """A machine with its program and its memory model.
 
@@ -116,9 +138,10 @@ class Simulation:
         Whether the data pass runs.
     threads : int
         2 lets timing run beside data. Where no thread can be started, `lacks_thread` is true and it does not.
-        2 lets timing run beside data.
     timeline : ScoreboardPass or SerialPass, optional
         Takes what control executed, after timing; it runs on the thread of timing.
+    watched : bool
+        Whether `passed` will be asked.
     watch : callable, optional
         Called after each slice with its executed instructions (int64[n, TR_WIDTH], of a machine that traces) and its
         memory events (int64[m, MEV_WIDTH]), which are done: timing runs beside data, but never behind it then.
@@ -126,14 +149,20 @@ class Simulation:
 
     def __init__(
         self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, timeline=None,
-        watch=None,
+        watched: bool = False, watch=None,
     ):
         self.program = program
         machine.count_words(len(program))
         self.machine = machine
         self.memory = memory
         self.data = data
-        self.events = np.zeros((CHUNK, layout.EV_WIDTH), dtype=np.int64)
+        self.watched = watched
+        self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
+        self._data_work = data_work(machine.cfg, machine.descriptors)
+        self._timing_work = timing_work(machine.descriptors)
+        self.scale_lines = ScaleLines(machine.descriptors)
+        self._chunk_length = chunk_length(machine.descriptors, CHUNK)
+        self.events = np.zeros((self._chunk_length, layout.EV_WIDTH), dtype=np.int64)
         self.timeline = timeline
         # Control fills the first; timing may still read the others.
         self._watch = watch
@@ -191,10 +220,16 @@ class Simulation:
 
     def _run_data(self, count):
         """Run the data pass over the first `count` events of the chunk."""
-        done = data_slice(self.events, count, self.machine.data)
-        if done < count:
-            self._worker.join()
-            raise data_error(int(self.events[done, 0]))
+        for first, past, heavy in pieces(self.events[:count, 0], self._data_work):
+            done = first + _heard(heavy, data_slice, self.events[first:], past - first, self.machine.data)
+            if done < past:
+                self._worker.join()
+                raise data_error(int(self.events[done, 0]))
+
+    def _run_timing(self, events, count):
+        """Run the timing pass over the first `count` memory events of a chunk."""
+        for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
+            _heard(heavy, self.memory.advance, events[first:], past - first)
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -210,7 +245,9 @@ class Simulation:
             The program did something illegal, or simulated time overflowed; what comes first in the
             program is what is raised.
         """
-        budget = self.slice if limit is None else min(self.slice, limit - self.executed)
+        budget = min(self.slice, loop_budget(len(self.machine.control.loops)))
+        if limit is not None:
+            budget = min(budget, limit - self.executed)
         self._worker.join(AHEAD)
         before = self.executed
         if self.timeline is not None:
@@ -253,7 +290,7 @@ class Simulation:
     def _new_chunk(self):
         room = OBSERVED_SLICE if self.timeline is not None else 0
         return Chunk(
-            mem_events=np.zeros((CHUNK, layout.MEV_WIDTH), dtype=np.int64),
+            mem_events=np.zeros((self._chunk_length, layout.MEV_WIDTH), dtype=np.int64),
             executed=np.zeros((room, layout.TR_WIDTH), dtype=np.int64),
         )
 
@@ -264,14 +301,18 @@ class Simulation:
     def _consume(self, executed):
         """Hand the memory events of the slice to timing, and what was executed to the timeline."""
         chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
+        if self.data:
+            self.scale_lines.watch(chunk.mem_events, count)
+        pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
-            if count:
-                self.memory.advance(chunk.mem_events, count)
+            self._run_timing(chunk.mem_events, count)
             if self.timeline is not None:
                 self.timeline.place(chunk.executed, executed, chunk.mem_events)
+            if self.watched:
+                self._passed.append((pc, so_far, self.memory.now_ps + delta))
 
-        if count or self.timeline is not None:
+        if count or self.timeline is not None or self.watched:
             self._worker.start(job)
             self._chunks.rotate(-1)
 
@@ -281,6 +322,15 @@ class Simulation:
         if self.timeline is not None:
             self.timeline.finish()
         self._check_time(self.end_ps)
+
+    def passed(self) -> Iterator[tuple[int, int, int]]:
+        """Take the slices that all passes are through with: (pc, instructions executed, simulated picoseconds) each.
+
+        Timing may be behind, so a slice may come later than its `step`; the figures and their order are those of a
+        run on one thread. The last slice has come once `finish` is over.
+        """
+        while self._passed:
+            yield self._passed.popleft()
 
     def close(self) -> None:
         """End the thread of timing; also of a run that stopped half way."""

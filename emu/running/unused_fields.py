@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..config.build_dir import ORIGIN
 from ..manifests.capacity import LINK_REGIMES
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def unused_fields(request: RunRequest, model: str, regime: str) -> list[str]:
         lines.append(f"--host-bandwidth is not used: {settled} moves nothing over the host link")
     if request.ddr_capacity is not None and regime in _NO_CAPACITY:
         lines.append(f"{request.ddr_capacity_origin} is not used: {settled} has no capacity")
-    if request.weight_manifest is not None and regime == "hbm":
+    if request.weight_manifest is not None and regime == "hbm" and request.weight_manifest_origin != ORIGIN:
         lines.append("--weight-manifest is not used: the memory model hbm has no regions")
     if request.dump_hbm and (regime != "hbm" or request.timing_only or request.dump_dir is None):
         why = "the run writes no dumps" if regime == "hbm" else f"{settled} writes no hbm_dump.bin (§5.4)"

@@ -81,9 +81,9 @@ def data_slice(events, count, state):
             )
             mark_tiles(state.tile_touched, a, descriptor[DESC_ROWS] // mlen)
         elif op == isa.H_PREFETCH_V:
-            # Rows past the end of the vector SRAM are dropped (§1.7).
+            # Rows past the end of the vector SRAM are dropped (§1.7), all of them where the first lies there.
             descriptor = state.descriptors[b]
-            kept = min(descriptor[DESC_ROWS], cfg[CFG_ROWS] - a)
+            kept = max(0, min(descriptor[DESC_ROWS], cfg[CFG_ROWS] - a))
             prefetch(state.formats, state.tables, state.hbm, state.codes, descriptor, c, e, f, kept, rows, a)
             finish_rows(rows, row_words, row_touched, a, kept, cfg[CFG_VLEN], cfg[CFG_SRAM_MANTISSA])
         elif op == isa.H_STORE_V:

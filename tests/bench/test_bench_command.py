@@ -13,7 +13,7 @@ import pytest
 
 from plena_emu.bench import suite as bench_suite
 from plena_emu.bench.compare import compare
-from plena_emu.bench.programs import WALLS, find_workloads
+from plena_emu.bench.programs import WALLS, Walls, find_workloads
 from plena_emu.bench.record import BenchRecord, Machine, figure, means, read_record, timing
 from plena_emu.bench.suite import run_process
 from plena_emu.cli.main import main
@@ -258,6 +258,42 @@ def test_a_broken_program(tmp_path, capsys, name, text, message):
     assert status == 101 and message in output.err and output.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("wall", [0.3, 0.4, 0.400001, 1.4])
+def test_a_reference_that_is_all_start_up_has_no_speedup(wall):
+    walls = Walls(small={"hbm": wall}, stock={})
+    seconds = walls.simulate_s("hbm")
+    assert (seconds is None) == (wall <= 0.4) and walls.simulate_s("resident") is None
+    found = made([1.0], mode="data", reference_s=seconds)
+    assert len(means([found])) == (seconds is not None)
+
+
+@pytest.mark.parametrize("walls, message", [
+    ({PROGRAM: {"small": {"hbm": -1.0}, "stock": {}}}, "small.hbm: found -1.0, expected a number above 0"),
+    ({PROGRAM: {"small": {}, "stock": {"hbm": 0}}}, "stock.hbm: found 0, expected a number above 0"),
+])
+def test_walls_that_no_clock_shows(tmp_path, capsys, walls, message):
+    golden, _ = golden_directory(tmp_path, walls)
+    status, output = bench(capsys, PROGRAM, "--golden", golden)
+    assert status == 101 and message in output.err and output.err.count("\n") == 1
+
+
+def test_arguments_that_no_process_takes(tmp_path, capsys):
+    def change(expected):
+        expected["runs"][0]["args"] = ["a\0b"]
+
+    golden, _ = golden_directory(tmp_path, change=change)
+    status, output = bench(capsys, PROGRAM, "--golden", golden)
+    assert status == 101 and "runs[0].args[0]" in output.err and "text without NUL characters" in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_times_below_zero_are_no_result(capsys):
+    text = record(made([1.0])).to_json()
+    pathlib.Path("a.json").write_text(text.replace('"median_s": 1.0', '"median_s": -1.0'))
+    status, output = bench(capsys, "--compare", "a.json", "a.json")
+    assert status == 101 and "median_s: found -1.0, expected a number from 0" in output.err
+
+
 def test_a_broken_archive_and_broken_walls(tmp_path, capsys):
     golden, _ = golden_directory(tmp_path, {PROGRAM: {"small": {}}})
     status, output = bench(capsys, PROGRAM, "--golden", golden)
@@ -384,7 +420,7 @@ def test_only_like_is_compared_with_like():
 @pytest.mark.parametrize("factor, status", [(1.0, 0), (2.0, 1), (0.5, 0)])
 def test_compare_command(capsys, factor, status):
     for path, scale in (("old.json", 1.0), ("new.json", factor)):
-        pathlib.Path(path).write_bytes(record(made([scale * sample for sample in STEADY])).to_json())
+        pathlib.Path(path).write_text(record(made([scale * sample for sample in STEADY])).to_json())
     found, output = bench(capsys, "--compare", "old.json", "new.json")
     assert found == status
     assert f"{int(factor > 1)} slower, {int(factor < 1)} faster, {int(factor == 1)} within noise" in output.out
@@ -406,7 +442,7 @@ def test_files_that_are_no_results(capsys, text, message):
 def test_a_result_of_another_format(capsys):
     written = record(made([1.0]))
     written.format = "plena-emu bench 0"
-    pathlib.Path("a.json").write_bytes(written.to_json())
+    pathlib.Path("a.json").write_text(written.to_json())
     with pytest.raises(EmuError, match="format: found 'plena-emu bench 0', expected plena-emu bench 1"):
         read_record("a.json")
 

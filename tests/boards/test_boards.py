@@ -35,7 +35,8 @@ V80_LATENCY = {"dc_lib_en": True, **dict(zip(UNITS, (0, 1, 1, 1, 2, 4, 8, 1, 9, 
 SRAM = {"matrix_sram_size": 4096, "vector_sram_size": 4194304, "prefetch_m_amount": 64, "prefetch_v_amount": 4,
         "writeback_v_amount": 4}
 A7_MEMORY = {
-    "type": "ddr3_1600", "device": "MT41K256M16HA", "physical_size_bytes": 536870912, "capacity_bytes": 536870912,
+    "type": "ddr3_1600", "device": "MT41K256M16HA", "dram": "ddr3_800_x16",
+    "physical_size_bytes": 536870912, "capacity_bytes": 536870912,
     "modeled_size_bytes": 137438953472, "bus_width_bits": 512, "peak_bandwidth_gbps": 1.6,
     "effective_bandwidth_gbps": 1.0, "ddr3_burst_cycles": 5, "ddr3_row_miss_penalty": 3, "prefetch_v_cycles": 25,
     "prefetch_m_cycles": 400, "store_v_cycles": 25, **SRAM,
@@ -62,7 +63,7 @@ TABLE = {
         [(64, 64, 4, 1, "proven"), (64, 64, 16, 1, "proven"), (256, 256, 64, 1, "exceeds_resources")]),
     "v80": {
         "name": "v80", "vendor": "amd", "family": "versal", "part": "v80", "clock_mhz": 400,
-        "memory": {"type": "hbm2e", "hbm_size_bytes": 34359738368, "bus_width_bits": 512,
+        "memory": {"type": "hbm2e", "dram": "hbm2e_3200", "hbm_size_bytes": 34359738368, "bus_width_bits": 512,
                    "peak_bandwidth_gbps": 819.2, **SRAM},
         "precision": PRECISION, "latency": V80_LATENCY, "power": {"tdp_watts": 75, "io_volts": 1.8},
         "resources": {"luts": 899840, "ffs": 1799680, "bram_36k": 967, "dsp58": 1968, "uram": 463, "aie_tiles": 304},
@@ -188,7 +189,7 @@ def edited(data, path, change):
 
 
 FILES = {name: yaml.safe_load((FOLDER / f"{name}.yaml").read_text()) for name in board_names()}
-OPTIONAL = {"host_link", "device", "physical_size_bytes", "capacity_bytes", "modeled_size_bytes",
+OPTIONAL = {"host_link", "device", "dram", "physical_size_bytes", "capacity_bytes", "modeled_size_bytes",
             "effective_bandwidth_gbps", "ddr3_burst_cycles", "ddr3_row_miss_penalty", "prefetch_v_cycles",
             "prefetch_m_cycles", "store_v_cycles", "theoretical_bytes_per_sec", "dsp48"}
 

@@ -12,7 +12,8 @@ from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
 from plena_emu.manifests.footprint import Footprint, choose_regime, footprint, layer_ids, project
-from plena_emu.manifests.generate import generate, kind_of, layer_of, make_regions, manifest_json
+from plena_emu.manifests.generate import generate, make_regions, manifest_json
+from plena_emu.manifests.region_names import kind_of, layer_of, undecided_names
 from plena_emu.manifests.schema import parse_manifest
 from plena_emu.report.manifest import report_text
 
@@ -307,3 +308,42 @@ def test_lm_head_is_a_layer_of_its_own_that_projections_leave_out(tmp_path):
     assert [region.layer_id for region in manifest.regions] == [0, 1, 0, 1, 2]
     assert (report.this_build.layers, report.this_build.weight) == (2, 7200)
     assert (report.projected.weight, report.projected.kv) == (7600, 60)
+
+
+# --- names that decide ---------------------------------------------------------------------------
+
+FOREIGN = ["q_proj.weight", "lm_head", "embed_tokens", "K_cache_0", "past_key_0", "model.layers.3.mlp.up_proj.weight",
+           "past_key_values.0.key", "kv_cache", "v_cache_1", "embeddings", "wte", "layers.1.attention.wq", "key_cache"]
+ACTIVATIONS = ["X", "Q", "COS", "SIN", "causal_mask", "K_0_h1", "V_PATCH_OUT", "vision_post_ln", "O_0", "Q_rope_0",
+               "logits", "attn_out", "V_0", "ffn_gate_0", "residual", "cached_input"]
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_names_that_look_like_weights_or_caches_are_told(name):
+    line, = undecided_names(["X", name, "W_q_0"])
+    assert line.startswith(f"{name} looks like weights or caches") and "W_..." in line and "--kind" in line
+    assert undecided_names([name], [("*", "activation")]) == []
+
+
+def test_names_of_compiled_programs_are_not():
+    assert undecided_names(ACTIVATIONS) == []
+    for path in GOLDEN.glob("*/hbm_addrs.json"):
+        assert undecided_names(json.loads(path.read_text())) == [], path
+
+
+def test_kinds_by_pattern(tmp_path, capsys):
+    """The last pattern that matches counts, before the rules; one that matches nothing is a warning."""
+    names = ["q_proj.weight", "K_cache_0", "X", "W_q_0"]
+    for file, table in (("hbm_addrs", {name: 1024 * k for k, name in enumerate(names)}),
+                        ("hbm_sizes", dict.fromkeys(names, 64))):
+        (tmp_path / f"{file}.json").write_text(json.dumps(table))
+    command = ["manifest", str(tmp_path), "--board", "custom_a7"]
+    assert main(command) == 0
+    assert "q_proj.weight, K_cache_0 look like weights or caches" in capsys.readouterr().out
+    flags = ["--kind", "*=activation", "--kind", "*_proj.weight=weight", "--kind", "[KV]_cache_*=kv", "--kind", "Z=kv"]
+    assert main([*command, *flags]) == 0
+    text = capsys.readouterr().out
+    assert "look like" not in text and "--kind Z=kv is not used: no region has such a name" in text
+    manifest = json.loads((tmp_path / "weight_manifest.json").read_text())
+    assert [region["kind"] for region in manifest["regions"]] == ["weight", "kv", "activation", "activation"]
+    assert manifest["activation_ceiling"] == 0

@@ -414,3 +414,77 @@ def test_usage_errors(flags, tmp_path, capsys):
     except SystemExit as stop:
         status = stop.code
     assert status == 2 and capsys.readouterr().err
+
+
+# --- hostile programs ------------------------------------------------------------------------------
+
+def test_never_closed_loops_and_strays_take_linear_time():
+    """60,000 lines of which each was compared with every other one; a count of comparisons, not of seconds."""
+    class Counted(int):
+        compared = 0
+
+        def __eq__(self, other):
+            Counted.compared += 1
+            return int(self) == int(other)
+
+        __hash__ = int.__hash__
+
+    text = "C_LOOP_START gp1, 2\n" * 3000 + "C_LOOP_END gp2\n" * 3000
+    entries = [entry._replace(rd=Counted(entry.rd)) for entry in read_assembly(text).entries]
+    spans, strays = match_loops(entries)
+    assert spans == [] and len(strays) == 3000
+    assert Counted.compared < 20 * len(entries)
+
+
+def by_search(entries):
+    """The rule of §1.7, told naively."""
+    open_loops, spans, strays = [], [], []
+    for index, entry in enumerate(entries):
+        if entry.mnemonic == "C_LOOP_START":
+            open_loops.append(index)
+        else:
+            mine = [at for at in open_loops if entries[at].rd == entry.rd]
+            if mine:
+                spans.append((mine[-1], index))
+                open_loops = [at for at in open_loops if at < mine[-1]]
+            else:
+                strays.append(index)
+    return sorted(spans), strays
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=40))
+def test_loops_match_as_the_rule_says(lines):
+    text = "".join(f"C_LOOP_START gp{r}, 2\n" if start else f"C_LOOP_END gp{r}\n" for start, r in lines)
+    entries = read_assembly(text).entries
+    assert match_loops(entries) == by_search(entries)
+
+
+@pytest.mark.parametrize("count, depth", [(9999999999, 34), (4194303, 100), (4194303, 3)])
+def test_endless_trip_counts_are_one_line(tmp_path, capsys, count, depth):
+    (tmp_path / "a.asm").write_text(f"C_LOOP_START gp1, {count}\n" * depth + "C_LOOP_END gp1\n" * depth)
+    assert main(["profile", str(tmp_path / "a.asm"), "--static", "--json"]) == 101
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "expected at most" in message and "a.asm, line " in message
+
+
+@pytest.mark.parametrize("depth", [99, 100, 101, 500, 3000])
+@pytest.mark.parametrize("json_flag", [[], ["--json"]])
+def test_deeply_nested_loops(tmp_path, capsys, depth, json_flag):
+    (tmp_path / "a.asm").write_text("C_LOOP_START gp1, 1\n" * depth + "C_LOOP_END gp1\n" * depth)
+    assert main(["profile", str(tmp_path / "a.asm"), "--static", *json_flag]) == 0
+    text = capsys.readouterr().out
+    left = max(0, depth - 100)
+    assert (f"{left} loops lie within more than 100 others" in " ".join(text.split())) == (left > 0)
+    if json_flag:
+        loops, found = json.loads(text)["loops"], 0
+        while loops:
+            assert loops[0]["instructions"] == 2 * (depth - found)
+            loops, found = loops[0].get("loops", []), found + 1
+        assert found == min(depth, 100)
+
+
+@pytest.mark.parametrize("ending", ["asm", "isa", "s", "ISA"])
+def test_assembly_by_its_ending(tmp_path, capsys, ending):
+    (tmp_path / f"a.{ending}").write_text("C_BREAK\n")
+    assert main(["profile", str(tmp_path / f"a.{ending}"), "--static"]) == 0
+    assert "C_BREAK" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from support import SHARED
 
 from plena_emu import isa
 from plena_emu.cli.main import main
-from plena_emu.errors import EmuError
+from plena_emu.errors import EmuError, UsageError
 from plena_emu.program.assembler import assemble, disassemble, mem_text
 
 REVISIONS = ("base", "moe")
@@ -70,6 +70,49 @@ def test_each_form_of_a_line(revision, line, word):
     assert assemble(disassemble([word], revision)[0], revision) == [word]
 
 
+@pytest.mark.parametrize("line, same", [
+    ("M_BTMM gp0, gp1, gp2", "M_BTMM 0, gp1, gp2"), ("M_MV gp0, gp1, gp2", "M_MV 0, gp1, gp2"),
+    ("M_BTMV gp0, gp15, 2", "M_BTMV 0, gp15, gp2"), ("M_BMV gp3, gp1, gp2", "M_BMV 3, gp1, gp2"),
+    ("M_MM_WO 1, gp0, 0", "M_MM_WO gp1, gp0, 0"), ("M_MM 0x3, 1, 2", "M_MM gp3, gp1, gp2"),
+    ("S_ADD_FP 1, f2, 7", "S_ADD_FP f1, f2, f7"), ("C_SET_ADDR_REG 15, 2, gp3", "C_SET_ADDR_REG a15, gp2, gp3"),
+    ("H_STORE_V 1, 2, 3, 0, 1", "H_STORE_V gp1, gp2, a3, 0, 1"), ("C_LOOP_END 5", "C_LOOP_END gp5"),
+    ("M_BMM_WO 4, gp0, 5", "M_BMM_WO gp4, gp0, 5"), ("V_RED_SUM 1, 2, 1", "V_RED_SUM f1, gp2, 1"),
+])
+def test_a_register_number_has_two_spellings(line, same):
+    assert assemble(line) == assemble(same)
+    assert disassemble(assemble(line)) == disassemble(assemble(same))
+
+
+@pytest.mark.parametrize("mnemonic, code", [("V_EXP_V", 0x13), ("V_RECI_V", 0x14), ("V_RED_SUM", 0x15),
+                                            ("V_RED_MAX", 0x16)])
+def test_masks_as_older_assemblers_of_the_reference_put_them(mnemonic, code, tmp_path, capsys):
+    line = f"{mnemonic} {'f1' if 'RED' in mnemonic else 'gp1'}, gp2, 1\n"
+    here, there = code | 1 << 6 | 2 << 10 | 1 << 18, code | 1 << 6 | 2 << 10 | 1 << 14
+    others = "V_ADD_VV gp1, gp2, gp3, 1\nV_SUB_VF gp1, gp2, f3, 1, 1\n"
+    assert assemble(line) == [here] and assemble(line, reference_masks=True) == [there]
+    assert assemble(others, reference_masks=True) == assemble(others)
+    assert assemble(line.replace(", 1", ""), reference_masks=True) == assemble(line.replace(", 1", ""))
+    (tmp_path / "a.asm").write_text(line)
+    assert main(["asm", str(tmp_path / "a.asm"), "--reference-masks"]) == 0
+    assert capsys.readouterr().out == mem_text([there])
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path, capsys):
+    (tmp_path / "a.asm").write_bytes(b"\xef\xbb\xbfC_BREAK\n")
+    assert main(["asm", str(tmp_path / "a.asm")]) == 0
+    assert capsys.readouterr().out == "0x00000032\n"
+
+
+@pytest.mark.parametrize("call", [
+    lambda: assemble(5), lambda: assemble(None), lambda: assemble("", "v9"), lambda: assemble("", ["base"]),
+    lambda: disassemble([-1]), lambda: disassemble([2**32]), lambda: disassemble([1.5]), lambda: disassemble(["1"]),
+    lambda: disassemble([1], "v9"), lambda: mem_text([-1]), lambda: mem_text([2**40]), lambda: mem_text([None]),
+])
+def test_arguments_of_the_wrong_type(call):
+    with pytest.raises(UsageError, match="(text|revision|words): found .*, expected"):
+        call()
+
+
 def test_comments_blank_lines_and_spacing():
     text = "; a comment\n\n  // another\n\tS_ADDI_INT\tgp1 ,gp0,  64 ; tail\r\nC_BREAK//x\n"
     assert assemble(text) == [0x22 | 1 << 6 | 64 << 14, 0x32]
@@ -115,7 +158,11 @@ BAD_LINES = [
     ("NOP", "'NOP'", "a mnemonic"),
     ("m_mm 0, gp1, gp2", "'m_mm'", "a mnemonic"),
     ("V_TOPK gp1, gp2, gp3, 0", "'V_TOPK'", "revision base does not have"),
-    ("M_MM gp0, gp1, gp2", "'gp0'", "rd, a number"),
+    ("M_MM f0, gp1, gp2", "'f0'", "rd, a number from 0 to 15 or a register gp0 to gp15"),
+    ("M_MM gp16, gp1, gp2", "'gp16'", "rd, a number"),
+    ("M_MM 0, 16, gp2", "'16'", "rs1, a register gp0 to gp15"),
+    ("S_ADD_FP 1, 2, 8", "'8'", "f0 to f7"),
+    ("V_EXP_V gp1, gp2, gp3", "'gp3'", "rmask, a number"),
     ("M_MM 0, gp1", "end of the line", "rs2, a register gp0 to gp15"),
     ("M_MM 0, gp1, gp2, gp3", "'gp3'", "end of the line"),
     ("M_MM 0 gp1 gp2", "'0 gp1 gp2'", "rd, a number from 0 to 15"),

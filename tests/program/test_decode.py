@@ -12,6 +12,7 @@ from plena_emu.config.settings import default_settings, load_settings
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.program import cycle_costs as costs
+from plena_emu.program.assembler import assemble
 from plena_emu.program.decode import decode, describe, read_words
 
 REVISIONS = ("base", "moe")
@@ -178,6 +179,35 @@ def test_bad_tokens_are_named_with_file_and_line(tmp_path, token):
     assert message.isprintable() and len(message) < 250
     if token.isascii() and token.isprintable():
         assert token[:40] in message
+
+
+def test_words_that_look_like_the_other_revision(settings):
+    """0x32 is C_BREAK in base, which has no operands, and V_SHFT_V in moe, which has three."""
+    words = np.array([0x32, 0x32 | 1 << 6, 0x31, 0x22, 0x32 | 1 << 31], dtype=np.uint32)
+    assert decode(words, "base", settings).lookalikes == [(1, 0x72, "V_SHFT_V")]
+    assert decode(words, "moe", settings).lookalikes == [(0, 0x32, "C_BREAK")]
+    assert decode(words[3:4], "base", settings).lookalikes == []
+
+
+@pytest.mark.parametrize("revision, text, hint", [
+    ("base", "V_SHFT_V gp1, gp1, gp1", "; --isa moe reads this word as V_SHFT_V { rd: 1, rs1: 1, rs2: 1 }"),
+    ("moe", "C_BREAK", "; --isa base reads this word as C_BREAK"),
+])
+def test_hints_about_the_other_revision(settings, revision, text, hint):
+    other = "moe" if revision == "base" else "base"
+    words = np.array(assemble(text + "\nS_ADDI_INT gp1, gp0, 1\n", other), dtype=np.uint32)
+    program = decode(words, revision, settings)
+    assert program.hint(0) == hint and program.hint(1) == ""
+    own = decode(np.array(assemble(text, other), dtype=np.uint32), other, settings)
+    assert own.hint(0) == ""
+
+
+def test_a_byte_order_mark_is_no_word(tmp_path):
+    (tmp_path / "a.mem").write_bytes(b"\xef\xbb\xbf0x00000032\n")
+    assert read_words(tmp_path / "a.mem").tolist() == [0x32]
+    (tmp_path / "a.mem").write_bytes(b"0x00000032\n\xef\xbb\xbf")
+    with pytest.raises(EmuError, match="line 2"):
+        read_words(tmp_path / "a.mem")
 
 
 def test_unreadable_programs_are_named(tmp_path):

@@ -57,7 +57,7 @@ def test_format_and_command_come_first(kind, command, tmp_path, monkeypatch, cap
 
 def test_a_run_from_python_has_no_command():
     result = plena_emu.run(BUILD, timing_only=True, memory_model="resident")
-    assert result.command == [] and json.loads(result.to_json())["format"] == "plena-emu run 1"
+    assert result.command == [] and json.loads(result.to_json())["format"] == "plena-emu run 2"
 
 
 def test_names_that_are_no_text():

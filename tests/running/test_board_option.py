@@ -93,8 +93,8 @@ PUBLISHED_STATISTICS = {
 
 @pytest.mark.parametrize("model", PUBLISHED_STATISTICS)
 def test_the_published_case(run, model):
-    """Board, build directory and model alone give the golden's latency: capacity and bandwidth need no flag."""
-    status, record, errors = run(PUBLISHED, "--board", "custom_a7", "--memory-model", model)
+    """With --reference-timing, board and model alone give the golden's latency: no flag for capacity or bandwidth."""
+    status, record, errors = run(PUBLISHED, "--board", "custom_a7", "--memory-model", model, "--reference-timing")
     golden = {entry["id"]: entry for entry in json.loads((GOLDEN / PUBLISHED / "expected.json").read_text())["runs"]}
     assert status == 0 and record["bytes_read"] == 6144000
     assert record["latency_ps"] == golden[model]["latency_ps"]
@@ -111,8 +111,10 @@ def test_the_published_case(run, model):
 
 @pytest.mark.parametrize("board, warned", [("custom_a7", True), ("v80", False)])
 def test_an_hbm_on_a_board_without_one_is_said(run, board, warned):
-    """The default model is hbm, whatever the board has."""
-    status, record, errors = run(SMALL, "--board", board, "--max-instructions", "20")
+    """In the reference's time the model hbm is an HBM2, whatever the board has; in the board's it is its part."""
+    flags = ["--memory-model", "hbm", "--max-instructions", "20"]
+    assert run(SMALL, "--board", board, *flags)[1]["warnings"] == []
+    status, record, errors = run(SMALL, "--board", board, *flags, "--reference-timing")
     line = (f"board {board} has ddr3_1600 memory, the model hbm times an HBM2: for the board's DDR choose"
             " --memory-model auto")
     assert status == 3 and (f"warning: {line}" in errors) == (line in record["warnings"]) == warned
@@ -129,7 +131,8 @@ def test_the_published_case_with_its_data(tmp_path):
     (build / "weight_manifest.json").unlink()
     assert main(["manifest", str(build), "--board", "custom_a7"]) == 0
     out = tmp_path / "record.json"
-    argv = ["run", str(build), "--board", "custom_a7", "--memory-model", "auto", "--quiet", "--json", str(out)]
+    argv = ["run", str(build), "--board", "custom_a7", "--memory-model", "auto", "--quiet", "--json", str(out),
+            "--reference-timing"]
     assert main(argv) == 0
     record = json.loads(out.read_text())
     assert record["latency_ps"] == 1330774705 and record["regime"] == "resident"
@@ -176,7 +179,7 @@ def test_latencies_and_dc_en_change_and_nothing_else(run, builds, name, column):
     board = load_board(name)
     text = (builds[STOCK] / "plena_settings.toml").read_bytes()
     plain = run(STOCK, "--memory-model", "resident")[1]
-    status, record, _ = run(STOCK, "--board", name, "--memory-model", "resident")
+    status, record, _ = run(STOCK, "--board", name, "--memory-model", "resident", "--reference-timing")
     assert status == 0 and record["geometry"] == plain["geometry"]
     assert (builds[STOCK] / "plena_settings.toml").read_bytes() == text
     assert record["instruction_counts"] == plain["instruction_counts"]
@@ -197,7 +200,8 @@ def test_compute_time_is_that_of_the_profile(run, builds, capsys):
         _, record, _ = run(STOCK, *flags, "--memory-model", "resident")
         assert main(["profile", str(builds[STOCK]), *flags, "--json"]) == 0
         profile = json.loads(capsys.readouterr().out)
-        assert record["compute_ps"] == 1000 * profile["compute_cycles"]
+        assert record["compute_ps"] == profile["compute_ps"]
+        assert record["compute_ps"] == record["board"]["core_period_ps"] * profile["compute_cycles"]
         assert record["board"]["clock_mhz"] == profile["clock_mhz"]
         assert record["board"]["latency_profile"] == (flags[3] if len(flags) > 2 else None)
 
@@ -211,7 +215,7 @@ def test_a_board_over_the_built_in_defaults(run, builds, tmp_path):
                                  builds[SMALL] / "weight_manifest.json")
     assert status == 0 and record["sources"]["settings_origin"] == "built-in defaults"
     assert {"key": "v_add", "before": 2, "after": 9} in record["board"]["changes"]
-    assert record["latency_ps"] == 0 == record["board"]["seconds"]
+    assert record["latency_ps"] == 0 == record["board_time_ps"]
 
 
 def test_the_record_says_what_named_the_settings(run, builds, tmp_path):
@@ -256,22 +260,32 @@ def test_the_tile_hint_is_shown(run, builds, tmp_path, capsys, build, board, sta
 @pytest.mark.parametrize("flag", [None, 3 * MiB, TOP])
 @pytest.mark.parametrize("own", [None, 4 * MiB, TOP])
 @pytest.mark.parametrize("model", ["auto", "layer-swap"])
-def test_capacity_of_manifest_then_flag_then_board(run, builds, tmp_path, board, flag, own, model):
-    """In this order; the manifest's own does not count for layer-swap (§3.8); one warning where it beats a flag."""
+def test_which_capacity_counts(run, builds, tmp_path, board, flag, own, model):
+    """Without a board the manifest's own, the flag, the default; with one the flag, the board (§10.1).
+
+    The manifest's own does not count for layer-swap (§3.8). One warning says which value is not used.
+    """
     flags = ["--memory-model", model, "--host-bandwidth", "1500000000",
              "--weight-manifest", manifest_with(builds, SMALL, own, tmp_path / "manifest.json")]
     flags += ["--board", board] if board else []
     flags += ["--ddr3-capacity", flag] if flag else []
     status, record, errors = run(SMALL, *flags)
     last = {None: (512 * MiB, "default"), "custom_a7": (512 * MiB, "board custom_a7"), "v80": (2**35, "board v80")}
-    counts = (own, "weight manifest") if own and model == "auto" else (flag, "--ddr3-capacity") if flag else last[board]
+    stated = own if model == "auto" else None
+    counts = (flag, "--ddr3-capacity") if flag else last[board]
+    if stated and not board:
+        counts = (own, "weight manifest")
     limits = record["limits"]
     assert status == 0 and (limits["ddr_capacity_bytes"], limits["ddr_capacity_from"]) == counts
     assert record["model_statistics"]["capacity_bytes"] == counts[0]
-    overruled = model == "auto" and own and flag and own != flag
-    about = [line for line in errors if "capacity" in line]
-    assert about == ([f"warning: --ddr3-capacity {flag} is not used: the weight manifest states {own} bytes, which"
-                      " counts"] if overruled else [])
+    expected = []
+    if board and stated and own != counts[0]:
+        expected = [f"warning: the weight manifest's DDR capacity of {own} bytes is not used: {counts[1]} says"
+                    f" {counts[0]}"]
+    if not board and stated and flag and own != flag:
+        expected = [f"warning: --ddr3-capacity {flag} is not used: the weight manifest states {own} bytes, which"
+                    " counts"]
+    assert [line for line in errors if "capacity" in line] == expected
 
 
 @pytest.mark.parametrize("spelling", ["--ddr3-capacity", "--ddr-capacity"])
@@ -285,7 +299,7 @@ def test_both_spellings_of_the_capacity(run, builds, tmp_path, spelling):
 def test_host_stream_and_hbm_know_no_capacity(run):
     _, record, _ = run(SMALL, "--memory-model", "host-stream", "--board", "custom_a7")
     assert record["limits"]["ddr_capacity_bytes"] is record["limits"]["ddr_capacity_from"] is None
-    status, record, errors = run(SMALL, "--max-instructions", "20", "--board", "v80")
+    status, record, errors = run(SMALL, "--max-instructions", "20", "--board", "v80", "--memory-model", "hbm")
     assert status == 3 and record["limits"] is None and record["board"]["name"] == "v80"
     assert record["sources"]["weight_manifest"] is None
 
@@ -301,7 +315,7 @@ def test_auto_at_each_threshold(run, builds, tmp_path, build):
         flagged = manifest_with(builds, build, None, tmp_path / "open.json")
         stated = manifest_with(builds, build, capacity, tmp_path / "stated.json")
         for flags in (["--weight-manifest", flagged, "--ddr3-capacity", capacity], ["--weight-manifest", stated]):
-            _, record, _ = run(build, "--board", "custom_a7", "--memory-model", "auto", *flags)
+            _, record, _ = run(build, "--board", "custom_a7", "--memory-model", "auto", "--reference-timing", *flags)
             assert record["regime"] == regime and record["limits"]["ddr_capacity_bytes"] == capacity
             read.add(record["bytes_read"])
     assert len(read) == 1
@@ -332,9 +346,10 @@ def test_a_board_without_a_link(run, builds, tmp_path, model, capacity, needs):
     """Models that use the link stop and say so; `auto` only where it settles on a regime that uses it."""
     found = footprint(load_manifest(str(builds[SMALL] / "weight_manifest.json")).regions)
     own = {None: None, "kv-swap": found.weight, "weight-stream": 0}[capacity]
-    path = manifest_with(builds, SMALL, own, tmp_path / "manifest.json")
+    path = manifest_with(builds, SMALL, None, tmp_path / "manifest.json")
     flags = ["--board", "v80", "--memory-model", model, "--weight-manifest", path]
     flags += ["--max-instructions", "500"] if model == "hbm" else []
+    flags += [] if own is None else ["--ddr-capacity", own]
     status, record, errors = run(SMALL, *flags)
     if needs:
         what = model if capacity is None else f"auto settles on {capacity}, which"
@@ -349,21 +364,32 @@ def test_a_board_without_a_link(run, builds, tmp_path, model, capacity, needs):
 
 # --- latency on the board -----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("flags, mhz", [
-    (["--board", "custom_a7"], 100), (["--board", "v80", "--host-bandwidth", "1000000000"], 400),
-    (["--board", "nexys_video", "--latency-profile", "nexys_video_150mhz"], 150),
+@pytest.mark.parametrize("flags, mhz, period", [
+    (["--board", "custom_a7"], 100, 10000), (["--board", "v80", "--host-bandwidth", "1000000000"], 400, 2500),
+    (["--board", "nexys_video", "--latency-profile", "nexys_video_150mhz"], 150, 6667),
 ])
-def test_latency_in_cycles_and_seconds_of_the_board(run, builds, capsys, flags, mhz):
+def test_the_time_on_the_board(run, builds, capsys, flags, mhz, period):
+    """Compute counts cycles of the board's clock; compute, memory and what is pending at the end sum to the time."""
     _, record, _ = run(SMALL, *flags, "--memory-model", "kv-swap")
-    board, latency, compute = record["board"], record["latency_ps"], record["compute_ps"]
-    assert board["clock_mhz"] == mhz and board["cycles"] == record["cycles"] == latency / 1000
-    assert board["seconds"] == pytest.approx(latency / 1000 / (mhz * 1e6), rel=1e-12)
-    unscaled = compute / 1000 / (mhz * 1e6) + (latency - compute) * 1e-12
-    assert board["seconds_memory_unscaled"] == pytest.approx(unscaled, rel=1e-12)
+    reference = run(SMALL, *flags, "--memory-model", "kv-swap", "--reference-timing")[1]
+    board, time = record["board"], record["board_time_ps"]
+    assert (board["clock_mhz"], board["core_period_ps"], board["core_period_exact"]) == (mhz, period, mhz != 150)
+    assert record["time_basis"] == "board" and record["latency_ps"] == time == round(1e9 * record["board_time_ms"])
+    assert record["compute_ps"] * 1000 == reference["compute_ps"] * period
+    assert record["compute_ps"] + record["memory_ps"] + record["housekeeping_ps"] == time
+    assert record["cycles"] == time / period
+    statistics = record["model_statistics"]
+    assert record["link_busy_ps"] >= 1000 * statistics["kv_swapped_bytes"] * 10**9 // int(
+        record["limits"]["host_bandwidth_bytes_per_s"]) - 1000 * statistics["kv_swaps"]
+    assert reference["time_basis"] == "reference" and reference["board_time_ps"] is reference["board_time_ms"] is None
+    assert reference["board"]["core_period_ps"] == 1000 and reference["board"]["part"] is None
     assert main(["run", str(builds[SMALL]), "--timing-only", *flags, "--memory-model", "kv-swap"]) == 0
-    text = capsys.readouterr().out
-    assert f"at {mhz} MHz" in text and f"{1e3 * board['seconds']:,.6f} ms" in text
-    assert f"{1e3 * unscaled:,.6f} ms" in text
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"{time // 10**9}.{time % 10**9:09d} ms on {board['name']} at {mhz} MHz"
+    shown = {line.split("  ")[0]: line for line in lines[:4]}
+    for name, figure in (("compute", record["compute_ps"]), ("memory", record["memory_ps"])):
+        assert f"{figure // 10**9}.{figure % 10**9:09d} ms" in shown[name]
+    assert f"{record['link_busy_ps'] / 1e9:.9f} ms" in shown["host link busy"]
 
 
 # --- names, files, and what is missing ----------------------------------------------------------------------

@@ -47,12 +47,13 @@ def unpack(name, tmp_path_factory):
 
 
 def timing(folder, model, manifest="weight_manifest.json", bandwidth=1500000000, capacity=None,
-           settings="plena_settings.toml"):
+           settings="plena_settings.toml", board=None):
     """Result of a run without data."""
     return execute(RunRequest(
         opcode=str(folder / "generated_machine_code.mem"), timing_only=True, dump_dir=None,
         settings_path=str(folder / settings), hbm_size=int((folder / "hbm_size.txt").read_text()),
         memory_model=model, weight_manifest=str(folder / manifest), host_bandwidth=bandwidth, ddr_capacity=capacity,
+        board=board,
     ), Log("off"))
 
 
@@ -94,9 +95,11 @@ def manifest_without_capacity(manifest):
 @pytest.mark.parametrize("bandwidth", [4_750_000, 60_000_000, 20_000_000_000])
 def test_bounds_of_the_plan_hold_for_runs(program, bandwidth):
     manifest = load_manifest(str(program / "weight_manifest.json"))
-    plan = make_plan(manifest, A7, None, bandwidth)
+    cycles = profile_source(str(program), A7).compute_cycles
+    plan = make_plan(manifest, A7, None, bandwidth, compute_cycles=cycles)
     for row in plan.regimes:
-        run = timing(program, row.regime, bandwidth=bandwidth)
+        run = timing(program, row.regime, bandwidth=bandwidth, board="custom_a7")
+        assert run.compute_ps == plan.compute_ps == row.run_ps - row.memory_ps
         moved = run.model_statistics["kv_swapped_bytes"] + run.model_statistics["weight_streamed_bytes"]
         assert row.link_bytes <= moved
         assert row.run_ps <= run.end_ps and 1000 * row.link_ns <= run.end_ps

@@ -32,17 +32,20 @@ def close_loops(marks: Iterable[tuple[int, bool, int]]) -> tuple[list[Span], lis
     list of Span, list of int
         Closed loops by start, properly nested; indices of the C_LOOP_END that close none.
     """
-    open_loops, spans, strays = [], [], []
+    open_loops: list[tuple[int, int]] = []
+    depths: dict[int, list[int]] = {}  # of the open loops of each register, so that none is searched for
+    spans, strays = [], []
     for index, starts, register in marks:
         if starts:
+            depths.setdefault(register, []).append(len(open_loops))
             open_loops.append((index, register))
-            continue
-        depth = next((k for k in reversed(range(len(open_loops))) if open_loops[k][1] == register), None)
-        if depth is None:
+        elif not depths.get(register):
             strays.append(index)
         else:
+            depth = depths[register][-1]
             spans.append(Span(open_loops[depth][0], index))
-            del open_loops[depth:]
+            while len(open_loops) > depth:
+                depths[open_loops.pop()[1]].pop()
     return sorted(spans), strays
 
 

@@ -6,12 +6,12 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..boards.dram_bandwidth import peak_bandwidth, refresh_share
-from ..manifests.footprint import LINE
+from .dram_bandwidth import peak_bandwidth, refresh_share
 
 if TYPE_CHECKING:
-    from ..boards.dram_schema import DramDescription
+    from .dram_schema import DramDescription
 
+LINE = 64  # bytes of an access
 TCK_PS = 833  # §3.5
 BURST_PS = 4 * TCK_PS
 READ_PS = TCK_PS + 16 * TCK_PS + BURST_PS  # command, CAS, burst: a row hit
