@@ -105,7 +105,7 @@ def final_records(log: Log, result: RunResult) -> None:
 
 
 def _overlap_end_records(log, result):
-    """Write both latencies of the overlay, with cycles (spec §8.7)."""
+    """Write both latencies of the overlay, with cycles (spec chapter 8)."""
     cycles = -(-result.latency_ps // 1000)
     adjusted = result.overlap.adjusted_cycles
     log.info(f"Experimental overlap: serial latency {nanoseconds(result.latency_ps)}ns cycles {cycles}", RUNNER)

@@ -247,3 +247,60 @@ def test_regions_are_called_by_their_tensors(tmp_path):
         # Scales come in blocks of 64 bytes a row: a row of 256 elements reads 320 bytes for its 288.
         assert found["W_q_0"].bytes_read * 9 >= 10 * sizes["W_q_0"] * 0.8
         assert found["K_stored_0_h0"].bytes_written > 0 and found["W_q_0"].bytes_written == 0
+
+
+@pytest.mark.parametrize("name", ["base_aten_linear", "base_sliced_layer_m64b16_h64"])
+@pytest.mark.parametrize("model, more", [
+    ("hbm", {}), ("layer-swap", {}), ("kv-swap", {"dram": "ddr4"}), ("host-stream", {"dram": "ddr4"}),
+    ("weight-stream", {}), ("hbm", {"timing": "rtl-v1"}), ("resident", {"timing": "rtl-v1"}),
+])
+def test_hardware_timing(name, model, more, tmp_path):
+    """Production DMA is charged to the byte, the picosecond and the row hit; a timeline leaves the serial figures."""
+    archive = goldens.find(name)
+    if archive is None:
+        pytest.skip(f"{name} is not here")
+    folder, fields = unpacked(archive, tmp_path)
+    if model != "hbm":
+        fields["weight_manifest"] = manifest_of(folder)
+        more = {**more, "ddr_capacity": 60_000}
+    table = modes(folder, fields, model, dma="production", **more)
+    assert table.total.bytes_read > 0 and table.total.memory_ps > 0
+
+
+def test_slices_beside_the_timeline_of_the_hardware(tmp_path):
+    """Both watch the same run: the slices are those of the serial run, with and without the scoreboard."""
+    archive = goldens.find("base_aten_linear")
+    if archive is None:
+        pytest.skip("base_aten_linear is not here")
+    folder, fields = unpacked(archive, tmp_path)
+    asked = {"dma": "production", "timing_only": True, **fields}
+    serial, placed = (run(folder, timing=timing, timeline=str(tmp_path / f"{timing}.json"), **asked)
+                      for timing in ("serial", "rtl-v1"))
+    assert placed.hardware.timeline is not None and placed.hardware.serial_latency_ps == serial.latency_ps
+    assert rows(check_sums(placed)) == rows(check_sums(serial))
+    assert placed.timeline.bandwidth == serial.timeline.bandwidth and placed.timeline.slices > 0
+    texts = [json.loads((tmp_path / f"{timing}.json").read_text())["traceEvents"] for timing in ("serial", "rtl-v1")]
+    assert texts[0] == texts[1]
+    lines = []
+    for timing in ("serial", "rtl-v1"):
+        log = tmp_path / f"{timing}.tsv"
+        run(folder, timing=timing, pc_log=str(log), pc_log_from="count=20", pc_log_count=50, **asked)
+        lines.append(log.read_text())
+    assert lines[0] == lines[1] and lines[0].count("\n") == 51
+
+
+@pytest.mark.parametrize("model", ["hbm", "resident"])
+def test_a_board_in_its_own_time(model, tmp_path):
+    """Sums hold with a core cycle that is none of 1000 ps, and utilisation counts that cycle."""
+    archive = goldens.find("base_aten_linear")
+    if archive is None:
+        pytest.skip("base_aten_linear is not here")
+    folder, fields = unpacked(archive, tmp_path)
+    if model != "hbm":
+        fields["weight_manifest"] = manifest_of(folder)
+    result = run(folder, memory_model=model, board="custom_a7", timing_only=True, **fields)
+    table = check_sums(result)
+    assert table.core_period_ps == result.board.core_period_ps != 1000
+    cycles = table.total.time_ps / table.core_period_ps
+    assert table.array_utilization(table.total) == pytest.approx(
+        table.total.multiply_adds / (table.array_size * cycles), rel=1e-12)
