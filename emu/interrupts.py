@@ -126,11 +126,11 @@ def deferred() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)}
     taken = [number for number, handler in before.items() if handler is not None and handler is not signal.SIG_IGN]
     for number in taken:
-        signal.signal(number, lambda arriving, frame: arrived.append(arriving))
+        signal.signal(number, lambda it, frame: arrived.append(it))
     try:
         yield
     finally:
         for number in taken:
             signal.signal(number, before[number])
-        for number in arrived[:1]:
-            signal.raise_signal(number)
+        for arriving in arrived[:1]:
+            signal.raise_signal(arriving)
