@@ -43,17 +43,22 @@ def run(
     opcode: PathLike = UNSET, hbm: PathLike | None = UNSET, fpsram: PathLike | None = UNSET,
     intsram: PathLike | None = UNSET, vram: PathLike | None = UNSET, settings_path: PathLike | None = UNSET,
     settings_origin: str = UNSET, hbm_size: int | None = UNSET, isa: str = UNSET, memory_model: str = UNSET,
-    weight_manifest: PathLike | None = UNSET, tables_dir: PathLike | None = UNSET, ddr_capacity: int | None = UNSET,
+    weight_manifest: PathLike | None = UNSET, weight_manifest_origin: str = UNSET,
+    tables_dir: PathLike | None = UNSET, ddr_capacity: int | None = UNSET, ddr_capacity_origin: str = UNSET,
     host_bandwidth: int | None = UNSET, dump_dir: PathLike | None = UNSET, dump_hbm: bool = UNSET,
     results: PathLike | None = UNSET, max_instructions: int | None = UNSET, timing_only: bool = UNSET,
-    threads: int | None = UNSET, memo: bool = UNSET, trace: bool = UNSET, board: PathLike | None = UNSET,
-    latency_profile: PathLike | None = UNSET, dram: PathLike | None = UNSET, memory_trace: PathLike | None = UNSET,
-    clock_mhz: float | None = UNSET, ddr_speed: Fraction | float | str | None = UNSET,
-    reference_timing: bool = UNSET, dma: str | None = UNSET, timing: PathLike = UNSET, hbm_channels: int | None = UNSET,
+    threads: int | None = UNSET, memo: bool = UNSET, trace: bool = UNSET, stages: bool = UNSET, loops: bool = UNSET,
+    stage_profile_asm: PathLike | None = UNSET, stage_profile_out: PathLike = UNSET,
+    stage_profile_schema: int = UNSET, overlap: bool = UNSET, timeline: PathLike | None = UNSET,
+    timeline_slices: int = UNSET, pc_log: PathLike | None = UNSET, pc_log_from: str = UNSET,
+    pc_log_count: int = UNSET, board: PathLike | None = UNSET, latency_profile: PathLike | None = UNSET,
+    clock_mhz: float | None = UNSET, ddr_speed: Fraction | float | str | None = UNSET, reference_timing: bool = UNSET,
+    dram: PathLike | None = UNSET, say_unused: bool = UNSET, memory_trace: PathLike | None = UNSET,
+    dma: str | None = UNSET, timing: PathLike = UNSET, hbm_channels: int | None = UNSET,
     event_trace: PathLike | None = UNSET, dma_event_trace: PathLike | None = UNSET,
     rtl_validation_output: PathLike | None = UNSET, profile_output: PathLike | None = UNSET,
-    memory_profile: str | None = UNSET,
-    progress: Callable[[int, int, int, int], None] | None = UNSET, started_at: float | None = UNSET,
+    memory_profile: str | None = UNSET, progress: Callable[[int, int, int, int], None] | None = UNSET,
+    started_at: float | None = UNSET,
     **unknown: Never,
 ) -> RunResult:
     """Run a program.
@@ -153,7 +158,7 @@ def manifest(
 
 
 def plan(
-    build: PathLike, board: PathLike | Board = DEFAULT_BOARD, *, ddr_capacity: int | None = None,
+    build: PathLike, board: PathLike | Board = UNSET, *, ddr_capacity: int | None = None,
     host_bandwidth: int | None = None, total_layers: int | None = None,
 ) -> Plan:
     """Work out what a model costs on a board from its weight manifest alone: footprint, regime, lower bounds.
@@ -163,9 +168,10 @@ def plan(
     build : str, bytes or os.PathLike
         Build directory, or a manifest file.
     board : str, bytes, os.PathLike or Board
-        Name or file of a board, or a loaded one.
+        Name or file of a board, or a loaded one. Left out, it is the default board, whose capacity counts only where
+        the manifest states none (§10.1).
     ddr_capacity, host_bandwidth : int, optional
-        Bytes of DDR where the manifest states none, bytes/s of the host link; the board's where they are left out.
+        Bytes of DDR, bytes/s of the host link; the board's where they are left out.
     total_layers : int, optional
         Also plan for so many layers.
 
@@ -179,11 +185,21 @@ def plan(
         A file is missing or malformed; `UsageError` for arguments that make no sense.
     """
     from .planning import find_manifest, make_plan
+    from .profiler.sources import compute_cycles_of, has_program
+    from .running.board_part import Overlay, lay_over
 
     capacity, layers = _sizes(ddr_capacity, total_layers)
     bandwidth = count_of("host_bandwidth", host_bandwidth, 1)
-    on = _board(board)
-    return make_plan(find_manifest(_path("build", build), on), on, capacity, bandwidth, layers)
+    overlay = Overlay(ddr_capacity=capacity, host_bandwidth=bandwidth)
+    on, laid_over = lay_over(_board(DEFAULT_BOARD if board is UNSET else board), overlay)
+    where = _path("build", build)
+    found = find_manifest(where, on)
+    make_ready(EXECUTED if has_program(where) else ())
+    cycles, warnings = compute_cycles_of(where, on)
+    plan = make_plan(found, on, capacity, bandwidth, layers, board_named=board is not UNSET, compute_cycles=cycles,
+                     laid_over=laid_over)
+    plan.warnings.extend(warnings)
+    return plan
 
 
 def profile(

@@ -247,8 +247,9 @@ class RunRequest:
 
     def __repr__(self):
         """Show what differs from the defaults."""
+        usual = {"dma": self._usual_dma, "memory_model": DEFAULT_MODEL if self.board is None else None}
         told = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self)
-                if getattr(self, field.name) != (self._usual_dma if field.name == "dma" else field.default))
+                if getattr(self, field.name) != usual.get(field.name, field.default))
         return f"RunRequest({', '.join(told)})"
 
     def __post_init__(self):

@@ -33,6 +33,8 @@ def run(args):
 
     from ..boards import load_board
     from ..planning import find_manifest, make_plan
+    from ..precompile import EXECUTED, make_ready
+    from ..profiler.sources import compute_cycles_of, has_program
     from ..report.plan import plan_text
     from ..report.table import terminal_width
     from ..result import record_json
@@ -40,7 +42,8 @@ def run(args):
 
     board, laid_over = lay_over(load_board(args.board or DEFAULT_BOARD), overlay_of(args))
     manifest = find_manifest(args.build, board)
-    cycles, warning = _compute_cycles(args.build, board, flags.revision(args))
+    make_ready(EXECUTED if has_program(args.build) else ())
+    cycles, warning = compute_cycles_of(args.build, board, flags.revision(args))
     plan = make_plan(
         manifest, board, args.ddr_capacity, args.host_bandwidth, args.total_layers, board_named=args.board is not None,
         part=open_part(board, args.dram, args.ddr_speed), compute_cycles=cycles, laid_over=laid_over,
@@ -52,23 +55,3 @@ def run(args):
     else:
         print(plan_text(plan, terminal_width(sys.stdout)))
     return 0
-
-
-def _compute_cycles(build, board, revision):
-    """Count the core cycles that the build's program computes: (cycles or None, warnings)."""
-    import os
-
-    from ..config.build_dir import BUILD_FILES
-    from ..errors import EmuError
-    from ..precompile import EXECUTED, make_ready
-
-    program = next(file.name for file in BUILD_FILES if file.flag == "opcode")
-    if not os.path.lexists(os.path.join(build, program)):
-        return None, []
-    make_ready(EXECUTED)
-    from ..profiler.sources import profile_source
-
-    try:
-        return profile_source(build, board, revision=revision).compute_cycles, []
-    except EmuError as error:
-        return None, [f"compute time is not part of the bounds: {error}"]

@@ -76,6 +76,27 @@ def profile_source(
     return profile(listing, counts, machine, "executed")
 
 
+def has_program(build: str) -> bool:
+    """Tell whether a build directory holds machine code."""
+    return _there(build, MACHINE_CODE) is not None
+
+
+def compute_cycles_of(build: str, board: Board, revision: str = "base") -> tuple[int | None, list[str]]:
+    """Count the core cycles that a build directory's program computes on a board.
+
+    Returns
+    -------
+    (int or None, list of str)
+        None where there is no program, or none that can run; then a warning says why.
+    """
+    if not has_program(build):
+        return None, []
+    try:
+        return profile_source(build, board, revision=revision).compute_cycles, []
+    except EmuError as error:
+        return None, [f"compute time is not part of the bounds: {error}"]
+
+
 def _find(source):
     if not os.path.isdir(source):
         beside = _there(os.path.dirname(source), SETTINGS)
