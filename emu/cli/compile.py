@@ -10,6 +10,7 @@ decode step. Run it with plena-emu run, compare it with plena-emu check.
 """
 
 import contextlib
+import os
 import sys
 
 from ..errors import UsageError
@@ -72,6 +73,9 @@ def run(args):
     missing = [name for name, value in (("MODEL", args.model), ("-o BUILD", args.output)) if value is None]
     if missing:
         raise UsageError(f"expected {' and '.join(missing)}, or --list")
+    if args.cache_from and os.path.exists(args.output) and os.path.realpath(args.output) == os.path.realpath(
+            args.cache_from):
+        raise UsageError(f"-o {args.output}: found the build that --cache-from names, expected another directory")
     from ..models.compiler import compile as compile_model
     from ..models.options import CompileOptions
 

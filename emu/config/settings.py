@@ -65,6 +65,7 @@ LATENCY_KEYS = {
     "int_basic": "SCALAR_INT_BASIC_CYCLES",
 }
 
+MOST_ROWS = 2**20  # of one transfer: it is simulated in one piece, in about a second, and nothing interrupts it
 # Field, key of the CONFIG table, smallest and largest value. Registers are u32, so larger SRAMs could not be
 # addressed; an edge above 65535 would make a tile larger than the address space. HBM addresses are u64, held in int64.
 _CONFIG = (
@@ -76,9 +77,9 @@ _CONFIG = (
     ("hbm_size", "HBM_SIZE", 1, 2**63 - 1),
     ("matrix_sram_size", "MATRIX_SRAM_SIZE", 1, U32),
     ("vector_sram_size", "VECTOR_SRAM_SIZE", 1, U32),
-    ("hbm_m_prefetch_amount", "HBM_M_Prefetch_Amount", 0, 2**24),
-    ("hbm_v_prefetch_amount", "HBM_V_Prefetch_Amount", 0, 2**24),
-    ("hbm_v_writeback_amount", "HBM_V_Writeback_Amount", 0, 2**24),
+    ("hbm_m_prefetch_amount", "HBM_M_Prefetch_Amount", 0, MOST_ROWS),
+    ("hbm_v_prefetch_amount", "HBM_V_Prefetch_Amount", 0, MOST_ROWS),
+    ("hbm_v_writeback_amount", "HBM_V_Writeback_Amount", 0, MOST_ROWS),
     ("dc_en", "DC_EN", 0, U32),
     ("max_loop_instructions", "MAX_LOOP_INSTRUCTIONS", 0, 2**63 - 1),
 )

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import fcntl
 import importlib
+import json
 import os
 import pathlib
 import shutil
@@ -137,6 +138,13 @@ def test_two_outputs_in_one_file_are_refused(build, capsys, words):
     assert "expected a file for each" in capsys.readouterr().err
 
 
+def test_a_compiled_model_does_not_replace_the_build_it_reads(build, capsys):
+    os.symlink(".", "same")
+    before = sorted(os.listdir())
+    assert plena_emu(["compile", "tiny", "--cache-from", ".", "-o", "same"]) == 2
+    assert "found the build that --cache-from names" in capsys.readouterr().err and sorted(os.listdir()) == before
+
+
 # Usage is what the command line alone shows; whatever a file decides is 101. `--` changes nothing of that.
 STATUS = [
     ("run -- --", 101), ("run -- -x", 101), ("run -- a b", 2), ("asm -- --", 101), ("plan -- -x", 101), ("asm --", 2),
@@ -209,6 +217,23 @@ def test_a_level_with_a_typing_mistake_is_told(capsys, variable, warned):
     """No record at all would be there to wonder about."""
     Log(None, variable)
     assert ("names no level and nothing of this program" in capsys.readouterr().err) == warned
+
+
+@pytest.mark.parametrize("command", ["plan {}", "profile {}", "manifest {} --board v80", "run {} --no-dumps"])
+@pytest.mark.parametrize("form", ["", " --json"])
+def test_names_that_are_no_text(tmp_path, command, form):
+    """A directory whose name no encoding reads: tables show it escaped, JSON holds it so that the name comes back."""
+    place = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    shutil.copytree(os.fsencode(EXAMPLE), place)
+    form = form.replace("--json", "--json -") if command.startswith("run") else form
+    code = "import sys; from plena_emu.cli import entry; sys.exit(entry.plena_emu())"
+    words = [os.fsencode(word) if word != "{}" else place for word in (command + form).split()]
+    ran = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, timeout=120,
+                         env=os.environ | {"LC_ALL": "C.UTF-8"})
+    assert ran.returncode == 0 and b"Traceback" not in ran.stderr, ran.stderr
+    if form:
+        named = [word for word in json.loads(ran.stdout)["command"] if "caf" in word]
+        assert list(map(os.fsencode, named)) == [place]
 
 
 @pytest.mark.parametrize("args", [["--help"], ["--version"], ["--nope"], ["--opcode"]])

@@ -105,6 +105,7 @@ BAD_VALUES = [
     (f"{CONFIG}.VECTOR_SRAM_SIZE.value", 2**32, "1 to 4294967295"),
     (f"{CONFIG}.HBM_V_Prefetch_Amount.value", -1, "0 to"),
     (f"{CONFIG}.HBM_V_Writeback_Amount.value", 2**40, "0 to"),
+    (f"{CONFIG}.HBM_V_Prefetch_Amount.value", 2**20 + 1, "0 to 1048576"),
     (f"{CONFIG}.DC_EN.value", True, "found true"),
     (f"{CONFIG}.DC_EN.value", -1, "0 to"),
     (f"{CONFIG}.MAX_LOOP_INSTRUCTIONS.value", -1, "0 to"),

@@ -30,7 +30,8 @@ class Interrupt:
 program = sys.argv.pop(1)
 sys.meta_path.insert(0, Interrupt())
 status = getattr(entry, program)()
-print(f"looked for {-Interrupt.left} more", file=sys.stderr)
+if status == 0:
+    print(f"looked for {-Interrupt.left} more", file=sys.stderr)
 sys.exit(status)
 """
 FILES = "--opcode p.mem --hbm hbm.bin --fpsram fp.bin --settings s.toml"
