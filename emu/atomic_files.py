@@ -198,6 +198,23 @@ def check_directory(path: str | None, what: str) -> None:
         raise EmuError(f"{what} {path}: directory {directory} does not exist")
 
 
+def check_creatable(directory: str, what: str) -> None:
+    """Refuse a directory that is not there and cannot be made there, before the work; raises `EmuError`."""
+    place = os.path.abspath(directory)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if not os.path.isdir(place):
+        raise EmuError(f"{what} {directory}: {place} is no directory")
+
+
+def make_directory(directory: str, what: str) -> None:
+    """Make a directory, and those above it, where they are not there yet; raises `EmuError`."""
+    try:
+        os.makedirs(directory, exist_ok=True)
+    except OSError as error:
+        raise EmuError(f"{what} {directory}: cannot make the directory: {error.strerror}") from None
+
+
 def check_outputs(outputs: Iterable[tuple[str, str | None]], inputs: Iterable[tuple[str, str | None]] = ()) -> None:
     """Refuse an output that is an input or another output, whatever it is called, before anything is opened.
 

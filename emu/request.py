@@ -124,7 +124,7 @@ class RunRequest:
     ddr_capacity_origin : str
         What named the capacity.
     dump_dir : str or None
-        Directory the dumps go to; None writes none.
+        Directory the dumps go to, made where it is not there; None writes none.
     dump_hbm : bool
         Whether `hbm_dump.bin` is wanted as well; it is written with the `hbm` model only (§5.4).
     results : str or None

@@ -1,4 +1,4 @@
-"""Status integers the kernels return; `plena_emu.running.runner` turns errors into named messages.
+"""Status integers the kernels return; `plena_emu.running.run_errors` makes the line that a user reads of an error.
 
 Errors are 16 and above. The control registers CTL_ERR_A and CTL_ERR_B then hold the value that was
 found and the bound it broke, and CTL_PC the word index of the instruction.

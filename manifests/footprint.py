@@ -35,17 +35,6 @@ def footprint(regions: Iterable[Region]) -> Footprint:
     return Footprint(**sums)
 
 
-def choose_regime(found: Footprint, capacity: int) -> str:
-    """Choose the regime of `auto` at `capacity` bytes of DDR (§3.9).
-
-    Returns
-    -------
-    str
-    """
-    if found.total <= capacity:
-        return "resident"
-    return "kv-swap" if found.weight <= capacity else "weight-stream"
-
 
 def layer_ids(regions: Iterable[Region]) -> list[int]:
     """List the distinct layer ids among weight and kv regions, ascending.

@@ -43,6 +43,13 @@ def test_fields_come_before_files(tmp_path):
     assert {dump.name for dump in result.dumps} == {path.name for path in tmp_path.glob("*.bin")}
 
 
+def test_the_directory_of_the_dumps_is_made(tmp_path):
+    result = plena_emu.run(BUILD, memory_model="resident", dump_dir=tmp_path / "new" / "place")
+    assert {dump.name for dump in result.dumps} == {path.name for path in (tmp_path / "new" / "place").iterdir()}
+    plena_emu.run(BUILD, timing_only=True, dump_dir=tmp_path / "unused")
+    assert not (tmp_path / "unused").exists()
+
+
 def test_a_request_and_changes_to_it(tmp_path):
     request = plena_emu.RunRequest(
         opcode=str(BUILD / "generated_machine_code.mem"), hbm=str(BUILD / "hbm_for_behave_sim.bin"),
@@ -64,7 +71,7 @@ def test_records_on_request(capfd):
 @pytest.mark.parametrize("change, words", [
     ({"opcode": "none.mem"}, "none.mem"),
     ({"memory_model": "resident", "weight_manifest": "none.json"}, "none.json"),
-    ({"dump_dir": "no/such/directory"}, "no/such/directory"),
+    ({"dump_dir": f"{BUILD}/hbm_size.txt/new"}, "hbm_size.txt/new: cannot make the directory"),
     ({"hbm_size": 64}, "HBM preload"),
 ])
 def test_errors_are_one_line(change, words, tmp_path, monkeypatch):

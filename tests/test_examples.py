@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -83,6 +84,45 @@ def test_the_readme_shows_what_really_happens(monkeypatch, capsys):
     code, said = re.search(r"((?:    .*\n|\n)+)\nprints `(.*?)`", text[text.index("## From Python") :]).groups()
     exec(textwrap.dedent(code), {})
     assert capsys.readouterr().out == said + "\n"
+
+
+def commands_of(section):
+    """Commands of a section of the README, each with the lines shown below it."""
+    found = []
+    for line in section.splitlines():
+        if line.startswith("    $ "):
+            found.append((line[6:], []))
+        elif line.startswith("    ") and found:
+            found[-1][1].append(line.strip())
+    return found
+
+
+def test_the_worked_example_is_what_its_commands_print(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "150")
+    monkeypatch.delenv("RUST_LOG", raising=False)
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    section = (ROOT / "README.md").read_text().partition("## Worked example")[2].partition("\n## ")[0]
+    commands = commands_of(section)
+    assert len(commands) > 10
+    for command, shown in commands:
+        if not command.startswith("plena-emu "):
+            assert shown == [] and subprocess.run(command, shell=True).returncode == 0, command
+            continue
+        assert plena_emu_main(command.split()[1:]) == 0, command
+        output = capsys.readouterr()
+        printed = [" ".join(line.split()) for line in (output.out + output.err).splitlines()]
+        assert [line for line in shown if " ".join(line.split()) not in printed] == [], command
+
+
+@pytest.mark.parametrize("example", ["linear", "kernel", "model"])
+def test_generators_tell_how_they_are_called(example, tmp_path):
+    ran = subprocess.run([sys.executable, ROOT / "examples" / example / "make.py", "--help"], cwd=tmp_path, timeout=60,
+                         capture_output=True, text=True)
+    assert ran.returncode == 0 and "directory" in ran.stdout and list(tmp_path.iterdir()) == [], ran.stderr
+    ran = subprocess.run([sys.executable, ROOT / "examples" / example / "make.py", "--nope"], cwd=tmp_path, timeout=60,
+                         capture_output=True, text=True)
+    assert ran.returncode == 2 and list(tmp_path.iterdir()) == []
 
 
 def test_the_readme_names_every_command_and_page():

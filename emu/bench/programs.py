@@ -21,10 +21,20 @@ from ..inputs.text import read_text
 from ..request import MEMORY_MODELS
 
 DEFAULT_GOLDEN = os.path.join("..", "shared", "golden")
-EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 ENDING = ".tar.xz"
 WALLS = "reference_walls.json"
 REFERENCE_STARTUP_S = 0.40  # of every wall of the reference
+
+
+def _examples() -> pathlib.Path:
+    """Find the examples: those the package brings, or in a checkout those beside it."""
+    here = pathlib.Path(__file__).resolve()
+    checkout = here.parents[2]
+    is_checkout = (checkout / "pyproject.toml").is_file() and (checkout / "emu").is_dir()
+    return (checkout if is_checkout else here.parents[1]) / "examples"
+
+
+EXAMPLES = _examples()
 
 
 class Walls(msgspec.Struct):
@@ -141,7 +151,7 @@ def find_workloads(
     if found is None:
         if golden is not None:
             raise EmuError(f"golden directory {golden}: holds no programs/*{ENDING}")
-        notes.append(f"no golden programs at {DEFAULT_GOLDEN}: --golden names another directory")
+        notes.append("no golden programs here: --golden names a directory of them")
         found = {}
     examples = {f"examples/{build.parent.name}": Workload(f"examples/{build.parent.name}", str(build))
                 for build in sorted(EXAMPLES.glob("*/build"))}

@@ -3,8 +3,8 @@
   plena-emu run BUILD_DIR --board custom_a7
 
 Give a build directory of a testbench, or --opcode, --hbm and --fpsram (timing alone needs no preloads); a flag
-beats the file of the directory. Dumps go to the build directory (else to the working directory) unless --dump-dir
-says otherwise.
+beats the file of the directory. A .mem file in place of the directory is the program. Dumps go to the build directory
+(else to the working directory) unless --dump-dir says otherwise; that directory is made where it is not there.
 With a board times are the board's: its clock, its memory part and its host link count, and how much DDR there is; flags
 beat it. It replaces the latencies of the settings, never the geometry. --reference-timing counts as without a board.
 
@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 
-from ..atomic_files import check_directory
+from ..atomic_files import check_creatable, check_directory
 from ..config.build_dir import BUILD_FILES, fields_of
 from ..config.units import parse_count
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
@@ -34,7 +34,7 @@ GEOMETRY_FLAGS = ("--mlen", "--vlen", "--blen", "--hlen", "--broadcast-amount")
 
 def configure(parser):
     parser.add_argument("build_dir", metavar="BUILD_DIR", nargs="?", type=flags.path,
-                        help="build directory of a testbench")
+                        help="build directory of a testbench, or a program (.mem)")
     flags.add_file_flags(parser, required=False)
     _add_board_flags(parser)
     flags.add_board_model_flags(parser)
@@ -119,7 +119,9 @@ def run(args):
     check_directory(args.memory_trace, "--memory-trace")
     if args.memory_trace and not args.memory_trace.endswith(".npz"):
         raise UsageError(f"--memory-trace {args.memory_trace}: expected a name that ends in .npz")
-    check_directory(args.dump_dir and os.path.join(args.dump_dir, ""), "--dump-dir")
+    if args.dump_dir:
+        check_creatable(args.dump_dir, "--dump-dir")
+    take_program(args)
     request = make_request(args)
     check_files_of_run(vars(request), log_file=args.log_file, json=None if args.json == "-" else args.json)
     log = make_log(args)
@@ -127,6 +129,20 @@ def run(args):
         return _execute(args, request, log)
     finally:
         log.close()
+
+
+def take_program(args):
+    """Take a program file in place of the build directory for `--opcode`; assembly is refused with what to do."""
+    path = args.build_dir
+    if path is None or not os.path.isfile(path):
+        return
+    if path.lower().endswith((".asm", ".isa", ".s")):
+        words = f"{os.path.splitext(path)[0]}.mem"
+        raise UsageError(f"{path}: found assembly, expected BUILD_DIR or machine code:"
+                         f" plena-emu asm {path} -o {words} makes it")
+    if args.opcode is not None:
+        raise UsageError(f"{path}: found a file beside --opcode, expected BUILD_DIR or one program")
+    args.opcode, args.build_dir = path, None
 
 
 def make_request(args):
@@ -155,6 +171,8 @@ def make_request(args):
         fields |= fields_of(args.build_dir, fields | flags.fields(args))
     missing = [f"--{file.flag}" for file in BUILD_FILES
                if file.is_needed(args.timing_only) and fields.get(file.field, getattr(args, file.flag)) is None]
+    if missing and args.opcode is not None:
+        raise UsageError(f"program {args.opcode}: a run with data needs {' and '.join(missing)} too, or --timing-only")
     if missing:
         raise UsageError(f"expected BUILD_DIR or {', '.join(missing)}")
     return flags.request(args, flags.revision(args), **fields)

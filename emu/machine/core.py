@@ -187,19 +187,22 @@ class Machine:
         -------
         DumpFile
         """
+        return DumpFile(name, *self._dump_contents(name))
+
+    def _dump_contents(self, name):
         s, d = self.settings, self.data
         if name == "vram_dump.bin":
             mantissa = s.sram_mantissa
             size = s.vector_sram_size * s.vlen * (9 + mantissa) // 8
-            return DumpFile(name, size, vector_pieces(d.row_words, d.row_touched, s.vlen, mantissa))
+            return size, vector_pieces(d.row_words, d.row_touched, s.vlen, mantissa)
         if name == "mram_dump.bin":
             mantissa = s.matrix_sram_mantissa
             size = s.matrix_tiles * s.mlen * s.mlen * (9 + mantissa) // 8
-            return DumpFile(name, size, matrix_pieces(d.tiles, d.tile_touched, s.mlen, mantissa))
+            return size, matrix_pieces(d.tiles, d.tile_touched, s.mlen, mantissa)
         if name == "fpsram_dump.bin":
-            return DumpFile(name, 2 * len(d.fp_sram), [(0, pack_sram(d.fp_sram.view(np.uint32), 7))])
+            return 2 * len(d.fp_sram), [(0, pack_sram(d.fp_sram.view(np.uint32), 7))]
         if name == "intsram_dump.bin":
-            return DumpFile(name, 4 * len(d.int_sram), [(0, d.int_sram.astype("<u4").tobytes())])
+            return 4 * len(d.int_sram), [(0, d.int_sram.astype("<u4").tobytes())]
         if name == "hbm_dump.bin":
-            return DumpFile(name, s.hbm_size, hbm_pieces(d.hbm, self.preloaded, d.hbm_touched))
+            return s.hbm_size, hbm_pieces(d.hbm, self.preloaded, d.hbm_touched)
         raise ValueError(f"no dump is called {name}")

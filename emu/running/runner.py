@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from .. import isa
+from ..atomic_files import make_directory
 from ..config.hardware import hardware_of
 from ..config.settings import find_settings
 from ..errors import DataNeeded, EmuError
@@ -236,6 +237,7 @@ def _execute(request, log, look):
         if line != foreign_warning(program):
             log.warn(line)
     if writes and not stopped:
+        make_directory(request.dump_dir, "dumps")
         _write_dumps(machine, request, platform, regions, result, log)
     result.wall = Wall(startup_s=imported - began + ready - loaded, load_s=loaded - imported,
                        simulate_s=done - ready, dump_s=time.perf_counter() - done)

@@ -28,7 +28,7 @@ from .run_errors import data_error, run_error
 from .work import chunk_length, data_work, loop_budget, pieces, timing_work
 
 CHUNK = 4096  # events a chunk holds, at most
-AHEAD = 8  # chunks that timing may be behind by: some hold more for it, others for data
+AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
 SLICE = 1 << 18  # most instructions a slice executes
 
 

@@ -5,8 +5,8 @@
 writes to `build` beside this script by default. docs/kernels.md walks through it.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,4 +71,6 @@ def make(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "build")
+    parser = argparse.ArgumentParser(description="Write the build directory of this example.")
+    parser.add_argument("directory", nargs="?", type=Path, default=HERE / "build", help="where (default: %(default)s)")
+    make(parser.parse_args().directory)

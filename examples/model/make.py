@@ -6,8 +6,8 @@
 By default the directory is `smallest` beside this script. Needs the extra `models`.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,4 +60,7 @@ def make(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "smallest")
+    parser = argparse.ArgumentParser(description="Write the model of this example.")
+    parser.add_argument("directory", nargs="?", type=Path,
+                        default=HERE / "smallest", help="where (default: %(default)s)")
+    make(parser.parse_args().directory)

@@ -1,8 +1,8 @@
 """Where compiled kernels live and what names that place (no numba here: it is imported later).
 
 Every module with entry kernels has a directory of its own. Its name is a hash of the module's
-source and of every source it imports, directly or not, the versions of Python, numba
-and llvmlite, the CPU and every `NUMBA_*` variable that changes code. A changed kernel therefore
+source and of every source it imports, directly or not (the instruction table among them), the versions of
+Python, numba, llvmlite and numpy, the CPU and every `NUMBA_*` variable that changes code. A changed kernel therefore
 never finds stale code (numba itself does not notice a changed helper in another file), and a
 change in one pass does not recompile the others.
 

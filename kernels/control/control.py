@@ -64,8 +64,8 @@ from ..status import (
     SYNC,
     UNHANDLED_OPERATION,
 )
+from .address_checks import fail
 from .loop_skip import skip_loop
-from .resolve import fail
 from .resolve_matrix import resolve_matrix, resolve_write_out
 from .resolve_memory import resolve_memory
 from .resolve_vector import resolve_fp, resolve_vector

@@ -21,7 +21,17 @@ from ..status import (
     NOT_SQUARE,
     OK,
 )
-from .resolve import append, check_columns, check_multiple, check_rows, check_tiles, fail, quotient, remainder, row_of
+from .address_checks import (
+    append,
+    check_columns,
+    check_multiple,
+    check_rows,
+    check_tiles,
+    fail,
+    quotient,
+    remainder,
+    row_of,
+)
 
 
 @small

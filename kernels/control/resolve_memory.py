@@ -39,7 +39,7 @@ from ..layout import (
 from ..limits import U32_MASK
 from ..memory.dma_address import packed_step, row_elements, row_scales, row_scales_delivered
 from ..status import BITS_UNEVEN, BLOCK_MISALIGNED, HBM_WRITE_OUTSIDE, OK, PARTIAL_BYTES
-from .resolve import append, check_rows, check_tiles, fail
+from .address_checks import append, check_rows, check_tiles, fail
 
 
 @kernel

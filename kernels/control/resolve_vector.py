@@ -14,7 +14,7 @@ from ..layout import (
 )
 from ..limits import U32_MASK
 from ..status import FP_REGISTER, FP_SRAM, INT_SRAM, OK, TOPK_POLICY
-from .resolve import append, check_rows, fail, row_of
+from .address_checks import append, check_rows, fail, row_of
 
 TOPK_LOGITS_0, TOPK_PICKS_0 = isa.TOPK_POLICIES[0]
 TOPK_LOGITS_1, TOPK_PICKS_1 = isa.TOPK_POLICIES[1]

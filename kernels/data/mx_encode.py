@@ -1,4 +1,7 @@
-"""Encode eight 8-bit MX elements at once (spec §2.4): what a store spends its time on."""
+"""Encode eight 8-bit MX elements at once (spec §2.4): what a store spends its time on.
+
+`numerics.encode_block` is the rule, for any format; it calls this where it applies.
+"""
 
 import numpy as np
 

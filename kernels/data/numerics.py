@@ -1,4 +1,4 @@
-"""Convert number formats: bits to f32 and back (spec §2.1-§2.4)."""
+"""Convert number formats: bits to f32 and back, MX blocks included (spec §2.1-§2.4)."""
 
 import math
 

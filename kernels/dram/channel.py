@@ -1,4 +1,4 @@
-"""Run one DRAM channel: queues, choice of the next command, timing registers (spec §4.3-§4.7).
+"""Run one DRAM channel: queues, the FR-FCFS choice of the next command, timing registers (spec §4.3-§4.7).
 
 `step` carries a channel to its next command and skips the ticks in which nothing can change (§4.11). Reads return
 without a queue: one leaves a tick in the order of insertion, so the tick of a return is known when it is inserted.

@@ -1,7 +1,9 @@
 """Do command lines refuse what they alone show to be wrong: status 2, one line, no heavy import (§5.1, §5.5)?"""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -180,6 +182,27 @@ def test_timing_alone_needs_no_preloads(tmp_path, capsys):
     assert "hbm_for_behave_sim.bin not found" in capsys.readouterr().err
     with pytest.raises(UsageError, match="needs --hbm and --fpsram"):
         RunRequest(opcode="p.mem", hbm="h.bin")
+
+
+def test_a_program_in_place_of_a_build_directory(tmp_path, capsys, monkeypatch):
+    build = Path(__file__).resolve().parents[2] / "examples" / "linear" / "build"
+    monkeypatch.chdir(tmp_path)
+    program, text = build / "generated_machine_code.mem", build / "generated_asm_code.asm"
+    settings = ["--settings", str(build / "plena_settings.toml"), "--hbm-size", "16384"]
+    assert plena_emu(["run", str(program), *settings, "--timing-only", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["instructions"] == 1685
+    preloads = ["--hbm", str(build / "hbm_for_behave_sim.bin"), "--fpsram", str(build / "fp_sram.bin")]
+    assert plena_emu(["run", str(program), *settings, *preloads, "--quiet", "--dump-dir", "new/place"]) == 0
+    assert len(list((tmp_path / "new" / "place").glob("*_dump.bin"))) == 3
+    capsys.readouterr()
+    for argv, message in (
+        ([program], f"program {program}: a run with data needs --hbm and --fpsram too, or --timing-only"),
+        ([text], f"{text}: found assembly, expected BUILD_DIR or machine code: plena-emu asm {text} -o"
+                 f" {str(text)[:-4]}.mem makes it"),
+        ([program, "--opcode", "p.mem"], f"{program}: found a file beside --opcode, expected BUILD_DIR or one program"),
+    ):
+        assert plena_emu(["run", *map(str, argv)]) == 2
+        assert capsys.readouterr().err == f"plena-emu run: error: {message}\n"
 
 
 def test_run_refusals(tmp_path, capsys):

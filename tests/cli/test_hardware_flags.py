@@ -175,6 +175,7 @@ def test_timing_alone_and_two_threads_give_the_same(build, capsys):
     ({"memory_profile": "opcode"}, "a memory profile needs production DMA"),
     ({"profile_output": "x", "timing": "rtl-v1"}, "profile_output needs memory_profile"),
     ({"hbm_channels": 12, "timing": "rtl-v1"}, "--hbm-channels: found 12, expected a power of two"),
+    ({"memory_trace": "x.npz", "dma": "production"}, "a memory trace needs reference DMA"),
     ({"dram": "ddr4", "hbm_channels": 4, "timing": "rtl-v1"}, "--hbm-channels is for hbm2 only"),
 ])  # fmt: skip
 def test_requests_that_are_refused(fields, text, build):

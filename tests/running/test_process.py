@@ -144,7 +144,7 @@ def test_ctrl_c_while_a_dump_is_written(build):
 
 
 def test_directories_of_results_are_looked_for_before_the_run():
-    for flag in ("--json none/r.json", "--dump-dir none", "--dump-dir p.mem"):
+    for flag in ("--json none/r.json", "--dump-dir p.mem/new", "--dump-dir p.mem"):
         status, out, err = shell(f"{RUN} {flag}")
         assert (status, out, err.count("\n")) == (101, "", 1) and flag.split()[0] in err
 

@@ -5,11 +5,23 @@ The one place of this decision: runs, plans and reports all ask `decide_regime`.
 
 from typing import NamedTuple
 
-from .footprint import REGIMES, choose_regime, footprint
+from .footprint import REGIMES, Footprint, footprint
 from .schema import Manifest
 
 LINK_REGIMES = ("host-stream", "layer-swap", "kv-swap", "weight-stream")  # those that move data over the host link
 _BY_CAPACITY = ("auto", *REGIMES)  # models that compare footprints with the capacity (§3.9)
+
+
+def choose_regime(found: Footprint, capacity: int) -> str:
+    """Choose the regime of `auto` at `capacity` bytes of DDR (§3.9).
+
+    Returns
+    -------
+    str
+    """
+    if found.total <= capacity:
+        return "resident"
+    return "kv-swap" if found.weight <= capacity else "weight-stream"
 
 
 class Choice(NamedTuple):
