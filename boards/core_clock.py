@@ -28,7 +28,7 @@ def parse_clock(text: str) -> float:
     float
     """
     try:
-        return check_clock(float(text))
+        return check_clock(float("" if "_" in text else text))  # Python's own numbers may hold underscores
     except ValueError:
         raise UsageError(f"clock {text[:40]!r}: expected MHz, {SLOWEST_MHZ:g} to {FASTEST_MHZ:.0f}") from None
 

@@ -96,7 +96,7 @@ def _run_by(args):
     if args.csv:
         sys.stdout.write(stages_csv(result.stages, names))
     elif args.json:
-        sys.stdout.write(result.to_json().decode())
+        sys.stdout.write(result.to_json())
     else:
         print(stages_text(result, names, terminal_width(sys.stdout)))
     return 0

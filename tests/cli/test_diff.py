@@ -21,7 +21,7 @@ def records(tmp_path_factory):
              "board": {"board": "custom_a7"}, "bare": {"stages": False}, "part": {"max_instructions": 2000}}
     results = {name: run(build, timing_only=True, **fields) for name, fields in modes.items()}
     for name, result in results.items():
-        (folder / f"{name}.json").write_bytes(result.to_json())
+        (folder / f"{name}.json").write_text(result.to_json())
     return folder, results
 
 

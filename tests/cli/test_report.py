@@ -27,7 +27,7 @@ def records(tmp_path_factory):
     plain = run(str(build), timing_only=True)
     timed.warnings.append("a <b>warning</b> & more")
     for name, result in (("timed", timed), ("plain", plain)):
-        (folder / f"{name}.json").write_bytes(result.to_json())
+        (folder / f"{name}.json").write_text(result.to_json())
     return folder, timed, plain
 
 
