@@ -155,7 +155,7 @@ def test_odd_values_are_refused_or_harmless(name, path):
 
 @pytest.mark.parametrize("change, message", [
     ((("organisation", "channel"), 3), "description: organisation.channel: found 3, expected a power of two"),
-    ((("organisation", "channel"), 1 << 20), "description: organisation.channel: found 1048576, expected at most 64"),
+    ((("organisation", "channel"), 1 << 20), "description: organisation.channel: found 1048576, expected at most 256"),
     ((("transfer_bytes",), 0), "description: transfer_bytes: found 0, expected one of"),
     ((("timing",), None), "description: timing: found null, expected"),
     ((("timing",), (1, 2)), "description: timing"),
