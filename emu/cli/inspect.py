@@ -18,9 +18,12 @@ def configure(parser):
     parser.add_argument("build_dir", metavar="BUILD_DIR", type=flags.path, help="build directory of a testbench")
     parser.add_argument("--at", metavar="PLACE", required=True, action=flags.Once,
                         help="count=N, pc=N, an operator such as attn.qkv, 0/attn.qkv, or end")
-    parser.add_argument("--rows", metavar="A[:B]", type=flags.typed(_span), help="rows A to B - 1 of the vector SRAM")
-    parser.add_argument("--tile", metavar="A[:B]", type=flags.typed(_span), help="tiles of the matrix SRAM")
-    parser.add_argument("--hbm", metavar="A[:B]", type=flags.typed(_span), help="bytes A to B - 1 of the HBM")
+    parser.add_argument("--rows", metavar="A[:B]", type=flags.typed(_span), action=flags.Once,
+                        help="rows A to B - 1 of the vector SRAM")
+    parser.add_argument("--tile", metavar="A[:B]", type=flags.typed(_span), action=flags.Once,
+                        help="tiles of the matrix SRAM")
+    parser.add_argument("--hbm", metavar="A[:B]", type=flags.typed(_span), action=flags.Once,
+                        help="bytes A to B - 1 of the HBM")
     parser.add_argument("--fp", action="store_true", help="fp registers and fp SRAM")
     parser.add_argument("--gp", action="store_true", help="integer registers")
     flags.add_isa_flag(parser)

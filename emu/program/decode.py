@@ -1,6 +1,5 @@
 """Program file -> words -> dense table of decoded instructions (spec §1.3, §1.8, §5.1)."""
 
-import codecs
 import dataclasses
 import functools
 import os
@@ -60,8 +59,6 @@ def _read_tokens(source):
 
 def _bad_token(source, text):
     """Name the first token which is no word."""
-    if text.startswith(codecs.BOM_UTF8):
-        return EmuError(f"program {source}: found a byte order mark, expected hexadecimal words from the first byte on")
     for number, line in enumerate(text.split(b"\n"), 1):
         for token in line.split():
             if not _is_word(token):

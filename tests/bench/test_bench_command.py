@@ -210,7 +210,7 @@ def test_default_selection(tmp_path):
     workloads, notes = find_workloads([], str(golden), False)
     assert [found.name for found in workloads] == ["examples/linear"] and "--all" in notes[0]
     workloads, notes = find_workloads([], None, False)
-    assert [found.name for found in workloads] == ["examples/linear"] and "../shared/golden" in notes[0]
+    assert [found.name for found in workloads] == ["examples/linear"] and "--golden names" in notes[0]
 
 
 def test_programs_by_name_archive_and_directory(tmp_path):

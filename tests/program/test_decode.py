@@ -214,9 +214,3 @@ def test_unreadable_programs_are_named(tmp_path):
     for path in (tmp_path / "none.mem", tmp_path):
         with pytest.raises(EmuError, match=f"program {path}: cannot read"):
             read_words(path)
-
-
-def test_a_byte_order_mark_is_named(tmp_path):
-    (tmp_path / "p.mem").write_bytes(b"\xef\xbb\xbf0x04000062\n")
-    with pytest.raises(EmuError, match="p.mem: found a byte order mark, expected hexadecimal words"):
-        read_words(tmp_path / "p.mem")

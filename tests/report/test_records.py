@@ -28,6 +28,7 @@ COMMANDS = [
     ("check", ["check", "build", "--json"]),
     ("estimate", ["estimate", "tiny", "--layers", "1", "--prefill", "3", "--decode", "1", "--board", "v80", "--json"]),
     ("board", ["boards", "v80", "--json"]),
+    ("diff", ["diff", "r.json", "r.json", "--json"]),
 ]
 
 
@@ -39,6 +40,8 @@ def test_every_format_is_asked_for():
 def test_format_and_command_come_first(kind, command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("t.csv").write_text("0,read,0\n64,write,128\n")
+    if kind == "diff":
+        Path("r.json").write_text(plena_emu.run(BUILD, timing_only=True, memory_model="resident").to_json())
     programs = tmp_path / "golden" / "programs"
     programs.mkdir(parents=True)
     vendored = next((ROOT / "tests" / "golden" / "programs").glob("*.tar.xz"))
