@@ -7,12 +7,12 @@ import functools
 import operator
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from .errors import UsageError
 from .inputs.words import cut, shown
 from .isa import REVISIONS
 
+TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait for
 if TYPE_CHECKING:
     from fractions import Fraction
 

@@ -9,7 +9,6 @@ import sys
 from .. import __version__, interrupts
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, EmuError, UsageError
 from ..logs import Log
-from ..running.run_files import check_files_of_run
 from . import flags, hardware_flags
 from .entry import say
 from .parser import Parser
@@ -60,6 +59,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run with the arguments of the process; returns the exit status of §5.5 (usage errors raise SystemExit 2)."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    from ..running.run_files import check_files_of_run
+
     try:
         isa = flags.revision(args)
         hardware = hardware_flags.dropin_fields(args)

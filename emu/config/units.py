@@ -1,7 +1,6 @@
 """Sizes and bandwidths as people write them on a command line (spec §5.1)."""
 
 import re
-from fractions import Fraction
 
 from ..errors import EmuError, UsageError
 from ..inputs.text import read_text
@@ -77,6 +76,8 @@ def parse_rate(text: str) -> int:
     if match is None or len(text) > 40:
         raise UsageError(f"bandwidth {_quoted(text)}: expected bytes a second such as 60000000, 1500M or 1.5GB/s"
                          " (powers of 1000)")
+    from fractions import Fraction  # only where a rate is given
+
     rate = Fraction(match[1]) * 1000 ** _DECIMAL.index(match[2].upper())
     if rate.denominator != 1 or not 1 <= rate <= U64_MAX:
         raise UsageError(f"bandwidth {_quoted(text)}: expected a whole number of bytes a second, 1 to 2^64 - 1")
