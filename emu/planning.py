@@ -22,8 +22,8 @@ import msgspec
 
 from .boards.dram_pace import MemoryPace, pace_of
 from .errors import EmuError
+from .manifests.capacity_regime import Choice, choose_regime, decide_regime
 from .manifests.footprint import LINE, Footprint, footprint, layer_count, owned_lines, project_regions, transfer_ns
-from .manifests.regime import Choice, choose_regime, decide_regime
 from .manifests.schema import Manifest, load_manifest
 from .result import LaidOver, PartRecord
 from .running.board_part import Part, open_part

@@ -493,15 +493,6 @@ def to_json(content: object) -> bytes:
         return json.dumps(msgspec.to_builtins(content), indent=2).encode() + b"\n"
 
 
-def utilization(bytes_read: int, bytes_written: int, end_ps: int) -> float:
-    """Work out the bytes a second over the run (§3.10); 0 for a run that ends at time 0.
-
-    Returns
-    -------
-    float
-    """
-    return (bytes_read + bytes_written) / (end_ps / 1e12) if end_ps else 0.0
-
 
 def scientific(value: float) -> str:
     """Write a number as `5.22e9`: two decimals, no plus sign, no zero padding (§3.10).

@@ -16,8 +16,8 @@ from plena_emu.inputs.schema import convert
 from plena_emu.inputs.text import read_text
 from plena_emu.inputs.words import shown
 
+from .capacity_regime import choose_regime
 from .footprint import footprint, layer_count, layer_ids, project_regions
-from .regime import choose_regime
 from .region_names import kind_named, kind_of, layer_of, undecided_names, unused_patterns
 from .schema import KINDS, U32_MAX, U64_MAX, Manifest, Region
 

@@ -17,8 +17,8 @@ from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.kernels.simple import batch as simple_batch
+from plena_emu.manifests.capacity_regime import Choice, choose_regime, decide_regime
 from plena_emu.manifests.footprint import first_regions, footprint, owned_lines
-from plena_emu.manifests.regime import Choice, choose_regime, decide_regime
 from plena_emu.manifests.schema import Manifest, Region, load_manifest
 from plena_emu.memory.models import open_model
 from plena_emu.planning import find_manifest, make_plan

@@ -10,6 +10,7 @@ from plena_emu.config.settings import default_settings
 from plena_emu.logs import Log
 from plena_emu.report.summary import print_summary
 from plena_emu.result import (
+from plena_emu.running.utilization import utilization
     Dropped,
     Dump,
     Geometry,

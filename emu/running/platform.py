@@ -8,8 +8,8 @@ import msgspec
 
 from ..config.settings import Settings, with_hbm_size
 from ..errors import EmuError
+from ..manifests.capacity_regime import LINK_REGIMES, Choice, decide_regime
 from ..manifests.footprint import footprint
-from ..manifests.regime import LINK_REGIMES, Choice, decide_regime
 from ..manifests.schema import Manifest, load_manifest
 from ..program.cycle_costs import PS_PER_CYCLE
 from ..request import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH, RunRequest

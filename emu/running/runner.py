@@ -25,7 +25,7 @@ from ..machine.dumps import DumpFile, write_dumps
 from ..memory.models import open_model
 from ..program.decode import decode, read_words
 from ..request import RunRequest
-from ..result import Dropped, Dump, RunResult, Wall, utilization
+from ..result import Dropped, Dump, RunResult, Wall
 from .caveats import format_caveats, settings_caveats
 from .log_records import (
     board_record,
@@ -42,6 +42,7 @@ from .provenance import geometry_of, program_of, sources_of, versions
 from .result_regions import read_result_regions, region_pieces
 from .run_files import HBM_DUMP, RESULTS_DUMP, check_files_of_run, sram_dumps
 from .simulation import Simulation, default_threads
+from .utilization import utilization
 
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..config.build_dir import ORIGIN
-from ..manifests.regime import LINK_REGIMES
+from ..manifests.capacity_regime import LINK_REGIMES
 
 if TYPE_CHECKING:
     from ..request import RunRequest

@@ -17,7 +17,7 @@ from ..layout import (
 )
 from ..op_groups import is_elementwise, is_fp, is_reduction
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
-from .matrix import m_bmm, m_bmv, m_mm, m_mv, m_tmm, write_out
+from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, write_out
 from .reduce import topk
 from .scalar import scalar_fp
 from .vector import elementwise, reduction

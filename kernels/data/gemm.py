@@ -2,7 +2,8 @@
 
 `product` covers *sequential* and *chunked*: a loop over panels of up to 16 columns, and in each a microkernel on
 register blocks (`microkernel`). `dot_4way` is *four lanes*: terms 4k, 4k+1, 4k+2 and 4k+3 are summed apart, then the
-four sums. `fused` selects one rounding a term, else multiply and add. Which instruction takes which order: `matrix`.
+four sums. `fused` selects one rounding a term, else multiply and add. Which instruction takes which
+order: `matrix_instructions`.
 """
 
 import numpy as np

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
+from plena_emu.manifests.capacity_regime import choose_regime
 from plena_emu.manifests.footprint import Footprint, footprint, layer_ids, project
 from plena_emu.manifests.generate import generate, make_regions, manifest_json
-from plena_emu.manifests.regime import choose_regime
 from plena_emu.manifests.region_names import kind_of, layer_of, undecided_names
 from plena_emu.manifests.schema import parse_manifest
 from plena_emu.report.manifest import report_text

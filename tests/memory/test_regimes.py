@@ -12,10 +12,11 @@ from plena_emu.config.units import parse_size
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.kernels.memory.accesses import list_accesses
-from plena_emu.manifests.regime import Choice, decide_regime
+from plena_emu.manifests.capacity_regime import Choice, decide_regime
 from plena_emu.manifests.schema import Manifest, load_manifest, parse_manifest
 from plena_emu.memory.models import MEMORY_MODELS, first_regions, most_accesses, open_model, transfer_ns
-from plena_emu.result import scientific, utilization
+from plena_emu.result import scientific
+from plena_emu.running.utilization import utilization
 
 U64 = 2**64
 DDR_MODELS = [model for model in MEMORY_MODELS if model != "hbm"]
