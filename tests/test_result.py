@@ -10,7 +10,6 @@ from plena_emu.config.settings import default_settings
 from plena_emu.logs import Log
 from plena_emu.report.summary import print_summary
 from plena_emu.result import (
-from plena_emu.running.utilization import utilization
     Dropped,
     Dump,
     Geometry,
@@ -21,9 +20,9 @@ from plena_emu.running.utilization import utilization
     hbm_statistics,
     nanoseconds,
     scientific,
-    utilization,
 )
 from plena_emu.running.log_records import final_records, foreign_warning, program_records, settings_records
+from plena_emu.running.utilization import utilization
 
 
 def result(**more):
