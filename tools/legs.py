@@ -29,6 +29,11 @@ PROGRAMS = ("base_fz_00008", "base_fz_00012", "base_sp_05014", "base_st_00000", 
 SEEDS = [str(seed) for seed in range(200, 220)]
 PLAIN_PROGRAMS = ("base_fz_00008", "base_sp_05014", "moe_fz_00014", "moe_st_00001")
 PLAIN_SEEDS = [str(seed) for seed in range(4)]
+PLAIN_COMMANDS = (  # hardware timing on either engine, and a replay, which no golden program reaches
+    "run examples/linear/build --timing rtl-v1 --no-dumps",
+    "run examples/linear/build --memory-model resident --dma production --no-dumps",
+    "dram tests/golden/hbm/h19_rmw_then_prefetch.npz",
+)
 LEAST_COVERED = 70  # percent of the kernels' lines that plain Python has to run
 
 
@@ -124,7 +129,8 @@ def plain() -> bool:
     data.unlink(missing_ok=True)
     ok = True
     commands = [[str(ROOT / "tests" / "golden_runs.py"), *PLAIN_PROGRAMS],
-                [str(ROOT / "tests" / "product.py"), *PLAIN_SEEDS]]
+                [str(ROOT / "tests" / "product.py"), *PLAIN_SEEDS],
+                *(["-m", "plena_emu.cli.main", *command.split()] for command in PLAIN_COMMANDS)]
     for command in commands:
         run = subprocess.run([*coverage, "run", "--append", "--source", str(ROOT / "kernels"), "--omit",
                               str(ROOT / "kernels" / "compiler" / "*"), *command],
