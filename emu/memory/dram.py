@@ -49,7 +49,7 @@ def place(description: DramDescription, address: int) -> Place:
     EmuError
         The description, or the address, is none that a memory can have.
     """
-    if description is not _placed[0]:
+    if description is None or description is not _placed[0]:
         _placed[0] = checked(description)
     if not isinstance(address, int | np.integer) or isinstance(address, bool):
         raise UsageError(f"address: found {type(address).__name__}, expected an integer from 0 to 2^64 - 1")
