@@ -1,5 +1,6 @@
 """The core's clock as whole picoseconds: what one cycle takes on a board (spec §10.1)."""
 
+import math
 from fractions import Fraction
 
 from plena_emu.errors import UsageError
@@ -28,9 +29,13 @@ def parse_clock(text: str) -> float:
     float
     """
     try:
-        return check_clock(float("" if "_" in text else text))  # Python's own numbers may hold underscores
+        # Python's own numbers may hold underscores and the digits of any script.
+        mhz = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
-        raise UsageError(f"clock {text[:40]!r}: expected MHz, {SLOWEST_MHZ:g} to {FASTEST_MHZ:.0f}") from None
+        mhz = math.nan
+    if not SLOWEST_MHZ <= mhz <= FASTEST_MHZ:
+        raise UsageError(f"clock {text[:40]!r}: expected MHz, {SLOWEST_MHZ:g} to {FASTEST_MHZ:.0f}")
+    return mhz
 
 
 def check_clock(mhz: float, what: str = "clock") -> float:

@@ -27,7 +27,7 @@ def configure(parser):
     parser.add_argument("--dram", metavar="NAME", type=flags.path, action=flags.Once,
                         help="a DRAM that ships (--list), or the path of a description (default: what a .npz trace"
                              " names, else hbm2)")
-    parser.add_argument("--ddr-speed", metavar="FACTOR", type=flags.typed(_speed), action=flags.Once,
+    parser.add_argument("--ddr-speed", metavar="FACTOR", type=flags.typed(flags.speed), action=flags.Once,
                         help="data rate times FACTOR; core timings keep their nanoseconds")
     flags.add_isa_flag(parser)
     group = parser.add_argument_group("trace")
@@ -44,12 +44,6 @@ def configure(parser):
                              " of the table")
     parser.add_argument("--json", metavar="FILE", type=flags.path, action=flags.Once,
                         help="write the statistics as JSON; - is standard output, in place of the table")
-
-
-def _speed(text):
-    from ..boards.dram_speed import parse_speed
-
-    return parse_speed(text)
 
 
 def _count(text):

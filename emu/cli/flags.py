@@ -38,13 +38,16 @@ def typed(parse):
 
 def clock(text):
     """Read a clock in MHz."""
-    try:
-        mhz = float(text) if text.isascii() and "_" not in text else 0.0
-    except ValueError:
-        mhz = 0.0
-    if not 1e-3 <= mhz <= 1e6:
-        raise UsageError(f"clock {text[:40]!r}: expected MHz, 0.001 to 1000000")
-    return mhz
+    from ..boards.core_clock import parse_clock
+
+    return parse_clock(text)
+
+
+def speed(text):
+    """Read a factor on a data rate."""
+    from ..boards.dram_speed import parse_speed
+
+    return parse_speed(text)
 
 
 def path(text):
@@ -99,25 +102,13 @@ def add_bandwidth_flag(parser, default):
 
 def add_overlay_flags(group):
     """Add what lays over a board: its clock, the part and the part's data rate."""
-    group.add_argument("--clock-mhz", metavar="MHZ", type=typed(_clock), action=Once,
+    group.add_argument("--clock-mhz", metavar="MHZ", type=typed(clock), action=Once,
                        help="core clock in place of the board's")
     group.add_argument("--dram", metavar="NAME", type=path, action=Once,
                        help="a DRAM behind its controller (plena-emu dram --list) or the path of a description, in"
                             " place of the board's; without a board in place of the idealised banks, or of hbm2")
-    group.add_argument("--ddr-speed", metavar="FACTOR", type=typed(_speed), action=Once,
+    group.add_argument("--ddr-speed", metavar="FACTOR", type=typed(speed), action=Once,
                        help="data rate of the board's memory times FACTOR; core timings keep their nanoseconds")
-
-
-def _clock(text):
-    from ..boards.core_clock import parse_clock
-
-    return parse_clock(text)
-
-
-def _speed(text):
-    from ..boards.dram_speed import parse_speed
-
-    return parse_speed(text)
 
 
 def add_model_flags(parser):

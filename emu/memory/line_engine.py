@@ -49,8 +49,6 @@ class LineEngine:
         Channels in place of hbm2's own (§7.1).
     """
 
-    kernels = "hardware.dma_engine.timing"
-
     def __init__(
         self, transfer: Transfer, descriptors: np.ndarray, dram: str | DramDescription, channels: int | None = None
     ):
@@ -97,7 +95,6 @@ class LineEngine:
 class SimpleLineEngine:
     """The idealised banks of §3.5, served by production DMA; parameters as for `LineEngine`."""
 
-    kernels = "hardware.dma_engine.simple_timing"
     dram = None
 
     def __init__(self, transfer: Transfer, descriptors: np.ndarray):

@@ -271,6 +271,7 @@ WRONG = [
     ("run", [*BOARD, "--clock-mhz", "nan"], "expected MHz"),
     ("run", [*BOARD, "--clock-mhz", "1e9"], "expected MHz"),
     ("run", [*BOARD, "--clock-mhz", "fast"], "clock 'fast'"),
+    ("run", [*BOARD, "--clock-mhz", "٣"], "expected MHz"),
     ("run", [*BOARD, "--clock-mhz", "1", "--clock-mhz", "2"], "given more than once"),
     ("run", [*BOARD, "--ddr-speed", "0"], "data rate factor: found 0"),
     ("run", [*BOARD, "--ddr-speed", "1/0"], "data rate factor: found '1/0'"),
