@@ -1,5 +1,8 @@
 """The memory engines behind production DMA: batches of lines (spec §7.3, §7.4, §7.12)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 import numpy as np
 
@@ -34,7 +37,28 @@ def new_plan(descriptors: np.ndarray, reads: np.ndarray) -> ln.LinePlan:
     return ln.LinePlan(np.zeros(ln.PLAN_WIDTH, dtype=np.int64), first, final, reads, writes)
 
 
-class LineEngine:
+class _LineEngine:
+    """What both engines of production DMA share: a pass over lines and its memory."""
+
+    _kernel: Callable[..., int]
+    _memory: Any
+
+    def run(self, events, count, descriptors) -> int:
+        """Run the first `count` events; a status."""
+        return self._kernel(events, count, descriptors, self._memory)
+
+    @property
+    def operations(self) -> np.ndarray:
+        """DMAs of each descriptor so far: int64[NUM_DESCRIPTORS]."""
+        return self._memory.operations
+
+    @property
+    def memo(self):
+        """None: nothing is remembered."""
+        return None
+
+
+class LineEngine(_LineEngine):
     """A DRAM of a description behind its controller, served by production DMA.
 
     Parameters
@@ -65,24 +89,10 @@ class LineEngine:
         state = new_state(self.dram, REVISION)
         self._memory = timing.LineMemory(transfer, state, plan, operations, np.zeros(SUB_REQUESTS, dtype=np.int64))
 
-    def run(self, events, count, descriptors) -> int:
-        """Run the first `count` events; a status."""
-        return self._kernel(events, count, descriptors, self._memory)
-
-    @property
-    def operations(self) -> np.ndarray:
-        """DMAs of each descriptor so far: int64[NUM_DESCRIPTORS]."""
-        return self._memory.operations
-
     @property
     def last_event_ps(self) -> int:
         """Last event so far: nothing is pending after a batch (§7.5)."""
         return int(self._memory.dram.front[0].last_event)
-
-    @property
-    def memo(self):
-        """None: nothing is remembered."""
-        return None
 
     @property
     def statistics(self):
@@ -92,7 +102,7 @@ class LineEngine:
         return statistics(self._memory.dram, self.dram, REVISION)
 
 
-class SimpleLineEngine:
+class SimpleLineEngine(_LineEngine):
     """The idealised banks of §3.5, served by production DMA; parameters as for `LineEngine`."""
 
     dram = None
@@ -107,24 +117,10 @@ class SimpleLineEngine:
         memory = simple_timing.SimpleLineMemory(transfer, state, plan, operations, np.zeros_like(transfer.addr))
         self._memory, self._last, self._kernel = memory, LAST_EVENT, simple_timing.timing_slice_simple_lines
 
-    def run(self, events, count, descriptors) -> int:
-        """Run the first `count` events; a status."""
-        return self._kernel(events, count, descriptors, self._memory)
-
-    @property
-    def operations(self) -> np.ndarray:
-        """DMAs of each descriptor so far: int64[NUM_DESCRIPTORS]."""
-        return self._memory.operations
-
     @property
     def last_event_ps(self) -> int:
         """Last event so far, pending precharges included (§3.1)."""
         return int(self._memory.state.queues[self._last])
-
-    @property
-    def memo(self):
-        """None: nothing is remembered."""
-        return None
 
     @property
     def statistics(self):
