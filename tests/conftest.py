@@ -1,10 +1,16 @@
 """What holds for every test."""
 
 import pytest
+from hypothesis import settings
 
 from plena_emu.kernels.compiler import modes
 
 modes.choose(modes.LINKED)  # tests call kernels that are no entries: compiled, too
+
+# The same examples every time, so that a change fails by what it changed; `--hypothesis-profile=search` draws new ones.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("search", derandomize=False, print_blob=True)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(autouse=True)

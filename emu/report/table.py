@@ -107,7 +107,8 @@ def _table(table, width):
     if width is None or table.indent + sum(widths) + len(GAP) * (len(widths) - 1) <= width:
         return _aligned(rows, widths, table)
     room = width - table.indent - sum(widths[:-1]) - len(GAP) * (len(widths) - 1)
-    if table.align[-1] == "l" and room >= max(_NARROWEST, _longest_word(row[-1] for row in rows)):
+    longest = len(GAP) + _longest_word(row[-1] for row in rows)  # what is wrapped is indented
+    if table.align[-1] == "l" and room >= max(_NARROWEST, longest):
         return _aligned(rows, [*widths[:-1], room], table)
     return _stacked(rows, table, width)
 

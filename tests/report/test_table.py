@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from plena_emu.report.quantities import byte_count, duration, size
@@ -48,6 +48,7 @@ def test_a_long_word_is_left_whole():
 
 
 @settings(max_examples=200, deadline=None)
+@example([("0" * 26, "0" * 26, "0 " + "0" * 23)], "lll", False, 0, 80)  # the second line is indented
 @given(st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=5), st.sampled_from(["lll", "lrr", "rrl", "lrl"]),
        st.booleans(), st.integers(0, 4), st.integers(20, 120))
 def test_no_word_is_lost_or_broken(rows, align, headed, indent, width):
