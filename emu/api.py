@@ -85,13 +85,13 @@ def run(
     given = {name: value for name, value in locals().items() if value is not UNSET}
     for name in ("build", "log_level", "unknown"):
         del given[name]
-    _check_names(unknown, [*RunRequest.__dataclass_fields__, "log_level"])
+    _check_names(unknown, [*RunRequest.__struct_fields__, "log_level"])
     if not isinstance(log_level, str) or log_level not in LEVELS:
         close = difflib.get_close_matches(str(log_level).lower(), LEVELS, 1, 0.6)
         hint = f" ({close[0]} perhaps)" if close else ""
         raise UsageError(f"log_level: found {shown(log_level)}, expected {one_of(LEVELS)}{hint}")
     if isinstance(build, RunRequest):
-        request = RunRequest(**(vars(build) | given))
+        request = RunRequest(**(build.fields() | given))
     else:
         request = RunRequest(**({"dump_dir": None} | fields_of(_directory(build), given)))
     make_ready(kernels_of(request))

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import operator
 import os
 from collections.abc import Callable
 
+import msgspec
+
 from .errors import UsageError
+from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, PROFILE_LEVELS
 from .inputs.words import cut, shown
 from .isa import REVISIONS
 
 TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait for
 if TYPE_CHECKING:
     from fractions import Fraction
+    from typing import Any
 
-MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
 _U64_MAX = 2**64 - 1
-DMAS = ("reference", "production")
-PROFILE_LEVELS = ("aggregate", "opcode")
-DEFAULT_DDR_CAPACITY = 512 * 2**20
-DEFAULT_HOST_BANDWIDTH = 60_000_000
-DEFAULT_MODEL = "hbm"  # without a board
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
           "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
@@ -81,8 +78,6 @@ def _fields():
     """Make the type of the fields that are no paths."""
     from typing import Annotated, Literal
 
-    import msgspec
-
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
     flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused",
                                        "stages", "loops", "overlap")]
@@ -93,8 +88,7 @@ def _fields():
     ])
 
 
-@dataclasses.dataclass(kw_only=True, repr=False)
-class RunRequest:
+class RunRequest(msgspec.Struct, kw_only=True):
     """One run of one program.
 
     Attributes
@@ -248,9 +242,19 @@ class RunRequest:
     def __repr__(self):
         """Show what differs from the defaults."""
         usual = {"dma": self._usual_dma, "memory_model": DEFAULT_MODEL if self.board is None else None}
-        told = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self)
-                if getattr(self, field.name) != usual.get(field.name, field.default))
+        with_default = self.__struct_fields__[-len(self.__struct_defaults__):]
+        usual = dict(zip(with_default, self.__struct_defaults__, strict=True)) | usual
+        told = (f"{name}={value!r}" for name, value in self.fields().items() if name not in usual or value != usual[name])
         return f"RunRequest({', '.join(told)})"
+
+    def fields(self) -> dict[str, Any]:
+        """Take all fields, by name.
+
+        Returns
+        -------
+        dict
+        """
+        return msgspec.structs.asdict(self)
 
     def __post_init__(self):
         """Check every field: the Python interface and the command lines get the same answers. Raises `UsageError`."""

@@ -98,7 +98,7 @@ def test_a_request_that_makes_no_sense(field, value):
 def test_the_signature_names_every_field_and_nothing_else():
     parameters = inspect.signature(plena_emu.run).parameters
     named = [name for name, found in parameters.items() if found.kind is inspect.Parameter.KEYWORD_ONLY]
-    assert named == ["log_level", *plena_emu.RunRequest.__dataclass_fields__]
+    assert named == ["log_level", *plena_emu.RunRequest.__struct_fields__]
     assert {"run", "plan", "profile", "manifest", "assemble"} <= set(dir(plena_emu))
 
 

@@ -176,7 +176,7 @@ def execute(request: RunRequest, log: Log, look: Callable[[Simulation], None] | 
 
 def _execute(request, log, look):
     began = request.started_at or time.perf_counter()
-    check_files_of_run(vars(request))
+    check_files_of_run(request.fields())
     stated = find_settings(request.settings_path, os.environ, origin=request.settings_origin)
     platform = resolve_platform(request, stated)
     settings = platform.settings
