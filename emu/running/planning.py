@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .boards.dram_pace import MemoryPace, pace_of
-from .errors import EmuError
-from .manifests.capacity_regime import Choice, choose_regime, decide_regime
-from .manifests.footprint import LINE, Footprint, footprint, layer_count, owned_lines, project_regions, transfer_ns
-from .manifests.schema import Manifest, load_manifest
-from .result import LaidOver, PartRecord
-from .running.board_part import Part, open_part
-from .running.platform import available_capacity, resolve_bandwidth
+from ..boards.dram_pace import MemoryPace, pace_of
+from ..errors import EmuError
+from ..manifests.capacity_regime import Choice, choose_regime, decide_regime
+from ..manifests.footprint import LINE, Footprint, footprint, layer_count, owned_lines, project_regions, transfer_ns
+from ..manifests.schema import Manifest, load_manifest
+from ..result import LaidOver, PartRecord
+from .board_part import Part, open_part
+from .platform import available_capacity, resolve_bandwidth
 
 if TYPE_CHECKING:
-    from .boards.schema import Board
+    from ..boards.schema import Board
 
 ASSUMPTIONS = (
     "every region is read in full at least once",
@@ -137,7 +137,7 @@ def find_manifest(build: str | os.PathLike, board: Board) -> Manifest:
         return load_manifest(path)
     if not os.path.lexists(os.path.join(build, "hbm_addrs.json")):
         raise EmuError(f"{build}: found neither weight_manifest.json nor hbm_addrs.json, expected one of them")
-    from .manifests.generate import make_manifest
+    from ..manifests.generate import make_manifest
 
     return make_manifest(build, board)
 
