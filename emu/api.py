@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .boards import Board
     from .manifests.generate import Report
     from .manifests.schema import Manifest
-    from .planning import Plan
     from .profiler.model import Profile
     from .result import RunResult
+    from .running.planning import Plan
 
 PathLike = str | bytes | os.PathLike
 
@@ -186,9 +186,9 @@ def plan(
     EmuError
         A file is missing or malformed; `UsageError` for arguments that make no sense.
     """
-    from .planning import find_manifest, make_plan
     from .profiler.compute_bound import compute_cycles_of, has_program
     from .running.board_part import Overlay, lay_over
+    from .running.planning import find_manifest, make_plan
 
     _check_choice("isa", isa, REVISIONS)
     capacity, layers = _sizes(ddr_capacity, total_layers)

@@ -32,13 +32,13 @@ def run(args):
     import sys
 
     from ..boards import load_board
-    from ..planning import find_manifest, make_plan
     from ..precompile import EXECUTED, make_ready
     from ..profiler.compute_bound import compute_cycles_of, has_program
     from ..report.plan import plan_text
     from ..report.table import terminal_width
     from ..result import record_json
     from ..running.board_part import lay_over, open_part, overlay_of
+    from ..running.planning import find_manifest, make_plan
 
     board, laid_over = lay_over(load_board(args.board or DEFAULT_BOARD), overlay_of(args))
     manifest = find_manifest(args.build, board)

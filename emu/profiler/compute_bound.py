@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,40 +16,13 @@ from ..machine.core import Machine
 from ..program.cycle_costs import PS_PER_CYCLE
 from ..program.decode import Program, decode, read_words
 from ..running.attribution.labels import labels_of
+from ..running.planning import ComputeCycles
 from ..running.scout import NoMemory
 from ..running.simulation import Simulation
 from .sources import MACHINE_CODE, find_sources, settings_of
 
 if TYPE_CHECKING:
     from ..boards.schema import Board
-
-
-class ComputeCycles(NamedTuple):
-    """Core cycles that a program computes.
-
-    Attributes
-    ----------
-    total : int
-    in_layers : int or None
-        Those inside layers, by the stages of the build (§9.6); None where nothing names layers.
-    layers : int
-        How many layers the program names.
-    """
-
-    total: int
-    in_layers: int | None = None
-    layers: int = 0
-
-    def at(self, layers: int) -> int | None:
-        """Scale to another number of layers like these, rounded down; None where that is not known.
-
-        Returns
-        -------
-        int or None
-        """
-        if self.in_layers is None:
-            return None
-        return self.total - self.in_layers + self.in_layers * layers // self.layers
 
 
 def has_program(build: str) -> bool:

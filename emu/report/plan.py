@@ -1,6 +1,6 @@
 """The tables of `plena-emu plan`."""
 
-from ..planning import Plan
+from ..running.planning import Plan
 from .board_time import board_time_blocks, laid_over_rows, part_line
 from .quantities import byte_count, duration, mib, milliseconds
 from .table import Table, pairs, render

@@ -13,10 +13,10 @@ from plena_emu.logs import Log
 from plena_emu.manifests.footprint import footprint
 from plena_emu.manifests.generate import generate, manifest_json
 from plena_emu.manifests.schema import load_manifest
-from plena_emu.planning import make_plan
 from plena_emu.profiler.compute_bound import compute_cycles_of
 from plena_emu.profiler.sources import static_profile
 from plena_emu.request import RunRequest
+from plena_emu.running.planning import make_plan
 from plena_emu.running.runner import execute
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests"

@@ -23,12 +23,12 @@ from plena_emu.manifests.capacity_regime import Choice, choose_regime, decide_re
 from plena_emu.manifests.footprint import first_regions, footprint, owned_lines
 from plena_emu.manifests.schema import Manifest, Region, load_manifest
 from plena_emu.memory.models import open_model
-from plena_emu.planning import find_manifest, make_plan
 from plena_emu.profiler.compute_bound import compute_cycles_of
 from plena_emu.running.board_part import open_part
+from plena_emu.running.planning import find_manifest, make_plan
 from plena_emu.running.platform import available_capacity, resolve_bandwidth
 
-GOLDEN = pathlib.Path(__file__).parent / "golden" / "manifests"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "manifests"
 A7, NEXYS, V80 = load_board("custom_a7"), load_board("nexys_video"), load_board("v80")
 # A board whose file names no part: its memory is the idealised DDR of §3.5, which the goldens were timed with.
 IDEALISED = msgspec.structs.replace(A7, memory=msgspec.structs.replace(A7.memory, dram=None))

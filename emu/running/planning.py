@@ -16,27 +16,54 @@ An instruction either computes or waits for the memory, so compute time adds to 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from .boards.dram_pace import MemoryPace, pace_of
-from .errors import EmuError
-from .manifests.capacity_regime import Choice, choose_regime, decide_regime
-from .manifests.footprint import LINE, Footprint, footprint, layer_count, owned_lines, project_regions, transfer_ns
-from .manifests.schema import Manifest, load_manifest
-from .result import LaidOver, PartRecord
-from .running.board_part import Part, open_part
-from .running.platform import available_capacity, resolve_bandwidth
+from ..boards.dram_pace import MemoryPace, pace_of
+from ..errors import EmuError
+from ..manifests.capacity_regime import Choice, choose_regime, decide_regime
+from ..manifests.footprint import LINE, Footprint, footprint, layer_count, owned_lines, project_regions, transfer_ns
+from ..manifests.schema import Manifest, load_manifest
+from ..result import LaidOver, PartRecord
+from .board_part import Part, open_part
+from .platform import available_capacity, resolve_bandwidth
 
 if TYPE_CHECKING:
-    from .boards.schema import Board
-    from .profiler.compute_bound import ComputeCycles
+    from ..boards.schema import Board
 
 ASSUMPTIONS = (
     "every region is read in full at least once",
     "no prefetch reads from two regions",
 )
+
+
+class ComputeCycles(NamedTuple):
+    """Core cycles that a program computes.
+
+    Attributes
+    ----------
+    total : int
+    in_layers : int or None
+        Those inside layers, by the stages of the build (§9.6); None where nothing names layers.
+    layers : int
+        How many layers the program names.
+    """
+
+    total: int
+    in_layers: int | None = None
+    layers: int = 0
+
+    def at(self, layers: int) -> int | None:
+        """Scale to another number of layers like these, rounded down; None where that is not known.
+
+        Returns
+        -------
+        int or None
+        """
+        if self.in_layers is None:
+            return None
+        return self.total - self.in_layers + self.in_layers * layers // self.layers
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +170,7 @@ def find_manifest(build: str | os.PathLike, board: Board) -> Manifest:
         return load_manifest(path)
     if not os.path.lexists(os.path.join(build, "hbm_addrs.json")):
         raise EmuError(f"{build}: found neither weight_manifest.json nor hbm_addrs.json, expected one of them")
-    from .manifests.generate import make_manifest
+    from ..manifests.generate import make_manifest
 
     return make_manifest(build, board)
 
