@@ -285,7 +285,7 @@ class RegimeModel:
         self.descriptors = descriptors
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
-        self._ledger = ledger or new_ledger(0, ())
+        self.ledger = ledger or new_ledger(0, ())
         if regime == "hbm":
             dram = dram or "hbm2"
         arrays = _regime(self._plan, self.bandwidth)
@@ -304,12 +304,12 @@ class RegimeModel:
         if dma == "production":
             from .line_engine import LineEngine, SimpleLineEngine, most_lines
 
-            transfer = new_transfer(regime, most_lines(self.descriptors), self._ledger)
+            transfer = new_transfer(regime, most_lines(self.descriptors), self.ledger)
             if dram is None:
                 return transfer, SimpleLineEngine(transfer, self.descriptors)
             return transfer, LineEngine(transfer, self.descriptors, dram, channels)
         accesses = most_accesses(self.descriptors)
-        transfer = new_transfer(regime, accesses, self._ledger)
+        transfer = new_transfer(regime, accesses, self.ledger)
         if dram is None:
             return transfer, SimpleEngine(transfer, accesses, memo)
         return transfer, DramEngine(transfer, dram, revision, memo)

@@ -10,7 +10,7 @@ from .. import isa
 from ..errors import EmuError
 from ..kernels.layout import OP_ID, OP_IMM, OP_RD, OP_RS3
 from ..program.decode import Program
-from .model import MOST_CYCLES, Entry, Listing, match_loops
+from .model import LARGEST_FIGURE, Entry, Listing, match_loops
 
 _PREFIXES = ("S_", "C_", "H_", "V_", "M_")
 _DIGITS = re.compile(r"(?:gp|f|a)?(0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})")
@@ -90,10 +90,10 @@ def static_counts(listing: Listing) -> list[int]:
         counts.append(factors[-1])
         if index in trips:
             factors.append(factors[-1] * trips[index])
-            if factors[-1] > MOST_CYCLES:
+            if factors[-1] > LARGEST_FIGURE:
                 where = _where(entries, index)
-                raise EmuError(f"{listing.source}, {where}: found loops that make more than {MOST_CYCLES} iterations in"
-                               " all, expected at most that many")
+                raise EmuError(f"{listing.source}, {where}: found loops that make more than {LARGEST_FIGURE} iterations"
+                               " in all, expected at most that many")
         elif index in ends:
             factors.pop()
     return counts
