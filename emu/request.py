@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import operator
 import os
-from collections.abc import Callable
-
-import msgspec
+from collections.abc import Callable, Iterable
 
 from .errors import UsageError
 from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, PROFILE_LEVELS
-from .inputs.words import cut, shown
+from .inputs.words import cut, one_of, shown
 from .isa import REVISIONS
 
 TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait for
 if TYPE_CHECKING:
     from fractions import Fraction
-    from typing import Any
 
 _U64_MAX = 2**64 - 1
 
@@ -27,6 +25,17 @@ _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight
 # Field: smallest value.
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1,
            "timeline_slices": 1, "pc_log_count": 1}
+
+
+def check_names(unknown: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse keywords that there are not, with the closest that there is. Raises `UsageError`."""
+    import difflib  # where there is something to say
+
+    known = list(names)
+    for name in unknown:
+        close = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.6)
+        hint = f"{close[0]} perhaps" if close else f"a field of RunRequest, {one_of(known)}"
+        raise UsageError(f"{cut(name)}: found an unknown keyword, expected {hint}")
 
 
 def path_of(name: str, value: object) -> str | None:
@@ -78,6 +87,8 @@ def _fields():
     """Make the type of the fields that are no paths."""
     from typing import Annotated, Literal
 
+    import msgspec
+
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
     flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused",
                                        "stages", "loops", "overlap")]
@@ -88,7 +99,8 @@ def _fields():
     ])
 
 
-class RunRequest(msgspec.Struct, kw_only=True):
+@dataclasses.dataclass(kw_only=True, repr=False)
+class RunRequest:
     """One run of one program.
 
     Attributes
@@ -185,7 +197,7 @@ class RunRequest(msgspec.Struct, kw_only=True):
         `time.perf_counter()` when the process began to work on this request; start-up time counts from there.
     """
 
-    opcode: str
+    opcode: str = None  # type: ignore[assignment]  # left out, it is a `UsageError` instead of Python's own
     hbm: str | None = None
     fpsram: str | None = None
     intsram: str | None = None
@@ -239,22 +251,19 @@ class RunRequest(msgspec.Struct, kw_only=True):
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
 
+    def __new__(cls, *values, **fields):
+        """Refuse what is no field before Python does, in words that help. Raises `UsageError`."""
+        if values:
+            raise UsageError(f"RunRequest: found {cut(repr(values[0]))} without a name, expected keywords: opcode=...")
+        check_names((name for name in fields if name not in cls.__dataclass_fields__), cls.__dataclass_fields__)
+        return super().__new__(cls)
+
     def __repr__(self):
         """Show what differs from the defaults."""
         usual = {"dma": self._usual_dma, "memory_model": DEFAULT_MODEL if self.board is None else None}
-        with_default = self.__struct_fields__[-len(self.__struct_defaults__):]
-        usual = dict(zip(with_default, self.__struct_defaults__, strict=True)) | usual
-        told = (f"{name}={value!r}" for name, value in self.fields().items() if name not in usual or value != usual[name])
+        told = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self)
+                if getattr(self, field.name) != usual.get(field.name, field.default))
         return f"RunRequest({', '.join(told)})"
-
-    def fields(self) -> dict[str, Any]:
-        """Take all fields, by name.
-
-        Returns
-        -------
-        dict
-        """
-        return msgspec.structs.asdict(self)
 
     def __post_init__(self):
         """Check every field: the Python interface and the command lines get the same answers. Raises `UsageError`."""

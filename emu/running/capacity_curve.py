@@ -73,5 +73,5 @@ def _point(request, manifest, capacity, path):
         file.write(manifest_json(msgspec.structs.replace(manifest, ddr_capacity_bytes=capacity)))
     changes = {"weight_manifest": path, "tables_dir": None, "memory_model": "auto", "timing_only": True,
                "stages": False, "dump_dir": None, "timeline": None, "progress": None, "ddr_capacity": capacity}
-    result = execute(RunRequest(**(request.fields() | changes)), Log("off"))
+    result = execute(RunRequest(**(vars(request) | changes)), Log("off"))
     return CapacityPoint(capacity, str(result.regime), result.latency_ps)
