@@ -290,7 +290,7 @@ class Builder:
         self._write(encode("C_LOOP_END", counter.number))
 
     def is_zero(self, flag: Register, value: Register) -> None:
-        """Set `flag` to 1 where `value` is 0, else to 0; `value` is kept.
+        """Set `flag` to 1 where `value`, any number below 2^32 − 1, is 0, else to 0; `value` is kept.
 
         There is no comparison, but a loop runs a second time only where its counter is above 1.
         """

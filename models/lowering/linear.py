@@ -113,7 +113,8 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
 
 def _most_groups(machine, blocks, depth):
     """Groups of rows whose work on a tile column stays well below MAX_LOOP_INSTRUCTIONS."""
-    return max(1, machine.max_loop_instructions // 8 * 7 // (blocks * (3 * depth + 8) + 16))
+    free = machine.max_loop_instructions // 8 * 7 - 4 * depth  # besides the prefetches
+    return max(1, free // (blocks * (3 * depth + 8) + 16))
 
 
 def _pieces(groups, most):
