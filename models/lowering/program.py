@@ -52,7 +52,7 @@ class Lowering:
         self.machine = machine
         self.b = Builder(machine.max_loop_instructions)
         self.constants = Constants()
-        self.buffers = placement.activations
+        self.buffers: dict[Any, Activation] = placement.activations  # names may be None: those of absent weights
         self.tensors = placement.tensors
 
     @property
@@ -136,10 +136,12 @@ class Lowering:
                        rows_per_sequence=op.rows_per_sequence)
 
     def attend(self, op: ir.Attend):
-        kind = (packed_attention, self.packed) if op.slots > 1 else (attention, self.unpacked)
+        packed = op.slots > 1
+        write: Callable[..., None]
         if op.chunk:
-            kind = (online_packed, self.online_packed) if op.slots > 1 else (online_attention, self.online)
-        write, shape = kind
+            write, shape = (online_packed, self.online_packed) if packed else (online_attention, self.online)
+        else:
+            write, shape = (packed_attention, self.packed) if packed else (attention, self.unpacked)
         write(self.b, self.machine, self.constants, shape(op), op.layer)
 
     def online_packed(self, op):
