@@ -1,17 +1,16 @@
 """The YAML files that ship, parsed beforehand: PyYAML and its work take a tenth of a short run.
 
-`parsed.json` holds the values of each file under the SHA-256 of its text, so a changed file is simply parsed again.
+Each line of `parsed.txt` is the SHA-256 of a file's text and its values as JSON; a changed file is parsed as any other.
 `tools/parse_descriptions.py` writes it.
 """
 
 import contextlib
 import functools
 import hashlib
+import json
 import pathlib
 
-import msgspec
-
-PARSED = pathlib.Path(__file__).resolve().parent / "parsed.json"
+PARSED = pathlib.Path(__file__).resolve().parent / "parsed.txt"
 
 
 def key_of(text: str) -> str:
@@ -34,12 +33,13 @@ def known_values(text: str) -> object:
         What `plena_emu.inputs.documents.parse_yaml` makes of the text; None where the text is another.
     """
     kept = _kept().get(key_of(text))
-    return None if kept is None else msgspec.json.decode(kept)
+    return None if kept is None else json.loads(kept)
 
 
 @functools.cache
 def _kept():
-    """Values as JSON, by key; nothing where the file lacks or is no JSON: then everything is parsed."""
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(PARSED.read_bytes(), type=dict[str, msgspec.Raw])
-    return {}
+    """Values as JSON, by key, a line each; nothing where the file lacks: then everything is parsed."""
+    lines = []
+    with contextlib.suppress(OSError):
+        lines = PARSED.read_text(encoding="utf-8").splitlines()
+    return dict(line.split(" ", 1) for line in lines if " " in line)

@@ -1,4 +1,4 @@
-"""Writes boards/parsed.json: what the YAML files that ship say, so that a run need not parse them.
+"""Writes boards/parsed.txt: what the YAML files that ship say, so that a run need not parse them.
 
     python tools/parse_descriptions.py    # after a change of a file below boards/
 """
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def contents() -> str:
-    """Make the text of the file: values by the SHA-256 of the text, in the order of the files' names.
+    """Make the text of the file: the SHA-256 of the text and the values, in the order of the files' names.
 
     Returns
     -------
@@ -31,8 +31,8 @@ def contents() -> str:
         line = json.dumps(values, allow_nan=False, separators=(",", ":"))
         if json.loads(line) != values:
             raise ValueError(f"{path}: found a value that JSON cannot hold")
-        lines.append(f'"{key_of(text)}":{line}')
-    return "{" + ",\n".join(lines) + "}\n"
+        lines.append(f"{key_of(text)} {line}\n")
+    return "".join(lines)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,9 @@ def test_a_changed_file_is_parsed(tmp_path):
     assert loader._read_yaml(changed, "DRAM description")["period_ps"] == 1001
 
 
-@pytest.mark.parametrize("damage", [None, b"", b"{", b"[]"])
+@pytest.mark.parametrize("damage", [None, b"", b"{", b"0123 []\n"])
 def test_a_damaged_file_is_none(tmp_path, monkeypatch, damage):
-    kept = tmp_path / "parsed.json"
+    kept = tmp_path / "parsed.txt"
     if damage is not None:
         kept.write_bytes(damage)
     monkeypatch.setattr(parsed, "PARSED", kept)
