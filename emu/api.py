@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Never
 from .boards import DEFAULT_BOARD
 from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
-from .inputs.words import cut, one_of, shown
+from .inputs.words import one_of, shown
 from .isa import REVISIONS
 from .logs import LEVELS, Log
 from .precompile import EXECUTED, kernels_of, make_ready
-from .request import RunRequest, count_of, path_of
+from .request import RunRequest, check_names, count_of, path_of
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -86,7 +86,7 @@ def run(
     given = {name: value for name, value in locals().items() if value is not UNSET}
     for name in ("build", "log_level", "unknown"):
         del given[name]
-    _check_names(unknown, [*RunRequest.__dataclass_fields__, "log_level"])
+    check_names(unknown, [*RunRequest.__dataclass_fields__, "log_level"])
     if not isinstance(log_level, str) or log_level not in LEVELS:
         close = difflib.get_close_matches(str(log_level).lower(), LEVELS, 1, 0.6)
         hint = f" ({close[0]} perhaps)" if close else ""
@@ -102,14 +102,6 @@ def run(
     if result.dump_errors:
         raise EmuError("; ".join(result.dump_errors))
     return result
-
-
-def _check_names(unknown, names):
-    """Refuse keywords that there are not, with the closest that there is."""
-    for name in unknown:
-        close = difflib.get_close_matches(name.lower().replace("-", "_"), names, 1, 0.6)
-        hint = f"{close[0]} perhaps" if close else f"a field of RunRequest, {one_of(names)}"
-        raise UsageError(f"{cut(name)}: found an unknown keyword, expected {hint}")
 
 
 def _directory(build):

@@ -1,8 +1,11 @@
 """Is `plena_emu.run` the documented call: build directory or request in, typed result or one-line error out?"""
 
+import copy
+import dataclasses
 import inspect
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -114,6 +117,19 @@ def test_the_signature_names_every_field_and_nothing_else():
 def test_what_was_perhaps_meant(field, value, hint):
     with pytest.raises(UsageError, match=f"^{field}: found .*{hint}"):
         plena_emu.run(BUILD, **{field: value})
+    if field != "log_level":
+        with pytest.raises(UsageError, match=f"^{field}: found .*{hint}"):
+            plena_emu.RunRequest(**({"opcode": "p.mem", "timing_only": True} | {field: value}))
+
+
+def test_a_request_without_its_program_or_without_names():
+    with pytest.raises(UsageError, match="^opcode: found nothing, expected a path"):
+        plena_emu.RunRequest(timing_only=True)
+    with pytest.raises(UsageError, match="found 'p.mem' without a name, expected keywords"):
+        plena_emu.RunRequest("p.mem", timing_only=True)
+    request = plena_emu.RunRequest(opcode="p.mem", timing_only=True)
+    assert pickle.loads(pickle.dumps(request)) == copy.copy(request) == request
+    assert dataclasses.replace(request, isa="moe").isa == "moe"
 
 
 def test_results_and_requests_are_shown_short():

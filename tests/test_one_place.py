@@ -1,6 +1,9 @@
 """Are numbers that a layer must restate those of their one place: `plena_emu.kernels.limits`, the kernels' records?"""
 
+import re
+
 import numpy as np
+from tiny_package import ROOT
 
 from plena_emu import isa, request
 from plena_emu.boards import dram_checks, dram_schema, dram_timing
@@ -35,3 +38,12 @@ def test_kernel_codes_are_distinct():
         assert len(values) == len(set(values)) > 2, prefix
     assert len({regimes.RESIDENT, regimes.STREAM, regimes.SWAP}) == 3
     assert isa.REVISIONS == ("base", "moe")
+
+
+def test_types_are_converted_to_in_one_module():
+    """Msgspec's own function crashes when two threads use a type for the first time: its one caller holds a lock."""
+    folders = ("emu", "boards", "manifests", "models", "kernels")
+    sources = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    callers = {path.relative_to(ROOT).as_posix() for path in sources
+               if re.search(r"msgspec\.(convert|\w+\.(decode|Decoder))\b", path.read_text())}
+    assert callers == {"emu/inputs/schema.py"}

@@ -57,6 +57,19 @@ def path(text):
     return text
 
 
+def output(text):
+    """Take the name of an output file; `-` is standard output, None. A file of that name is `./-`."""
+    return None if text == "-" else path(text)
+
+
+def named_output(text):
+    """Take the name of an output that cannot share standard output with what a command prints."""
+    if text == "-":
+        raise argparse.ArgumentTypeError("found -, expected a file (./- for one of that name): standard output has the"
+                                         " summary")
+    return path(text)
+
+
 def add_file_flags(parser, required):
     """Add program, preloads and settings."""
     flags = parser.add_argument_group("files")

@@ -51,7 +51,7 @@ def configure(parser):
                        " CPUs, 1 with --timing-only)")
     group.add_argument("--no-memo", action="store_true",
                        help="simulate every memory batch, also where one like it came before; the results are the same")
-    group.add_argument("--memory-trace", metavar="FILE", type=flags.path, action=flags.Once,
+    group.add_argument("--memory-trace", metavar="FILE", type=flags.named_output, action=flags.Once,
                        help="write the memory accesses as a .npz trace that `plena-emu dram` replays")
     where = group.add_mutually_exclusive_group()
     where.add_argument("--dump-dir", metavar="DIR", type=flags.path, action=flags.Once, help="directory for the dumps")
@@ -59,12 +59,12 @@ def configure(parser):
     group.add_argument("--dump-hbm", action="store_true", help="write hbm_dump.bin as well (model hbm)")
     group.add_argument("--json", metavar="FILE", type=flags.path, action=flags.Once,
                        help="write every figure as JSON; - is standard output, in place of the tables")
-    group.add_argument("--timeline", metavar="FILE", type=flags.path, action=flags.Once,
+    group.add_argument("--timeline", metavar="FILE", type=flags.named_output, action=flags.Once,
                        help="write a timeline of stages, units and bandwidth in simulated time, which Perfetto and"
                        " chrome://tracing open; FILE.gz is compressed. Every instruction is looked at: slower")
     group.add_argument("--timeline-slices", metavar="N", type=flags.typed(_positive), action=flags.Once,
                        help="most slices of the timeline; neighbours are merged beyond (default: 200000)")
-    group.add_argument("--pc-log", metavar="FILE", type=flags.path, action=flags.Once,
+    group.add_argument("--pc-log", metavar="FILE", type=flags.named_output, action=flags.Once,
                        help="write a line for each instruction of a window: time, stage, operands")
     group.add_argument("--from", metavar="PLACE", dest="pc_log_from", type=flags.typed(_place), action=flags.Once,
                        help="where the window begins: count=N, pc=N, an operator such as attn.qkv, or 0/attn.qkv"

@@ -19,9 +19,10 @@ _DIGITS = re.compile(r"(?:gp|f|a)?(0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})")
 def read_assembly(text: str, source: str = "<text>") -> Listing:
     """Read assembly text; comment lines right above a C_LOOP_START become its label.
 
-    Raises `EmuError` when a C_LOOP_START has no readable count: the line is named.
+    Raises `EmuError` when a C_LOOP_START has no readable count, which names the line, and for text without any
+    instruction, which is no program.
     """
-    entries, labels, comment = [], {}, None
+    entries, labels, comment, others = [], {}, None, []
     rows = text.split("\n")
     for number, row in enumerate(rows, 1):
         line = row.split(";", 1)[0].split("//", 1)[0].strip()
@@ -31,6 +32,7 @@ def read_assembly(text: str, source: str = "<text>") -> Listing:
             continue
         mnemonic, *rest = line.split(None, 1)
         if not mnemonic.startswith(_PREFIXES):
+            others.append(number)
             continue
         entry = _entry(mnemonic, rest[0].split(",") if rest else [], number)
         if mnemonic == "C_LOOP_START":
@@ -39,6 +41,8 @@ def read_assembly(text: str, source: str = "<text>") -> Listing:
             if comment:
                 labels[number] = comment
         entries.append(entry)
+    if others and not entries:
+        raise EmuError(f"assembly {source}: found no instruction, expected lines that begin with a mnemonic")
     lines = len(rows) - (rows[-1] == "")
     return Listing(source, lines, entries, labels)
 

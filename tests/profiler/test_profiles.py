@@ -434,6 +434,8 @@ def test_the_hbm_size_of_the_build_counts(tmp_path, capsys):
 @pytest.mark.parametrize("name, content, words", [
     ("gone.mem", None, "cannot read"), ("gone.asm", None, "cannot read"), ("bad.mem", "12 zz", "'zz'"),
     ("bad.asm", "C_LOOP_START gp1", "bad.asm, line 1"), ("", None, "found neither"),
+    ("page.html", "<html>\n", "expected a 32-bit"),
+    ("page.asm", "<html>\n", "found no instruction, expected lines that"),
 ])
 def test_malformed_sources(name, content, words, tmp_path, capsys):
     write_settings(tmp_path / "plena_settings.toml")
