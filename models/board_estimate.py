@@ -18,7 +18,7 @@ from plena_emu.api import run
 from plena_emu.boards import load_board
 from plena_emu.errors import UsageError
 from plena_emu.manifests.footprint import footprint
-from plena_emu.planning import find_manifest
+from plena_emu.running.planning import find_manifest
 
 from .compiler import compile as compile_model
 from .configs import TextConfig

@@ -49,15 +49,14 @@ LAYERS = {
     "running": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "manifests", "memory", "program"},
     "precompile": {"boards", "config", "errors", "interrupts", "kernels.compiler", "machine", "manifests", "memory",
                    "program", "request", "running"},
-    "planning": _HOST | {"boards", "config", "manifests", "running"},
-    "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
-    "api": _HOST | {"boards", "config", "manifests", "planning", "precompile", "profiler", "running"},
+    "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "precompile", "program", "running"},
+    "api": _HOST | {"boards", "config", "manifests", "precompile", "profiler", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
-    "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "planning", "program", "running"},
+    "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "program", "running"},
     "report": _HOST
-    | {"bench", "boards", "machine", "manifests", "memory", "models", "planning", "profiler", "running"},
+    | {"bench", "boards", "machine", "manifests", "memory", "models", "profiler", "running"},
     "cli": _HOST
-    | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "planning", "precompile",
+    | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "precompile",
        "profiler", "program", "report", "running"},
     # Public paths that only hand on (docs/api.md).
     "assembler": {"program"},

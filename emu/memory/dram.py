@@ -6,6 +6,7 @@
 
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from ..boards.dram_schema import DramDescription, TimingRow, checked
@@ -23,6 +24,8 @@ ADDRESS_BITS = 64
 # The front end needs no event loop where a full queue holds so many accesses that a turn of the gather task never
 # ends because all of them were polled (§4.10): it polls at most six.
 DIRECT_ACCESSES = 8
+MOST_CONFIGS = 32
+_configs: dict[tuple[bytes, str], np.recarray] = {}  # of the last descriptions, by their content
 # Description of the last `place`: it need not be checked for each address.
 _placed: list[DramDescription | None] = [None]
 BANK_COMMANDS = tuple(int(command) for command in (dram_state.ACT, dram_state.PRE, dram_state.RD, dram_state.WR))
@@ -81,13 +84,10 @@ def new_state(description: DramDescription, revision: str = "base") -> dram_stat
     EmuError
         The revision is unknown, or something in the description is wrong.
     """
-    checked(description)
     if revision not in REVISIONS:
+        checked(description)
         raise EmuError(f"DRAM revision: found {revision!r}, expected {' or '.join(REVISIONS)}")
-    config = _records(1, dram_state.CONFIG)
-    _fill_config(config[0], description)
-    _fill_places(config[0], description)
-    _fill_rules(config[0], description, revision)
+    config = _config_of(description, revision)
     channels = _records(config[0].channels, dram_state.STATE)
     channels.key = dram_state.EMPTY
     channels.slot_key = dram_state.EMPTY
@@ -96,6 +96,24 @@ def new_state(description: DramDescription, revision: str = "base") -> dram_stat
     channels.free = np.arange(dram_state.SLOTS)
     channels.next_refresh = config[0].t_refi
     return dram_state.DramState(config, _records(1, dram_state.FRONT), channels, _records(0, dram_state.ACCESS))
+
+
+def _config_of(description, revision):
+    """CONFIG record of a description; those of the last few are kept, because many runs may have the same memory."""
+    try:
+        key = msgspec.json.encode(description), revision
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):  # `checked` says what is wrong
+        key = b"", revision
+    if key not in _configs:
+        checked(description)
+        config = _records(1, dram_state.CONFIG)
+        _fill_config(config[0], description)
+        _fill_places(config[0], description)
+        _fill_rules(config[0], description, revision)
+        if len(_configs) >= MOST_CONFIGS:
+            _configs.clear()
+        _configs[key] = config
+    return _configs[key].copy().view(np.recarray)
 
 
 def new_run(state: dram_state.DramState, address: np.ndarray, batches: int = 1, waits: int = 0) -> event_queue.Run:

@@ -5,12 +5,14 @@ Sizes and transfer times are exact integers here; the kernels get what they need
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 
 from ..errors import EmuError
+from ..inputs.choices import MEMORY_MODELS
 from ..kernels import layout
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
@@ -18,9 +20,8 @@ from ..kernels.memory import transfer as tr
 from ..kernels.memory.ledger import Ledger
 from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
-from ..request import MEMORY_MODELS
 from .engines import DramEngine, SimpleEngine, warm_engine
-from .interfaces import MemoryEngine, MemoryModel
+from .interfaces import MemoryEngine
 from .ledger import new_ledger
 
 if TYPE_CHECKING:
@@ -182,7 +183,8 @@ def _regime(plan: _Plan, bandwidth: int) -> rg.Regime:
         keys.setdefault(item.key, len(keys))
     reg = np.zeros(rg.RG_WIDTH, dtype=np.int64)
     reg[rg.RG_CODE] = plan.code
-    reg[rg.RG_LINE_PS] = _wait_ps(LINE, bandwidth)
+    if plan.code == rg.STREAM:  # nothing else moves single lines over the link
+        reg[rg.RG_LINE_PS] = _wait_ps(LINE, bandwidth)
     table = np.zeros((max(1, len(plan.items)), rg.ITEM_WIDTH), dtype=np.int64)
     for row, item in zip(table, plan.items, strict=False):
         row[rg.ITEM_KEY] = keys[item.key]
@@ -221,6 +223,20 @@ def new_transfer(regime: rg.Regime, accesses: int, ledger: Ledger) -> tr.Transfe
     return tr.Transfer(np.zeros(tr.TRANSFER_WIDTH, dtype=np.int64), addr, wait, link, regime, ledger)
 
 
+def _timing_key(regime, dram, revision, memo, dma, channels) -> bytes:
+    """Everything about a memory that its times depend on: equal keys and equal events take equal times."""
+    arrays = b"".join(len(array.tobytes()).to_bytes(8) + array.tobytes()
+                      for array in (regime.reg, regime.starts, regime.items, regime.table))
+    return arrays + msgspec.json.encode([dram, revision, memo, dma, channels])
+
+
+class Timed(NamedTuple):
+    """A memory that a whole run went through: its registers and its engine, which no other run may advance."""
+
+    transfer: tr.Transfer
+    engine: MemoryEngine
+
+
 class RegimeModel:
     """One memory model and its run so far.
 
@@ -249,12 +265,15 @@ class RegimeModel:
         Channels of hbm2 with production DMA.
     ledger : Ledger, optional
         Accounts by instruction and region; without it nothing is charged.
+    known : callable, optional
+        Asked for a `Timed` by `timing_key`; where it has one, this model `is_timed` and takes its figures from that.
     """
 
     def __init__(
         self, regime: str, manifest: Manifest, descriptors: np.ndarray, capacity: int, bandwidth: int,
         dram: str | DramDescription | None = None, revision: str = "base", memo: bool = True,
         dma: str = "reference", channels: int | None = None, ledger: Ledger | None = None,
+        known: Callable[[bytes], Timed | None] | None = None,
     ):
         if regime not in REGIMES:
             raise EmuError(f"memory model {regime!r}: expected one of {', '.join(REGIMES)}")
@@ -266,23 +285,31 @@ class RegimeModel:
         self.descriptors = descriptors
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
-        self._ledger = ledger or new_ledger(0, ())
+        self.ledger = ledger or new_ledger(0, ())
         if regime == "hbm":
             dram = dram or "hbm2"
-        self._transfer, self.engine = self._open_engine(dram, revision, memo, dma, channels)
+        arrays = _regime(self._plan, self.bandwidth)
+        self.timing_key = _timing_key(arrays, dram, revision, memo, dma, channels)
+        timed = known(self.timing_key) if known else None
+        self.is_timed = timed is not None
+        self._transfer, self.engine = timed or self._open_engine(arrays, dram, revision, memo, dma, channels)
 
-    def _open_engine(self, dram, revision, memo, dma, channels) -> tuple[tr.Transfer, MemoryEngine]:
+    @property
+    def timed(self) -> Timed:
+        """This memory after a whole run, for models with the same `timing_key` and the same memory events."""
+        return Timed(self._transfer, self.engine)
+
+    def _open_engine(self, regime, dram, revision, memo, dma, channels) -> tuple[tr.Transfer, MemoryEngine]:
         """Open the engine, and the transfer in front of it."""
-        regime = _regime(self._plan, self.bandwidth)
         if dma == "production":
             from .line_engine import LineEngine, SimpleLineEngine, most_lines
 
-            transfer = new_transfer(regime, most_lines(self.descriptors), self._ledger)
+            transfer = new_transfer(regime, most_lines(self.descriptors), self.ledger)
             if dram is None:
                 return transfer, SimpleLineEngine(transfer, self.descriptors, memo)
             return transfer, LineEngine(transfer, self.descriptors, dram, channels, memo)
         accesses = most_accesses(self.descriptors)
-        transfer = new_transfer(regime, accesses, self._ledger)
+        transfer = new_transfer(regime, accesses, self.ledger)
         if dram is None:
             return transfer, SimpleEngine(transfer, accesses, memo)
         return transfer, DramEngine(transfer, dram, revision, memo)
@@ -380,14 +407,15 @@ class RegimeModel:
 
 def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capacity: int | None, bandwidth: int | None,
                dram: str | DramDescription | None = None, revision: str = "base", memo: bool = True,
-               dma: str = "reference", channels: int | None = None, ledger: Ledger | None = None) -> MemoryModel:
+               dma: str = "reference", channels: int | None = None, ledger: Ledger | None = None,
+               known: Callable[[bytes], Timed | None] | None = None) -> RegimeModel:
     """Make the memory model of a run from what was decided about it; the one factory.
 
     Parameters are those of `RegimeModel`; `capacity` and `bandwidth` are None where the regime uses none.
 
     Returns
     -------
-    MemoryModel
+    RegimeModel
     """
     return RegimeModel(regime, manifest, descriptors, 0 if capacity is None else capacity,
-                       1 if bandwidth is None else bandwidth, dram, revision, memo, dma, channels, ledger)
+                       1 if bandwidth is None else bandwidth, dram, revision, memo, dma, channels, ledger, known)

@@ -8,12 +8,14 @@ import msgspec
 
 from ..config.settings import Settings, with_hbm_size
 from ..errors import EmuError
+from ..inputs.choices import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH
 from ..manifests.capacity_regime import LINK_REGIMES, Choice, decide_regime
 from ..manifests.footprint import footprint
 from ..manifests.schema import Manifest, load_manifest
 from ..program.cycle_costs import PS_PER_CYCLE
-from ..request import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH, RunRequest
+from ..request import RunRequest
 from ..result import BoardRecord, LaidOver, MemoryLimits, SettingChange, TileStatus
+from .shared_work import ALONE, Shared
 from .unused_fields import unused_fields
 
 if TYPE_CHECKING:
@@ -96,13 +98,15 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
+def resolve_platform(request: RunRequest, settings: Settings, shared: Shared = ALONE) -> Platform:
     """Decide everything about the hardware of a run; opens the board's file, its part and the weight manifest.
 
     Parameters
     ----------
     settings : Settings
         As the settings file states them, before board and `hbm_size`.
+    shared : SharedWork or Alone
+        Keeps what files hold.
 
     Returns
     -------
@@ -114,15 +118,15 @@ def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
         A board, part or manifest is missing or malformed, a model needs the link that the board does not have, or does
         not fit where it has to.
     """
-    board, laid_over = _open_board(request)
+    board, laid_over = _open_board(request, shared)
     on_board_time = board is not None and not request.reference_timing
-    settings, changes, hints = _settings_on(board, settings)
-    part = _open_part(request, board) if on_board_time else None
+    settings, changes, hints = _settings_on(board, settings, shared)
+    part = _open_part(request, board, shared) if on_board_time else None
     model, warnings = _choose_model(request, board)
     if model == "hbm":
         regime, manifest, capacity, link = "hbm", NO_MANIFEST, None, None
     else:
-        manifest = _open_manifest(request, board, model)
+        manifest = _open_manifest(request, board, model, shared)
         regime, capacity = _decide(request, model, manifest, board)
         link = resolve_bandwidth(request.host_bandwidth, board)
         _check_link(model, regime, link, board)
@@ -130,7 +134,7 @@ def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
         warnings += _does_not_fit(regime, manifest, capacity) if on_board_time else []
         warnings += [capacity.warning] if capacity and capacity.warning else []
     warnings = [*_misfits(board, settings, hints), *_memory_warnings(request, board, part, model), *warnings,
-                *(unused_fields(request, model, regime) if request.say_unused else ())]
+                *(unused_fields(request, model, regime, manifest, capacity) if request.say_unused else ())]
     return Platform(settings=with_hbm_size(settings, request.hbm_size), board=board, changes=changes, tile_hints=hints,
                     laid_over=_in_use(laid_over, request, capacity, link),
                     period_ps=board.core_period[0] if on_board_time else PS_PER_CYCLE, part=part,
@@ -138,14 +142,16 @@ def resolve_platform(request: RunRequest, settings: Settings) -> Platform:
                     capacity=capacity, link=link, on_board_time=on_board_time, warnings=tuple(warnings))
 
 
-def _open_board(request):
+def _open_board(request, shared):
     """Load the board, and what flags lay over it; (None, ()) without one."""
     if request.board is None:
         return None, ()
     from ..boards import load_board
     from .board_part import lay_over, overlay_of
 
-    return lay_over(load_board(request.board, request.latency_profile), overlay_of(request))
+    board = shared.once(("board", request.board, request.latency_profile),
+                        lambda: load_board(request.board, request.latency_profile))
+    return lay_over(board, overlay_of(request))
 
 
 def _in_use(laid_over, request, capacity, link):
@@ -155,10 +161,13 @@ def _in_use(laid_over, request, capacity, link):
                  if one.flag not in used or (used[one.flag] is not None and used[one.flag].origin == one.flag))
 
 
-def _open_part(request, board):
+def _open_part(request, board, shared):
     from .board_part import open_part
 
-    return open_part(board, request.dram, request.ddr_speed)
+    key = ("part", board.source, board.memory.dram, request.dram, request.ddr_speed)
+    if request.dram is None and board.memory.dram is None:
+        return None
+    return shared.once(key, lambda: open_part(board, request.dram, request.ddr_speed))
 
 
 def _choose_model(request, board):
@@ -206,13 +215,14 @@ def resolve_bandwidth(asked: int | None, board: Board | None) -> Choice | None:
     return None if board.host_bandwidth is None else Choice(board.host_bandwidth, f"board {board.name}")
 
 
-def _settings_on(board, settings):
+def _settings_on(board, settings, shared):
     """Apply the board's latencies; geometry, sizes and amounts stay (§6.2). Returns (settings, changes, tile hints)."""
     if board is None:
         return settings, (), ()
     from ..config.apply_board import settings_for_board
 
-    applied, changes = settings_for_board(settings, board)
+    key = ("settings", settings.source, board.source, board.latency_profile)
+    applied, changes = shared.once(key, lambda: settings_for_board(settings, board))
     hints = board.hints(settings.mlen, settings.vlen, settings.blen)
     return (applied, tuple(SettingChange(key=c.key, before=c.before, after=c.after) for c in changes),
             tuple(TileStatus(batch=hint.batch, status=hint.status) for hint in hints))
@@ -241,14 +251,15 @@ def _memory_warnings(request, board, part, model):
     return [f"board {board.name} names no memory.dram: {stands_in} stands in for its memory{unused}"]
 
 
-def _open_manifest(request, board, model):
+def _open_manifest(request, board, model, shared):
     """Load the weight manifest of the run, or make one of the build's tables on the board (§3.6, §6.3)."""
     if request.weight_manifest is not None:
-        return load_manifest(request.weight_manifest)
+        return shared.once(("manifest", request.weight_manifest), lambda: load_manifest(request.weight_manifest))
     if board is not None and request.tables_dir is not None:
         from ..manifests.generate import make_manifest
 
-        return make_manifest(request.tables_dir, board)
+        return shared.once(("manifest", request.tables_dir, board.source),
+                           lambda: make_manifest(request.tables_dir, board))
     raise EmuError(f"--memory-model {model}: needs --weight-manifest FILE")
 
 

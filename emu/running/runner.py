@@ -1,7 +1,8 @@
 """Runs a program: files in, three passes over chunks of events, dumps and a result record out.
 
-The control pass fills a chunk, the data and the timing pass consume it; between chunks the host looks
-for Ctrl-C, shows progress and counts towards `max_instructions`.
+The control pass fills a chunk, the data and the timing pass consume it; between slices the host
+shows progress and counts towards `max_instructions`. Ctrl-C ends the process as soon as Python has control, which is
+also while a kernel works (`plena_emu.interrupts`).
 """
 
 import os
@@ -27,6 +28,7 @@ from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall
 from .caveats import format_caveats, settings_caveats
+from .control_replay import Recorder, ReplayedSimulation, control_key
 from .log_records import (
     board_record,
     dump_record,
@@ -41,9 +43,11 @@ from .platform import resolve_platform
 from .provenance import geometry_of, program_of, sources_of, versions
 from .result_regions import read_result_regions, region_pieces
 from .run_files import HBM_DUMP, RESULTS_DUMP, check_files_of_run, sram_dumps
+from .shared_work import ALONE, Shared
 from .simulation import Simulation, default_threads
 from .utilization import utilization
 
+TIMED_BYTES = 1 << 20  # that a memory's arrays are counted as where they are kept
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
 
 
@@ -156,8 +160,16 @@ def _check_store_types(settings, program):
                            " can write plain floats with a sign and 8 exponent bits only")
 
 
-def execute(request: RunRequest, log: Log, look: Callable[[Simulation], None] | None = None) -> RunResult:
+def execute(request: RunRequest, log: Log, look: Callable[[Simulation], None] | None = None,
+            shared: Shared = ALONE) -> RunResult:
     """Run a program as `request` says, with the records of §5.2 on `log`.
+
+    Parameters
+    ----------
+    look : callable or None
+        Called with the simulation once it is over.
+    shared : SharedWork or Alone
+        What this run may take from earlier ones, and leaves for later ones; it changes no figure.
 
     Returns
     -------
@@ -169,22 +181,23 @@ def execute(request: RunRequest, log: Log, look: Callable[[Simulation], None] | 
         Anything malformed or illegal, one line. No dump is written then.
     """
     if JIT:
-        return _execute(request, log, look)
+        return _execute(request, log, look, shared)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
-        return _execute(request, log, look)
+        return _execute(request, log, look, shared)
 
 
-def _execute(request, log, look):
+def _execute(request, log, look, shared):
     began = request.started_at or time.perf_counter()
     check_files_of_run(vars(request))
-    stated = find_settings(request.settings_path, os.environ, origin=request.settings_origin)
-    platform = resolve_platform(request, stated)
+    stated = shared.once(("settings", request.settings_path, request.settings_origin), lambda: find_settings(
+        request.settings_path, os.environ, origin=request.settings_origin))
+    platform = resolve_platform(request, stated, shared)
     settings = platform.settings
     settings_records(log, settings)
     board_record(log, platform)
     hardware = _hardware_of(request, settings, platform)
     period = hardware.period_ps if hardware else platform.period_ps
-    program = decode(read_words(request.opcode), request.isa, settings, period)
+    program = _program_of(request, settings, period, shared)
     program_records(log, program)
     _check_timing_only(request, program)
     _check_store_types(settings, program)
@@ -196,9 +209,15 @@ def _execute(request, log, look):
     traced = request.trace or observers.need_trace
     machine = Machine(settings, request.isa, TRACED_SLICE if traced else 0, hardware is not None,
                       request.dma == "production")
+    control = control_key(request, program, machine) if shared.is_shared else None
+    recording = shared.find(control)
+    if recording is not None and not recording.fits(period):
+        recording = None
+    known = _known(shared, control, period) if recording is not None and observers.ledger is None else None
     model = open_model(platform.regime, platform.manifest, machine.descriptors, capacity=_value(platform.capacity),
                        bandwidth=_value(platform.link), dram=platform.dram, revision=request.isa, memo=request.memo,
-                       dma=request.dma, channels=_channels(request, platform, hardware), ledger=observers.ledger)
+                       dma=request.dma, channels=_channels(request, platform, hardware), ledger=observers.ledger,
+                       known=known)
     if request.memory_trace is not None:
         from ..memory.dram_trace_recorder import RecordedMemory
 
@@ -210,12 +229,15 @@ def _execute(request, log, look):
         machine.load_integers(request.intsram)
     loaded = time.perf_counter()
 
-    threads = request.threads or default_threads(request.timing_only)
-    timeline = hardware_run and hardware_run.timeline
-    simulation = Simulation(
-        program, machine, model, not request.timing_only, threads, timeline, watched=request.progress is not None,
-        watch=observers.start(machine),
-    )
+    recorder = Recorder(period) if control is not None and recording is None else None
+    if recording is not None:
+        simulation = ReplayedSimulation(program, machine, model, recording, period)
+    else:
+        simulation = Simulation(
+            program, machine, model, not request.timing_only, request.threads or default_threads(request.timing_only),
+            hardware_run and hardware_run.timeline, watched=request.progress is not None,
+            watch=observers.start(machine), recorder=recorder,
+        )
     try:
         simulation.prepare()
         ready = time.perf_counter()
@@ -225,6 +247,11 @@ def _execute(request, log, look):
     finally:
         simulation.close()
     done = time.perf_counter()
+    if recorder is not None:
+        recording = recorder.recording(simulation.ctl, simulation.machine.control.counts)
+        shared.keep(control, recording, recording.size)
+    if control is not None and observers.ledger is None:
+        shared.keep((control, period, model.timing_key), model.timed, TIMED_BYTES)
     if look is not None:
         look(simulation)
     if request.memory_trace is not None:
@@ -244,6 +271,19 @@ def _execute(request, log, look):
                        simulate_s=done - ready, dump_s=time.perf_counter() - done)
     result.instructions_per_s = simulation.executed / result.wall.simulate_s if result.wall.simulate_s else 0.0
     return result
+
+
+def _program_of(request, settings, period, shared):
+    """Read and decode the program; costs depend on latencies, MLEN, VLEN and the core cycle (§1.4)."""
+    words = shared.once(("words", request.opcode), lambda: read_words(request.opcode), lambda words: words.nbytes)
+    key = ("program", request.opcode, request.isa, settings.latency, settings.mlen, settings.vlen, period)
+    return shared.once(key, lambda: decode(words, request.isa, settings, period),
+                       lambda program: program.table.nbytes)
+
+
+def _known(shared, control, period):
+    """What looks for a memory that has been through the same events."""
+    return lambda timing_key: shared.find((control, period, timing_key))
 
 
 def _hardware_of(request, settings, platform):

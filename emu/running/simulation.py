@@ -145,11 +145,13 @@ class Simulation:
     watch : callable, optional
         Called after each slice with its executed instructions (int64[n, TR_WIDTH], of a machine that traces) and its
         memory events (int64[m, MEV_WIDTH]), which are done: timing runs beside data, but never behind it then.
+    recorder : Recorder, optional
+        Takes the memory events of each slice.
     """
 
     def __init__(
         self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, timeline=None,
-        watched: bool = False, watch=None,
+        watched: bool = False, watch=None, recorder=None,
     ):
         self.program = program
         machine.count_words(len(program))
@@ -166,6 +168,7 @@ class Simulation:
         self.timeline = timeline
         # Control fills the first; timing may still read the others.
         self._watch = watch
+        self._recorder = recorder
         self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1))
         if timeline is not None:
             self._take_chunk()
@@ -303,6 +306,8 @@ class Simulation:
         chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
         if self.data:
             self.scale_lines.watch(chunk.mem_events, count)
+        if self._recorder is not None and count:
+            self._recorder.take(chunk.mem_events[:count])
         pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
