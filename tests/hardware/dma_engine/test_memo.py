@@ -13,6 +13,7 @@ from hypothesis import settings as configure
 from hypothesis import strategies as st
 
 from plena_emu.kernels import layout
+from plena_emu.kernels.compiler.jit import JIT
 from plena_emu.manifests.schema import Manifest, Region
 from plena_emu.memory.ledger import new_ledger
 from plena_emu.memory.models import RegimeModel
@@ -57,7 +58,8 @@ def figures(descriptors, events, memo, regime, **more):
     events = events.copy()
     for first in range(0, len(events), 64):  # slices
         part = events[first : first + 64]
-        memory.advance(part, len(part))
+        with np.errstate(over="ignore"):  # hashes wrap, of which plain Python would warn (as a run has it)
+            memory.advance(part, len(part))
     found = (memory.now_ps, memory.last_event_ps, memory.bytes_read, memory.bytes_written, memory.engine.operations,
              events, ledger.by_pc, ledger.by_region, msgspec.to_builtins(memory.statistics),
              None if memory.engine.statistics is None else msgspec.to_builtins(memory.engine.statistics))
@@ -68,7 +70,7 @@ def figures(descriptors, events, memo, regime, **more):
                                    ("resident", {}), ("weight-stream", {}), ("kv-swap", {}),
                                    ("resident", {"dram": "ddr3_800_x16"})], ids=str)
 @given(streams())
-@configure(max_examples=15, deadline=None)
+@configure(max_examples=15 if JIT else 2, deadline=None)
 def test_a_memo_changes_no_figure(where, stream):
     regime, more = where
     without, none = figures(*stream, memo=False, regime=regime, **more)
