@@ -1,0 +1,275 @@
+"""The engine on worker processes: a local cluster, or one that runs already (Dask's distributed, the extra `sweep`).
+
+The scheduler never binds, because points travel in batches, each for one worker that has nothing else to do
+(docs/scale.md). A worker that dies takes its batch with it: its points run again alone, and a point that three workers
+died with is a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import queue
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import EmuError
+from .batches import Batches
+from .cluster_worker import WorkshopPlugin, run_batch
+from .fingerprint import emulator_fingerprint
+from .points import Point
+from .records import failure_record
+from .snapshots import Snapshot
+from .worker import Outcome
+
+if TYPE_CHECKING:
+    from .engine import EngineOptions
+
+MOST_DEATHS = 3  # of workers that ran a point, until the point is what kills them
+CONNECT_S = 10
+LOOK_EACH_S = 1.0  # for workers that came or went
+SILENCE_S = 15  # until a cluster without workers is told
+# Of the scheduler and the workers of our own cluster.
+_CONFIG = {
+    "distributed.scheduler.allowed-failures": 0,  # deaths are counted here, point by point
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.memory.target": False,  # nothing is worth spilling; what needs more memory is ended
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.comm.timeouts.connect": f"{CONNECT_S}s",
+}
+
+
+class _Batch(NamedTuple):
+    """A batch under way."""
+
+    worker: str
+    points: list[Point]
+
+
+@contextlib.contextmanager
+def open_cluster(options: EngineOptions, snapshots: Mapping[str, Snapshot], builds: str | None,
+                 say: Callable[[str], None]) -> Iterator[ClusterEngine]:
+    """Open the engine on a cluster, as a context; a local one ends with it.
+
+    Parameters
+    ----------
+    builds : str or None
+        Directory for compiled models, for a local cluster.
+    say : callable
+        Told of workers that died.
+
+    Raises
+    ------
+    EmuError
+        The extra is not installed, the scheduler does not answer, or the cluster cannot start.
+    """
+    if importlib.util.find_spec("distributed") is None:
+        raise EmuError("worker processes need distributed, which is not installed: pip install distributed (the extra"
+                       " `sweep`)")
+    import dask
+    import distributed
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told by `say`
+    with dask.config.set(_CONFIG), contextlib.ExitStack() as opened:
+        if options.scheduler is not None:
+            client = _connect(distributed, options.scheduler)
+            opened.callback(_close, client)
+        else:
+            cluster = _start(distributed, options)
+            opened.callback(_close, cluster)
+            client = distributed.Client(cluster, set_as_default=False)
+            opened.callback(_close, client)
+        with contextlib.closing(ClusterEngine(client, snapshots, None if options.scheduler else builds, say)) as engine:
+            yield engine
+
+
+def _connect(distributed, address):
+    try:
+        return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise EmuError(f"scheduler {address}: does not answer: {why}") from None
+
+
+def _start(distributed, options):
+    try:
+        return distributed.LocalCluster(
+            n_workers=options.workers or len(os.sched_getaffinity(0)), threads_per_worker=1, processes=True,
+            memory_limit=options.memory_limit or "auto", dashboard_address=None, silence_logs=logging.CRITICAL,
+        )
+    except (RuntimeError, OSError) as error:
+        raise EmuError(f"the local cluster does not start: {' '.join(str(error).split())[:200]} (a script that sweeps"
+                       " needs `if __name__ == \"__main__\":`)") from None
+
+
+def _close(what):
+    """Close a client or a cluster; what is gone already is closed."""
+    with contextlib.suppress(Exception):
+        what.close(timeout=5)
+
+
+class ClusterEngine:
+    """Runs points on the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    snapshots : mapping of str to Snapshot
+    builds : str or None
+    say : callable
+
+    Attributes
+    ----------
+    workers : int
+        How many there are now.
+    """
+
+    def __init__(self, client: Any, snapshots: Mapping[str, Snapshot], builds: str | None,
+                 say: Callable[[str], None]):
+        self._client = client
+        self._say = say
+        self._name = f"plena-sweep-{uuid.uuid4().hex[:12]}"
+        self._deaths: dict[str, int] = {}
+        self._events: queue.SimpleQueue = queue.SimpleQueue()
+        self._under_way: dict[Any, _Batch] = {}
+        self._register(WorkshopPlugin(self._name, snapshots, builds, emulator_fingerprint()))
+        self._known = self._look()
+        self._looked = time.monotonic()
+        self._without_workers = time.monotonic()
+
+    def _register(self, plugin):
+        try:
+            self._client.register_plugin(plugin, name=self._name)
+        except Exception as error:
+            raise EmuError(f"the cluster's workers cannot be set up: {type(error).__name__}:"
+                           f" {' '.join(str(error).split())[:200]} (is plena-emu installed there?)") from None
+
+    @property
+    def workers(self) -> int:
+        return max(1, len(self._known))
+
+    def outcomes(self, points: Iterable[Point]) -> Iterator[list[Outcome]]:
+        """Run points; yields what became of each batch as it comes.
+
+        Yields
+        ------
+        list of Outcome
+
+        Raises
+        ------
+        EmuError
+            The scheduler is gone, or a worker has another emulator.
+        """
+        waiting = Batches(points)
+        try:
+            while len(waiting) or self._under_way:
+                self._hand_out(waiting)
+                with contextlib.suppress(queue.Empty):
+                    future = self._events.get(timeout=LOOK_EACH_S)
+                    yield self._take_in(future, waiting)
+                self._check_scheduler()
+        finally:
+            self._drop()
+
+    def _look(self):
+        """Addresses of the workers."""
+        try:
+            return sorted(self._client.nthreads())
+        except Exception:
+            raise self._gone() from None
+
+    def _hand_out(self, waiting):
+        """Give each worker that has nothing to do a batch."""
+        if time.monotonic() - self._looked > LOOK_EACH_S:
+            self._known, self._looked = self._look(), time.monotonic()
+        busy = {batch.worker for batch in self._under_way.values()}
+        for worker in self._known:
+            if worker in busy:
+                continue
+            points = waiting.take(worker, self.workers)
+            if not points:
+                break
+            self._submit(worker, points)
+        if self._known or self._under_way:
+            self._without_workers = time.monotonic()
+        elif time.monotonic() - self._without_workers > SILENCE_S:
+            self._without_workers = time.monotonic()
+            self._say("the cluster has no workers; waiting for some")
+
+    def _submit(self, worker, points):
+        task = [(point.id, point.specification) for point in points]
+        future = self._client.submit(run_batch, self._name, task, key=f"plena-batch-{uuid.uuid4().hex}", pure=False,
+                                     workers=[worker], allow_other_workers=True)
+        self._under_way[future] = _Batch(worker, points)
+        future.add_done_callback(self._events.put)
+
+    def _take_in(self, future, waiting):
+        """What became of a batch; the points of one whose worker died go back."""
+        batch = self._under_way.pop(future, None)
+        if batch is None:
+            return []
+        if future.status == "finished":
+            try:
+                found = [Outcome(*fields) for fields in future.result(timeout=60)]
+            except Exception:  # it was lost between the two
+                return self._died(batch, 1, waiting)
+            seconds = sum(outcome.seconds for outcome in found)
+            waiting.measured(batch.points[0].group, len(found), seconds)
+            return found
+        if future.status == "error":
+            from distributed import KilledWorker
+
+            error = future.exception(timeout=60)
+            if isinstance(error, KilledWorker):
+                return self._died(batch, 1 + error.allowed_failures, waiting)
+            if isinstance(error, EmuError):
+                raise error
+            raise EmuError(f"worker {batch.worker}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        self._check_scheduler()
+        waiting.again_alone(batch.points)  # cancelled by somebody else
+        return []
+
+    def _died(self, batch, deaths, waiting):
+        """Count a death for each point of a batch; returns outcomes of those that are failures now."""
+        failed, again = [], []
+        for point in batch.points:
+            # In a batch of several any of them may have done it: one try alone is left to each.
+            most = MOST_DEATHS if len(batch.points) == 1 else MOST_DEATHS - 1
+            self._deaths[point.id] = min(self._deaths.get(point.id, 0) + deaths, most)
+            if self._deaths[point.id] >= MOST_DEATHS:
+                message = f"{MOST_DEATHS} workers died while they ran it (out of memory or killed)"
+                line = failure_record(point.id, point.specification, message, "died")
+                failed.append(Outcome(point.id, line, 0.0, True))
+            else:
+                again.append(point)
+        waiting.again_alone(again)
+        what = f"point {batch.points[0].id[:10]}" if len(batch.points) == 1 else f"{len(batch.points)} points"
+        then = "it is a failure" if failed else "they run again, each alone" if len(again) > 1 else "it runs again"
+        self._say(f"worker {batch.worker} died with {what}: {then}")
+        self._looked = 0.0
+        return failed
+
+    def _check_scheduler(self):
+        if self._client.status not in ("running", "connecting"):
+            raise self._gone()
+
+    def _gone(self):
+        return EmuError("the scheduler is gone: what was found is stored where there is a --store, and the same command"
+                        " goes on from there")
+
+    def _drop(self):
+        """Forget the batches under way."""
+        with contextlib.suppress(Exception):
+            self._client.cancel(list(self._under_way), force=True)
+        self._under_way.clear()
+
+    def close(self) -> None:
+        """Take the workshops away from workers that go on without us."""
+        with contextlib.suppress(Exception):
+            self._client.unregister_worker_plugin(self._name)
