@@ -48,8 +48,8 @@ class MemoryPace(NamedTuple):
         return moving + refreshes * self.refresh_ps
 
 
-def pace_of(description: DramDescription | None) -> MemoryPace:
-    """Derive the pace of a DRAM description; None stands for the idealised DDR of §3.5.
+def pace_of(description: DramDescription | None, revision: str = "base") -> MemoryPace:
+    """Derive the pace of a DRAM description in an ISA revision; None stands for the idealised DDR of §3.5.
 
     Returns
     -------
@@ -57,10 +57,10 @@ def pace_of(description: DramDescription | None) -> MemoryPace:
     """
     if description is None:
         return MemoryPace(Fraction(BURST_PS), READ_PS)
-    line_ps = Fraction(LINE * 1e12 / peak_bandwidth(description)).limit_denominator(_DENOMINATOR)
+    line_ps = Fraction(LINE * 1e12 / peak_bandwidth(description, revision)).limit_denominator(_DENOMINATOR)
     period = description.period_ps
     every = description.refresh_interval * period
     # The command and its data but for the burst; a block's bursts follow each other at the peak at best.
     first = (description.read_clocks - description.burst_clocks - 1) * period
     return MemoryPace(line_ps, first + math.floor(line_ps), every,
-                      round(refresh_share(description) * every))
+                      round(refresh_share(description, revision) * every))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Never
 from .boards import DEFAULT_BOARD
 from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
-from .inputs.words import cut, one_of, shown
+from .inputs.words import one_of, shown
+from .isa import REVISIONS
 from .logs import LEVELS, Log
 from .precompile import EXECUTED, kernels_of, make_ready
-from .request import RunRequest, count_of, path_of
+from .request import RunRequest, check_names, count_of, path_of
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -85,7 +86,7 @@ def run(
     given = {name: value for name, value in locals().items() if value is not UNSET}
     for name in ("build", "log_level", "unknown"):
         del given[name]
-    _check_names(unknown, [*RunRequest.__dataclass_fields__, "log_level"])
+    check_names(unknown, [*RunRequest.__dataclass_fields__, "log_level"])
     if not isinstance(log_level, str) or log_level not in LEVELS:
         close = difflib.get_close_matches(str(log_level).lower(), LEVELS, 1, 0.6)
         hint = f" ({close[0]} perhaps)" if close else ""
@@ -101,14 +102,6 @@ def run(
     if result.dump_errors:
         raise EmuError("; ".join(result.dump_errors))
     return result
-
-
-def _check_names(unknown, names):
-    """Refuse keywords that there are not, with the closest that there is."""
-    for name in unknown:
-        close = difflib.get_close_matches(name.lower().replace("-", "_"), names, 1, 0.6)
-        hint = f"{close[0]} perhaps" if close else f"a field of RunRequest, {one_of(names)}"
-        raise UsageError(f"{cut(name)}: found an unknown keyword, expected {hint}")
 
 
 def _directory(build):
@@ -158,7 +151,7 @@ def manifest(
 
 def plan(
     build: PathLike, board: PathLike | Board = UNSET, *, ddr_capacity: int | None = None,
-    host_bandwidth: int | None = None, total_layers: int | None = None,
+    host_bandwidth: int | None = None, total_layers: int | None = None, isa: str = "base",
 ) -> Plan:
     """Work out what a model costs on a board from its weight manifest alone: footprint, regime, lower bounds.
 
@@ -173,6 +166,8 @@ def plan(
         Bytes of DDR, bytes/s of the host link; the board's where they are left out.
     total_layers : int, optional
         Also plan for so many layers.
+    isa : str
+        `base` or `moe`: the revision of the build's program.
 
     Returns
     -------
@@ -183,10 +178,11 @@ def plan(
     EmuError
         A file is missing or malformed; `UsageError` for arguments that make no sense.
     """
-    from .profiler.sources import compute_cycles_of, has_program
+    from .profiler.compute_bound import compute_cycles_of, has_program
     from .running.board_part import Overlay, lay_over
     from .running.planning import find_manifest, make_plan
 
+    _check_choice("isa", isa, REVISIONS)
     capacity, layers = _sizes(ddr_capacity, total_layers)
     bandwidth = count_of("host_bandwidth", host_bandwidth, 1)
     overlay = Overlay(ddr_capacity=capacity, host_bandwidth=bandwidth)
@@ -194,35 +190,37 @@ def plan(
     where = _path("build", build)
     found = find_manifest(where, on)
     make_ready(EXECUTED if has_program(where) else ())
-    cycles, warnings = compute_cycles_of(where, on)
-    plan = make_plan(found, on, capacity, bandwidth, layers, board_named=board is not UNSET, compute_cycles=cycles,
+    compute, warnings = compute_cycles_of(where, on, isa)
+    plan = make_plan(found, on, capacity, bandwidth, layers, board_named=board is not UNSET, compute=compute, isa=isa,
                      laid_over=laid_over)
     plan.warnings.extend(warnings)
     return plan
 
 
 def profile(
-    source: PathLike, board: PathLike | Board = DEFAULT_BOARD, *, isa: str = "base", static: bool = False,
-    settings_path: PathLike | None = None, latencies: str = "board", clock_mhz: float | None = None,
+    source: PathLike, board: PathLike | Board = UNSET, *, isa: str = "base", static: bool = False,
+    settings_path: PathLike | None = None, latencies: str | None = None, clock_mhz: float | None = None, **fields: Any,
 ) -> Profile:
-    """Count where a program's cycles go: by instruction type, by opcode and by loop (spec §6.4).
+    """Count where a program's time goes: by instruction type, by opcode and by loop (spec §6.4, §10.1).
 
     Parameters
     ----------
     source : str, bytes or os.PathLike
         Build directory, machine code (.mem) or assembly (.asm, .isa, .s).
     board : str, bytes, os.PathLike or Board
-        Name or file of a board, or a loaded one: its clock, transfer cycles and latencies.
+        Name or file of a board, or a loaded one. Left out, a run has none, and the static view the default board.
     isa : str
         `base` or `moe`.
     static : bool
-        Multiply by the counts of the loops instead of executing.
+        Multiply by the counts of the loops instead of running the program without data.
     settings_path : str, bytes or os.PathLike, optional
         Settings file; else that beside the program, else the search order of §5.3.
-    latencies : str
-        `board`, or `settings` for those of the settings file.
+    latencies : str, optional
+        Of the static view: `board` (the default), or `settings` for those of the settings file.
     clock_mhz : float, optional
         Clock in MHz; the board's where it is left out.
+    **fields
+        More fields of `RunRequest` for the run, such as `memory_model`.
 
     Returns
     -------
@@ -234,23 +232,48 @@ def profile(
         A file is missing or malformed, or the executed program is illegal; `UsageError` for arguments that make no
         sense.
     """
-    from .isa import REVISIONS
-
-    for name, value, choices in (("isa", isa, REVISIONS), ("latencies", latencies, ("board", "settings")),
-                                 ("static", static, (False, True))):
-        if not any(type(value) is type(choice) and value == choice for choice in choices):
-            raise UsageError(f"{name}: found {shown(value)}, expected {one_of(choices)}")
+    _check_choice("isa", isa, REVISIONS)
+    _check_choice("latencies", latencies, (None, "board", "settings"))
+    _check_choice("static", static, (False, True))
     is_number = isinstance(clock_mhz, int | float) and not isinstance(clock_mhz, bool)
     if clock_mhz is not None and not (is_number and 1e-6 <= clock_mhz < 1e6):
         raise UsageError(f"clock_mhz: found {shown(clock_mhz)}, expected a number from 0.000001 to below 1000000")
-    if not static:
-        make_ready(EXECUTED)
-    from .profiler.sources import profile_source
+    where = _path("source", source)
+    settings_path = None if settings_path is None else _path("settings_path", settings_path)
+    if static:
+        if fields:
+            raise UsageError(f"{min(fields)}: not with static, which runs nothing")
+        from .profiler.sources import static_profile
 
-    return profile_source(
-        _path("source", source), _board(board), revision=isa, static=static, latencies=latencies, clock_mhz=clock_mhz,
-        settings_path=None if settings_path is None else _path("settings_path", settings_path),
-    )
+        return static_profile(where, _board(DEFAULT_BOARD if board is UNSET else board), revision=isa,
+                              latencies=latencies or "board", clock_mhz=clock_mhz, settings_path=settings_path)
+    if latencies is not None:
+        raise UsageError("latencies: only with static; a run takes the board's, and without one the settings'")
+    known = set(RunRequest.__dataclass_fields__) - {"opcode", "dump_dir"}
+    if not set(fields) <= known:
+        raise UsageError(f"{min(set(fields) - known)}: found no such field of a run, expected one of RunRequest's")
+    from .profiler.executed import executed_profile
+
+    on = {} if board is UNSET else _board_fields(board)
+    asked = {"isa": isa, "settings_path": settings_path, "clock_mhz": clock_mhz, **on, **fields}
+    return executed_profile(where, {name: value for name, value in asked.items() if value is not None})
+
+
+def _board_fields(board):
+    """Name a board to a run; a loaded one by its file, which has to say the same."""
+    from .boards import Board, load_board
+
+    if not isinstance(board, Board):
+        return {"board": _path("board", board)}
+    if load_board(board.source, board.latency_profile) != board:
+        raise UsageError(f"board {board.name}: found one that was changed after it was loaded, expected a name or file")
+    return {"board": board.source, "latency_profile": board.latency_profile}
+
+
+def _check_choice(name, value, choices):
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise UsageError(f"{name}: found {shown(value)}, expected"
+                         f" {one_of(tuple(choice for choice in choices if choice is not None))}")
 
 
 def _path(name, value):

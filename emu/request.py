@@ -6,23 +6,18 @@ import dataclasses
 import functools
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .errors import UsageError
-from .inputs.words import cut, shown
+from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, PROFILE_LEVELS
+from .inputs.words import cut, one_of, shown
 from .isa import REVISIONS
 
 TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait for
 if TYPE_CHECKING:
     from fractions import Fraction
 
-MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
 _U64_MAX = 2**64 - 1
-DMAS = ("reference", "production")
-PROFILE_LEVELS = ("aggregate", "opcode")
-DEFAULT_DDR_CAPACITY = 512 * 2**20
-DEFAULT_HOST_BANDWIDTH = 60_000_000
-DEFAULT_MODEL = "hbm"  # without a board
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
           "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
@@ -30,6 +25,17 @@ _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight
 # Field: smallest value.
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1,
            "timeline_slices": 1, "pc_log_count": 1}
+
+
+def check_names(unknown: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse keywords that there are not, with the closest that there is. Raises `UsageError`."""
+    import difflib  # where there is something to say
+
+    known = list(names)
+    for name in unknown:
+        close = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.6)
+        hint = f"{close[0]} perhaps" if close else f"a field of RunRequest, {one_of(known)}"
+        raise UsageError(f"{cut(name)}: found an unknown keyword, expected {hint}")
 
 
 def path_of(name: str, value: object) -> str | None:
@@ -191,7 +197,7 @@ class RunRequest:
         `time.perf_counter()` when the process began to work on this request; start-up time counts from there.
     """
 
-    opcode: str
+    opcode: str = None  # type: ignore[assignment]  # left out, it is a `UsageError` instead of Python's own
     hbm: str | None = None
     fpsram: str | None = None
     intsram: str | None = None
@@ -244,6 +250,13 @@ class RunRequest:
     memory_profile: str | None = None
     progress: Callable[[int, int, int, int], None] | None = None
     started_at: float | None = None
+
+    def __new__(cls, *values, **fields):
+        """Refuse what is no field before Python does, in words that help. Raises `UsageError`."""
+        if values:
+            raise UsageError(f"RunRequest: found {cut(repr(values[0]))} without a name, expected keywords: opcode=...")
+        check_names((name for name in fields if name not in cls.__dataclass_fields__), cls.__dataclass_fields__)
+        return super().__new__(cls)
 
     def __repr__(self):
         """Show what differs from the defaults."""

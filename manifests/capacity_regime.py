@@ -1,6 +1,7 @@
 """Which DDR capacity counts for a memory model, and which regime follows (spec §3.8, §3.9, §6.2).
 
-The one place of this decision: runs, plans and reports all ask `decide_regime`.
+The one place of this decision: runs, plans and reports all ask `decide_regime`. Which of a flag, a board and a default
+is handed to it follows from the command: `platform` of `plena_emu.running`.
 """
 
 from typing import NamedTuple

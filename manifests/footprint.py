@@ -1,4 +1,4 @@
-"""What follows from the regions alone: owners of addresses, footprints, regimes, transfer times (spec §3.6, §3.9)."""
+"""What follows from the regions alone: owners of addresses, footprints, transfer times (spec §3.6, §3.9)."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

@@ -26,8 +26,8 @@ from .inputs import text_inputs, vision_inputs
 from .lowering.program import lower
 from .machine import Machine
 from .options import CompileOptions
+from .passes.attention_plan import plan_attention
 from .passes.fold import ProgramWeights
-from .passes.place import place
 from .presets import find_preset, settings_text
 from .references import FILE as REFERENCES
 from .references import HeldWeights, references_bytes, text_references, vision_references
@@ -116,8 +116,8 @@ class _Compiler(abc.ABC):
         """Set `values` and `ids`; returns the rows of the activations."""
 
     @abc.abstractmethod
-    def build_graph(self) -> Graph:
-        """Write the operators."""
+    def build_graph(self, chunk: int | None) -> Graph:
+        """Write the operators; `chunk` as in `GraphWriter`."""
 
     @abc.abstractmethod
     def contents(self, weights: ProgramWeights) -> TextContents | VisionContents:
@@ -139,8 +139,7 @@ class _Compiler(abc.ABC):
         self.shape = self.read_inputs()
 
     def compile(self, output):
-        self.graph = self.build_graph()
-        self.placement = place(self.graph, self.machine)
+        self.graph, self.placement = plan_attention(self.build_graph, self.machine)
         program, constants = lower(self.graph, self.placement, self.machine)
         board = load_board(self.options.board) if self.options.board else None
         image = 0 if isinstance(self.weights, NoWeights) else self.placement.hbm_bytes
@@ -232,8 +231,8 @@ class _TextCompiler(_Compiler):
         self.ids = None if inputs.ids is None else inputs.ids.tolist()
         return RowShape(self.machine, batch=inputs.batch, tokens=inputs.tokens, past=inputs.past)
 
-    def build_graph(self):
-        return build_text_graph(self.config, self.machine, self.shape, self.options.logits)
+    def build_graph(self, chunk):
+        return build_text_graph(self.config, self.machine, self.shape, self.options.logits, chunk)
 
     def contents(self, weights):
         return TextContents(self.config, self.plan, self.shape, weights, self.values)
@@ -269,8 +268,8 @@ class _VisionCompiler(_Compiler):
         self.values = vision_inputs(self.config, self.options).patches
         return RowShape(self.machine, batch=1, tokens=self.values.shape[1])
 
-    def build_graph(self):
-        return build_vision_graph(self.config, self.machine, self.shape)
+    def build_graph(self, chunk):
+        return build_vision_graph(self.config, self.machine, self.shape, chunk)
 
     def contents(self, weights):
         return VisionContents(self.config, self.plan, self.shape, weights, self.values)

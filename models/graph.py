@@ -188,7 +188,9 @@ class StoreRows(Operator, frozen=True, kw_only=True):
 class Attend(Operator, frozen=True, kw_only=True):
     """Scores, softmax and values of all heads over the stored cache.
 
-    `keys` counts tokens; `slots` heads share a row (1: heads fill their column blocks).
+    `keys` counts tokens; `slots` heads share a row (1: heads fill their column blocks). With a `chunk` the softmax is
+    online, and `scores` hold so many key blocks at a time; `state`, `sums` and `products` are its buffers. Without one,
+    `scores` hold all key blocks of a KV head.
     """
 
     q: HeadRows
@@ -207,10 +209,15 @@ class Attend(Operator, frozen=True, kw_only=True):
     rows_per_sequence: int
     scores: str
     mask: str | None
+    chunk: int | None = None
+    state: str | None = None
+    sums: str | None = None
+    products: str | None = None
 
     @property
     def buffers(self):
-        return tuple(name for name in (self.q.buffer, self.out, self.scores, self.mask) if name)
+        named = (self.q.buffer, self.out, self.scores, self.mask, self.state, self.sums, self.products)
+        return tuple(name for name in named if name)
 
 
 class Add(Operator, frozen=True, kw_only=True):

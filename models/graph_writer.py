@@ -6,6 +6,7 @@ import msgspec
 
 from . import graph as ir
 from .head_plan import HeadPlan
+from .lowering.online_softmax import STATE_ROWS
 from .lowering.packed_attention import pair_rows, pairs_of
 from .machine import Machine, round_up
 from .row_shape import RowShape
@@ -33,10 +34,12 @@ class GraphWriter:
     shape : RowShape
         Rows of the activations.
     plan : HeadPlan
+    chunk : int or None
+        Key blocks of an online softmax; None: the scores of all key blocks are in the vector SRAM at once.
     """
 
-    def __init__(self, machine: Machine, shape: RowShape, plan: HeadPlan):
-        self.machine, self.shape, self.plan = machine, shape, plan
+    def __init__(self, machine: Machine, shape: RowShape, plan: HeadPlan, chunk: int | None = None):
+        self.machine, self.shape, self.plan, self.chunk = machine, shape, plan, chunk
         self.graph = ir.Graph(operators=[], buffers={}, tensors={}, preloads=[], kept=[])
 
     def buffer(self, name: str, rows: int, columns: int, alone: bool = False) -> str:
@@ -123,24 +126,43 @@ class GraphWriter:
 
     def attend(self, layer: int, queries: ir.HeadRows, attending: Attending) -> str:
         """Append scores, softmax and values; returns the name of the result."""
-        plan, machine, shape = self.plan, self.machine, self.shape
-        group = attending.heads // attending.kv_heads
-        stacked = round_up(group, machine.blen)
-        if plan.packed:
-            pairs = len(pairs_of(min(attending.kv_heads, plan.slots), group, plan.slots))
-            rows = pair_rows(machine, shape.sequence_rows, shape.key_blocks, plan.slots, shape.decode)
-            scores = self.buffer(f"scores_{layer}", pairs * rows, machine.mlen)
-        elif shape.decode:
-            scores = self.buffer(f"scores_{layer}", stacked, shape.key_blocks * machine.mlen)
-        else:
-            scores = self.buffer(f"scores_{layer}", shape.sequence_rows, group * shape.key_blocks * machine.mlen)
+        plan, shape = self.plan, self.shape
+        stacked = round_up(attending.heads // attending.kv_heads, self.machine.blen)
+        buffers = self.chunk_buffers(layer, attending) if self.chunk else self.all_scores(layer, attending)
         # In a decode step the rows behind a KV head's query heads are written too: to later heads, and past the last.
-        spare = stacked * plan.parts * machine.mlen if shape.decode and not plan.packed else 0
+        spare = stacked * plan.parts * self.machine.mlen if shape.decode and not plan.packed else 0
         out = self.buffer(f"attended_{layer}", shape.rows, plan.columns_of(attending.heads) + spare)
         self.add(ir.Attend(
             stage="attn.scores", layer=layer, q=queries, out=out, k_cache=f"{attending.prefix}K_stored_{layer}",
             v_cache=f"{attending.prefix}V_stored_{layer}", sequences=shape.batch, sequence_rows=shape.sequence_rows,
             tokens=shape.tokens, keys=shape.keys, causal=attending.causal, heads=attending.heads,
             kv_heads=attending.kv_heads, head_dim=plan.head_dim, slots=plan.slots,
-            rows_per_sequence=shape.cache_rows, scores=scores, mask=attending.mask))
+            rows_per_sequence=shape.cache_rows, mask=attending.mask, chunk=self.chunk, **buffers))
         return out
+
+    def all_scores(self, layer: int, attending: Attending) -> dict[str, str]:
+        """Declare room for the scores of a KV head; returns names of buffers."""
+        plan, machine, shape = self.plan, self.machine, self.shape
+        group = attending.heads // attending.kv_heads
+        if plan.packed:
+            pairs = len(pairs_of(min(attending.kv_heads, plan.slots), group, plan.slots))
+            rows = pairs * pair_rows(machine, shape.sequence_rows, shape.key_blocks, plan.slots, shape.decode)
+        elif shape.decode:
+            rows = round_up(group, machine.blen) * shape.key_blocks
+        else:
+            rows = shape.sequence_rows * group * shape.key_blocks
+        return {"scores": self.buffer(f"scores_{layer}", rows, machine.mlen)}
+
+    def chunk_buffers(self, layer: int, attending: Attending) -> dict[str, str]:
+        """Declare room for a step of an online softmax, its state and its value sums; returns names of buffers."""
+        plan, machine, shape = self.plan, self.machine, self.shape
+        heads = plan.rows_of(attending.heads) * plan.slots
+        if shape.decode:
+            block = 1 if plan.packed else round_up(attending.heads // attending.kv_heads, machine.blen)
+            rows = block * shape.batch * (heads if plan.packed else attending.kv_heads)
+        else:
+            block = machine.mlen
+            rows = round_up(shape.sequence_rows, block) * shape.batch * heads
+        sizes = {"scores": plan.slots * (self.chunk or 1) * block, "products": plan.parts * block,
+                 "state": STATE_ROWS * rows, "sums": rows // plan.slots * plan.parts}
+        return {name: self.buffer(f"{name}_{layer}", size, machine.mlen) for name, size in sizes.items()}

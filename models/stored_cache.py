@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.schema import convert
 
 from .configs import TextConfig
 from .forward.text import Cache
@@ -145,10 +146,10 @@ def _check_same(build, config, preset):
     try:
         with open(path, "rb") as file:
             record = json.load(file)
-        made = msgspec.convert(record["config"], TextConfig), record["preset"]["name"]
+        made = convert(record["config"], TextConfig, f"{path}: config"), record["preset"]["name"]
     except FileNotFoundError:
         raise EmuError(f"{path}: not found, expected a build of this compiler") from None
-    except (OSError, ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise EmuError(f"{path}: {error}") from None
     if made[1] != preset:
         raise EmuError(f"{build}: was compiled for preset {made[1]}, expected {preset}")

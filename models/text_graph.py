@@ -10,7 +10,8 @@ from .machine import Machine, ceil_div
 from .row_shape import RowShape
 
 
-def build_text_graph(config: TextConfig, machine: Machine, shape: RowShape, logits: str) -> ir.Graph:
+def build_text_graph(config: TextConfig, machine: Machine, shape: RowShape, logits: str,
+                     chunk: int | None = None) -> ir.Graph:
     """Write the operators of a request.
 
     Parameters
@@ -20,18 +21,20 @@ def build_text_graph(config: TextConfig, machine: Machine, shape: RowShape, logi
     shape : RowShape
         Batch, tokens and past.
     logits : "last", "all" or "none"
+    chunk : int or None
+        Key blocks of an online softmax, see `GraphWriter`.
 
     Returns
     -------
     Graph
         Its results: buffers `hidden` and `logits`, caches `K_stored_<layer>` and `V_stored_<layer>`.
     """
-    return _TextGraph(config, machine, shape, logits).build()
+    return _TextGraph(config, machine, shape, logits, chunk).build()
 
 
 class _TextGraph(GraphWriter):
-    def __init__(self, config, machine, shape, logits):
-        super().__init__(machine, shape, HeadPlan.of(machine, config.head_dim))
+    def __init__(self, config, machine, shape, logits, chunk):
+        super().__init__(machine, shape, HeadPlan.of(machine, config.head_dim), chunk)
         self.config, self.logits = config, logits
 
     def build(self):

@@ -12,7 +12,8 @@ from .row_shape import RowShape
 PREFIX = "V_"
 
 
-def build_vision_graph(config: VisionConfig, machine: Machine, shape: RowShape) -> ir.Graph:
+def build_vision_graph(config: VisionConfig, machine: Machine, shape: RowShape,
+                       chunk: int | None = None) -> ir.Graph:
     """Write the operators of an image.
 
     Parameters
@@ -21,18 +22,20 @@ def build_vision_graph(config: VisionConfig, machine: Machine, shape: RowShape) 
     machine : Machine
     shape : RowShape
         One sequence whose tokens are the patches.
+    chunk : int or None
+        Key blocks of an online softmax, see `GraphWriter`.
 
     Returns
     -------
     Graph
         Its results: buffers `hidden` and `connector`, caches `V_K_stored_<layer>` and `V_V_stored_<layer>`.
     """
-    return _VisionGraph(config, machine, shape).build()
+    return _VisionGraph(config, machine, shape, chunk).build()
 
 
 class _VisionGraph(GraphWriter):
-    def __init__(self, config, machine, shape):
-        super().__init__(machine, shape, HeadPlan.of(machine, config.head_dim))
+    def __init__(self, config, machine, shape, chunk):
+        super().__init__(machine, shape, HeadPlan.of(machine, config.head_dim), chunk)
         self.config = config
 
     def build(self):

@@ -1,11 +1,16 @@
 """What holds for every test."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
 from plena_emu.kernels.compiler import modes
 
 modes.choose(modes.LINKED)  # tests call kernels that are no entries: compiled, too
+
+# A shell that starts the tests in the background lets them ignore Ctrl-C, and with them every process they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time, so that a change fails by what it changed; `--hypothesis-profile=search` draws new ones.
 settings.register_profile("fixed", derandomize=True)

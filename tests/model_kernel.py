@@ -82,3 +82,12 @@ class Kernel:
 def relative_error(found, expected) -> float:
     """RMS of the difference over the RMS of the expected values."""
     return float(np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)))
+
+
+def attention_of(q, k, v, causal):
+    """softmax(q · kᵀ) · v in f64, [heads, tokens, dim] each."""
+    scores = q @ k.swapaxes(-1, -2)
+    if causal:
+        scores = np.where(np.tril(np.ones(scores.shape[-2:], bool)), scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True) @ v

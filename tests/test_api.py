@@ -1,8 +1,11 @@
 """Is `plena_emu.run` the documented call: build directory or request in, typed result or one-line error out?"""
 
+import copy
+import dataclasses
 import inspect
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -114,6 +117,19 @@ def test_the_signature_names_every_field_and_nothing_else():
 def test_what_was_perhaps_meant(field, value, hint):
     with pytest.raises(UsageError, match=f"^{field}: found .*{hint}"):
         plena_emu.run(BUILD, **{field: value})
+    if field != "log_level":
+        with pytest.raises(UsageError, match=f"^{field}: found .*{hint}"):
+            plena_emu.RunRequest(**({"opcode": "p.mem", "timing_only": True} | {field: value}))
+
+
+def test_a_request_without_its_program_or_without_names():
+    with pytest.raises(UsageError, match="^opcode: found nothing, expected a path"):
+        plena_emu.RunRequest(timing_only=True)
+    with pytest.raises(UsageError, match="found 'p.mem' without a name, expected keywords"):
+        plena_emu.RunRequest("p.mem", timing_only=True)
+    request = plena_emu.RunRequest(opcode="p.mem", timing_only=True)
+    assert pickle.loads(pickle.dumps(request)) == copy.copy(request) == request
+    assert dataclasses.replace(request, isa="moe").isa == "moe"
 
 
 def test_results_and_requests_are_shown_short():
@@ -139,12 +155,14 @@ def test_the_other_calls_do_what_the_commands_do(tmp_path, capsys):
     plan = plena_emu.plan(build, "custom_a7", total_layers=40, host_bandwidth=10**9)
     assert json_of(plan) == said("plan", build, "--board", "custom_a7", "--total-layers", 40,
                                              "--host-bandwidth", 10**9, "--json")
-    for static in (False, True):
-        profile = plena_emu.profile(build, load_board("nexys_video"), static=static, latencies="settings",
-                                    clock_mhz=50)
-        flags = ["--static"] if static else []
-        assert json_of(profile) == said("profile", build, "--board", "nexys_video", "--latencies", "settings",
-                                        "--clock-mhz", 50, "--json", *flags)
+    nexys = load_board("nexys_video", "nexys_video_150mhz")
+    profile = plena_emu.profile(build, nexys, static=True, latencies="settings", clock_mhz=50)
+    flags = ["--board", "nexys_video", "--latency-profile", "nexys_video_150mhz", "--clock-mhz", 50, "--json"]
+    assert json_of(profile) == said("profile", build, *flags, "--static", "--latencies", "settings")
+    profile = plena_emu.profile(build, nexys, clock_mhz=50, memory_model="weight-stream", host_bandwidth=10**9)
+    assert json_of(profile) == said("profile", build, *flags, "--memory-model", "weight-stream", "--host-bandwidth",
+                                    "1GB/s")
+    assert json_of(plena_emu.profile(build)) == said("profile", build, "--json")
     made, report = plena_emu.manifest(build, "custom_a7", total_layers=40, output=tmp_path / "m.json")
     found = said("manifest", build, "--board", "custom_a7", "--total-layers", 40, "--json")
     assert json_of(report) == {key: value for key, value in found.items() if key != "manifest"}
@@ -164,10 +182,12 @@ def test_the_other_calls_do_what_the_commands_do(tmp_path, capsys):
     lambda: plena_emu.profile(BUILD, isa="x"),
     lambda: plena_emu.profile(BUILD, static="no"), lambda: plena_emu.profile(BUILD, latencies=3),
     lambda: plena_emu.profile(BUILD, clock_mhz=0), lambda: plena_emu.profile(BUILD, clock_mhz=5e-324),
+    lambda: plena_emu.profile(BUILD, memory_modal="hbm"), lambda: plena_emu.plan(BUILD, isa="x"),
+    lambda: plena_emu.profile(BUILD, msgspec.structs.replace(load_board("v80"), clock_mhz=5)),
     lambda: plena_emu.profile(BUILD, clock_mhz=True), lambda: plena_emu.profile(BUILD, settings_path=7),
 ])
 def test_the_other_calls_refuse_what_makes_no_sense(call):
-    with pytest.raises(UsageError, match=r"^\w+: found .*, expected "):
+    with pytest.raises(UsageError, match=r"^(board )?\w+: found .*, expected "):
         call()
 
 

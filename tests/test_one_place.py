@@ -1,9 +1,13 @@
 """Are numbers that a layer must restate those of their one place: `plena_emu.kernels.limits`, the kernels' records?"""
 
-import numpy as np
+import re
 
-from plena_emu import isa, request
+import numpy as np
+from tiny_package import ROOT
+
+from plena_emu import isa
 from plena_emu.boards import dram_checks, dram_schema, dram_timing
+from plena_emu.inputs import choices
 from plena_emu.kernels import layout, limits
 from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.memory import regimes
@@ -12,7 +16,7 @@ from plena_emu.manifests import footprint
 
 def test_sizes_of_the_manifests():
     assert footprint.LINE == limits.ACCESS_BYTES
-    assert set(footprint.REGIMES) < set(request.MEMORY_MODELS)
+    assert set(footprint.REGIMES) < set(choices.MEMORY_MODELS)
 
 
 def test_bounds_of_a_dram_description_are_those_of_the_kernels_records():
@@ -35,3 +39,12 @@ def test_kernel_codes_are_distinct():
         assert len(values) == len(set(values)) > 2, prefix
     assert len({regimes.RESIDENT, regimes.STREAM, regimes.SWAP}) == 3
     assert isa.REVISIONS == ("base", "moe")
+
+
+def test_types_are_converted_to_in_one_module():
+    """Msgspec's own function crashes when two threads use a type for the first time: its one caller holds a lock."""
+    folders = ("emu", "boards", "manifests", "models", "kernels")
+    sources = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    callers = {path.relative_to(ROOT).as_posix() for path in sources
+               if re.search(r"msgspec\.(convert|\w+\.(decode|Decoder))\b", path.read_text())}
+    assert callers == {"emu/inputs/schema.py"}

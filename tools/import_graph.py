@@ -49,7 +49,7 @@ LAYERS = {
     "running": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "manifests", "memory", "program"},
     "precompile": {"boards", "config", "errors", "interrupts", "kernels.compiler", "machine", "manifests", "memory",
                    "program", "request", "running"},
-    "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "program", "running"},
+    "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "precompile", "program", "running"},
     "api": _HOST | {"boards", "config", "manifests", "precompile", "profiler", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
     "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "program", "running"},

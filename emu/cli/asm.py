@@ -1,6 +1,6 @@
 """Assemble FILE.asm to machine words, one hexadecimal word a line.
 
-Without -o the words go to standard output. Errors name file, line and token.
+Without -o, or with -o -, the words go to standard output. Errors name file, line and token.
 """
 
 import sys
@@ -10,8 +10,8 @@ from . import flags
 
 def configure(parser):
     parser.add_argument("source", metavar="FILE.asm", type=flags.path, help="assembly text (spec §1.9)")
-    parser.add_argument("-o", "--output", type=flags.path, action=flags.Once, metavar="FILE.mem",
-                        help="file for the words")
+    parser.add_argument("-o", "--output", type=flags.output, action=flags.Once, metavar="FILE.mem",
+                        help="file for the words (default, or -: standard output)")
     flags.add_isa_flag(parser)
     parser.add_argument("--reference-masks", action="store_true",
                         help="put the mask of V_EXP_V, V_RECI_V, V_RED_SUM and V_RED_MAX where older assemblers of the"

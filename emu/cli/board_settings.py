@@ -2,13 +2,13 @@
 
   plena-emu board-settings plena_settings.toml --board custom_a7 -o build/plena_settings.toml
 
-Without -o the text goes to standard output. Geometry flags are for builds that are yet to be compiled:
+Without -o, or with -o -, the text goes to standard output. Geometry flags are for builds that are yet to be compiled:
 HBM_M_Prefetch_Amount and HBM_WIDTH follow MLEN, the vector amounts follow BLEN, and all of them are
 written to BEHAVIOR.CONFIG as well.
 """
 
 from ..config.units import parse_count
-from .flags import Once, path, typed
+from .flags import Once, output, path, typed
 
 GEOMETRY_FLAGS = ("mlen", "vlen", "blen", "hlen", "broadcast-amount")
 
@@ -20,8 +20,8 @@ def configure(parser):
                         help="a board that ships, or the path of a board file")
     parser.add_argument("--latency-profile", metavar="NAME", action=Once,
                         help="lay a latency profile over the board")
-    parser.add_argument("-o", "--output", metavar="FILE", type=path, action=Once,
-                        help="where to write (default: standard output)")
+    parser.add_argument("-o", "--output", metavar="FILE", type=output, action=Once,
+                        help="where to write (default, or -: standard output)")
     for flag in GEOMETRY_FLAGS:
         key = flag.upper().replace("-", "_")
         parser.add_argument(f"--{flag}", type=typed(parse_count), action=Once, metavar="N", dest=key, help=f"set {key}")

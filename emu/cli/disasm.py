@@ -11,8 +11,8 @@ from . import flags
 def configure(parser):
     parser.add_argument("program", metavar="FILE.mem", type=flags.path,
                         help="whitespace-separated hexadecimal words")
-    parser.add_argument("-o", "--output", type=flags.path, action=flags.Once, metavar="FILE.asm",
-                        help="file for the text (default: standard output)")
+    parser.add_argument("-o", "--output", type=flags.output, action=flags.Once, metavar="FILE.asm",
+                        help="file for the text (default, or -: standard output)")
     flags.add_isa_flag(parser)
 
 

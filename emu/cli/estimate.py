@@ -9,10 +9,10 @@ all. A bidirectional model has no decode: its estimate is one pass over the toke
 
 import sys
 
+from ..inputs.choices import MEMORY_MODELS
 from ..interrupts import unwinding
-from ..request import MEMORY_MODELS
 from .compile import add_model_flags, progress_bar
-from .flags import Once, add_bandwidth_flag, add_capacity_flag, add_overlay_flags, path, typed
+from .flags import Once, add_bandwidth_flag, add_capacity_flag, add_overlay_flags, named_output, path, typed
 from .manifest import positive
 
 
@@ -35,7 +35,8 @@ def configure(parser):
     add_overlay_flags(memory)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print the estimate as JSON")
-    output.add_argument("--csv", metavar="FILE", type=path, action=Once, help="write one line a program or position")
+    output.add_argument("--csv", metavar="FILE", type=named_output, action=Once,
+                        help="write one line a program or position")
 
 
 def run(args):

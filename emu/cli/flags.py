@@ -6,9 +6,13 @@ import time
 
 from ..config.units import parse_bandwidth, parse_positive_size, parse_rate, parse_size
 from ..errors import UsageError
+from ..inputs.choices import DEFAULT_HOST_BANDWIDTH, MEMORY_MODELS
 from ..isa import REVISIONS
 from ..logs import LEVELS
-from ..request import DEFAULT_HOST_BANDWIDTH, MEMORY_MODELS, RunRequest
+
+TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait for
+if TYPE_CHECKING:
+    from ..request import RunRequest
 
 ISA_VARIABLE = "PLENA_ISA"
 
@@ -55,6 +59,19 @@ def path(text):
     if not text:
         raise argparse.ArgumentTypeError("found an empty path, expected a file")
     return text
+
+
+def output(text):
+    """Take the name of an output file; `-` is standard output, None. A file of that name is `./-`."""
+    return None if text == "-" else path(text)
+
+
+def named_output(text):
+    """Take the name of an output that cannot share standard output with what a command prints."""
+    if text == "-":
+        raise argparse.ArgumentTypeError("found -, expected a file (./- for one of that name): standard output has the"
+                                         " summary")
+    return path(text)
 
 
 def add_file_flags(parser, required):
@@ -175,6 +192,8 @@ def fields(args) -> dict:
     }
 
 
-def request(args, isa, **more) -> RunRequest:
+def request(args, isa, **more) -> "RunRequest":
     """Make the `RunRequest` of parsed flags; `more` sets or replaces fields."""
+    from ..request import RunRequest  # its class takes longer to make than all flags
+
     return RunRequest(**(fields(args) | {"isa": isa, "started_at": time.perf_counter()} | more))

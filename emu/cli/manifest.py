@@ -7,6 +7,7 @@ each size came from, what was cut or dropped, and which regime the model falls i
 """
 
 from ..config.units import parse_count
+from ..errors import UsageError
 from ..manifests.region_names import parse_kind
 from .flags import Once, add_capacity_flag, path, typed
 
@@ -23,14 +24,13 @@ def configure(parser):
     parser.add_argument("--total-layers", metavar="N", type=typed(positive), action=Once,
                         help="project the footprint to N layers")
     parser.add_argument("-o", "--output", metavar="FILE", type=path, action=Once,
-                        help="where to write (default: BUILD/weight_manifest.json)")
+                        help="where to write (default: BUILD/weight_manifest.json; - is standard output, without the"
+                             " report)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def positive(text):
     """Read a count of at least 1."""
-    from ..errors import UsageError
-
     number = parse_count(text)
     if number == 0:
         raise UsageError(f"number {text!r}: expected at least 1")
@@ -52,9 +52,15 @@ def run(args):
 
     names = ("hbm_addrs.json", "hbm_sizes.json", "tensor_layouts.json")
     tables = [(name, os.path.join(args.build_dir, name)) for name in names]
-    check_outputs([("-o", args.output)], [("--board", args.board), *tables])
+    to_output = args.output == "-"
+    if to_output and args.json:
+        raise UsageError("-o -: not with --json, which prints as well")
+    check_outputs([("-o", None if to_output else args.output)], [("--board", args.board), *tables])
     board = load_board(args.board)
     manifest, report = generate(args.build_dir, board, args.ddr_capacity, args.total_layers, args.kind)
+    if to_output:
+        sys.stdout.write(manifest_json(manifest))
+        return 0
     target = args.output or manifest.source
     write_whole(target, manifest_json(manifest).encode(), "weight manifest")
     if args.json:

@@ -33,7 +33,7 @@ def run(args):
 
     from ..boards import load_board
     from ..precompile import EXECUTED, make_ready
-    from ..profiler.sources import compute_cycles_of, has_program
+    from ..profiler.compute_bound import compute_cycles_of, has_program
     from ..report.plan import plan_text
     from ..report.table import terminal_width
     from ..result import record_json
@@ -43,10 +43,11 @@ def run(args):
     board, laid_over = lay_over(load_board(args.board or DEFAULT_BOARD), overlay_of(args))
     manifest = find_manifest(args.build, board)
     make_ready(EXECUTED if has_program(args.build) else ())
-    cycles, warning = compute_cycles_of(args.build, board, flags.revision(args))
+    isa = flags.revision(args)
+    compute, warning = compute_cycles_of(args.build, board, isa)
     plan = make_plan(
         manifest, board, args.ddr_capacity, args.host_bandwidth, args.total_layers, board_named=args.board is not None,
-        part=open_part(board, args.dram, args.ddr_speed), compute_cycles=cycles, laid_over=laid_over,
+        part=open_part(board, args.dram, args.ddr_speed), compute=compute, isa=isa, laid_over=laid_over,
         ddr_capacity_origin=args.ddr_capacity_origin,
     )
     plan.warnings.extend(warning)

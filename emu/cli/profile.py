@@ -1,19 +1,17 @@
-"""Where a program's cycles go: by instruction type, by opcode and by loop; or with --by where a run's time goes.
+"""Where a program's time goes: by instruction type, by opcode and by loop; or with --by as you like.
 
   plena-emu profile BUILD --board custom_a7
-  plena-emu profile BUILD --by layer,operator --board custom_a7 --memory-model auto
+  plena-emu profile BUILD --by layer,operator --board custom_a7
 
-SOURCE is a build directory, machine code (FILE.mem) or assembly (FILE.asm). The program is executed without data
-and without a memory model; --static multiplies by loop counts instead, for text that cannot run. Latencies are the
-board's, or with --latencies settings those of the settings file. MLEN and VLEN come from the settings.
+SOURCE is a build directory, machine code (FILE.mem) or assembly (FILE.asm). The program is run as by `plena-emu run
+--timing-only` with the same flags and defaults, memory model included, and every picosecond is charged to its
+instruction. With --by every picosecond and byte is charged to its layer, operator, HBM region, opcode or loop. Layers
+and operators come from stages.json, else from the comments of generated_asm_code.asm, else from loops.
 
-With --by the program is run as by `plena-emu run --timing-only` with the same flags, memory model included, and
-every picosecond and byte is charged to its layer, operator, HBM region, opcode or loop. Without --board the latencies
-are those of the settings then. Layers and operators come from stages.json, else from the comments of
-generated_asm_code.asm, else from loops.
+--static executes nothing: it multiplies by the counts of the loops, for text that cannot run, and charges transfers
+what the board's file says. Latencies are the board's then, or with --latencies settings those of the settings file.
 """
 
-import os
 import sys
 
 from ..boards import DEFAULT_BOARD
@@ -27,12 +25,12 @@ def configure(parser):
     """Add the arguments of the command."""
     parser.add_argument("source", metavar="SOURCE", type=flags.path, help="build directory, FILE.mem or FILE.asm")
     parser.add_argument("--board", metavar="NAME", action=flags.Once,
-                        help=f"a board that ships, or the path of a board file (default: {DEFAULT_BOARD}; with --by:"
-                        " none)")
+                        help="a board that ships, or the path of a board file (default: none; with --static:"
+                        f" {DEFAULT_BOARD})")
     parser.add_argument("--latency-profile", metavar="NAME", action=flags.Once,
                         help="lay a latency profile over the board")
     parser.add_argument("--latencies", choices=("board", "settings"), action=flags.Once,
-                        help="whose latencies count (default: the board's)")
+                        help="with --static: whose latencies count (default: the board's)")
     parser.add_argument("--static", action="store_true", help="do not execute: multiply by the counts of the loops")
     parser.add_argument("--settings", metavar="FILE", type=flags.path, action=flags.Once,
                         help="settings TOML (default: that beside the program, then as for run)")
@@ -41,41 +39,52 @@ def configure(parser):
 
 
 def _add_run_flags(parser):
-    """What only --by uses; the flags of the memory model are those of `run`."""
+    """What decides about the run, as for `run`, and how --by shows it."""
     parser.add_argument("--by", choices=KEYS, metavar="KEY", action=flags.Once,
                         help=f"charge the time of a run: {', '.join(KEYS)}")
     parser.add_argument("--csv", action="store_true", help="print comma-separated values, every figure")
     parser.add_argument("--reference-timing", action="store_true",
-                        help="with --by: take the latencies of --board alone, cycles stay 1000 ps")
+                        help="take the latencies of --board alone, cycles stay 1000 ps")
     flags.add_overlay_flags(parser)
     flags.add_board_model_flags(parser)
 
 
 def run(args):
     """Print the profile; 0."""
-    import sys
-
+    if args.static:
+        return _run_static(args)
+    if args.latencies is not None:
+        raise UsageError("--latencies needs --static: a run takes those of --board, and without one the settings'")
     if args.by is not None:
         return _run_by(args)
-    for name in ("csv", "dram", "ddr_speed", "reference_timing", "hbm_size", "memory_model", "weight_manifest",
-                 "ddr_capacity", "host_bandwidth"):
-        if getattr(args, name) not in (None, False):
-            raise UsageError(f"--{name.replace('_', '-')} needs --by")
-    from ..precompile import EXECUTED, make_ready
+    if args.csv:
+        raise UsageError("--csv needs --by")
+    from ..profiler.executed import executed_profile
 
-    if not args.static:
-        make_ready(EXECUTED)
+    return _show(args, executed_profile(args.source, _fields(args)))
 
+
+def _run_static(args):
+    """Print the static profile."""
+    given = {f"--{name.replace('_', '-')}": getattr(args, name) for name in (
+        "by", "csv", "dram", "ddr_speed", "reference_timing", "hbm_size", "memory_model", "weight_manifest",
+        "host_bandwidth")} | {args.ddr_capacity_origin: args.ddr_capacity}
+    for flag, value in given.items():
+        if value not in (None, False):
+            raise UsageError(f"{flag}: not with --static, which runs nothing")
     from ..boards import load_board
-    from ..profiler.sources import profile_source
+    from ..profiler.sources import static_profile
+
+    return _show(args, static_profile(
+        args.source, load_board(args.board or DEFAULT_BOARD, args.latency_profile), revision=flags.revision(args),
+        settings_path=args.settings, latencies=args.latencies or "board", clock_mhz=args.clock_mhz))
+
+
+def _show(args, found):
     from ..report.profile import profile_text
     from ..report.table import terminal_width
     from ..result import record_json
 
-    found = profile_source(
-        args.source, load_board(args.board or DEFAULT_BOARD, args.latency_profile), revision=flags.revision(args),
-        static=args.static, settings_path=args.settings, latencies=args.latencies or "board", clock_mhz=args.clock_mhz,
-    )
     if args.json:
         sys.stdout.write(record_json("profile", found, args.command_line).decode())
     else:
@@ -85,9 +94,6 @@ def run(args):
 
 def _run_by(args):
     """Run the program without data, and print its figures by the key."""
-    for name in ("latencies", "static"):
-        if getattr(args, name):
-            raise UsageError(f"--{name.replace('_', '-')}: not with --by, which runs the program")
     names = tuple(args.by.split(","))
     result = _result(args, names)
     from ..report.stages import stages_csv, stages_text
@@ -102,43 +108,20 @@ def _run_by(args):
     return 0
 
 
-def _result(args, names):
-    from ..errors import DataNeeded
-
-    fields = {name: value for name, value in {
+def _fields(args):
+    """Collect the fields of a run that flags name."""
+    return {name: value for name, value in {
         "isa": flags.revision(args), "settings_path": args.settings, "board": args.board,
         "latency_profile": args.latency_profile, "dram": args.dram, "hbm_size": args.hbm_size,
         "memory_model": args.memory_model, "weight_manifest": args.weight_manifest, "ddr_capacity": args.ddr_capacity,
         "ddr_capacity_origin": args.ddr_capacity_origin, "clock_mhz": args.clock_mhz,
         "ddr_speed": args.ddr_speed, "reference_timing": args.reference_timing or None,
-        "host_bandwidth": args.host_bandwidth, "loops": names == ("loop",) or None,
+        "host_bandwidth": args.host_bandwidth,
     }.items() if value is not None}
-    try:
-        return _execute(_request(args.source, fields | {"timing_only": True}))
-    except DataNeeded:
-        return _execute(_request(args.source, fields))
 
 
-def _execute(request):
-    from ..logs import Log
-    from ..precompile import kernels_of, make_ready
+def _result(args, names):
+    from ..profiler.executed import execute_without_data, run_request
 
-    make_ready(kernels_of(request))
-    from ..running.runner import execute
-
-    return execute(request, Log("off"))
-
-
-def _request(source, fields):
-    """A request for a build directory, or for machine code on its own with the settings beside it."""
-    from ..config.build_dir import fields_of
-    from ..request import RunRequest
-
-    if os.path.isdir(source):
-        return RunRequest(dump_dir=None, **fields_of(source, fields))
-    if source.endswith((".asm", ".s")):
-        raise UsageError(f"{source}: --by runs machine code, expected a build directory or FILE.mem")
-    beside = os.path.join(os.path.dirname(source), "plena_settings.toml")
-    if "settings_path" not in fields and os.path.lexists(beside):
-        fields |= {"settings_path": beside, "settings_origin": "beside the program"}
-    return RunRequest(opcode=source, dump_dir=None, **fields)
+    fields = _fields(args) | ({"loops": True} if names == ("loop",) else {})
+    return execute_without_data(lambda more: run_request(args.source, fields | more))

@@ -7,6 +7,8 @@ The file needs no network and has no scripts. --capacity-curve adds latency over
 each program without data. Needs matplotlib, the extra `report`.
 """
 
+import sys
+
 from ..atomic_files import check_directory, write_whole
 from . import flags
 
@@ -15,14 +17,15 @@ def configure(parser):
     """Arguments of the command."""
     parser.add_argument("records", metavar="RUN.json", nargs="+", type=flags.path,
                         help="record of plena-emu run --json")
-    parser.add_argument("-o", "--output", metavar="FILE", required=True, type=flags.path, action=flags.Once,
-                        help="the HTML file")
+    parser.add_argument("-o", "--output", metavar="FILE", required=True, type=flags.output, action=flags.Once,
+                        help="the HTML file (- is standard output)")
     parser.add_argument("--capacity-curve", action="store_true", help="run each program with other DDR capacities")
 
 
 def run(args):
     """Write the report; 0."""
-    check_directory(args.output, "-o")
+    if args.output is not None:
+        check_directory(args.output, "-o")
     from ..report.figures import check_matplotlib
     from ..report.html import report_html
     from ..result import read_run
@@ -30,7 +33,11 @@ def run(args):
     check_matplotlib("report")
     results = [read_run(path) for path in args.records]
     curves = [curve_of(result) if args.capacity_curve else None for result in results]
-    write_whole(args.output, report_html(results, curves).encode("utf-8", "surrogateescape"), "report")
+    page = report_html(results, curves).encode("utf-8", "surrogateescape")
+    if args.output is None:
+        sys.stdout.buffer.write(page)
+    else:
+        write_whole(args.output, page, "report")
     return 0
 
 

@@ -13,13 +13,16 @@ from .flags import Once, path
 def configure(parser):
     """Arguments of the command."""
     parser.add_argument("build", metavar="BUILD", type=path, help="build directory of a compiled model")
-    parser.add_argument("-o", "--output", metavar="FILE", type=path, action=Once, help="the .npz to write")
+    parser.add_argument("-o", "--output", metavar="FILE", type=path, action=Once,
+                        help="the .npz to write (- is standard output)")
     parser.add_argument("--dump-dir", metavar="DIR", type=path, action=Once,
                         help="where the dumps are (default: the build directory)")
 
 
 def run(args):
     """Write the results, or list them; 0."""
+    import sys
+
     import msgspec
 
     from ..atomic_files import check_directory, write_whole
@@ -29,6 +32,9 @@ def run(args):
         for result in read_results(args.build).results:
             values = msgspec.to_builtins(result)
             print(f"{result.name:12}  {' x '.join(map(str, result.shape)):>24}  {values['dump']}")
+        return 0
+    if args.output == "-":
+        sys.stdout.buffer.write(results_bytes(load_results(args.build, args.dump_dir)))
         return 0
     check_directory(args.output, "results")
     found = load_results(args.build, args.dump_dir)

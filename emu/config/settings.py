@@ -172,7 +172,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def warnings(self) -> list[str]:
         """One line for each value the machine corrects or does not use."""
-        lines = defaults_warning(self)
+        lines = defaults_warning(self.source)
         raw = self.hbm_m_prefetch_amount
         if raw < self.mlen:
             lines.append(f"HBM_M_Prefetch_Amount {raw} is below MLEN {self.mlen}: raised to {self.pm}")
@@ -241,14 +241,14 @@ def _check_row(source, key, kind, what, length):
               f"a row of {what} {length} elements to be a whole number of bytes")
 
 
-def defaults_warning(settings: Settings) -> list[str]:
-    """Warn that no settings file was there; an empty list where one was.
+def defaults_warning(source: str) -> list[str]:
+    """Warn that no settings file was there, by the `source` of the settings; an empty list where one was.
 
     Returns
     -------
     list of str
     """
-    if settings.source != "built-in defaults":
+    if source != "built-in defaults":
         return []
     return ["no settings file was named and none was found: using the built-in defaults"]
 

@@ -6,7 +6,9 @@ side by side to the first place that does not fit.
 
 import difflib
 import math
+import os
 import re
+import threading
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -15,6 +17,18 @@ from ..errors import EmuError
 from .words import cut, one_of, shown
 
 T = TypeVar("T")
+
+# msgspec builds what it knows of a class at its first use, and shows it to other threads half built: they crash.
+_using_msgspec = threading.RLock()
+
+
+def _after_fork():
+    """In a forked child: the thread that holds the lock is not in this process."""
+    global _using_msgspec
+    _using_msgspec = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Misfit(NamedTuple):
@@ -51,7 +65,7 @@ def convert(data: object, kind: type[T], where: str, known_only: bool = False) -
     misfit: Misfit | None
     try:
         try:
-            made = msgspec.convert(data, kind)
+            made = _converted(data, kind)
         except (msgspec.ValidationError, OverflowError):
             misfit = explain(data, kind, known_only)
         else:
@@ -72,10 +86,15 @@ def misfit_of(data: object, kind: Any) -> str | None:
         `KEY: found X, expected Y`; None where everything fits.
     """
     try:
-        msgspec.convert(data, kind)
+        _converted(data, kind)
     except msgspec.ValidationError:
         return sentence(explain(data, kind))
     return None
+
+
+def _converted(data, kind):
+    with _using_msgspec:
+        return msgspec.convert(data, kind)
 
 
 def sentence(misfit: Misfit) -> str:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from ..errors import EmuError
+from ..inputs.choices import MEMORY_MODELS
 from ..kernels import layout
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
@@ -19,7 +20,6 @@ from ..kernels.memory import transfer as tr
 from ..kernels.memory.ledger import Ledger
 from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
-from ..request import MEMORY_MODELS
 from .engines import DramEngine, SimpleEngine, warm_engine
 from .interfaces import MemoryEngine
 from .ledger import new_ledger
@@ -285,7 +285,7 @@ class RegimeModel:
         self.descriptors = descriptors
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
-        self._ledger = ledger or new_ledger(0, ())
+        self.ledger = ledger or new_ledger(0, ())
         if regime == "hbm":
             dram = dram or "hbm2"
         arrays = _regime(self._plan, self.bandwidth)
@@ -304,12 +304,12 @@ class RegimeModel:
         if dma == "production":
             from .line_engine import LineEngine, SimpleLineEngine, most_lines
 
-            transfer = new_transfer(regime, most_lines(self.descriptors), self._ledger)
+            transfer = new_transfer(regime, most_lines(self.descriptors), self.ledger)
             if dram is None:
                 return transfer, SimpleLineEngine(transfer, self.descriptors)
             return transfer, LineEngine(transfer, self.descriptors, dram, channels)
         accesses = most_accesses(self.descriptors)
-        transfer = new_transfer(regime, accesses, self._ledger)
+        transfer = new_transfer(regime, accesses, self.ledger)
         if dram is None:
             return transfer, SimpleEngine(transfer, accesses, memo)
         return transfer, DramEngine(transfer, dram, revision, memo)

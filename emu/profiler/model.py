@@ -1,7 +1,8 @@
 """The ISA profile: instruction counts and cycles by opcode, type and enclosing loop (spec §6.4).
 
-Two views end here with the same question answered, how often each instruction ran: *static* multiplies by the counts
-of the enclosing loops (`profile_static`), *executed* asks the control pass (`profile_executed`).
+Two views end here with the same questions answered, how often each instruction ran and what it cost: *static*
+multiplies by the counts of the enclosing loops and charges what the board file says of transfers, *executed* takes both
+from a run without data.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 MOST_NESTED = 100  # loops within one another that a profile lists: more than any JSON reader has trouble with
-MOST_CYCLES = 2**63 - 1  # what a profile's figures may reach
+LARGEST_FIGURE = 2**63 - 1  # what a profile's figures may reach, picoseconds included
 
 
 class Entry(NamedTuple):
@@ -49,7 +50,7 @@ class Listing(msgspec.Struct):
 
 
 class Machine(NamedTuple):
-    """What decides about cycles: compute cycles of §1.4-§1.8, memory cycles as the board charges them."""
+    """What decides about static cycles: compute cycles of §1.4-§1.8, memory cycles as the board charges them."""
 
     latency: dict[str, int]
     latency_from: str
@@ -66,26 +67,30 @@ class Machine(NamedTuple):
 
 
 class OpcodeProfile(msgspec.Struct):
-    """Executions and total cycles of one opcode."""
+    """Executions and total time of one opcode, in picoseconds and in core cycles."""
 
     type: str
-    count: int
-    compute_cycles: int
-    memory_cycles: int
+    count: int = 0
+    compute_cycles: int = 0
+    memory_cycles: int | float = 0
+    compute_ps: int = 0
+    memory_ps: int = 0
 
 
 class TypeProfile(msgspec.Struct):
-    """Executions and total cycles of one instruction type."""
+    """Executions and total time of one instruction type."""
 
-    count: int
-    compute_cycles: int
-    memory_cycles: int
+    count: int = 0
+    compute_cycles: int = 0
+    memory_cycles: int | float = 0
+    compute_ps: int = 0
+    memory_ps: int = 0
 
 
 class LoopProfile(msgspec.Struct, omit_defaults=True):
     """A loop with everything inside it, C_LOOP_START and C_LOOP_END included.
 
-    `pc` and `end_pc` are word indices; `share` is that of all cycles of the program; `entered` counts executions of
+    `pc` and `end_pc` are word indices; `share` is that of the time of all instructions; `entered` counts executions of
     C_LOOP_START, `iterations` those of C_LOOP_END.
     """
 
@@ -97,7 +102,9 @@ class LoopProfile(msgspec.Struct, omit_defaults=True):
     iterations: int
     instructions: int
     compute_cycles: int
-    memory_cycles: int
+    memory_cycles: int | float
+    compute_ps: int
+    memory_ps: int
     share: float
     line: int | None = None
     label: str | None = None
@@ -105,9 +112,13 @@ class LoopProfile(msgspec.Struct, omit_defaults=True):
 
 
 class Profile(msgspec.Struct, kw_only=True):
-    """Answer of the profiler. Cycles are core cycles; `seconds` is all of them at the clock.
+    """Answer of the profiler. Picoseconds are exact; cycles are those of the core, of memory time with a fraction.
 
-    `board_time_ps` is the same exactly, the sum of `compute_ps` and `memory_ps`: cycles of the core's period (§10.1).
+    Of the executed view all times are those of the run: `compute_ps` + `memory_ps` + `housekeeping_ps` = `latency_ps`,
+    which `board_time_ps` repeats on a board (§10.1), else it is None, as `board` and `clock_mhz` are. `model` and
+    `regime` are its memory model and what that settled on. Of the static view the latency is its cycles at the board's
+    clock, `model` is None, and `memory_charged` says whether the board states what transfers take.
+    `seconds` is the latency: that of static cycles at the clock, not rounded to picoseconds a cycle.
     """
 
     view: str
@@ -116,16 +127,22 @@ class Profile(msgspec.Struct, kw_only=True):
     static_instructions: int
     dynamic_instructions: int
     compute_cycles: int
-    memory_cycles: int
+    memory_cycles: int | float
     memory_charged: bool
-    board: str
+    model: str | None = None
+    regime: str | None = None
+    board: str | None
     latencies_from: str
-    clock_mhz: float
+    clock_mhz: float | None
+    core_period_ps: int
     seconds: float
-    board_time_ps: int
-    board_time_ms: float
+    latency_ps: int
+    board_time_ps: int | None
+    board_time_ms: float | None
     compute_ps: int
     memory_ps: int
+    housekeeping_ps: int = 0
+    link_busy_ps: int | None = None
     mlen: int
     vlen: int
     by_type: dict[str, TypeProfile]
@@ -156,52 +173,94 @@ def match_loops(entries: Sequence[Entry]) -> tuple[list[Span], list[int]]:
                        if entry.mnemonic in ("C_LOOP_START", "C_LOOP_END"))
 
 
-def profile(listing: Listing, counts: Sequence[int], machine: Machine, view: str) -> Profile:
-    """Profile of a listing whose entry i ran `counts[i]` times. Raises `EmuError` where the cycles pass 2^63 - 1."""
-    compute, memory = [], []
+class Sums(NamedTuple):
+    """What instructions of a listing cost, summed up by type, by opcode and by loop."""
+
+    compute_ps: int
+    memory_ps: int
+    by_type: dict[str, TypeProfile]
+    by_opcode: dict[str, OpcodeProfile]
+    loops: list[LoopProfile]
+    warnings: list[str]
+
+
+def sum_up(listing: Listing, counts: Sequence[int], compute: Sequence[int], memory: Sequence[int],
+           period_ps: int) -> Sums:
+    """Sum up a listing whose entry i ran `counts[i]` times and took `compute[i]` and `memory[i]` ps in all.
+
+    Returns
+    -------
+    Sums
+    """
     by_type: dict[str, TypeProfile] = {}
     by_opcode: dict[str, OpcodeProfile] = {}
+    for entry, count, computed, moved in zip(listing.entries, counts, compute, memory, strict=True):
+        kind = entry.op.type if entry.op else "unknown"
+        opcode = by_opcode.setdefault(entry.mnemonic, OpcodeProfile(kind))
+        for row in (opcode, by_type.setdefault(kind, TypeProfile())):
+            row.count += count
+            row.compute_ps += computed
+            row.memory_ps += moved
+    rows: list[OpcodeProfile | TypeProfile] = [*by_opcode.values(), *by_type.values()]
+    for found in rows:
+        found.compute_cycles, found.memory_cycles = cycles_of(found.compute_ps, found.memory_ps, period_ps)
+    loops, left_out = _loop_tree(listing, counts, compute, memory, period_ps)
+    return Sums(sum(compute), sum(memory), dict(sorted(by_type.items())), dict(sorted(by_opcode.items())), loops,
+                _warnings(listing, counts, left_out))
+
+
+def cycles_of(compute_ps: int, memory_ps: int, period_ps: int) -> tuple[int, int | float]:
+    """Express compute and memory time in core cycles; a memory has its own clock, so its time may hold a part of one.
+
+    Returns
+    -------
+    (int, int or float)
+    """
+    whole, rest = divmod(memory_ps, period_ps)
+    return compute_ps // period_ps, memory_ps / period_ps if rest else whole
+
+
+def profile_static(listing: Listing, counts: Sequence[int], machine: Machine) -> Profile:
+    """Profile a listing whose entry i runs `counts[i]` times. Raises `EmuError` where the cycles pass 2^63 - 1."""
     each_of: dict[tuple, int] = {}
+    compute, memory = [], []
+    period = core_period_ps(machine.clock_mhz)[0]
     for entry, count in zip(listing.entries, counts, strict=True):
         key = (entry.mnemonic, entry.rd == 0, entry.rs3)
         if key not in each_of:
             each_of[key] = machine.compute_cycles(entry)
-        compute.append(count * each_of[key])
-        memory.append(count * machine.memory.get(entry.mnemonic, 0))
-        kind = entry.op.type if entry.op else "unknown"
-        opcode = by_opcode.setdefault(entry.mnemonic, OpcodeProfile(kind, 0, 0, 0))
-        for row in (opcode, by_type.setdefault(kind, TypeProfile(0, 0, 0))):
-            row.count += count
-            row.compute_cycles += compute[-1]
-            row.memory_cycles += memory[-1]
+        compute.append(count * each_of[key] * period)
+        memory.append(count * machine.memory.get(entry.mnemonic, 0) * period)
     total = sum(compute) + sum(memory)
-    period = core_period_ps(machine.clock_mhz)[0]
-    if total > MOST_CYCLES:
-        raise EmuError(f"{listing.source}: its loops make more cycles than {MOST_CYCLES}, expected at most that many")
-    loops, left_out = _loop_tree(listing, counts, compute, memory)
+    if total > LARGEST_FIGURE:
+        raise EmuError(f"{listing.source}: its loops make more than {LARGEST_FIGURE} ps, expected at most that many")
+    sums = sum_up(listing, counts, compute, memory, period)
+    computed, moved = cycles_of(sums.compute_ps, sums.memory_ps, period)
     return Profile(
-        view=view,
+        view="static",
         source=listing.source,
         source_lines=listing.lines,
         static_instructions=len(listing.entries),
         dynamic_instructions=sum(counts),
-        compute_cycles=sum(compute),
-        memory_cycles=sum(memory),
+        compute_cycles=computed,
+        memory_cycles=moved,
         memory_charged=any(machine.memory.values()),
         board=machine.board,
         latencies_from=machine.latency_from,
         clock_mhz=machine.clock_mhz,
-        seconds=total / (machine.clock_mhz * 1e6),
-        board_time_ps=total * period,
-        board_time_ms=total * period / 1e9,
-        compute_ps=sum(compute) * period,
-        memory_ps=sum(memory) * period,
+        core_period_ps=period,
+        seconds=total // period / (machine.clock_mhz * 1e6),
+        latency_ps=total,
+        board_time_ps=total,
+        board_time_ms=total / 1e9,
+        compute_ps=sums.compute_ps,
+        memory_ps=sums.memory_ps,
         mlen=machine.mlen,
         vlen=machine.vlen,
-        by_type=dict(sorted(by_type.items())),
-        by_opcode=dict(sorted(by_opcode.items())),
-        loops=loops,
-        warnings=_warnings(listing, counts, left_out),
+        by_type=sums.by_type,
+        by_opcode=sums.by_opcode,
+        loops=sums.loops,
+        warnings=sums.warnings,
     )
 
 
@@ -213,7 +272,7 @@ def _running(values):
     return sums
 
 
-def _loop_tree(listing, counts, compute, memory):
+def _loop_tree(listing, counts, compute, memory, period):
     """Loops as a tree, and how many lie too deep for it; a loop costs what the instructions of its span cost."""
     executed, computed, moved = (_running(values) for values in (counts, compute, memory))
     total = computed[-1] + moved[-1]
@@ -226,9 +285,11 @@ def _loop_tree(listing, counts, compute, memory):
             continue
         start = listing.entries[span.start]
         inside = [sums[span.end + 1] - sums[span.start] for sums in (executed, computed, moved)]
+        cycles = cycles_of(inside[1], inside[2], period)
         node = LoopProfile(
             pc=span.start, end_pc=span.end, register=start.rd, trips=start.imm, entered=counts[span.start],
-            iterations=counts[span.end], instructions=inside[0], compute_cycles=inside[1], memory_cycles=inside[2],
+            iterations=counts[span.end], instructions=inside[0], compute_cycles=cycles[0], memory_cycles=cycles[1],
+            compute_ps=inside[1], memory_ps=inside[2],
             share=(inside[1] + inside[2]) / total if total else 0.0,
             line=start.line, label=listing.labels.get(start.line), loops=[],
         )

@@ -1,4 +1,4 @@
-"""From what the user names (a build directory, machine code, assembly) to its profile (spec §6.4)."""
+"""From what the user names (a build directory, machine code, assembly) to a listing and its static profile (§6.4)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..config.settings import Settings, defaults_warning, find_settings, load_settings, with_hbm_size
 from ..config.units import read_hbm_size
 from ..errors import EmuError
-from ..program.assembler import assemble, read_source
+from ..program.assembler import read_source
 from ..program.decode import decode, read_words
-from .model import Listing, Profile, make_machine, profile
+from .model import Listing, Profile, make_machine, profile_static
 from .static import read_assembly, read_program, static_counts
 
 if TYPE_CHECKING:
@@ -34,70 +34,52 @@ class Sources(NamedTuple):
     hbm_size: str | None
 
 
-def profile_source(
+def static_profile(
     source: str,
     board: Board,
     *,
     revision: str = "base",
-    static: bool = False,
     settings_path: str | None = None,
     latencies: str = "board",
     clock_mhz: float | None = None,
 ) -> Profile:
-    """Profile a build directory, a .asm or a .mem file.
+    """Profile a build directory, a .asm or a .mem file without executing it.
 
     Parameters
     ----------
     board : Board
         Its clock, transfer cycles and, for `latencies` = "board", latencies.
-    static : bool
-        Multiply by loop counts instead of executing.
     settings_path : str, optional
         Settings file; else that beside the program, else the search order of §5.3.
+
+    Returns
+    -------
+    Profile
 
     Raises
     ------
     EmuError
-        A file is missing or malformed, or the executed program is illegal.
+        A file is missing or malformed.
     """
-    files = _find(source)
-    settings = _settings(settings_path, files)
-    machine = make_machine(board, settings, latencies, clock_mhz)
-    if static:
-        listing = _static_listing(files, settings, revision)
-        listing.warnings += defaults_warning(settings)
-        return profile(listing, static_counts(listing), machine, "static")
-    from .executed import executed_counts
-
-    program = decode(_words(files, revision), revision, settings)
-    listing = _with_labels(read_program(program, files.words or files.assembly), files)
-    listing.warnings += defaults_warning(settings)
-    counts = executed_counts(program, settings, files.int_sram, listing.warnings)
-    return profile(listing, counts, machine, "executed")
+    files = find_sources(source)
+    settings = settings_of(settings_path, files)
+    listing = _static_listing(files, settings, revision)
+    listing.warnings += defaults_warning(settings.source)
+    return profile_static(listing, static_counts(listing), make_machine(board, settings, latencies, clock_mhz))
 
 
-def has_program(build: str) -> bool:
-    """Tell whether a build directory holds machine code."""
-    return _there(build, MACHINE_CODE) is not None
-
-
-def compute_cycles_of(build: str, board: Board, revision: str = "base") -> tuple[int | None, list[str]]:
-    """Count the core cycles that a build directory's program computes on a board.
+def find_sources(source: str) -> Sources:
+    """Find the files of a build directory, or those beside a program.
 
     Returns
     -------
-    (int or None, list of str)
-        None where there is no program, or none that can run; then a warning says why.
+    Sources
+
+    Raises
+    ------
+    EmuError
+        A directory holds no program.
     """
-    if not has_program(build):
-        return None, []
-    try:
-        return profile_source(build, board, revision=revision).compute_cycles, []
-    except EmuError as error:
-        return None, [f"compute time is not part of the bounds: {error}"]
-
-
-def _find(source):
     if not os.path.isdir(source):
         beside = _there(os.path.dirname(source), SETTINGS)
         if source.lower().endswith(ASSEMBLY_ENDINGS):
@@ -114,8 +96,13 @@ def _there(folder, name):
     return path if os.path.lexists(path) else None
 
 
-def _settings(asked, files) -> Settings:
-    """Settings by the flag, else those beside the program, else as for a run; with the HBM size of the build."""
+def settings_of(asked: str | None, files: Sources) -> Settings:
+    """Load the settings: by the flag, else those beside the program, else as for a run; with the build's HBM size.
+
+    Returns
+    -------
+    Settings
+    """
     if asked or not files.settings:
         found = find_settings(asked, os.environ)
     else:
@@ -130,14 +117,8 @@ def _static_listing(files, settings, revision) -> Listing:
     return read_program(decode(read_words(files.words), revision, settings), files.words)
 
 
-def _words(files, revision):
-    if files.words:
-        return read_words(files.words)
-    return assemble(read_source(files.assembly), revision, files.assembly)
-
-
-def _with_labels(listing, files) -> Listing:
-    """Source lines and loop labels from the assembly, if it is that of the words: instruction by instruction."""
+def with_labels(listing: Listing, files: Sources) -> Listing:
+    """Add source lines and loop labels from the assembly, if it is that of the words: instruction by instruction."""
     if files.assembly is None:
         return listing
     text = read_assembly(read_source(files.assembly), files.assembly)

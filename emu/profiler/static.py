@@ -10,7 +10,7 @@ from .. import isa
 from ..errors import EmuError
 from ..kernels.layout import OP_ID, OP_IMM, OP_RD, OP_RS3
 from ..program.decode import Program
-from .model import MOST_CYCLES, Entry, Listing, match_loops
+from .model import LARGEST_FIGURE, Entry, Listing, match_loops
 
 _PREFIXES = ("S_", "C_", "H_", "V_", "M_")
 _DIGITS = re.compile(r"(?:gp|f|a)?(0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})")
@@ -19,9 +19,10 @@ _DIGITS = re.compile(r"(?:gp|f|a)?(0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})")
 def read_assembly(text: str, source: str = "<text>") -> Listing:
     """Read assembly text; comment lines right above a C_LOOP_START become its label.
 
-    Raises `EmuError` when a C_LOOP_START has no readable count: the line is named.
+    Raises `EmuError` when a C_LOOP_START has no readable count, which names the line, and for text without any
+    instruction, which is no program.
     """
-    entries, labels, comment = [], {}, None
+    entries, labels, comment, others = [], {}, None, []
     rows = text.split("\n")
     for number, row in enumerate(rows, 1):
         line = row.split(";", 1)[0].split("//", 1)[0].strip()
@@ -31,6 +32,7 @@ def read_assembly(text: str, source: str = "<text>") -> Listing:
             continue
         mnemonic, *rest = line.split(None, 1)
         if not mnemonic.startswith(_PREFIXES):
+            others.append(number)
             continue
         entry = _entry(mnemonic, rest[0].split(",") if rest else [], number)
         if mnemonic == "C_LOOP_START":
@@ -39,6 +41,8 @@ def read_assembly(text: str, source: str = "<text>") -> Listing:
             if comment:
                 labels[number] = comment
         entries.append(entry)
+    if others and not entries:
+        raise EmuError(f"assembly {source}: found no instruction, expected lines that begin with a mnemonic")
     lines = len(rows) - (rows[-1] == "")
     return Listing(source, lines, entries, labels)
 
@@ -86,10 +90,10 @@ def static_counts(listing: Listing) -> list[int]:
         counts.append(factors[-1])
         if index in trips:
             factors.append(factors[-1] * trips[index])
-            if factors[-1] > MOST_CYCLES:
+            if factors[-1] > LARGEST_FIGURE:
                 where = _where(entries, index)
-                raise EmuError(f"{listing.source}, {where}: found loops that make more than {MOST_CYCLES} iterations in"
-                               " all, expected at most that many")
+                raise EmuError(f"{listing.source}, {where}: found loops that make more than {LARGEST_FIGURE} iterations"
+                               " in all, expected at most that many")
         elif index in ends:
             factors.pop()
     return counts

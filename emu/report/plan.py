@@ -2,7 +2,7 @@
 
 from ..running.planning import Plan
 from .board_time import board_time_blocks, laid_over_rows, part_line
-from .quantities import byte_count, duration, mib
+from .quantities import byte_count, duration, mib, milliseconds
 from .table import Table, pairs, render
 
 KINDS = ("weight", "kv", "activation", "total")
@@ -46,12 +46,20 @@ def plan_text(plan: Plan, width: int | None = None) -> str:
     if plan.projected:
         far = plan.projected
         sizes = " | ".join(f"{kind} {amount}" for kind, amount in zip(KINDS, _mibs(far.footprint), strict=True))
-        blocks += [f"At {far.layers} layers (a floor): {sizes}; regime {far.regime}", "",
+        compute = "" if far.compute_ps is None else f"; compute {milliseconds(far.compute_ps)}"
+        blocks += [f"At {far.layers} layers (a floor): {sizes}; regime {far.regime}{compute}", "",
                    _regimes(far.regimes, far.regime, f" at {far.layers} layers")]
-    without = "" if plan.compute_ps is None else f" at {plan.projected.layers} layers" if plan.projected else None
-    compute = "" if without is None else f" Compute is not part of them{without}."
-    blocks += ["", f"Bounds hold if {' and '.join(plan.assumptions)}.{compute}"]
+    blocks += ["", f"Bounds hold if {' and '.join(plan.assumptions)}.{_without_compute(plan)}"]
     return render(blocks, width)
+
+
+def _without_compute(plan):
+    """Say which bounds leave compute out."""
+    if plan.compute_ps is None:
+        return " Compute is not part of them."
+    if plan.projected and plan.projected.compute_ps is None:
+        return f" Compute is not part of them at {plan.projected.layers} layers: nothing names those of the program."
+    return ""
 
 
 def _headline(plan):

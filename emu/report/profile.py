@@ -1,6 +1,7 @@
 """The tables of `plena-emu profile`."""
 
-from ..profiler.model import Profile
+from ..profiler.model import Profile, TypeProfile
+from ..result import nanoseconds
 from .board_time import board_time_blocks
 from .quantities import duration
 from .table import Table, pairs, render
@@ -21,28 +22,20 @@ def profile_text(profile: Profile, width: int | None = None) -> str:
     -------
     str
     """
-    total = profile.compute_cycles + profile.memory_cycles
-    memory = f"{profile.memory_cycles:,} cycles, as board {profile.board} charges transfers"
-    if not profile.memory_charged:
-        memory = f"not charged: board {profile.board} states no transfer cycles"
-    executed = "executed" if profile.view == "executed" else "dynamic"
-    time, headline = None, []
-    if profile.view == "static":  # in the reference's form
-        time = f"{duration(profile.seconds, 6)} at {profile.clock_mhz:g} MHz"
-    else:
-        headline = board_time_blocks(
-            f"{profile.board} at {profile.clock_mhz:g} MHz", profile.board_time_ps,
-            (("compute", profile.compute_ps), ("memory, as the board charges it", profile.memory_ps)), None)
+    total = profile.compute_ps + profile.memory_ps
+    is_static = profile.view == "static"
     blocks = [
-        *headline,
+        *_headline(profile),
         f"Profile of {profile.source} ({profile.view})",
         pairs((
             ("source lines", f"{profile.source_lines:,}"),
-            ("instructions", f"{profile.static_instructions:,} static, {profile.dynamic_instructions:,} {executed}"),
+            ("instructions", f"{profile.static_instructions:,} static, {profile.dynamic_instructions:,}"
+                             f" {'dynamic' if is_static else 'executed'}"),
             ("latencies", f"{profile.latencies_from}; MLEN {profile.mlen}, VLEN {profile.vlen}"),
+            ("latency", _latency(profile)),
             ("compute", f"{profile.compute_cycles:,} cycles"),
-            ("memory", memory),
-            ("time", time),
+            ("memory", _memory(profile)),
+            ("time", f"{duration(profile.seconds, 6)} at {profile.clock_mhz:g} MHz" if is_static else None),
             *(("warning", warning) for warning in profile.warnings),
         ), indent=2),
         "",
@@ -51,36 +44,71 @@ def profile_text(profile: Profile, width: int | None = None) -> str:
         _counts("opcode", profile.by_opcode, total),
     ]
     if profile.loops:
-        whole = _row(total, total, "", profile.dynamic_instructions, "whole program")
+        whole = _row(profile, total, "", profile.dynamic_instructions, "whole program")
         blocks += ["", Table([whole, *_rows(profile.loops, total, 1)], "rrrrl",
                              ("share", "iterations", "instructions", "cycles", "loop"))]
     return render(blocks, width)
 
 
+def _headline(profile):
+    """Say what the run takes, in board time where it is that; a static profile has the reference's form below."""
+    if profile.board_time_ps is None or profile.view == "static":
+        return []
+    parts = (("compute", profile.compute_ps), ("memory", profile.memory_ps),
+             *((("housekeeping after the last instruction", profile.housekeeping_ps),) if profile.housekeeping_ps
+               else ()))
+    where = f"{profile.board} at {profile.clock_mhz:g} MHz"
+    return board_time_blocks(where, profile.board_time_ps, parts, profile.link_busy_ps)
+
+
+def _latency(profile):
+    """Say what the run takes in the reference's time."""
+    if profile.board_time_ps is not None:
+        return None
+    basis = " (--reference-timing)" if profile.board else ""
+    return f"{nanoseconds(profile.latency_ps)} ns, cycles of 1000 ps{basis}"
+
+
+def _memory(profile):
+    """Say what transfers take, and by which rule."""
+    if profile.view == "static":
+        if not profile.memory_charged:
+            return f"not charged: board {profile.board} states no transfer cycles"
+        return f"{profile.memory_cycles:,} cycles, as board {profile.board} charges transfers"
+    model = profile.model if profile.regime in (None, profile.model) else f"{profile.model} ({profile.regime})"
+    return f"{_cycles(profile.memory_cycles)} cycles, memory model {model}"
+
+
+def _cycles(cycles):
+    """Write cycles to the nearest one: memory time may hold a part of one."""
+    return f"{cycles:,.0f}"
+
+
 def _counts(title, rows, total):
     table = []
-    for name, row in sorted(rows.items(), key=lambda item: -item[1].compute_cycles - item[1].memory_cycles):
-        cycles = row.compute_cycles + row.memory_cycles
-        figures = (row.count, row.compute_cycles, row.memory_cycles)
-        table.append((name, *(f"{figure:,}" for figure in figures), _percent(cycles, total)))
+    for name, row in sorted(rows.items(), key=lambda item: -item[1].compute_ps - item[1].memory_ps):
+        figures = (f"{row.count:,}", f"{row.compute_cycles:,}", _cycles(row.memory_cycles))
+        table.append((name, *figures, _percent(row.compute_ps + row.memory_ps, total)))
     return Table(table, "lrrrr", (title, "count", "compute", "memory", "share"))
 
 
-def _percent(cycles, total):
-    return f"{100 * cycles / total if total else 0:.1f} %"
+def _percent(part, total):
+    return f"{100 * part / total if total else 0:.1f} %"
 
 
 def _rows(loops, total, depth):
     lines, small = [], [loop for loop in loops if loop.share < SMALLEST_SHARE]
     for loop in loops:
         if loop.share >= SMALLEST_SHARE:
-            cycles = loop.compute_cycles + loop.memory_cycles
-            lines.append(_row(cycles, total, f"{loop.iterations:,}", loop.instructions, "  " * depth + _name(loop)))
+            lines.append(_row(loop, total, f"{loop.iterations:,}", loop.instructions, "  " * depth + _name(loop)))
             lines += _rows(loop.loops, total, depth + 1)
     if small:
-        cycles = sum(loop.compute_cycles + loop.memory_cycles for loop in small)
         text = f"{len(small)} loop{'s' if len(small) > 1 else ''} below {SMALLEST_SHARE:.0%} each"
-        lines.append(_row(cycles, total, "", sum(loop.instructions for loop in small), "  " * depth + text))
+        sums = TypeProfile()
+        for loop in small:
+            for name in ("compute_cycles", "memory_cycles", "compute_ps", "memory_ps"):
+                setattr(sums, name, getattr(sums, name) + getattr(loop, name))
+        lines.append(_row(sums, total, "", sum(loop.instructions for loop in small), "  " * depth + text))
     return lines
 
 
@@ -92,5 +120,6 @@ def _name(loop):
     return f"{where}: gp{loop.register} x {loop.trips}" + (f"  ; {label}" if label else "")
 
 
-def _row(cycles, total, iterations, instructions, name):
-    return _percent(cycles, total), iterations, f"{instructions:,}", f"{cycles:,}", name
+def _row(part, total, iterations, instructions, name):
+    share = _percent(part.compute_ps + part.memory_ps, total)
+    return share, iterations, f"{instructions:,}", _cycles(part.compute_cycles + part.memory_cycles), name

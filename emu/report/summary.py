@@ -1,7 +1,5 @@
 """The summary `plena-emu run` prints: one table a question (spec §5.6 names the inputs)."""
 
-import msgspec
-
 from ..result import RunResult, nanoseconds, scientific
 from .board_time import board_time_blocks, laid_over_rows, part_line
 from .hardware import hardware_blocks
@@ -109,10 +107,11 @@ def _dram(found):
     """Say what the DRAM controller counted, where there was one."""
     if found is None:
         return ()
+    from ..inputs.schema import convert
     from ..memory.dram_statistics import DramStatistics
     from .dram import dram_rows
 
-    return dram_rows(msgspec.convert(found, DramStatistics))
+    return dram_rows(convert(found, DramStatistics, "statistics of the DRAM controller"))
 
 
 def _instructions(result):

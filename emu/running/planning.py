@@ -16,7 +16,7 @@ An instruction either computes or waits for the memory, so compute time adds to 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,34 @@ ASSUMPTIONS = (
     "every region is read in full at least once",
     "no prefetch reads from two regions",
 )
+
+
+class ComputeCycles(NamedTuple):
+    """Core cycles that a program computes.
+
+    Attributes
+    ----------
+    total : int
+    in_layers : int or None
+        Those inside layers, by the stages of the build (§9.6); None where nothing names layers.
+    layers : int
+        How many layers the program names.
+    """
+
+    total: int
+    in_layers: int | None = None
+    layers: int = 0
+
+    def at(self, layers: int) -> int | None:
+        """Scale to another number of layers like these, rounded down; None where that is not known.
+
+        Returns
+        -------
+        int or None
+        """
+        if self.in_layers is None:
+            return None
+        return self.total - self.in_layers + self.in_layers * layers // self.layers
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +93,16 @@ class RegimePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LayerPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Footprint, regime and bounds at another number of layers: weight and kv in proportion, activations as here."""
+    """Footprint, regime and bounds at another number of layers: weight and kv in proportion, activations as here.
+
+    `compute_ps` is what the program computes inside layers in proportion, and the rest of it as here; None without a
+    program, or where nothing names its layers (§9.6).
+    """
 
     layers: int
     footprint: Sizes
     regime: str
+    compute_ps: int | None = None
     regimes: list[RegimePlan]
 
 
@@ -151,7 +184,8 @@ def make_plan(
     *,
     board_named: bool = False,
     part: Part | None = None,
-    compute_cycles: int | None = None,
+    compute: ComputeCycles | None = None,
+    isa: str = "base",
     ddr_capacity_origin: str = "--ddr-capacity",
     laid_over: tuple[LaidOver, ...] = (),
 ) -> Plan:
@@ -163,8 +197,10 @@ def make_plan(
         Whether somebody chose the board: its capacity counts before the manifest's then.
     part : Part or None
         The memory; None: the board's own.
-    compute_cycles : int or None
+    compute : ComputeCycles or None
         Core cycles that the build's program computes.
+    isa : str
+        Revision, which some parts have figures of their own for.
     ddr_capacity_origin : str
         What named `ddr_capacity`.
     laid_over : tuple of LaidOver
@@ -179,17 +215,21 @@ def make_plan(
     regime, capacity = decide_regime("auto", manifest, asked, available_capacity(board), first)
     assert capacity is not None  # `auto` compares with one
     part = part or open_part(board)
-    pace = pace_of(part.description if part else None)
-    compute_ps = None if compute_cycles is None else compute_cycles * board.core_period[0]
+    pace = pace_of(part.description if part else None, isa)
+    period = board.core_period[0]
+    compute_ps = None if compute is None else compute.total * period
     link = resolve_bandwidth(host_bandwidth, board)  # None: only the times need it here
     found = footprint(manifest.regions)
     layers = max(1, layer_count(manifest.regions))
     projected = None
     if total_layers is not None:
         grown = project_regions(manifest.regions, total_layers)
+        cycles = compute.at(total_layers) if compute is not None and compute.layers == layers else None
+        grown_ps = None if cycles is None else cycles * period
         projected = LayerPlan(
             layers=total_layers, footprint=_sizes(grown), regime=choose_regime(grown, capacity.value),
-            regimes=_regimes(manifest, grown, link, total_layers, layers, pace, 0),
+            compute_ps=grown_ps,
+            regimes=_regimes(manifest, grown, link, total_layers, layers, pace, grown_ps or 0),
         )
     regimes = _regimes(manifest, found, link, layers, layers, pace, compute_ps or 0)
     chosen = next(row for row in regimes if row.regime == regime)
@@ -197,7 +237,7 @@ def make_plan(
         manifest=manifest.source,
         board=board.name,
         clock_mhz=board.clock_mhz,
-        part=part.record("base") if part else None,
+        part=part.record(isa) if part else None,
         laid_over=list(laid_over),
         compute_ps=compute_ps,
         memory_ps=chosen.memory_ps,

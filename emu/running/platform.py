@@ -8,11 +8,12 @@ import msgspec
 
 from ..config.settings import Settings, with_hbm_size
 from ..errors import EmuError
+from ..inputs.choices import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH
 from ..manifests.capacity_regime import LINK_REGIMES, Choice, decide_regime
 from ..manifests.footprint import footprint
 from ..manifests.schema import Manifest, load_manifest
 from ..program.cycle_costs import PS_PER_CYCLE
-from ..request import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH, RunRequest
+from ..request import RunRequest
 from ..result import BoardRecord, LaidOver, MemoryLimits, SettingChange, TileStatus
 from .shared_work import ALONE, Shared
 from .unused_fields import unused_fields
@@ -133,7 +134,7 @@ def resolve_platform(request: RunRequest, settings: Settings, shared: Shared = A
         warnings += _does_not_fit(regime, manifest, capacity) if on_board_time else []
         warnings += [capacity.warning] if capacity and capacity.warning else []
     warnings = [*_misfits(board, settings, hints), *_memory_warnings(request, board, part, model), *warnings,
-                *(unused_fields(request, model, regime) if request.say_unused else ())]
+                *(unused_fields(request, model, regime, manifest, capacity) if request.say_unused else ())]
     return Platform(settings=with_hbm_size(settings, request.hbm_size), board=board, changes=changes, tile_hints=hints,
                     laid_over=_in_use(laid_over, request, capacity, link),
                     period_ps=board.core_period[0] if on_board_time else PS_PER_CYCLE, part=part,

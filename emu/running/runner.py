@@ -1,7 +1,8 @@
 """Runs a program: files in, three passes over chunks of events, dumps and a result record out.
 
-The control pass fills a chunk, the data and the timing pass consume it; between chunks the host looks
-for Ctrl-C, shows progress and counts towards `max_instructions`.
+The control pass fills a chunk, the data and the timing pass consume it; between slices the host
+shows progress and counts towards `max_instructions`. Ctrl-C ends the process as soon as Python has control, which is
+also while a kernel works (`plena_emu.interrupts`).
 """
 
 import os

@@ -1,6 +1,7 @@
-"""The utilisation figure of the statistics line: bytes a second over the run (spec §3.10).
+"""The utilization figure of the statistics line: bytes a second over the run (spec §3.10).
 
 `plena_emu.result.hbm_statistics` writes the line; the bytes are counted in `kernels.memory.transfer`.
+How busy units and the systolic array are is another figure: `plena_emu.running.timeline`, `plena_emu.result`.
 """
 
 

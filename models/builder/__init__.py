@@ -13,6 +13,7 @@
 """
 
 from .instructions import encode
+from .odometer import Digit, every_index
 from .program import IMMEDIATE, Builder, Program, Register, Stage
 
-__all__ = ["IMMEDIATE", "Builder", "Program", "Register", "Stage", "encode"]
+__all__ = ["IMMEDIATE", "Builder", "Digit", "Program", "Register", "Stage", "encode", "every_index"]

@@ -62,10 +62,16 @@ class Builder:
     ----------
     max_loop_instructions : int
         MAX_LOOP_INSTRUCTIONS of the settings: a loop whose iteration would execute more is written out (§9.4).
+
+    Attributes
+    ----------
+    written_out : bool
+        Whether that has happened.
     """
 
     def __init__(self, max_loop_instructions: int):
         self.max_loop_instructions = max_loop_instructions
+        self.written_out = False
         self._blocks = [_Block()]
         self._free = list(range(REGISTERS - 1, 0, -1))
         self._spilled = 0  # words of the int SRAM in use
@@ -222,6 +228,7 @@ class Builder:
         """Write a loop, or its body as often as it runs."""
         out = self._blocks[-1]
         if times == 1 or body.dynamic + 1 > self.max_loop_instructions:
+            self.written_out |= times > 1
             out.append(body, times)
             return
         if unroll > 1:
@@ -247,11 +254,32 @@ class Builder:
         EmuError
             One iteration executes more than MAX_LOOP_INSTRUCTIONS.
         """
-        with self.register() as counter:
-            self._blocks.append(_Block())
+        with self._variable_loop(most) as counter:
             yield
             self.emit("S_SUB_INT", counter, counter, shortfall)
             self.emit("S_ADDI_INT", shortfall, 0, 0)
+
+    @contextlib.contextmanager
+    def loop_until(self, most: int, walk: Register, end: Register) -> Iterator[None]:
+        """Execute the block at least once, at most `most` times, until `walk` has reached `end`.
+
+        The block moves `walk` towards `end` in steps of at least 2. Costs an instruction an iteration.
+
+        Raises
+        ------
+        EmuError
+            As `loop_short_of`.
+        """
+        with self._variable_loop(most) as counter:
+            yield
+            self.emit("S_SUB_INT", counter, end, walk)  # C_LOOP_END goes on above 1
+
+    @contextlib.contextmanager
+    def _variable_loop(self, most: int) -> Iterator[Register]:
+        """A loop whose block decides about its counter, which is lent."""
+        with self.register() as counter:
+            self._blocks.append(_Block())
+            yield counter
             body = self._blocks.pop()
         if body.dynamic + 1 > self.max_loop_instructions:
             raise EmuError(f"builder: an iteration of {body.dynamic + 1} instructions in a loop of variable length,"
@@ -260,6 +288,31 @@ class Builder:
         self._blocks[-1].append(body)
         self._blocks[-1].dynamic += (most - 1) * (body.dynamic + 1)
         self._write(encode("C_LOOP_END", counter.number))
+
+    def is_zero(self, flag: Register, value: Register) -> None:
+        """Set `flag` to 1 where `value`, any number below 2^32 − 1, is 0, else to 0; `value` is kept.
+
+        There is no comparison, but a loop runs a second time only where its counter is above 1.
+        """
+        with self.registers(2) as (again, one):
+            self.advance(again, 1, value)
+            self.set(one, 1)
+            self.set(flag, 2)
+            with self._variable_loop(2) as counter:
+                self.emit("S_SUB_INT", flag, flag, one)
+                self.set(counter, again)
+                self.set(again, 0)
+
+    def advance_times(self, register: Register, count: Register, step: int) -> None:
+        """Add `count` times `step`, any number, to `register`; `count` is kept."""
+        if step == 0:
+            return
+        if step == 1:
+            self.emit("S_ADD_INT", register, register, count)
+            return
+        with self.register(step) as product:
+            self.emit("S_MUL_INT", product, product, count)
+            self.emit("S_ADD_INT", register, register, product)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import contextlib
 
 import msgspec
 
-from plena_emu.models.builder import Builder, Register
+from plena_emu.models.builder import Builder, Digit, Register, every_index
 from plena_emu.models.machine import Activation, HbmTensor, Machine, ceil_div
 
 from .product import Product, columns_at_once, multiply
@@ -28,13 +28,6 @@ class TileRun(msgspec.Struct, frozen=True, kw_only=True):
     blocks: int
     out: int
     out_step: int
-
-
-class Distance(msgspec.Struct, frozen=True):
-    """The distance of result rows in SRAM rows, and the register that holds it."""
-
-    rows: int
-    register: Register
 
 
 def plain_runs(machine: Machine, columns: int, out: Activation) -> list[TileRun]:
@@ -72,45 +65,100 @@ def linear(
     stride : int
         Distance of the result's rows in SRAM rows.
     """
-    depth = machine.tiles_of(weight.rows)
-    chunks = ceil_div(depth, machine.tiles)
-    size = ceil_div(depth, chunks)
+    work = _Work(machine=machine, x=x, weight=weight, partial=partial, stride=stride)
     b.set_transfer(WEIGHTS, weight.address, weight.scale, weight.columns)
     with contextlib.ExitStack() as stack:
-        distance = Distance(stride, stack.enter_context(b.register(stride))) if stride > 1 else None
-        column, out = stack.enter_context(b.registers(2))
+        distance = stack.enter_context(b.register(stride)) if stride > 1 else None
         for run in runs:
-            b.set(column, run.column)
-            b.set(out, run.out)
-            if chunks == 1:
-                _at_once(b, machine, x, weight, run, groups, column, out, distance)
+            pieces = _pieces(groups, _most_groups(machine, run.blocks, work.depth))
+            if pieces == [(1, groups)] and work.chunks == 1:
+                with b.register(run.column) as column, b.register(run.out) as out:
+                    _at_once(b, work, run, groups, column, out, distance)
                 continue
-            with b.loop(run.count):
-                _in_chunks(b, machine, x, weight, run, groups, (depth, size), column, out, partial, distance)
-                b.advance(column, run.column_step)
-                b.advance(out, run.out_step - groups * machine.blen * stride * machine.mlen)
+            first = 0
+            for times, height in pieces:
+                _piecewise(b, work, run, first, times, height, distance)
+                first += times * height
 
 
-def _at_once(b, machine, x, weight, run, groups, column, out, distance):
+class _Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What a linear works on; see `linear`."""
+
+    machine: Machine
+    x: Activation
+    weight: HbmTensor
+    partial: int
+    stride: int
+
+    @property
+    def depth(self) -> int:
+        """Tiles of a tile column."""
+        return self.machine.tiles_of(self.weight.rows)
+
+    @property
+    def chunks(self) -> int:
+        """Parts of a tile column that the matrix SRAM holds."""
+        return ceil_div(self.depth, self.machine.tiles)
+
+    @property
+    def group(self) -> int:
+        """Elements from a group of BLEN rows of `x` to the next."""
+        return self.machine.blen * self.machine.mlen
+
+    def product(self, run, groups, terms, stride):
+        """The product of `groups` groups with `terms` tiles."""
+        return Product(groups=groups, blocks=run.blocks, terms=terms, row_step=self.x.block_step,
+                       tile_step=self.machine.tile, group_step=self.group * stride, across_step=run.out_step)
+
+
+def _most_groups(machine, blocks, depth):
+    """Groups of rows whose work on a tile column stays well below MAX_LOOP_INSTRUCTIONS."""
+    free = machine.max_loop_instructions // 8 * 7 - 4 * depth  # besides the prefetches
+    return max(1, free // (blocks * (3 * depth + 8) + 16))
+
+
+def _pieces(groups, most):
+    """Split groups of rows into pieces of at most `most`: (pieces, groups of each).
+
+    Equal pieces save the code of a rest; half as long ones are still long enough.
+    """
+    equal = (size for size in range(min(groups, most), most // 2, -1) if groups % size == 0)
+    size = next(equal, ceil_div(groups, ceil_div(groups, most)))
+    whole, rest = divmod(groups, size)
+    return [(whole, size)] + [(1, rest)] * (rest > 0)
+
+
+def _at_once(b, work, run, groups, column, out, distance):
     """A run of tile columns that the matrix SRAM holds whole, as many at a time as pays."""
-    depth = machine.tiles_of(weight.rows)
-    stride = distance.rows if distance else 1
-    shape = _shape(machine, x, groups, run, depth, stride)
-    most = columns_at_once(machine, shape, run.count, stride > 1)
+    machine = work.machine
+    shape = work.product(run, groups, work.depth, work.stride)
+    most = columns_at_once(machine, shape, run.count, work.stride > 1)
     across = next(number for number in range(most, 0, -1) if run.count % number == 0)  # no code for a remainder
     with b.loop(run.count // across):
         with b.register(0) as to, b.loop(across):
-            load_tiles(b, machine, depth, column, weight.columns, to=to)
+            load_tiles(b, machine, work.depth, column, work.weight.columns, to=to)
             b.advance(column, run.column_step)
-        with b.register(x.address) as rows:
-            multiply(b, machine, msgspec.structs.replace(shape, across=across), rows, None, out,
-                     distance and distance.register)
-        b.advance(out, across * run.out_step - groups * machine.blen * stride * machine.mlen)
+        with b.register(work.x.address) as rows:
+            multiply(b, machine, msgspec.structs.replace(shape, across=across), rows, None, out, distance)
+        b.advance(out, across * run.out_step - groups * work.group * work.stride)
 
 
-def _shape(machine, x, groups, run, terms, stride):
-    return Product(groups=groups, blocks=run.blocks, terms=terms, row_step=x.block_step, tile_step=machine.tile,
-                   group_step=machine.blen * stride * machine.mlen, across_step=run.out_step)
+def _piecewise(b, work, run, first, times, height, distance):
+    """`times` pieces of `height` groups of rows, from group `first` on, of a run of tile columns.
+
+    Every piece loads the tile column again. Pieces are so long that this is a small part of their time.
+    """
+    step = height * work.group
+    with every_index(b, Digit(run.count), Digit(times)) as (tile_column, piece), b.registers(3) as (column, out, rows):
+        b.set(column, run.column)
+        b.advance_times(column, tile_column, run.column_step)
+        b.set(out, run.out + first * work.group * work.stride)
+        b.advance_times(out, tile_column, run.out_step)
+        b.advance_times(out, piece, step * work.stride)
+        b.set(rows, work.x.address + first * work.group)
+        b.advance_times(rows, piece, step)
+        with b.spilled(column, out, rows, *([distance] if distance else [])):
+            _in_chunks(b, work, run, height, column, out, rows, distance)
 
 
 def load_tiles(b: Builder, machine: Machine, count: int, offset: Register, columns: int, to: Register,
@@ -133,30 +181,30 @@ def load_tiles(b: Builder, machine: Machine, count: int, offset: Register, colum
             b.advance(to, machine.tile)
 
 
-def _in_chunks(b, machine, x, weight, run, groups, depths, column, out, partial, distance):
-    """One tile column of a product deeper than the matrix SRAM: the first chunk writes out, others are added."""
-    depth, size = depths
-    chunks = ceil_div(depth, size)
-    last = depth - size * (chunks - 1)
-    rest = ((chunks - 2, size), (1, last)) if last != size else ((chunks - 1, size),)
-    stride = distance.rows if distance else 1
-    with b.registers(2) as (rows, offset):
-        b.set(rows, x.address)
-        b.set(offset, column)
-        with b.register(0) as to:
-            load_tiles(b, machine, size, offset, weight.columns, to, keep=False)
-        multiply(b, machine, _shape(machine, x, groups, run, size, stride), rows, None, out,
-                 distance and distance.register)
-        for count, terms in rest:
-            if count == 0:
-                continue
-            with b.loop(count):
-                b.advance(rows, size * x.block_step)
-                with b.register(0) as to:
-                    load_tiles(b, machine, terms, offset, weight.columns, to, keep=False)
-                with b.register(partial) as scratch:
-                    multiply(b, machine, _shape(machine, x, groups, run, terms, 1), rows, None, scratch)
-                _add_partial(b, machine, groups * machine.blen, out, partial, stride)
+def _in_chunks(b, work, run, groups, offset, out, rows, distance):
+    """One tile column, chunk by chunk of its depth: the first chunk writes out, others are added.
+
+    `offset`, `out` and `rows` move.
+    """
+    machine, depth = work.machine, work.depth
+    size = ceil_div(depth, work.chunks)
+    last = depth - size * (work.chunks - 1)
+    rest = ((work.chunks - 2, size), (1, last)) if last != size else ((work.chunks - 1, size),)
+    with b.register(0) as to:
+        load_tiles(b, machine, size, offset, work.weight.columns, to=to, keep=False)
+    multiply(b, machine, work.product(run, groups, size, work.stride), rows, None, out, distance)
+    if work.chunks == 1:
+        return
+    for count, terms in rest:
+        if count == 0:
+            continue
+        with b.loop(count):
+            b.advance(rows, size * work.x.block_step)
+            with b.register(0) as to:
+                load_tiles(b, machine, terms, offset, work.weight.columns, to=to, keep=False)
+            with b.register(work.partial) as scratch:
+                multiply(b, machine, work.product(run, groups, terms, 1), rows, None, scratch)
+            _add_partial(b, machine, groups * machine.blen, out, work.partial, work.stride)
 
 
 def _add_partial(b, machine, height, out, partial, stride):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from plena_emu.models import graph as ir
 from plena_emu.models.builder import Builder, Program
 from plena_emu.models.constants import Constants
@@ -15,9 +17,12 @@ from .attention import Attention, Steps, attention
 from .copies import copy_rows, pixel_shuffle
 from .elementwise import add, add_bias, swiglu
 from .gelu import gelu
+from .key_chunks import KeyChunks
 from .kv_store import store_rows
 from .layer_norm import layer_norm
 from .linear import TileRun, linear, plain_runs
+from .online_attention import OnlineAttention, online_attention
+from .online_packed import OnlinePacked, online_packed
 from .packed_attention import PackedAttention, packed_attention
 from .packed_head_norm import packed_head_norm
 from .rms_norm import rms_norm
@@ -33,21 +38,21 @@ def lower(graph: ir.Graph, placement: Placement, machine: Machine) -> tuple[Prog
     tuple of Program and Constants
         The words with their stages, and what they load from the fp SRAM.
     """
-    lowering = _Lowering(placement, machine)
+    lowering = Lowering(placement, machine)
     for operator in graph.operators:
         with lowering.b.stage(operator.stage, operator.layer):
             _BY_KIND[type(operator)](lowering, operator)
     return lowering.b.finish(), lowering.constants
 
 
-class _Lowering:
+class Lowering:
     """The builder and where things lie; one method an operator kind."""
 
-    def __init__(self, placement, machine):
+    def __init__(self, placement: Placement, machine: Machine):
         self.machine = machine
         self.b = Builder(machine.max_loop_instructions)
         self.constants = Constants()
-        self.buffers = placement.activations
+        self.buffers: dict[Any, Activation] = placement.activations  # names may be None: those of absent weights
         self.tensors = placement.tensors
 
     @property
@@ -131,10 +136,35 @@ class _Lowering:
                        rows_per_sequence=op.rows_per_sequence)
 
     def attend(self, op: ir.Attend):
-        if op.slots > 1:
-            packed_attention(self.b, self.machine, self.constants, self.packed(op), op.layer)
+        packed = op.slots > 1
+        write: Callable[..., None]
+        if op.chunk:
+            write, shape = (online_packed, self.online_packed) if packed else (online_attention, self.online)
         else:
-            attention(self.b, self.machine, self.constants, self.unpacked(op), op.layer)
+            write, shape = (packed_attention, self.packed) if packed else (attention, self.unpacked)
+        write(self.b, self.machine, self.constants, shape(op), op.layer)
+
+    def online_packed(self, op):
+        """Attention of heads that share rows, chunk by chunk."""
+        packed = msgspec.structs.replace(self.packed(op), partial=self.buffers[op.products].address)
+        return OnlinePacked(packed=packed, chunks=key_chunks(op, self.machine),
+                            rows=1 if op.q.token_major else self.machine.mlen, state=self.buffers[op.state].address,
+                            sums=self.buffers[op.sums].address)
+
+    def online(self, op):
+        """Attention of heads with column blocks of their own, chunk by chunk."""
+        machine, whole = self.machine, self.unpacked(op)
+        decode = op.q.token_major
+        return OnlineAttention(
+            sequences=op.sequences, kv_heads=op.kv_heads, heads=whole.heads, parts=whole.parts, head_dim=op.head_dim,
+            rows=whole.shape.rows if decode else machine.mlen, live=whole.shape.real_rows if decode else machine.mlen,
+            chunks=key_chunks(op, machine), q=whole.q, out=whole.out,
+            out_row=whole.out.head if decode else machine.mlen,
+            out_rows=whole.shape.real_rows if decode else op.sequence_rows,
+            out_group=whole.shape.real_rows if decode else machine.blen, keys=whole.keys, values=whole.values,
+            rows_per_sequence=op.rows_per_sequence, scores=whole.scores, partial=self.buffers[op.products].address,
+            scratch=self.scratch, state=self.buffers[op.state].address, sums=self.buffers[op.sums].address,
+            mask=whole.mask)
 
     def packed(self, op):
         """Attention of heads that share rows."""
@@ -188,6 +218,18 @@ class _Lowering:
         pixel_shuffle(self.b, self.buffers[op.x], self.buffers[op.out], side=op.side, scale=op.scale)
 
 
+def key_chunks(op: ir.Attend, machine: Machine) -> KeyChunks:
+    """Count the blocks of an online attention.
+
+    Returns
+    -------
+    KeyChunks
+    """
+    queries = 1 if op.q.token_major else ceil_div(op.sequence_rows, machine.mlen)
+    return KeyChunks(query_blocks=queries, key_blocks=ceil_div(op.keys, machine.mlen), chunk=op.chunk or 1,
+                     causal=op.causal)
+
+
 def head_runs(machine: Machine, span: ir.HeadSpan, part_columns: tuple[int, ...], total: int,
               out: Activation) -> list[TileRun]:
     """List the runs of a weight whose result are rows of heads: one a part of the heads, and a ragged last row.
@@ -212,8 +254,8 @@ def head_runs(machine: Machine, span: ir.HeadSpan, part_columns: tuple[int, ...]
     return runs
 
 
-_BY_KIND: dict[type, Callable[[_Lowering, Any], None]] = {
-    ir.Norm: _Lowering.norm, ir.Linear: _Lowering.linear, ir.HeadNorm: _Lowering.head_norm, ir.Rope: _Lowering.rope,
-    ir.StoreRows: _Lowering.store, ir.Attend: _Lowering.attend, ir.Add: _Lowering.add, ir.SwiGlu: _Lowering.swiglu,
-    ir.Gelu: _Lowering.gelu, ir.CopyRows: _Lowering.copy_rows, ir.Shuffle: _Lowering.shuffle,
+_BY_KIND: dict[type, Callable[[Lowering, Any], None]] = {
+    ir.Norm: Lowering.norm, ir.Linear: Lowering.linear, ir.HeadNorm: Lowering.head_norm, ir.Rope: Lowering.rope,
+    ir.StoreRows: Lowering.store, ir.Attend: Lowering.attend, ir.Add: Lowering.add, ir.SwiGlu: Lowering.swiglu,
+    ir.Gelu: Lowering.gelu, ir.CopyRows: Lowering.copy_rows, ir.Shuffle: Lowering.shuffle,
 }

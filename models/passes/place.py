@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from plena_emu.errors import EmuError
 from plena_emu.models.graph import Graph
 from plena_emu.models.machine import Activation, HbmTensor, Machine, round_up
 
@@ -30,18 +29,11 @@ def place(graph: Graph, machine: Machine) -> Placement:
     Returns
     -------
     Placement
-
-    Raises
-    ------
-    EmuError
-        The vector SRAM is too small; the message says how many rows are needed.
+        It may have more rows than the vector SRAM.
     """
     first_rows, rows = _place_buffers(graph)
     # Products read whole groups of rows, and broadcast products MLEN of them: those behind the last buffer too.
     rows += machine.mlen
-    if rows > machine.vector_rows:
-        raise EmuError(f"vector SRAM: the program needs {rows} rows of {machine.mlen} elements, there are"
-                       f" {machine.vector_rows}")
     activations = {name: Activation(first_rows[name] * machine.mlen, buffer.rows, buffer.columns, machine.mlen)
                    for name, buffer in graph.buffers.items()}
     tensors, end = {}, 0

@@ -137,6 +137,34 @@ def test_a_dump_replaces_no_preload(build, capsys, flag, name):
     assert (build / name).read_bytes() == before
 
 
+@pytest.mark.parametrize("words", [
+    "asm generated_asm_code.asm", "disasm generated_machine_code.mem", "board-settings plena_settings.toml --board v80",
+])
+def test_a_dash_is_standard_output(build, capsys, words):
+    """The same bytes as without the flag, and no file called `-`; one of that name is `./-`."""
+    assert plena_emu(words.split()) == 0
+    plain = capsys.readouterr()
+    assert plena_emu([*words.split(), "-o", "-"]) == 0
+    assert capsys.readouterr() == plain and plain.out and not os.path.lexists("-")
+    assert plena_emu([*words.split(), "-o", "./-"]) == 0
+    assert (build / "-").read_text() == plain.out
+
+
+def test_a_manifest_on_standard_output(build, capsys):
+    os.remove("weight_manifest.json")
+    assert plena_emu(["manifest", ".", "--board", "v80", "-o", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["regions"] and not os.path.lexists("-") and not os.path.lexists("weight_manifest.json")
+    assert plena_emu(["manifest", ".", "--board", "v80", "-o", "-", "--json"]) == 2
+
+
+@pytest.mark.parametrize("flag", ["--memory-trace", "--timeline", "--pc-log"])
+def test_files_that_cannot_share_standard_output(build, capsys, flag):
+    with pytest.raises(SystemExit) as caught:
+        plena_emu(["run", ".", flag, "-"])
+    assert caught.value.code == 2 and "expected a file (./- for one of that name)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", ["run . --log-file a --json a", "run . --json vram_dump.bin",
                                    "run . --log-file ./mram_dump.bin", "dram t --json a -o a"])
 def test_two_outputs_in_one_file_are_refused(build, capsys, words):

@@ -2,6 +2,8 @@
 
 import copy
 import re
+import subprocess
+import sys
 from typing import Annotated, Literal
 
 import msgspec
@@ -144,3 +146,35 @@ def test_every_schema_has_words(kind, data):
 def test_number_formats():
     assert (str(Fp(True, 8, 7)), Mx(Fp(True, 4, 3), Fp(False, 8, 0), 8).ratio) == ("e8m7", 8)
     assert msgspec.to_builtins(Plain(Int(8))) == SOUND["kind"]
+
+
+THREADS = """
+import sys, threading
+import msgspec
+from plena_emu.inputs.schema import convert
+
+sys.setswitchinterval(1e-6)
+
+def job(kind):
+    begin.wait()
+    made.append(convert(data, kind, "x"))
+
+made = []
+data = {f"g{i}": {f"f{j}": [1] for j in range(20)} for i in range(20)}
+for number in range(30):
+    inner = msgspec.defstruct(f"Inner{number}", [(f"f{j}", list[int | None]) for j in range(20)])
+    kind = msgspec.defstruct(f"Outer{number}", [(f"g{i}", inner | None) for i in range(20)])
+    begin = threading.Barrier(8)
+    threads = [threading.Thread(target=job, args=(kind,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+print(len(made), all(msgspec.to_builtins(one) == data for one in made))
+"""
+
+
+def test_first_uses_of_a_type_in_many_threads():
+    """Msgspec alone crashes here: one thread meets the type that another is still building."""
+    run = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "240 True\n", "")

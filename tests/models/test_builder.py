@@ -1,5 +1,7 @@
 """The builder: words, loops within MAX_LOOP_INSTRUCTIONS, immediates, spilling, stages."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,12 +10,14 @@ from model_kernel import Kernel
 
 from plena_emu.assembler import assemble, disassemble
 from plena_emu.errors import EmuError
-from plena_emu.models.builder import Builder, encode
+from plena_emu.models.builder import Builder, Digit, encode, every_index
+from plena_emu.models.builder.odometer import combinations
 
 
-def executed(program, int_words=()):
-    """Integer registers after a program, by plain Python: S_*_INT and loops alone."""
-    gp, memory, loops, pc = [0] * 16, dict(enumerate(int_words)), [], 0
+def executed(program, memory=None):
+    """Integer registers after a program, by plain Python: S_*_INT and loops alone; `memory` gets the int SRAM."""
+    gp, loops, pc = [0] * 16, [], 0
+    memory = {} if memory is None else memory
     longest = 0
     lines = disassemble(program.words)
     while pc < len(lines):
@@ -30,6 +34,8 @@ def executed(program, int_words=()):
             gp[n[0]] = gp[n[1]] + gp[n[2]] & 0xFFFFFFFF
         elif name == "S_SUB_INT":
             gp[n[0]] = gp[n[1]] - gp[n[2]] & 0xFFFFFFFF
+        elif name == "S_MUL_INT":
+            gp[n[0]] = gp[n[1]] * gp[n[2]] & 0xFFFFFFFF
         elif name == "S_ST_INT":
             memory[gp[n[1]] + n[2]] = gp[n[0]]
         elif name == "S_LD_INT":
@@ -90,6 +96,62 @@ def test_loop_of_variable_length(most, data):
     gp, _ = executed(b.finish())
     assert gp[count.number] == most - missing
     assert gp[shortfall.number] == 0
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(2, 300_000))
+def test_loop_until_an_address(most, wanted, step):
+    wanted = min(wanted, most)
+    b = Builder(1000)
+    registers = b.register(7), b.register(7 + wanted * step), b.register(0)
+    with registers[0] as walk, registers[1] as end, registers[2] as count, b.loop_until(most, walk, end):
+        b.advance(walk, step)
+        b.advance(count, 1)
+    gp, _ = executed(b.finish())
+    assert gp[count.number] == wanted
+
+
+@given(st.sampled_from((0, 1, 2, 3, 1 << 18, (1 << 32) - 2)), st.integers(0, 9), st.integers(-(2**31), 2**31 - 1))
+def test_is_zero_and_advance_times(value, count, step):
+    b = Builder(1000)
+    with b.register(value) as number, b.register() as flag, b.register(count) as times, b.register(5) as sum_:
+        b.is_zero(flag, number)
+        b.advance_times(sum_, times, step)
+    gp, _ = executed(b.finish())
+    assert gp[flag.number] == (value == 0) and gp[number.number] == value
+    assert gp[sum_.number] == 5 + count * step & 0xFFFFFFFF
+
+
+@st.composite
+def digit_lists(draw):
+    """Digits, the last one perhaps shorter for later values of one before it."""
+    counts = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    digits = [Digit(count) for count in counts]
+    if len(counts) > 1 and draw(st.booleans()):
+        behind = draw(st.integers(1, min(2, len(counts) - 1)))
+        less = draw(st.integers(1, 3))
+        digits[-1] = Digit((counts[-1 - behind] - 1) * less + counts[-1], less, behind)
+    return digits
+
+
+@given(digit_lists())
+def test_every_index(digits):
+    """All combinations in order: each index is written as a figure of one number, the numbers go to the int SRAM."""
+    expected = []
+    for index in itertools.product(*(range(digit.count) for digit in digits)):
+        digit = digits[-1]
+        if index[-1] < digit.count - (digit.less * index[-1 - digit.behind] if digit.less else 0):
+            expected.append(sum(value * 1000**place for place, value in enumerate(reversed(index))))
+    assert combinations(digits) == len(expected)
+    b = Builder(1000)
+    with b.register(0) as place, every_index(b, *digits) as index, b.register() as number:
+        b.set(number, 0)
+        for weight, value in enumerate(reversed(index)):
+            b.advance_times(number, value, 1000**weight)
+        b.emit("S_ST_INT", number, place, 600)
+        b.advance(place, 1)
+    memory = {}
+    executed(b.finish(), memory=memory)
+    assert [memory[600 + place] for place in range(len(expected))] == expected and 600 + len(expected) not in memory
 
 
 def test_spilled_registers_come_back_loop_counters_too():

@@ -3,22 +3,13 @@
 import msgspec
 import numpy as np
 import pytest
-from model_kernel import Kernel, relative_error
+from model_kernel import Kernel, attention_of, relative_error
 
 from plena_emu.models.lowering.attention import Attention, Steps, attention
 from plena_emu.models.lowering.packed_attention import PackedAttention, packed_attention, pair_rows, pairs_of
 from plena_emu.models.lowering.score_rows import ScoreRows
 from plena_emu.models.lowering.softmax import LOWEST
 from plena_emu.models.machine import round_up
-
-
-def reference(q, k, v, causal):
-    """[heads, tokens, dim] each."""
-    scores = q @ k.swapaxes(-1, -2)
-    if causal:
-        scores = np.where(np.tril(np.ones(scores.shape[-2:], bool)), scores, -np.inf)
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    return weights / weights.sum(-1, keepdims=True) @ v
 
 
 @pytest.mark.parametrize("preset, tokens, kv, group, dim, causal, sequences, tiles", [
@@ -76,7 +67,7 @@ def test_attention(preset, tokens, kv, group, dim, causal, sequences, tiles, tmp
         return held[:, :tokens, :, :dim].swapaxes(1, 2)
 
     q = heads_of(q_place)
-    expected = reference(q, k.repeat(group, 1), v.repeat(group, 1), causal)
+    expected = attention_of(q, k.repeat(group, 1), v.repeat(group, 1), causal)
     result = kernel.run()
     assert relative_error(heads_of(out), expected) < 0.01
     assert result.instruction_counts["H_PREFETCH_M"] == 2 * sequences * kv * key_blocks * parts
@@ -118,7 +109,7 @@ def test_packed_attention(tokens, kv, group, dim, causal, tiles, tmp_path):
         rows_per_sequence=stored, scores=scores.address, scratch=scratch.address, partial=partial.address,
         mask=mask.address, decode=False), 0)
     q = unspread(kernel.read(q_place, rows), heads) / 4
-    expected = reference(q, unspread(k, kv).repeat(group, 0), unspread(v, kv).repeat(group, 0), causal)
+    expected = attention_of(q, unspread(k, kv).repeat(group, 0), unspread(v, kv).repeat(group, 0), causal)
     result = kernel.run()
     assert relative_error(unspread(kernel.read(out, rows), heads), expected) < 0.01
     assert result.instruction_counts["H_PREFETCH_M"] == 2 * key_blocks * -(-kv // 4)

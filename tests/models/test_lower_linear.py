@@ -1,5 +1,6 @@
 """linear: ragged rows, one, two and many tiles deep, deeper than the matrix SRAM, ragged columns."""
 
+import msgspec
 import numpy as np
 import pytest
 from model_kernel import Kernel, relative_error
@@ -30,3 +31,27 @@ def test_product(preset, rows, depth, columns, tmp_path):
     assert result.instruction_counts["H_PREFETCH_M"] == tiles
     blocks = groups * ceil_div(columns, kernel.machine.blen) * ceil_div(depth, kernel.machine.mlen)
     assert result.instruction_counts["M_MM"] == blocks
+
+
+@pytest.mark.parametrize("preset, rows, depth, columns, limit", [
+    ("m16b4", 90, 48, 40, 600), ("m16b4", 96, 48, 40, 600), ("m16b4", 60, 16 * 260, 20, 5000),
+    ("m64b16", 200, 128, 70, 300),
+])
+def test_rows_in_pieces(preset, rows, depth, columns, limit, tmp_path):
+    """More rows than one iteration may do: pieces of rows, and no loop is written out."""
+    rng = np.random.default_rng(rows + depth)
+    kernel = Kernel(preset, tmp_path, hbm_size=1 << 21, vector_rows=1 << 15)
+    kernel.b.max_loop_instructions = limit
+    machine = msgspec.structs.replace(kernel.machine, max_loop_instructions=limit)
+    x = kernel.activation(rng.standard_normal((rows, depth)))
+    weight, values = kernel.tensor(rng.standard_normal((depth, columns)) / np.sqrt(depth))
+    y = kernel.activation(np.zeros((rows, columns)))
+    scratch = kernel.activation(np.zeros((x.rows, 1)))
+    expected = kernel.read(x, rows) @ values
+    groups = ceil_div(rows, machine.blen)
+    linear(kernel.b, machine, x, weight, plain_runs(machine, columns, y), groups=groups, partial=scratch.address)
+    assert not kernel.b.written_out
+    result = kernel.run()
+    assert relative_error(kernel.read(y, rows), expected) < 0.006
+    assert result.instruction_counts["M_MM"] == (
+        groups * ceil_div(columns, machine.blen) * ceil_div(depth, machine.mlen))

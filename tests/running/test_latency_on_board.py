@@ -13,7 +13,8 @@ from plena_emu.logs import Log
 from plena_emu.manifests.footprint import footprint
 from plena_emu.manifests.generate import generate, manifest_json
 from plena_emu.manifests.schema import load_manifest
-from plena_emu.profiler.sources import profile_source
+from plena_emu.profiler.compute_bound import compute_cycles_of
+from plena_emu.profiler.sources import static_profile
 from plena_emu.request import RunRequest
 from plena_emu.running.planning import make_plan
 from plena_emu.running.runner import execute
@@ -95,8 +96,8 @@ def manifest_without_capacity(manifest):
 @pytest.mark.parametrize("bandwidth", [4_750_000, 60_000_000, 20_000_000_000])
 def test_bounds_of_the_plan_hold_for_runs(program, bandwidth):
     manifest = load_manifest(str(program / "weight_manifest.json"))
-    cycles = profile_source(str(program), A7).compute_cycles
-    plan = make_plan(manifest, A7, None, bandwidth, compute_cycles=cycles)
+    compute, _ = compute_cycles_of(str(program), A7)
+    plan = make_plan(manifest, A7, None, bandwidth, compute=compute)
     for row in plan.regimes:
         run = timing(program, row.regime, bandwidth=bandwidth, board="custom_a7")
         assert run.compute_ps == plan.compute_ps == row.run_ps - row.memory_ps
@@ -111,4 +112,6 @@ def test_profile_and_run_agree_on_a_board(published, board, profile):
     board = load_board(board, profile)
     (published / "applied.toml").write_text(apply_board((published / "plena_settings.toml").read_text(), board))
     run = timing(published, "resident", settings="applied.toml")
-    assert run.compute_ps == 1000 * profile_source(str(published), board).compute_cycles
+    compute, warnings = compute_cycles_of(str(published), board)
+    assert run.compute_ps == 1000 * compute.total == 1000 * static_profile(str(published), board).compute_cycles
+    assert warnings == []

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import goldens
 
+import plena_emu
 from plena_emu.boards import load_board
 from plena_emu.boards.dram_pace import BURST_PS, READ_PS, TCK_PS, pace_of
 from plena_emu.boards.dram_schema import load_dram
@@ -21,6 +23,8 @@ from plena_emu.manifests.capacity_regime import Choice, choose_regime, decide_re
 from plena_emu.manifests.footprint import first_regions, footprint, owned_lines
 from plena_emu.manifests.schema import Manifest, Region, load_manifest
 from plena_emu.memory.models import open_model
+from plena_emu.profiler.compute_bound import compute_cycles_of
+from plena_emu.running.board_part import open_part
 from plena_emu.running.planning import find_manifest, make_plan
 from plena_emu.running.platform import available_capacity, resolve_bandwidth
 
@@ -72,6 +76,35 @@ def test_the_published_case():
     assert rows["weight-stream"].link_bytes == 3833856 and rows["weight-stream"].link_ns == 59904 * 42
     assert {name: row.possible_from_bytes for name, row in rows.items()} == {
         "resident": 4718592, "kv-swap": 3833856, "weight-stream": 0}
+
+
+def test_a_revision_has_its_own_figures():
+    """hbm2 moves twice as much with moe as with base (§10.2)."""
+    manifest = load_manifest(str(GOLDEN / "base_clm60m_dec_L1_m256b64_a7" / "weight_manifest.json"))
+    base, moe = (make_plan(manifest, A7, part=open_part(A7, "hbm2"), isa=isa) for isa in ("base", "moe"))
+    assert (base.part.peak_bytes_per_s, moe.part.peak_bytes_per_s) == (64e9, 128e9)
+    assert moe.memory_ps < 0.55 * base.memory_ps
+
+
+def test_compute_grows_with_the_layers(tmp_path):
+    """One layer four times is what four layers compute; without names of layers it is left out, with a word."""
+    compute = {}
+    for layers, name in ((1, "base_clm60m_dec_L1_m64b16_a7"), (4, "base_clm60m_dec_L4_m64b16")):
+        archive = goldens.find(name)
+        if archive is None:
+            pytest.skip(f"{name} is not here")
+        build = goldens.unpack(archive, tmp_path).directory
+        compute[layers], warnings = compute_cycles_of(str(build), A7)
+        assert compute[layers].layers == layers and warnings == []
+        assert compute[layers].at(layers) == compute[layers].total
+    assert compute[1].at(4) == pytest.approx(compute[4].total, rel=2e-3)
+    plan = plena_emu.plan(build, "custom_a7", total_layers=8)
+    far = plan.projected
+    assert far.compute_ps == 10_000 * compute[4].at(8) and plan.compute_ps == 10_000 * compute[4].total
+    assert all(row.run_ps == far.compute_ps + row.memory_ps for row in far.regimes)
+    (build / "generated_asm_code.asm").unlink()
+    far = plena_emu.plan(build, "custom_a7", total_layers=8).projected
+    assert far.compute_ps is None and all(row.run_ps == row.memory_ps for row in far.regimes)
 
 
 def test_constants_are_those_of_the_kernels():
@@ -302,7 +335,7 @@ def test_the_command(capsys):
     assert main(["plan", build, "--board", "custom_a7", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     plan = make_plan(load_manifest(f"{build}/weight_manifest.json"), A7, board_named=True)
-    assert (data.pop("format"), data.pop("command")[:2]) == ("plena-emu plan 1", ["plena-emu", "plan"])
+    assert (data.pop("format"), data.pop("command")[:2]) == ("plena-emu plan 2", ["plena-emu", "plan"])
     assert data == json.loads(msgspec.json.encode(plan))
     assert data["regimes"][1]["link_bytes"] == 884736
 
