@@ -41,8 +41,7 @@ def sweep(
     scheduler : str, optional
         Address of a Dask cluster that runs.
     workers : int, optional
-        Processes; 0: this one; None: one a CPU where that is worth it. A script that uses more than this process needs
-        `if __name__ == "__main__":`.
+        Processes; 0: this one; None: one a CPU where that is worth it.
     memory_limit : int, optional
         Bytes of a worker.
     watcher : Watcher, optional

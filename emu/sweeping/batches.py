@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from .points import Point
 
@@ -19,11 +19,21 @@ class Batches:
     Parameters
     ----------
     points : iterable of Point
+    is_known : callable
+        Told the hash of a point before it is handed out: whether somebody else has run it meanwhile.
     target_s : float
         Seconds that a batch should take.
+
+    Attributes
+    ----------
+    skipped : int
+        Points that were known.
     """
 
-    def __init__(self, points: Iterable[Point], target_s: float = TARGET_S):
+    def __init__(self, points: Iterable[Point], is_known: Callable[[str], bool] = lambda identity: False,
+                 target_s: float = TARGET_S):
+        self._is_known = is_known
+        self.skipped = 0
         self._waiting: dict[str, collections.deque[Point]] = {}
         self._alone: collections.deque[Point] = collections.deque()
         self._target = target_s
@@ -53,9 +63,13 @@ class Batches:
         if self._alone:
             self._left -= 1
             return [self._alone.popleft()]
-        group = self._choose(worker)
-        if group is None:
-            return []
+        while (group := self._choose(worker)) is not None:
+            if batch := self._take_of(group, worker, workers):
+                return batch
+        return []
+
+    def _take_of(self, group, worker, workers):
+        """Take a batch of a program; empty where all that were looked at are known."""
         self._last[worker] = group
         waiting = self._waiting[group]
         cost = self._cost.get(group)
@@ -63,10 +77,12 @@ class Batches:
         size = 1 if cost is None else int(target / max(cost, 1e-6))
         # The rest is shared evenly, so that no worker has a long batch when the others are done.
         size = max(1, min(size, MOST_POINTS, math.ceil(self._left / (2 * workers))))
-        batch = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+        taken = [waiting.popleft() for _ in range(min(size, len(waiting)))]
         if not waiting:
             del self._waiting[group]
-        self._left -= len(batch)
+        self._left -= len(taken)
+        batch = [point for point in taken if not self._is_known(point.id)]
+        self.skipped += len(taken) - len(batch)
         return batch
 
     def _choose(self, worker):

@@ -12,9 +12,13 @@ import importlib.util
 import logging
 import os
 import queue
+import signal
+import subprocess
+import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import EmuError
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 
 MOST_DEATHS = 3  # of workers that ran a point, until the point is what kills them
 CONNECT_S = 10
+START_S = 120  # until worker processes of our own must have started
+DEATH_TIMEOUT_S = 30  # a worker that finds no scheduler for so long ends
 LOOK_EACH_S = 1.0  # for workers that came or went
 SILENCE_S = 15  # until a cluster without workers is told
 # Of the scheduler and the workers of our own cluster.
@@ -80,13 +86,31 @@ def open_cluster(options: EngineOptions, snapshots: Mapping[str, Snapshot], buil
         if options.scheduler is not None:
             client = _connect(distributed, options.scheduler)
             opened.callback(_close, client)
+            own = None
         else:
-            cluster = _start(distributed, options)
-            opened.callback(_close, cluster)
-            client = distributed.Client(cluster, set_as_default=False)
+            scheduler = distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None,
+                                                 silence_logs=logging.CRITICAL, protocol="tcp://", host="127.0.0.1")
+            opened.callback(_close, scheduler)
+            client = distributed.Client(scheduler, set_as_default=False)
             opened.callback(_close, client)
-        with contextlib.closing(ClusterEngine(client, snapshots, None if options.scheduler else builds, say)) as engine:
+            count = options.workers or len(os.sched_getaffinity(0))
+            own = _LocalWorkers(scheduler.scheduler_address, count, options.memory_limit)
+            opened.callback(_close, own)
+            _wait_for(client, own, count)
+        shared_builds = None if options.scheduler else builds
+        with contextlib.closing(ClusterEngine(client, snapshots, shared_builds, say, own)) as engine:
             yield engine
+
+
+def _wait_for(client, own, count):
+    """Wait until the workers of our own are there."""
+    until = time.monotonic() + START_S
+    while len(client.nthreads()) < count:
+        own.check()
+        if time.monotonic() > until:
+            raise EmuError(f"the worker processes do not start: {len(client.nthreads())} of {count} are there after"
+                           f" {START_S} s")
+        time.sleep(0.05)
 
 
 def _connect(distributed, address):
@@ -97,15 +121,50 @@ def _connect(distributed, address):
         raise EmuError(f"scheduler {address}: does not answer: {why}") from None
 
 
-def _start(distributed, options):
-    try:
-        return distributed.LocalCluster(
-            n_workers=options.workers or len(os.sched_getaffinity(0)), threads_per_worker=1, processes=True,
-            memory_limit=options.memory_limit or "auto", dashboard_address=None, silence_logs=logging.CRITICAL,
-        )
-    except (RuntimeError, OSError) as error:
-        raise EmuError(f"the local cluster does not start: {' '.join(str(error).split())[:200]} (a script that sweeps"
-                       " needs `if __name__ == \"__main__\":`)") from None
+class _LocalWorkers:
+    """Worker processes of our own, started as programs: no script of the user is imported by them, and Ctrl-C is not
+    theirs.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler.
+    count : int
+    memory_limit : int or None
+        Bytes of each; None: an equal share of the machine's.
+    """
+
+    def __init__(self, address: str, count: int, memory_limit: int | None):
+        self._folder = tempfile.TemporaryDirectory(prefix="plena-workers-")
+        limit = "auto" if memory_limit is None else str(memory_limit)
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nworkers", str(count), "--nthreads",
+                   "1", "--memory-limit", limit, "--no-dashboard", "--local-directory", self._folder.name,
+                   "--death-timeout", str(DEATH_TIMEOUT_S)]
+        environment = os.environ | {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value)
+                                    for key, value in _CONFIG.items()}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.DEVNULL, env=environment, start_new_session=True)
+
+    def check(self) -> None:
+        """Raise `EmuError` where the program that keeps the workers has ended."""
+        status = self._process.poll()
+        if status is not None:
+            raise EmuError(f"the worker processes ended (status {status}): what was found is stored where there is a"
+                           " --store, and the same command goes on from there")
+
+    def close(self, timeout: float | None = None) -> None:
+        """End the workers and remove their files."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        with contextlib.suppress(OSError):
+            self._folder.cleanup()
 
 
 def _close(what):
@@ -123,6 +182,8 @@ class ClusterEngine:
     snapshots : mapping of str to Snapshot
     builds : str or None
     say : callable
+    own : _LocalWorkers or None
+        Workers that end with the engine.
 
     Attributes
     ----------
@@ -131,8 +192,9 @@ class ClusterEngine:
     """
 
     def __init__(self, client: Any, snapshots: Mapping[str, Snapshot], builds: str | None,
-                 say: Callable[[str], None]):
+                 say: Callable[[str], None], own: _LocalWorkers | None = None):
         self._client = client
+        self._own = own
         self._say = say
         self._name = f"plena-sweep-{uuid.uuid4().hex[:12]}"
         self._deaths: dict[str, int] = {}
@@ -154,8 +216,8 @@ class ClusterEngine:
     def workers(self) -> int:
         return max(1, len(self._known))
 
-    def outcomes(self, points: Iterable[Point]) -> Iterator[list[Outcome]]:
-        """Run points; yields what became of each batch as it comes.
+    def outcomes(self, waiting: Batches) -> Iterator[list[Outcome]]:
+        """Run the points that wait; yields what became of each batch as it comes.
 
         Yields
         ------
@@ -166,7 +228,6 @@ class ClusterEngine:
         EmuError
             The scheduler is gone, or a worker has another emulator.
         """
-        waiting = Batches(points)
         try:
             while len(waiting) or self._under_way:
                 self._hand_out(waiting)
@@ -256,6 +317,8 @@ class ClusterEngine:
         return failed
 
     def _check_scheduler(self):
+        if self._own is not None:
+            self._own.check()
         if self._client.status not in ("running", "connecting"):
             raise self._gone()
 

@@ -41,11 +41,7 @@ class WorkshopPlugin(WorkerPlugin):
                         for digest, made in snapshots.items()}
 
     def setup(self, worker: object) -> None:
-        """Make the workshop; Ctrl-C is for the process that the user started, which ends its workers."""
-        import signal
-
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Make the workshop."""
         unpacked = {digest: Snapshot({name: zlib.decompress(data) for name, data in files.items()}, digest)
                     for digest, files in self._packed.items()}
         self.workshop = Workshop(unpacked, self._builds)

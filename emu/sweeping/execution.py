@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from ..errors import EmuError, UsageError
+from .batches import Batches
 from .engine import EngineOptions, Interrupted, Watcher
 from .local import LocalEngine
 from .points import Point
@@ -79,10 +80,11 @@ def run_points(points: Sequence[Point], specifier: Specifier, options: EngineOpt
     """Run the points that a store lacks; raises as `run_study`."""
     left = [point for point in points if point.id not in store]
     watcher.planned(len(points), len(points) - len(left))
+    waiting = Batches(left, store.__contains__)
     intake = _Intake(store, watcher)
     try:
         with contextlib.ExitStack() as opened:
-            for outcomes in _outcomes(left, specifier, options, store, watcher, opened):
+            for outcomes in _outcomes(waiting, specifier, options, store, watcher, opened):
                 intake.take(outcomes)
     except KeyboardInterrupt:
         intake.write()
@@ -92,39 +94,35 @@ def run_points(points: Sequence[Point], specifier: Specifier, options: EngineOpt
             intake.write()
         raise
     intake.write()
+    if waiting.skipped:
+        watcher.done(waiting.skipped, 0)
 
 
-def _outcomes(points, specifier, options, store, watcher, opened) -> Iterator[list[Outcome]]:
+def _outcomes(waiting, specifier, options, store, watcher, opened) -> Iterator[list[Outcome]]:
     """Choose the engine: the first points run here, and tell whether the rest is worth a cluster."""
-    if not points:
+    if not len(waiting):
         return
     if options.scheduler is not None or options.workers:
-        yield from _on_cluster(points, specifier, options, store, watcher, opened)
+        yield from _on_cluster(waiting, specifier, options, store, watcher, opened)
         return
-    if options.workers == 0 or not _can_spread(len(points), watcher):
-        watcher.began("in this process")
-        engine = opened.enter_context(LocalEngine(specifier.snapshots, store.builds))
-        yield from engine.outcomes(points)
-        return
-    left = list(points)
     watcher.began("in this process")
-    engine = LocalEngine(specifier.snapshots, store.builds)
-    with engine:
-        yield from _while_small(engine, left)
-    if left:
-        yield from _on_cluster(left, specifier, options, store, watcher, opened)
+    engine = opened.enter_context(LocalEngine(specifier.snapshots, store.builds))
+    if options.workers == 0 or not _can_spread(len(waiting), watcher):
+        yield from engine.outcomes(waiting)
+        return
+    yield from _while_small(engine, waiting)
+    if len(waiting):
+        yield from _on_cluster(waiting, specifier, options, store, watcher, opened)
 
 
-def _while_small(engine, left: list[Point]) -> Iterator[list[Outcome]]:
-    """Run points, and take them from those that are left, until the rest would take longer than a small sweep."""
+def _while_small(engine, waiting) -> Iterator[list[Outcome]]:
+    """Run points here until the rest would take longer than a small sweep."""
     began = time.perf_counter()
-    total = len(left)
-    for outcomes in engine.outcomes(list(left)):
-        done = {outcome.id for outcome in outcomes}
-        left[:] = [point for point in left if point.id not in done]
+    ran = 0
+    for outcomes in engine.outcomes(waiting):
         yield outcomes
-        ran = total - len(left)
-        if (time.perf_counter() - began) / ran * len(left) > SMALL_SWEEP_S and ran > 1:
+        ran += len(outcomes)
+        if ran > 1 and (time.perf_counter() - began) / ran * len(waiting) > SMALL_SWEEP_S:
             return
 
 
@@ -138,12 +136,12 @@ def _can_spread(points, watcher):
     return True
 
 
-def _on_cluster(points, specifier, options, store, watcher, opened):
+def _on_cluster(waiting, specifier, options, store, watcher, opened):
     from .cluster import open_cluster
 
     engine = opened.enter_context(open_cluster(options, specifier.snapshots, store.builds, watcher.said))
     watcher.began(f"on {engine.workers} worker{'s' * (engine.workers > 1)}")
-    yield from engine.outcomes(points)
+    yield from engine.outcomes(waiting)
 
 
 class _Intake:
@@ -165,6 +163,7 @@ class _Intake:
         """Write what has come."""
         lines, self._lines = self._lines, []
         self._store.add(lines)
+        self._store.refresh()
         self._written = time.monotonic()
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from .batches import Batches
-from .points import Point
 from .snapshots import Snapshot
 from .worker import Outcome, Workshop
 
@@ -32,13 +31,12 @@ class LocalEngine:
     def __exit__(self, *failure):
         self._workshop.close()
 
-    def outcomes(self, points: Iterable[Point]) -> Iterator[list[Outcome]]:
-        """Run points, those of one program together; yields what became of them as it comes.
+    def outcomes(self, waiting: Batches) -> Iterator[list[Outcome]]:
+        """Run the points that wait, those of one program together; yields what became of them as it comes.
 
         Yields
         ------
         list of Outcome
         """
-        waiting = Batches(points)
         while batch := waiting.take(self, self.workers):
             yield from ([self._workshop.run(point.id, point.specification)] for point in batch)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 import msgspec
 
 from ..manifests.footprint import Footprint
 from .fingerprint import emulator_fingerprint
-from .snapshots import digest_of
+from .snapshots import DIGEST, digest_of
 
 FORMAT = "plena-emu point 1"
 # Parts of a run's record that depend on the host, or on who asked for it.
@@ -50,9 +51,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     format: str = FORMAT
 
 
-class _Line(msgspec.Struct, kw_only=True):
-    digest: str
-    record: msgspec.Raw
+# A line of the store: this, the hash, this, the record, this. The record begins with its id.
+_BEGIN, _MIDDLE, _END = b'{"digest":"', b'","record":', b"}\n"
+_BODY = len(_BEGIN) + DIGEST + len(_MIDDLE)
+_ID = b'{"id":"'
 
 
 def result_record(identity: str, specification: dict, run: dict, sizes: Footprint) -> bytes:
@@ -88,7 +90,7 @@ def failure_record(identity: str, specification: dict, message: str, kind: Failu
 def encode(record: Record) -> bytes:
     """Write a record as a line with a hash over it; equal records are equal bytes."""
     body = msgspec.json.encode(record)
-    return b'{"digest":"%s","record":%s}\n' % (digest_of(body).encode(), body)
+    return b"".join((_BEGIN, digest_of(body).encode(), _MIDDLE, body, _END))
 
 
 def decode(line: bytes) -> Record | None:
@@ -99,26 +101,26 @@ def decode(line: bytes) -> Record | None:
     Record or None
         None where it is not what was written.
     """
-    try:
-        found = msgspec.json.decode(line, type=_Line)
-        if digest_of(bytes(found.record)) != found.digest:
-            return None
-        record = msgspec.json.decode(found.record, type=Record)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    body = _body(line)
+    if body is None:
         return None
-    return record if record.format == FORMAT else None
+    found = json.loads(body)
+    if found["format"] != FORMAT:
+        return None
+    failure = found.pop("failure")
+    return Record(**found, failure=Failure(**failure) if failure else None)
 
 
 def identity_of(line: bytes) -> str | None:
-    """Read whose line it is, and that it is whole; None where it is not."""
-    try:
-        found = msgspec.json.decode(line, type=_Line)
-        if digest_of(bytes(found.record)) != found.digest:
-            return None
-        return msgspec.json.decode(found.record, type=_Identity).id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    """Read whose line it is; None where it is not what was written."""
+    body = _body(line)
+    return None if body is None else body[len(_ID) : body.index(b'"', len(_ID))].decode()
+
+
+def _body(line):
+    """The record of a line that is whole."""
+    digest = line[len(_BEGIN) : len(_BEGIN) + DIGEST]
+    if not line.startswith(_BEGIN) or line[len(_BEGIN) + DIGEST : _BODY] != _MIDDLE or not line.endswith(_END):
         return None
-
-
-class _Identity(msgspec.Struct):
-    id: str
+    body = line[_BODY : -len(_END)]
+    return body if digest_of(body).encode() == digest and body.startswith(_ID) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -103,7 +103,7 @@ def load_study(path: str, more: Mapping[str, object] | None = None) -> Study:
 
 
 def make_study(
-    axes: Mapping[str, object], zipped: list[list[str]] | None = None, where: str | list[str] = (),  # type: ignore[assignment]
+    axes: Mapping[str, object], zipped: list[list[str]] | None = None, where: str | Sequence[str] = (),
     search: SearchSpec | None = None, name: str | None = None,
 ) -> Study:
     """Make a study of axes as they were written.

@@ -6,6 +6,7 @@ A `Workshop` is what a worker keeps between batches. Nothing here knows of a clu
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -113,7 +114,7 @@ class Workshop:
         result = execute(request, Log("off"), lambda simulation: sizes.append(footprint(
             simulation.memory.manifest.regions)), self._shared)
         text = self._neutral(msgspec.json.encode(result).decode())
-        return msgspec.json.decode(text), sizes[0]
+        return json.loads(text), sizes[0]
 
     def request(self, specification: dict, **more: Any) -> RunRequest:
         """Make the request of a point on files of this process.
@@ -251,9 +252,9 @@ class Workshop:
 
 def _places(folder, builds):
     """Make the pattern of what no record names: the directories of a workshop, and where the package lies."""
-    import plena_emu.boards
+    from .. import boards
 
-    package = re.escape(os.path.dirname(os.path.dirname(str(plena_emu.boards.__file__))))
+    package = re.escape(os.path.dirname(os.path.dirname(str(boards.__file__))))
     laid_out = rf"{re.escape(folder)}/(?:inputs|changed|settings)/[0-9a-f]+"
     return re.compile(rf"(?:{laid_out}|{re.escape(builds)}/(?:[0-9a-f]+|\.[^/]+/build)|{package})/")
 
