@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from .cycle_table import CycleTable
+
 if TYPE_CHECKING:
     import pandas
 
@@ -338,7 +340,8 @@ class HardwareTiming(msgspec.Struct, kw_only=True):
 
     `timing` is `serial` or the name of the timing file `timing_file`, `dma` `reference` or `production`.
     `serial_latency_ps` is the latency of the serial run, whatever the headline is. `timeline` is the timeline object
-    of §7.11 (None in serial mode), `dma_transfers` what the DMAs moved (None with reference DMA).
+    of §7.11 (None in serial mode), `dma_transfers` what the DMAs moved (None with reference DMA). `stages` says where
+    the cycles of the timeline went, where somebody asked.
     """
 
     timing: str
@@ -349,6 +352,7 @@ class HardwareTiming(msgspec.Struct, kw_only=True):
     serial_latency_ps: int
     timeline: dict | None = None
     dma_transfers: dict[str, int] | None = None
+    stages: CycleTable | None = None
 
 
 class RunResult(msgspec.Struct, kw_only=True):

@@ -222,7 +222,7 @@ def _execute(request, log, look, shared):
         from ..memory.dram_trace_recorder import RecordedMemory
 
         model = RecordedMemory(model, machine.descriptors, request.isa)
-    hardware_run = _open_hardware(request, settings, program, hardware, log)
+    hardware_run = _open_hardware(request, settings, program, hardware, observers.units, log)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -258,9 +258,9 @@ def _execute(request, log, look, shared):
         model.write(request.memory_trace)
 
     result = _result(request, platform, program, simulation, stopped)
-    observers.finish(result, machine)
     if hardware_run is not None:
-        _finish_hardware(hardware_run, result, simulation)
+        _finish_hardware(hardware_run, result, simulation, observers.labels)
+    observers.finish(result, machine)
     for line in result.warnings:
         if line != foreign_warning(program):
             log.warn(line)
@@ -302,20 +302,22 @@ def _channels(request, platform, hardware):
     return hardware.channels if part in (None, "hbm2") else request.hbm_channels
 
 
-def _open_hardware(request, settings, program, hardware, log):
+def _open_hardware(request, settings, program, hardware, units, log):
     """Open passes and files of hardware timing (spec chapter 7); None without it."""
     if hardware is None:
         return None
     from .timeline.outputs import HardwareRun
 
     hardware_records(log, request, hardware)
-    return HardwareRun(request, settings, program, hardware)
+    return HardwareRun(request, settings, program, hardware, units)
 
 
-def _finish_hardware(hardware_run, result, simulation):
-    """Put hardware timing into the result and write its files."""
+def _finish_hardware(hardware_run, result, simulation, labels):
+    """Put hardware timing into the result, with the cycles of stages where `labels` names them; write its files."""
     memory = simulation.memory
     result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.descriptors)
+    if labels is not None:
+        result.hardware.stages = hardware_run.cycles(simulation.machine.control.counts, labels)
     if hardware_run.latency_ps is not None:
         result.timeline_ps = hardware_run.latency_ps - result.latency_ps
         result.latency_ps = hardware_run.latency_ps
