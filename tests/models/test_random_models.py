@@ -12,8 +12,6 @@ from plena_emu.models.check import check_build
 from plena_emu.models.compiler import compile as compile_model
 from plena_emu.models.presets import PRESETS
 
-BAR = 0.12  # a few odd elements of a small model weigh more than §9.7 allows for; what is wrong is wrong by far more
-
 
 @st.composite
 def configs(draw):
@@ -42,11 +40,11 @@ def check(directory):
     """Run a build and check it."""
     result = plena_emu.run(directory, dump_dir=directory)
     assert result.dropped.vector_rows == result.dropped.hbm_bytes_read_outside == 0
-    hidden = next(found for found in check_build(directory).results if found.name == "hidden")
-    assert max(hidden.machine_error, hidden.f32_error) <= BAR, hidden
+    report = check_build(directory)  # within §9.7's bars, or as far off as rounding makes a model this small
+    assert report.ok, report
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(config=configs(), request=requests)
 def test_random_models(config, request):
     with tempfile.TemporaryDirectory() as directory:
