@@ -10,6 +10,7 @@ from plena_emu.inputs.documents import parse_yaml
 from plena_emu.inputs.text import read_text
 
 from . import schema
+from .parsed import known_values
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _PROFILES = _HERE / "profiles"
@@ -87,4 +88,6 @@ def _locate(asked, kind, directory, names, renamed):
 
 def _read_yaml(path, kind):
     """Read and parse a YAML file; raises `EmuError` with file and line."""
-    return parse_yaml(read_text(path, kind), f"{kind} {path}")
+    text = read_text(path, kind)
+    known = known_values(text)
+    return parse_yaml(text, f"{kind} {path}") if known is None else known
