@@ -36,8 +36,8 @@ def check_text(report: CheckReport, per_layer: bool, width: int | None = None) -
         tokens = f"{choices.tokens} token{'' if choices.tokens == 1 else 's'}"
         blocks.append(f"  largest logit: of {tokens} the f32 forward is clear about {choices.clear}, the machine agrees"
                       f" on {choices.agree} of those")
-    blocks.append("  errors: RMS of the difference / RMS of the reference, for what the machine's types allow and f32;"
-                  " rounding: the error of a forward in numpy that rounds as rows and registers do")
+    blocks.append("  errors: RMS of the difference / RMS of the reference, for what the machine's types allow and f32")
+    blocks.append("  rounding: the same of a forward in numpy that rounds as the machine's rows and registers do")
     blocks.append(f"  {_verdict(report, bars)}")
     return render(blocks, width)
 
@@ -48,8 +48,8 @@ def _verdict(report, bars):
         return "every bar holds"
     if not report.ok:
         return "A BAR IS BROKEN"
-    return (f"the bars {bars} do not hold, but no error is much above that of rounding alone: it is the number formats"
-            " at this depth, not the program")
+    return (f"the bars {bars} do not hold; no error is much above that of rounding alone, so it is the formats, not the"
+            " program")
 
 
 def _named(report):

@@ -105,7 +105,7 @@ def test_clear_choices():
     (0.02, 0.0, "holds"), (0.045, 0.04, "rounding"), (0.045, 0.02, "broken"), (0.7, 0.04, "broken"),
 ])
 def test_errors_beyond_the_bars_are_rounding_or_wrong(build, noise, rounding, verdict):
-    """Beyond 0.03 an error passes only where numpy, rounding as rows do, is as far off; it is no bar that holds then."""
+    """Beyond 0.03 an error passes only where numpy, rounding as rows do, is as far off; then no bar holds."""
     directory, held = build
     with np.load(directory / "references.npz") as stored:
         references = dict(stored)
