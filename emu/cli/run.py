@@ -15,6 +15,7 @@ exit status: 0 success, 2 usage error, 3 stopped by --max-instructions (no dumps
 import argparse
 import os
 import sys
+import time
 
 from ..atomic_files import check_creatable, check_directory
 from ..config.build_dir import BUILD_FILES, fields_of
@@ -28,6 +29,8 @@ from .entry import say
 
 # Warnings only, in plain words; the topology line is for testbenches.
 QUIET_LEVELS = f"warn,{RUNNER}=error"
+
+NAMES_AFTER = 0.5  # seconds before the progress bar finds out what the stages are called: most runs are over by then
 
 GEOMETRY_FLAGS = ("--mlen", "--vlen", "--blen", "--hlen", "--broadcast-amount")
 
@@ -123,7 +126,8 @@ def run(args):
         check_creatable(args.dump_dir, "--dump-dir")
     take_program(args)
     request = make_request(args)
-    check_files_of_run(vars(request), log_file=args.log_file, json=None if args.json == "-" else args.json)
+    record = None if args.json == "-" else args.json
+    check_files_of_run(vars(request), log_file=args.log_file, json=record)
     log = make_log(args)
     try:
         return _execute(args, request, log)
@@ -161,6 +165,7 @@ def make_request(args):
         "timing_only": args.timing_only,
         "threads": args.threads,
         "memo": not args.no_memo,
+        "stages": args.json is not None,  # the tables show none
         "timeline": args.timeline,
         "pc_log": args.pc_log,
         **({"pc_log_from": args.pc_log_from} if args.pc_log_from else {}),
@@ -239,7 +244,8 @@ class progress_bar:
         self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task("loading", total=None)
         self.furthest = 0
-        self.labels = self.total = None
+        self.stages = self.labels = self.total = None
+        self.began = time.monotonic()
         self.leaving = at_interrupt(self.bar.stop)  # the cursor is hidden while it draws
         self.leaving.__enter__()
         try:
@@ -248,12 +254,14 @@ class progress_bar:
             return None
         return self
 
-    def begin(self, labels, total):
-        """Take the stages of the program (None: not known) and the instructions it will execute (None: not known)."""
-        self.labels, self.total = labels, total
+    def begin(self, stages, total):
+        """Take what finds the stages of the program, and the instructions it will execute (None: not known)."""
+        self.stages, self.total = stages, total
 
     def __call__(self, pc, words, executed, picoseconds):
         self.furthest = max(self.furthest, pc)
+        if self.stages is not None and time.monotonic() - self.began > NAMES_AFTER:
+            self.labels, self.stages = self.stages(), None
         where = f"pc {pc:,}"
         if self.labels is not None and pc < words:
             stage = self.labels.stages[self.labels.of_word[pc]]

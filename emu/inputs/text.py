@@ -1,5 +1,6 @@
 """Reads text inputs: one wording for what is wrong with a file, and a largest size for each kind of it."""
 
+import codecs
 import os
 
 from ..errors import EmuError
@@ -13,6 +14,7 @@ LARGEST = {
     "latency profile": 16 * MIB,
     "DRAM description": 16 * MIB,
     "timing": 16 * MIB,
+    "study": 16 * MIB,
     "HBM size": 1024,
     "weight manifest": 256 * MIB,
     "build table": 256 * MIB,
@@ -26,6 +28,7 @@ LARGEST = {
     "trace": 1024 * MIB,
 }
 _PART = MIB  # bytes read at a time
+_PIECE = 1 << 16  # bytes decoded at a time to see whether they are text
 _MARK = b"\xef\xbb\xbf"  # byte order mark of UTF-8, which some editors write
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")  # of UTF-16
 
@@ -54,6 +57,33 @@ def read_text(path: str | os.PathLike, kind: str, origin: str | None = None) -> 
     return decode_text(data, f"{kind} {source}")
 
 
+def read_utf8(path: str | os.PathLike, kind: str) -> bytes:
+    """Read a text file as `read_text` does, but leave it in UTF-8: for large files of which little is looked at.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    EmuError
+        As `read_text`.
+    """
+    source = os.fsdecode(path)
+    data = _read_bytes(source, kind, None)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(data), _PIECE):
+            decoder.decode(data[start : start + _PIECE])
+        decoder.decode(b"", final=True)
+        is_text = b"\0" not in data and not data.startswith(_WIDE_MARKS)
+    except UnicodeDecodeError:
+        is_text = False
+    if not is_text:
+        decode_text(data, f"{kind} {source}")  # says what is wrong
+    return data.removeprefix(_MARK)
+
+
 def decode_text(data: bytes, where: str) -> str:
     """Decode bytes as UTF-8 text; `where` names them in messages.
 
@@ -74,8 +104,8 @@ def decode_text(data: bytes, where: str) -> str:
         at = error.start + (len(_MARK) if data.startswith(_MARK) else 0)
         line = data.count(b"\n", 0, at) + 1
         raise EmuError(f"{where}, line {line}: not UTF-8 text: found byte 0x{data[at]:02x} at offset {at}") from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
         raise EmuError(f"{where}, line {line}: found a NUL character, expected text")
     return text
 

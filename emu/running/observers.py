@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..atomic_files import whole_file, write_whole
+from ..errors import EmuError
 from ..logs import RUNNER, Log
 from ..machine.core import Machine
 from ..manifests.schema import Manifest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..config.settings import Settings
     from .attribution.accounts import Bookkeeping
     from .attribution.expert_stages import ExpertLabels
+    from .attribution.labels import Labels
     from .attribution.overlap import Overlap
     from .attribution.timeline_file import Timeline
     from .pc_log import Window
@@ -138,7 +140,19 @@ class Observers:
         if begin is not None:
             from .attribution.loops import static_total
 
-            begin(self._books.labels if self._books else None, static_total(self._program.table))
+            begin(self._stages, static_total(self._program.table))
+
+    def _stages(self) -> Labels | None:
+        """The stages of the program for whoever shows progress; None where its files are malformed."""
+        from .attribution.accounts import build_of
+        from .attribution.labels import labels_of
+
+        if self._books is not None:
+            return self._books.labels
+        try:
+            return labels_of(self._program, build_of(self._request.opcode))
+        except EmuError:
+            return None  # nobody asked for stages: the run goes on
 
     @contextlib.contextmanager
     def window(self, settings: Settings) -> Iterator[Window | None]:

@@ -98,7 +98,7 @@ def furnished(environment, tmp_path_factory):
     """A directory with what pages take for granted: builds, a trace, records, a checkout's examples and test data."""
     place = tmp_path_factory.mktemp("furnished")
     shutil.copytree(ROOT / "examples", place / "examples", ignore=shutil.ignore_patterns("__pycache__", "*_dump.bin"))
-    for name in ("B", "BUILD_DIR"):
+    for name in ("B", "B1", "B2", "BUILD_DIR"):
         shutil.copytree(place / "examples" / "linear" / "build", place / name)
     for path in ("build", "TESTBENCH/target/release"):
         (place / path).mkdir(parents=True)
@@ -109,6 +109,8 @@ def furnished(environment, tmp_path_factory):
     trace = re.search(r"^    # two reads.*\n((?:    .*\n)+)", (ROOT / "docs" / "dram.md").read_text(), re.M)
     for name in ("accesses.csv", "TRACE.csv"):
         (place / name).write_text(trace[1].replace("    ", ""))
+    study = re.search(r"^```yaml\n(name: which board.*?)^```", (ROOT / "docs" / "sweep.md").read_text(), re.M | re.S)
+    (place / "study.yaml").write_text(study[1].replace("smollm2-135m", "tiny"))
     golden = GOLDEN / "base_clm60m_dec_L4_m64b16.tar.xz"
     if golden.is_file():
         with tarfile.open(golden) as tar:

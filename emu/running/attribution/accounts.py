@@ -28,8 +28,21 @@ _ROWS = ("row_misses", "row_conflicts", "row_hits")  # columns from `LG_ROW_MISS
 
 _HALF = (1 << 32) - 1
 
+_UNITS = ("matrix_ps", "vector_ps", "scalar_ps")  # in the order of their columns
+
 # Columns before those of the ledger.
 _INSTRUCTIONS, _COMPUTE, _MATRIX, _VECTOR, _SCALAR, _MULTIPLY_ADDS, _FIRST = range(7)
+
+
+def build_of(opcode: str) -> str | None:
+    """Find the build directory (§5.6) that machine code lies in, by its name; None for a program on its own.
+
+    Returns
+    -------
+    str or None
+    """
+    folder, name = os.path.split(opcode)
+    return (folder or ".") if name == MACHINE_CODE else None
 
 
 class Bookkeeping:
@@ -50,8 +63,7 @@ class Bookkeeping:
     """
 
     def __init__(self, program: Program, manifest: Manifest, opcode: str):
-        folder, name = os.path.split(opcode)
-        directory = (folder or ".") if name == MACHINE_CODE else None
+        directory = build_of(opcode)
         labels = labels_of(program, directory)
         regions, warnings = named_regions(manifest, directory)
         self.program = program
@@ -91,7 +103,7 @@ class Accounts:
         self.regions = regions
         self.with_rows = with_rows
         self.by_region = ledger.by_region
-        self.columns = _columns(program, cfg, counts, ledger)
+        self._executed = _Executed(program, cfg, counts, ledger)
 
     def table(self, period_ps: int, with_loops: bool = False) -> StageTable:
         """Sum up the counters of a run whose core cycle is `period_ps`.
@@ -112,13 +124,13 @@ class Accounts:
         )
 
     def _stages(self):
-        sums = _grouped(self.columns, self.labels.of_word, len(self.labels.stages))
+        sums = self._executed.by(self.labels.of_word, len(self.labels.stages))
         return [Row(key=tuple(stage), figures=_figures(row, self.with_rows))
                 for stage, row in zip(self.labels.stages, sums.tolist(), strict=True) if row[_INSTRUCTIONS]]
 
     def _opcodes(self):
         ids = self.program.table[:, layout.OP_ID]
-        sums = _grouped(self.columns, ids, isa.NUM_OPS).tolist()
+        sums = self._executed.by(ids, isa.NUM_OPS).tolist()
         return [Row(key=(op.name(self.program.revision),), figures=_figures(sums[op.id], self.with_rows))
                 for op in isa.OPS if sums[op.id][_INSTRUCTIONS]]
 
@@ -129,40 +141,52 @@ class Accounts:
         return merged(((name,), _figures(row, self.with_rows)) for name, row in used)
 
     def _loops(self):
-        paths, _ = loop_paths(self.program.table)
-        sums = np.zeros((len(self.columns) + 1, self.columns.shape[1]), dtype=np.int64)
-        np.cumsum(self.columns, axis=0, out=sums[1:])
-        rows = [(path, (sums[path[-1].end + 1] - sums[path[-1].start]).tolist()) for path in paths if path]
+        paths, of_word = loop_paths(self.program.table)
+        sums = self._executed.by(of_word, len(paths))  # of the words that lie in no loop further in
+        place = {path: number for number, path in enumerate(paths)}
+        for number in range(len(paths) - 1, 0, -1):  # a loop comes before those inside it
+            if len(paths[number]) > 1:
+                sums[place[paths[number][:-1]]] += sums[number]
         return [Row(key=(path_name(path),), figures=_figures(row, self.with_rows))
-                for path, row in rows if row[_INSTRUCTIONS]]
+                for path, row in zip(paths, sums.tolist(), strict=True) if path and row[_INSTRUCTIONS]]
 
 
-def _columns(program, cfg, counts, ledger):
-    """int64[words, _FIRST + LG_WIDTH]: all counters of each word."""
-    table = program.table
-    columns = np.zeros((len(table), _FIRST + lg.LG_WIDTH), dtype=np.int64)
-    columns[:, _INSTRUCTIONS] = counts
-    columns[:, _COMPUTE] = counts * table[:, layout.OP_COST]
-    unit = np.full(isa.NUM_OPS, _SCALAR)
-    for op in isa.OPS:
-        unit[op.id] = {"matrix_ps": _MATRIX, "vector_ps": _VECTOR, "scalar_ps": _SCALAR}[UNITS[op.type]]
-    columns[np.arange(len(table)), unit[table[:, layout.OP_ID]]] = columns[:, _COMPUTE]
-    columns[:, _MULTIPLY_ADDS] = counts * multiply_adds_of(table, cfg)
-    columns[:, _FIRST:] = ledger.by_pc
-    return columns
+class _Executed:
+    """Counters by word, ready to be summed up by any grouping of the words."""
+
+    def __init__(self, program, cfg, counts, ledger):
+        table = program.table
+        unit_of = np.full(isa.NUM_OPS, _UNITS.index("scalar_ps"))
+        for op in isa.OPS:
+            unit_of[op.id] = _UNITS.index(UNITS[op.type])
+        self._counts = counts
+        self._compute = counts * table[:, layout.OP_COST]
+        self._unit = unit_of[table[:, layout.OP_ID]]
+        multiply_adds = counts * multiply_adds_of(table, cfg)
+        self._products = np.flatnonzero(multiply_adds)
+        self._multiply_adds = multiply_adds[self._products]
+        self._transfers = np.flatnonzero(ledger.by_pc[:, lg.LG_EVENTS])
+        self._ledger = ledger.by_pc[self._transfers]
+
+    def by(self, group: np.ndarray, groups: int) -> np.ndarray:
+        """Sum up by `group`, int64[words] of numbers below `groups`: int64[groups, _FIRST + LG_WIDTH]."""
+        sums = np.zeros((groups, _FIRST + lg.LG_WIDTH), dtype=np.int64)
+        sums[:, _INSTRUCTIONS] = _sums(group, self._counts, groups)
+        of_units = _sums(len(_UNITS) * group.astype(np.int64) + self._unit, self._compute, len(_UNITS) * groups)
+        sums[:, _MATRIX : _SCALAR + 1] = of_units.reshape(groups, len(_UNITS))
+        sums[:, _COMPUTE] = sums[:, _MATRIX : _SCALAR + 1].sum(axis=1)
+        sums[:, _MULTIPLY_ADDS] = _sums(group[self._products], self._multiply_adds, groups)
+        np.add.at(sums[:, _FIRST:], group[self._transfers], self._ledger)
+        return sums
 
 
-def _grouped(columns, group, groups):
-    """Sums of the rows of each group, int64[groups, columns]; no value is negative."""
-    sums = np.zeros((groups, columns.shape[1]), dtype=np.int64)
-    for number in range(columns.shape[1]):
-        used = np.flatnonzero(columns[:, number])
-        values = columns[used, number]
-        # Sums of doubles are exact below 2^53: those of halves, for fewer than 2^21 words.
-        for shift, part in ((32, values >> 32), (0, values & _HALF)):
-            if len(used) and (shift == 0 or part.any()):
-                found = np.bincount(group[used], part, minlength=groups)
-                sums[:, number] += found.astype(np.int64) << shift
+def _sums(group, values, groups):
+    """Sums of the values of each group, int64[groups]; no value is negative."""
+    # Sums of doubles are exact below 2^53: those of halves, for fewer than 2^21 words.
+    sums = np.bincount(group, values & _HALF, minlength=groups).astype(np.int64)
+    high = values >> 32
+    if high.any():
+        sums += np.bincount(group, high, minlength=groups).astype(np.int64) << 32
     return sums
 
 

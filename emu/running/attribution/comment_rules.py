@@ -50,7 +50,7 @@ TENSORS = (
 
 _WORD = r"\w+"
 _NAME = r"(\w+)"  # the group that `BY_TENSOR` means
-_ROWS = r"\[[^]]*\]"
+_ROWS = r"\[[^\]]*\]"
 
 # Where a rule holds.
 AFTER_LAYERS = "after layers"  # a layer has ended and none has begun
@@ -112,15 +112,34 @@ RULES = (
 
 
 @functools.cache
-def _rules_at(after_layers, undecided):
-    """The rules that hold at a place, as one pattern with a group for each, and their answers by group."""
-    places = {None} | ({AFTER_LAYERS} if after_layers else set()) | ({UNDECIDED} if undecided else set())
-    parts, answers = [], {}
-    for number, (pattern, answer, *where) in enumerate(RULES):
-        if (where[0] if where else None) in places:
-            parts.append(f"(?P<rule{number}>{pattern.replace(_NAME, f'(?P<tensor{number}>{_WORD})')})")
-            answers[f"rule{number}"] = answer
-    return re.compile("|".join(parts)), answers
+def _any_rule():
+    """All rules as one pattern with a group behind each alternative, and their numbers in the table by group.
+
+    No group stands before an alternative: where one begins with a letter, the engine passes it over by that letter.
+    """
+    parts: list[str] = []
+    numbers = {}
+    for number, (pattern, *_) in enumerate(RULES):
+        for alternative in _alternatives(pattern):
+            group = len(parts)
+            parts.append(f"{alternative.replace(_NAME, f'(?P<tensor{group}>{_WORD})')}(?P<rule{group}>)")
+            numbers[f"rule{group}"] = number
+    return re.compile("|".join(parts)), numbers
+
+
+def _alternatives(pattern):
+    """Split a pattern at the bars outside of its brackets; `$` alone is one too."""
+    parts, depth = [""], 0
+    previous = ""
+    for letter in pattern:
+        if previous != "\\":
+            depth += (letter in "([") - (letter in ")]")
+        if letter == "|" and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+        previous = letter if previous != "\\" else ""
+    return parts
 
 
 @functools.cache
@@ -150,11 +169,22 @@ def answer_to(comment: str, after_layers: bool, undecided: bool) -> str:
     str
         `SAME`, `NEXT` or an operator; `other` for a comment that no rule knows.
     """
-    pattern, answers = _rules_at(after_layers, undecided)
+    pattern, numbers = _any_rule()
     found = pattern.match(comment)
     if found is None:
         return o.OTHER
-    answer = answers[found.lastgroup]
+    number = numbers[found.lastgroup]
+    holds = {None: True, AFTER_LAYERS: after_layers, UNDECIDED: undecided}
+    if not holds[_place(number)]:
+        number = next((at for at in range(number + 1, len(RULES))
+                       if holds[_place(at)] and re.match(RULES[at][0], comment)), None)
+        return o.OTHER if number is None else RULES[number][1]
+    answer = RULES[number][1]
     if answer == BY_TENSOR:
         return operator_of_tensor(found["tensor" + found.lastgroup.removeprefix("rule")])
     return answer
+
+
+def _place(number):
+    """Where rule `number` holds; None for everywhere."""
+    return RULES[number][2] if len(RULES[number]) > 2 else None

@@ -10,7 +10,7 @@ from ... import isa
 from ...errors import EmuError
 from ...inputs.documents import parse_json
 from ...inputs.schema import convert
-from ...inputs.text import read_text
+from ...inputs.text import read_text, read_utf8
 from ...kernels.layout import OP_ID
 from ...program.decode import Program
 from .assembly_lines import AssemblyLines, read_lines
@@ -90,8 +90,7 @@ def labels_of(program: Program, directory: str | None) -> Labels:
             return read_stages(path, len(program))
         path = os.path.join(directory, ASSEMBLY)
         if os.path.lexists(path):
-            text = read_text(path, "assembly")
-            lines = read_lines(text)
+            lines = read_lines(read_utf8(path, "assembly"))
             if lines.comments:
                 if belongs_to(lines, program):
                     return _indexed(comment_stages(lines), len(program), path, warnings)
@@ -150,14 +149,18 @@ def comment_stages(lines: AssemblyLines) -> list[tuple[int, Stage]]:
     layer, operator = None, NEXT
     layers_seen = False
     waiting: list[tuple[int, int | None]] = [(0, None)]  # words and layers whose operator is named later
+    known: dict[tuple[str, bool, bool], str] = {}
     for line, word in zip(lines.comments, lines.word_of_comment, strict=True):
-        comment = line.strip("; =-\t")
-        if started := LAYER_BEGINS.match(comment):
-            layer, layers_seen, answer = int(started[1]), True, NEXT
-        elif LAYER_ENDS.match(comment):
-            layer, answer = None, NEXT
-        else:
-            answer = answer_to(comment, layers_seen and layer is None, operator == NEXT)
+        place = (line, layers_seen and layer is None, operator == NEXT)
+        answer = known.get(place)
+        if answer is None:
+            comment = line.strip("; =-\t")
+            if started := LAYER_BEGINS.match(comment):
+                layer, layers_seen, answer = int(started[1]), True, NEXT
+            elif LAYER_ENDS.match(comment):
+                layer, answer = None, NEXT
+            else:
+                answer = known[place] = answer_to(comment, *place[1:])
         if answer == SAME:
             continue
         if answer == NEXT:
@@ -172,13 +175,13 @@ def comment_stages(lines: AssemblyLines) -> list[tuple[int, Stage]]:
 
 def belongs_to(lines: AssemblyLines, program: Program) -> bool:
     """Say whether assembly text is that of a program: the same operations in the same order."""
-    if len(lines.mnemonics) != len(program):
+    if len(lines.instructions) != len(program):
         return False
-    names = np.array([b""] + [op.name(program.revision).encode() for op in isa.OPS], dtype=lines.mnemonics.dtype)
+    names = [b"", *(op.name(program.revision).encode() for op in isa.OPS)]
     ids = program.table[:, OP_ID]
-    others = np.flatnonzero(lines.mnemonics != names[ids])  # perhaps called as in the other revision
-    return all(getattr(isa.BY_MNEMONIC.get(name.decode("latin-1")), "id", isa.INVALID) == op != isa.INVALID
-               for name, op in zip(lines.mnemonics[others].tolist(), ids[others].tolist(), strict=True))
+    others = lines.others_than(names, ids).tolist()  # perhaps called as in the other revision
+    return all(getattr(isa.BY_MNEMONIC.get(lines.mnemonic(at).decode("latin-1")), "id", isa.INVALID) == ids[at]
+               and ids[at] != isa.INVALID for at in others)
 
 
 # --- loops -------------------------------------------------------------------------------------------

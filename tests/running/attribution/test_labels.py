@@ -1,19 +1,30 @@
 """Stages of a program: the table of comment rules, stages.json, loops (spec §9.6)."""
 
+import itertools
 import json
+import re
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plena_emu import isa
 from plena_emu.config.settings import default_settings
 from plena_emu.errors import EmuError
 from plena_emu.program.assembler import assemble
 from plena_emu.program.decode import decode
 from plena_emu.running.attribution import operators as o
 from plena_emu.running.attribution.assembly_lines import read_lines
-from plena_emu.running.attribution.comment_rules import NEXT, RULES, SAME, TENSORS, answer_to, operator_of_tensor
+from plena_emu.running.attribution.comment_rules import (
+    NEXT,
+    RULES,
+    SAME,
+    TENSORS,
+    _alternatives,
+    answer_to,
+    operator_of_tensor,
+)
 from plena_emu.running.attribution.labels import Stage, _indexed, comment_stages, labels_of, read_stages
 from plena_emu.running.attribution.loops import Span, loop_paths, static_total
 
@@ -22,8 +33,8 @@ NAMES = {value for name, value in vars(o).items() if name.isupper()}
 
 def stages_of(text):
     """(layer, operator) of each instruction of assembly text."""
-    lines = read_lines(text)
-    labels = _indexed(comment_stages(lines), len(lines.mnemonics), "text", [])
+    lines = read_lines(text.encode())
+    labels = _indexed(comment_stages(lines), len(lines.instructions), "text", [])
     return [tuple(labels.stages[k]) for k in labels.of_word]
 
 
@@ -224,13 +235,56 @@ def test_a_stages_file_that_is_no_text(tmp_path):
         labels_of(program(LOOPS), str(tmp_path))
 
 
+NAMES_OF_OPS = [op.name("base") for op in isa.OPS if op.name("base")]
+LOOKALIKES = st.sampled_from(NAMES_OF_OPS + ["S_ADDI_INTX", "S_ADDI", "S", "H_PREFETCH_W", "H_PREFETCH_MM", "V_ADD"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(NAMES_OF_OPS) - 1), LOOKALIKES, st.booleans(), st.sampled_from(" \t\r\n")),
+                max_size=12))
+def test_mnemonics_are_compared_whole(lines):
+    """Each instruction is that of the program or not, however much of the name is the same."""
+    names = [b"", *(name.encode() for name in NAMES_OF_OPS)]
+    shown = [names[at + 1].decode() if same else other for at, other, same, _ in lines]
+    text = "".join(f"{name}{end}gp1\n" for name, (*_, end) in zip(shown, lines, strict=True)).replace("\ngp1", "")
+    found = read_lines(text.encode())
+    ids = np.array([at + 1 for at, *_ in lines], dtype=np.int64)
+    expected = [k for k, name in enumerate(shown) if name.encode() != names[ids[k]]]
+    assert found.others_than(names, ids).tolist() == expected
+
+
+@pytest.mark.parametrize("row", RULES, ids=lambda row: row[0])
+def test_alternatives_are_the_pattern(row):
+    """A pattern that is cut at its bars begins the same comments, and no part of it begins with a bracket."""
+    parts = _alternatives(row[0])
+    assert "|".join(parts) == row[0]
+    for part in parts:
+        re.compile(part)
+
+
+def test_rules_are_tried_in_order():
+    """The one pattern that is searched answers as the table does, rule by rule."""
+    comments = [row[0] for row in RULES] + [re.sub(r"\\(.)", r"\1", row[0]) for row in RULES] + [
+        "V column block 3", "Column block", "Reset FP SRAM", "", "KV head 3", "x", "Scale O by", "FFN Test Generation",
+        "Some Test Generation", "Load_Batch X -> X", "Normalize a", "VRAM Matrix Add: S[0:64] += CAUSAL_MASK[0]"]
+    for comment, after, undecided in itertools.product(comments, (False, True), (False, True)):
+        places = {None} | ({"after layers"} if after else set()) | ({"undecided"} if undecided else set())
+        expected = o.OTHER
+        for pattern, answer, *where in RULES:
+            match = re.match(pattern, comment)
+            if match and (where[0] if where else None) in places:
+                expected = operator_of_tensor(match[1]) if answer == "by tensor" else answer
+                break
+        assert answer_to(comment, after, undecided) == expected, comment
+
+
 CHARACTERS = st.text(st.sampled_from("\nA;z \t\r\x0b\u2003\u00e9,0_"), max_size=60)
 
 
 @settings(max_examples=300, deadline=None)
 @given(CHARACTERS)
 def test_lines_of_any_text(text):
-    found = read_lines(text)
+    found = read_lines(text.encode())
     mnemonics, comments, above = [], [], []
     for row in text.split("\n"):
         line = row.strip()
@@ -240,6 +294,6 @@ def test_lines_of_any_text(text):
         elif "A" <= line[:1] <= "Z":
             line = row.lstrip()
             ascii_end = next((k for k, letter in enumerate(line) if letter in " \t\r\x0b"), len(line))
-            mnemonics.append(line[:ascii_end].encode()[:24])
-    assert [bytes(name) for name in found.mnemonics] == mnemonics
+            mnemonics.append(line[:ascii_end].encode())
+    assert [found.mnemonic(k) for k in range(len(found.instructions))] == mnemonics
     assert (found.comments, found.word_of_comment) == (comments, above)
