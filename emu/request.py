@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from .errors import UsageError
+from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, PROFILE_LEVELS
 from .inputs.words import cut, one_of, shown
 from .isa import REVISIONS
 
@@ -16,13 +17,7 @@ TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait f
 if TYPE_CHECKING:
     from fractions import Fraction
 
-MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
 _U64_MAX = 2**64 - 1
-DMAS = ("reference", "production")
-PROFILE_LEVELS = ("aggregate", "opcode")
-DEFAULT_DDR_CAPACITY = 512 * 2**20
-DEFAULT_HOST_BANDWIDTH = 60_000_000
-DEFAULT_MODEL = "hbm"  # without a board
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
           "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",

@@ -14,7 +14,7 @@ import pytest
 import plena_emu
 from plena_emu.cli.main import COMMANDS
 from plena_emu.cli.main import main as plena_emu_main
-from plena_emu.request import MEMORY_MODELS
+from plena_emu.inputs.choices import MEMORY_MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 LINEAR = ROOT / "examples" / "linear"

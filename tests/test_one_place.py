@@ -5,8 +5,9 @@ import re
 import numpy as np
 from tiny_package import ROOT
 
-from plena_emu import isa, request
+from plena_emu import isa
 from plena_emu.boards import dram_checks, dram_schema, dram_timing
+from plena_emu.inputs import choices
 from plena_emu.kernels import layout, limits
 from plena_emu.kernels.dram import state as dram_state
 from plena_emu.kernels.memory import regimes
@@ -15,7 +16,7 @@ from plena_emu.manifests import footprint
 
 def test_sizes_of_the_manifests():
     assert footprint.LINE == limits.ACCESS_BYTES
-    assert set(footprint.REGIMES) < set(request.MEMORY_MODELS)
+    assert set(footprint.REGIMES) < set(choices.MEMORY_MODELS)
 
 
 def test_bounds_of_a_dram_description_are_those_of_the_kernels_records():

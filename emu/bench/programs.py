@@ -15,10 +15,10 @@ import msgspec
 from ..config.build_dir import BUILD_FILES, NEVER
 from ..config.units import read_hbm_size
 from ..errors import EmuError, UsageError
+from ..inputs.choices import MEMORY_MODELS
 from ..inputs.documents import parse_json
 from ..inputs.schema import convert
 from ..inputs.text import read_text
-from ..request import MEMORY_MODELS
 
 DEFAULT_GOLDEN = os.path.join("..", "shared", "golden")
 ENDING = ".tar.xz"

@@ -20,8 +20,8 @@ from ..atomic_files import check_directory, check_outputs
 from ..bench.record import MODES
 from ..config.units import parse_count
 from ..errors import EXIT_OK, EmuError, UsageError
+from ..inputs.choices import MEMORY_MODELS
 from ..interrupts import unwinding
-from ..request import MEMORY_MODELS
 from . import flags
 
 EXIT_SLOWER = 1

@@ -9,8 +9,8 @@ all. A bidirectional model has no decode: its estimate is one pass over the toke
 
 import sys
 
+from ..inputs.choices import MEMORY_MODELS
 from ..interrupts import unwinding
-from ..request import MEMORY_MODELS
 from .compile import add_model_flags, progress_bar
 from .flags import Once, add_bandwidth_flag, add_capacity_flag, add_overlay_flags, named_output, path, typed
 from .manifest import positive

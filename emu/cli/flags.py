@@ -6,9 +6,13 @@ import time
 
 from ..config.units import parse_bandwidth, parse_positive_size, parse_rate, parse_size
 from ..errors import UsageError
+from ..inputs.choices import DEFAULT_HOST_BANDWIDTH, MEMORY_MODELS
 from ..isa import REVISIONS
 from ..logs import LEVELS
-from ..request import DEFAULT_HOST_BANDWIDTH, MEMORY_MODELS, RunRequest
+
+TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait for
+if TYPE_CHECKING:
+    from ..request import RunRequest
 
 ISA_VARIABLE = "PLENA_ISA"
 
@@ -188,6 +192,8 @@ def fields(args) -> dict:
     }
 
 
-def request(args, isa, **more) -> RunRequest:
+def request(args, isa, **more) -> "RunRequest":
     """Make the `RunRequest` of parsed flags; `more` sets or replaces fields."""
+    from ..request import RunRequest  # its class takes longer to make than all flags
+
     return RunRequest(**(fields(args) | {"isa": isa, "started_at": time.perf_counter()} | more))

@@ -2,7 +2,7 @@
 
 from ..config.units import parse_count
 from ..errors import UsageError
-from ..request import DMAS
+from ..inputs.choices import DMAS
 from . import flags
 
 MODES = ("legacy", "rtl-v1")

@@ -126,7 +126,8 @@ def run(args):
         check_creatable(args.dump_dir, "--dump-dir")
     take_program(args)
     request = make_request(args)
-    check_files_of_run(vars(request), log_file=args.log_file, json=None if args.json == "-" else args.json)
+    record = None if args.json == "-" else args.json
+    check_files_of_run(vars(request), log_file=args.log_file, json=record)
     log = make_log(args)
     try:
         return _execute(args, request, log)

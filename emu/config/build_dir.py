@@ -3,7 +3,7 @@
 import os
 
 from ..errors import EmuError, UsageError
-from ..request import DEFAULT_MODEL
+from ..inputs.choices import DEFAULT_MODEL
 from .units import read_hbm_size
 
 ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file

@@ -5,7 +5,9 @@ private anonymous map costs address space only; pages appear when they are first
 """
 
 import contextlib
+import ctypes
 import mmap
+import sys
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from ..errors import EmuError
 
 # Not in every version of the standard module; the value is that of Linux.
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
+_FIXED = 0x10  # of Linux: in place of what lies at the address
 
 HUGE_PAGE = 1 << 21
 FEW_PAGES = 64
@@ -54,6 +57,27 @@ def use_huge_pages(array: np.ndarray, size: int) -> None:
     if size >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE") and isinstance(area, mmap.mmap):
         with contextlib.suppress(OSError):
             area.madvise(mmap.MADV_HUGEPAGE, 0, size)
+
+
+def map_file(descriptor: int, array: np.ndarray, size: int) -> bool:
+    """Lay the first `size` bytes of a file over those of an array of `lazy_zeros`; writes do not reach the file.
+
+    Pages are read when they are first touched, and copied when they are first written.
+
+    Returns
+    -------
+    bool
+        False where the system does not map it there; the array is as before then.
+    """
+    address = array.__array_interface__["data"][0]
+    area = getattr(array.base, "obj", None)
+    if not sys.platform.startswith("linux") or address % mmap.PAGESIZE or not isinstance(area, mmap.mmap):
+        return False
+    call = ctypes.CDLL(None).mmap
+    call.restype = ctypes.c_void_p
+    call.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+    flags = mmap.MAP_PRIVATE | _FIXED | _NORESERVE
+    return call(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, 0) == address
 
 
 def _occupied(array):

@@ -9,9 +9,10 @@ from ..errors import EmuError
 from ..kernels.data.tables import to_bf16
 from ..kernels.layout import INT_SRAM_SIZE
 from .formats import unpack_sram
-from .lazy_arrays import use_huge_pages
+from .lazy_arrays import map_file, use_huge_pages
 
 PART = 1 << 20  # bytes read at a time
+MAPPED = 1 << 22  # bytes from which mapping a file is faster than reading it
 
 
 def read_file(path: str, what: str, most: int, limit: str) -> bytes:
@@ -65,7 +66,9 @@ def load_vector_sram(path: str, row_words: np.ndarray, row_touched: np.ndarray, 
 
 
 def load_hbm(path: str, hbm: np.ndarray) -> int:
-    """Load raw bytes from address 0, read straight into the HBM's own memory.
+    """Load raw bytes from address 0: a large file is mapped in the HBM's place, copied where it is written; else read.
+
+    A file must not shrink while a run that maps it goes on.
 
     Returns
     -------
@@ -80,6 +83,9 @@ def load_hbm(path: str, hbm: np.ndarray) -> int:
             if stat.S_ISREG(status.st_mode) and status.st_size > len(hbm):
                 raise EmuError(f"HBM preload {path}: {status.st_size} bytes, expected at most {len(hbm)} (the HBM"
                                " size)")
+            large = stat.S_ISREG(status.st_mode) and status.st_size >= MAPPED
+            if large and map_file(file.fileno(), hbm, status.st_size):
+                return status.st_size
             use_huge_pages(hbm, status.st_size)
             while got := file.readinto(view[size:] if size < len(hbm) else bytearray(1)):
                 size += got

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from ..errors import EmuError
+from ..inputs.choices import MEMORY_MODELS
 from ..kernels import layout
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
@@ -19,7 +20,6 @@ from ..kernels.memory import transfer as tr
 from ..kernels.memory.ledger import Ledger
 from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
-from ..request import MEMORY_MODELS
 from .engines import DramEngine, SimpleEngine, warm_engine
 from .interfaces import MemoryEngine
 from .ledger import new_ledger
@@ -306,8 +306,8 @@ class RegimeModel:
 
             transfer = new_transfer(regime, most_lines(self.descriptors), self.ledger)
             if dram is None:
-                return transfer, SimpleLineEngine(transfer, self.descriptors)
-            return transfer, LineEngine(transfer, self.descriptors, dram, channels)
+                return transfer, SimpleLineEngine(transfer, self.descriptors, memo)
+            return transfer, LineEngine(transfer, self.descriptors, dram, channels, memo)
         accesses = most_accesses(self.descriptors)
         transfer = new_transfer(regime, accesses, self.ledger)
         if dram is None:

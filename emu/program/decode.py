@@ -1,9 +1,9 @@
 """Program file -> words -> dense table of decoded instructions (spec §1.3, §1.8, §5.1)."""
 
-import dataclasses
 import functools
 import os
 
+import msgspec
 import numpy as np
 
 from .. import isa
@@ -12,10 +12,11 @@ from ..errors import EmuError
 from ..kernels.layout import OP_COST, OP_F1, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2, OP_RS3, OP_WIDTH
 from ..kernels.limits import TIME_LIMIT
 from . import cycle_costs as costs
+from .hex_words import TOKEN_BYTES, parse_words
 
-_TOKEN_BYTES = b"0123456789abcdefABCDEFxX \t\n\r\x0b\x0c"
-_PART = 1 << 20  # bytes read at a time
 _MARK = b"\xef\xbb\xbf"  # byte order mark, which some editors write
+_PART = 1 << 20  # bytes read at a time
+_LARGEST = 0xFFFFFFFF  # word
 
 
 def read_words(path: str | os.PathLike) -> np.ndarray:
@@ -32,14 +33,10 @@ def read_words(path: str | os.PathLike) -> np.ndarray:
     """
     source = os.fspath(path)
     text, sound = _read_tokens(source)
-    if sound:
-        try:
-            words = np.array([int(token, 16) for token in text.split()], dtype=np.int64)
-        except (ValueError, OverflowError):
-            words = None
-        if words is not None and (words <= 0xFFFFFFFF).all():
-            return words.astype(np.uint32)
-    raise _bad_token(source, text)
+    words = parse_words(text) if sound else None
+    if words is None:
+        raise _bad_token(source, text)
+    return words
 
 
 def _read_tokens(source):
@@ -51,7 +48,7 @@ def _read_tokens(source):
             while sound and (part := file.read(_PART)):
                 part = part if parts else part.removeprefix(_MARK)
                 parts.append(part)
-                sound = not part.translate(None, _TOKEN_BYTES)
+                sound = not part.translate(None, TOKEN_BYTES)
     except OSError as error:
         raise EmuError(f"program {source}: cannot read: {error.strerror}") from None
     return b"".join(parts), sound
@@ -69,11 +66,10 @@ def _bad_token(source, text):
 
 def _is_word(token):
     digits = token[2:] if token[:2] in (b"0x", b"0X") else token
-    return digits.isalnum() and not digits.translate(None, b"0123456789abcdefABCDEF") and int(digits, 16) < 2**32
+    return digits.isalnum() and not digits.translate(None, b"0123456789abcdefABCDEF") and int(digits, 16) <= _LARGEST
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Program:
+class Program(msgspec.Struct, frozen=True, eq=False):
     """A decoded program.
 
     Attributes

@@ -8,11 +8,12 @@ import msgspec
 
 from ..config.settings import Settings, with_hbm_size
 from ..errors import EmuError
+from ..inputs.choices import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH
 from ..manifests.capacity_regime import LINK_REGIMES, Choice, decide_regime
 from ..manifests.footprint import footprint
 from ..manifests.schema import Manifest, load_manifest
 from ..program.cycle_costs import PS_PER_CYCLE
-from ..request import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH, RunRequest
+from ..request import RunRequest
 from ..result import BoardRecord, LaidOver, MemoryLimits, SettingChange, TileStatus
 from .shared_work import ALONE, Shared
 from .unused_fields import unused_fields

@@ -1,7 +1,8 @@
-"""Entry kernels as object code, loaded by llvmlite alone, without numba.
+"""Entry kernels as object code, loaded without numba.
 
-Importing numba and its first call cost more than most runs. An entry is a call of native code with its arguments laid
-out as numba passes them (`arguments`); its module's object code is had when it is first called (`obtaining`).
+Importing numba and its first call cost more than most runs, importing llvmlite more than loading what is known of an
+object file (`elf`). An entry is a call of native code with its arguments laid out as numba passes them (`arguments`);
+its module's object code is had when it is first called (`obtaining`).
 """
 
 import ctypes
@@ -41,6 +42,16 @@ def load(module: ModuleCode) -> dict[str, int]:
 
     What only paths that never run would call is defined as the end of the process.
     """
+    from . import elf
+
+    names = frozenset(module.stand_ins)
+    try:
+        return {name: elf.load(entry.code, entry.symbol, names) for name, entry in module.entries.items()}
+    except elf.Unknown:
+        return _load_by_llvm(module)
+
+
+def _load_by_llvm(module):
     llvm, engine = _engine()
     abort = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value
     for name in module.stand_ins:

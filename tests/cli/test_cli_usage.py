@@ -12,7 +12,8 @@ from plena_emu.cli.flags import request, revision
 from plena_emu.cli.main import main as plena_emu
 from plena_emu.cli.run import make_request
 from plena_emu.errors import EmuError, UsageError
-from plena_emu.request import MEMORY_MODELS, RunRequest
+from plena_emu.inputs.choices import MEMORY_MODELS
+from plena_emu.request import RunRequest
 
 NEEDED = ["--opcode", "p.mem", "--hbm", "h.bin", "--fpsram", "f.bin"]
 HEAVY = ("numpy", "numba", "yaml", "rich", "msgspec", "tomlkit", "llvmlite")

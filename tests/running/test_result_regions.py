@@ -9,7 +9,7 @@ import pytest
 import plena_emu
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
-from plena_emu.request import MEMORY_MODELS
+from plena_emu.inputs.choices import MEMORY_MODELS
 
 BUILD = Path(__file__).resolve().parents[2] / "examples" / "linear" / "build"
 # In the order of the file, which is not that of the addresses: what the program stores, and a part of its weights.

@@ -8,9 +8,10 @@ from ... import isa
 from ...atomic_files import write_whole
 from ...config.hardware import Hardware
 from ...errors import EmuError
+from ...inputs.choices import DMAS
 from ...kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ...program.decode import Program
-from ...request import DMAS, RunRequest
+from ...request import RunRequest
 from ...result import HardwareTiming
 from .event_trace import EventTrace
 from .json_text import json_text
