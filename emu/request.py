@@ -309,10 +309,12 @@ class RunRequest:
 
     def _check_board_flags(self):
         """Refuse what lays over a board without one, and what contradicts the reference's timing."""
-        for flag, value in (("--latency-profile", self.latency_profile), ("--clock-mhz", self.clock_mhz),
-                            ("--ddr-speed", self.ddr_speed), ("--reference-timing", self.reference_timing or None)):
+        for flag, value in (("--latency-profile", self.latency_profile), ("--ddr-speed", self.ddr_speed),
+                            ("--reference-timing", self.reference_timing or None)):
             if value is not None and self.board is None:
                 raise UsageError(f"{flag} needs --board")
+        if self.clock_mhz is not None and self.board is None and not self.is_hardware:
+            raise UsageError("--clock-mhz needs --board, or hardware timing (--timing rtl-v1 or --dma production)")
         if self.clock_mhz is not None:
             from .boards.core_clock import check_clock
 

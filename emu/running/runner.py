@@ -190,7 +190,7 @@ def _execute(request, log, look, shared):
     began = request.started_at or time.perf_counter()
     check_files_of_run(vars(request))
     stated = shared.once(("settings", request.settings_path, request.settings_origin), lambda: find_settings(
-        request.settings_path, os.environ, origin=request.settings_origin))
+        request.settings_path, os.environ, origin=request.settings_origin, hardware=request.is_hardware))
     platform = resolve_platform(request, stated, shared)
     settings = platform.settings
     settings_records(log, settings)
@@ -290,11 +290,19 @@ def _known(shared, control, period):
 
 
 def _hardware_of(request, settings, platform):
-    """Check the settings of hardware timing; None without it. A board's clock beats CLOCK_PERIOD_PS (§7.12)."""
+    """Check the settings of hardware timing; None without it. A clock that was asked for, or else a board's, beats
+    CLOCK_PERIOD_PS (§7.12).
+    """
     if not request.is_hardware:
         return None
     hardware = hardware_of(settings, request.hbm_channels)
-    return hardware._replace(period_ps=platform.period_ps) if platform.on_board_time else hardware
+    if platform.on_board_time:
+        return hardware._replace(period_ps=platform.period_ps)
+    if request.clock_mhz is None:
+        return hardware
+    from ..boards.core_clock import core_period_ps
+
+    return hardware._replace(period_ps=core_period_ps(request.clock_mhz)[0])
 
 
 def _channels(request, platform, hardware):
