@@ -135,8 +135,8 @@ def _headline(result):
         serial = (f'<p class="note">Units overlap ({escape(result.hardware.timing)}). Figures by stage are those of the'
                   f" serial run, {milliseconds(result.hardware.serial_latency_ps)}.</p>")
     warnings = "".join(f'<p class="note">Warning: {escape(line)}</p>' for line in result.warnings)
-    return (f"<h1>{escape(_name(result))}</h1>"
-            f'<p class="figure">{milliseconds(result.latency_ps)}<small>{escape(where)}</small></p>{_table(rows, "parts")}'
+    figure = f'<p class="figure">{milliseconds(result.latency_ps)}<small>{escape(where)}</small></p>'
+    return (f"<h1>{escape(_name(result))}</h1>{figure}{_table(rows, 'parts')}"
             f"<p>{result.cycles:,.3f} cycles of {cycle:g} ns. Memory model {escape(_model(result))}."
             f" {result.instructions:,} instructions.</p>{serial}{warnings}")
 
