@@ -7,9 +7,8 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from ..errors import EmuError
+from ..inputs.schema import convert
 from ..memory.dram_statistics import DramStatistics
 from ..result import RunResult, escape, nanoseconds, scientific
 from ..running.provenance import file_hash
@@ -224,7 +223,7 @@ def _memory(result):
         rows += [("DDR capacity", _of_limit(limits.ddr_capacity_bytes, "bytes", limits.ddr_capacity_from)),
                  ("host link", _of_limit(limits.host_bandwidth_bytes_per_s, "bytes/s", limits.host_bandwidth_from))]
     if result.dram_statistics:
-        rows += dram_rows(msgspec.convert(result.dram_statistics, DramStatistics))
+        rows += dram_rows(convert(result.dram_statistics, DramStatistics, "statistics of the DRAM controller"))
     return _pairs(rows)
 
 
