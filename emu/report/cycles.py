@@ -3,9 +3,9 @@
 import csv
 import io
 
-from ..cycle_table import CycleRow, CycleTable
 from ..errors import EmuError
 from ..result import RunResult
+from ..result.cycle_table import CycleRow, CycleTable
 from .table import Table, render
 
 BAR = 24  # characters of the longest bar

@@ -3,10 +3,10 @@
 import numpy as np
 
 from ... import isa
-from ...cycle_table import CycleRow, Cycles, CycleTable
 from ...kernels import layout
 from ...kernels.hardware.scoreboard import layout as sl
 from ...program.decode import Program
+from ...result.cycle_table import CycleRow, Cycles, CycleTable
 from ..attribution.labels import Labels, path_name
 from ..attribution.loops import loop_paths
 from .rules import Rules

@@ -25,7 +25,7 @@ from .scoreboard import ScoreboardPass
 from .serial import SerialPass
 
 if TYPE_CHECKING:
-    from ...cycle_table import CycleTable
+    from ...result.cycle_table import CycleTable
     from ..attribution.labels import Labels
     from .event_table import EventTable
     from .unit_timeline import UnitTimeline

@@ -8,7 +8,7 @@ import pytest
 
 import plena_emu
 from plena_emu.cli import main
-from plena_emu.cycle_table import Cycles
+from plena_emu.result.cycle_table import Cycles
 
 ALL = hr.runs()
 COMPILED = next(run for run in ALL if run["program"].startswith("base_") and run["instructions"] < 100_000)

@@ -471,10 +471,10 @@ def read_run(path: str) -> RunResult:
     EmuError
         It cannot be read, or is no such record.
     """
-    from .errors import EmuError
-    from .inputs.documents import parse_json
-    from .inputs.schema import convert
-    from .inputs.text import read_text
+    from ..errors import EmuError
+    from ..inputs.documents import parse_json
+    from ..inputs.schema import convert
+    from ..inputs.text import read_text
 
     where = f"run record {path}"
     data = parse_json(read_text(path, "run record"), where)
