@@ -5,7 +5,7 @@ import pathlib
 
 import msgspec
 
-from plena_emu.errors import UsageError
+from plena_emu.errors import EmuError, UsageError
 from plena_emu.inputs.documents import parse_yaml
 from plena_emu.inputs.text import read_text
 
@@ -64,8 +64,9 @@ def load_board(name_or_path: str | os.PathLike, latency_profile: str | os.PathLi
     source = _locate(latency_profile, "latency profile", _PROFILES, profile_names(), _RENAMED_PROFILES)
     profile = schema.to_profile(_read_yaml(source, "latency profile"), os.fspath(source))
     if profile.part != board.part:
-        raise UsageError(
-            f"latency profile {profile.name} is for part {profile.part}, board {board.name} has {board.part}"
+        named = str(name_or_path) in board_names() and str(latency_profile) in profile_names()
+        raise (UsageError if named else EmuError)(  # what a file holds, the command line does not show
+            f"latency profile {latency_profile}: is for part {profile.part}, board {board.name} has {board.part}"
         )
     latency = msgspec.structs.replace(board.latency, **profile.latency)
     return msgspec.structs.replace(board, clock_mhz=profile.clock_mhz, latency=latency, latency_profile=profile.name)
