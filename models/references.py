@@ -207,4 +207,4 @@ def load_references(build: str | os.PathLike) -> dict[str, np.ndarray]:
     except OSError as error:
         raise EmuError(f"{path}: cannot read: {error.strerror or error}") from None
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise EmuError(f"{path}: not a sound npz file: {' '.join(str(error).split())}") from None
+        raise EmuError(f"{path}: found no readable arrays, expected a .npz file") from None
