@@ -206,5 +206,5 @@ def load_references(build: str | os.PathLike) -> dict[str, np.ndarray]:
         raise EmuError(f"{path}: not found; a build that was compiled without weights has no references") from None
     except OSError as error:
         raise EmuError(f"{path}: cannot read: {error.strerror or error}") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
         raise EmuError(f"{path}: found no readable arrays, expected a .npz file") from None
