@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..boards.dram_schema import dram_names, load_dram
 from ..errors import EmuError
 from ..inputs.schema import convert
 from ..memory.dram_statistics import DramStatistics
@@ -108,7 +109,7 @@ def _run(result, curve, number):
         ("stages", "Stages", _stages(result)),
         ("roofline", "Roofline of operators", _picture("roofline", result, curve)),
         ("bandwidth", "Bandwidth over time", _picture("timeline", result, curve)),
-        ("capacity", "Latency over DDR capacity", _picture("capacity", result, curve)),
+        ("capacity", "Latency over DDR capacity", _picture("capacity", result, curve) + _curve_note(result, curve)),
         ("regions", "HBM regions", _regions(result)),
         ("memory", "Memory", _memory(result)),
         ("provenance", "Provenance", _provenance(result)),
@@ -192,6 +193,22 @@ def _picture(kind, result, curve):
     return f'<picture>{"".join(sources)}<img alt="{kind}" src="{last}"></picture>'
 
 
+def _curve_note(result, curve):
+    """Say where a curve is of other files than the run's: it is computed when the page is made."""
+    changed = [name.replace("_", " ") for name, then in result.sources.sha256.items()
+               if curve is not None and _hash(_path_of(result, name), then) != then]
+    if not changed:
+        return ""
+    return (f'<p class="note">Changed since the run: {escape(", ".join(changed))}. The curve is that of the files as'
+            " they are now.</p>")
+
+
+def _path_of(result, name):
+    """Path of a file of the run, by its name in the record."""
+    path = result.program.path if name == "program" else getattr(result.sources, name)
+    return load_dram(path).source if name == "dram" and path in dram_names() else path
+
+
 def _data(kind, result, curve, theme, size):
     drawn = fg.draw(kind, result, curve, theme, size)
     return f"data:image/svg+xml;base64,{base64.b64encode(drawn).decode()}"
@@ -237,11 +254,12 @@ def _provenance(result):
     rows = [("command", " ".join(result.command) or "Python"), ("words", f"{result.program.words:,}"),
             ("revision", result.isa), ("data", "left out" if result.timing_only else "computed")]
     unread = _DATA_FILES if result.timing_only else ()
-    paths = {"program": result.program.path} | {name: getattr(sources, name) for name in _FILES if name not in unread}
-    for name, path in paths.items():
+    shown = {"program": result.program.path} | {name: getattr(sources, name) for name in _FILES if name not in unread}
+    for name, path in shown.items():
         if path is not None:
             title = name.replace("_", " ")
-            rows += [(title, path), (f"SHA-256 of {title}", _hash(path, hashes[name]) if name in hashes else None)]
+            now = _hash(_path_of(result, name), hashes[name]) if name in hashes else None
+            rows += [(title, path), (f"SHA-256 of {title}", now)]
     rows += [(name, version) for name, version in result.versions.items()]
     note = ("Hashes are those of the files that the run read." if hashes
             else "The record holds no hashes: plena-emu run --json writes them.")
