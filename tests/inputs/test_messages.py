@@ -40,7 +40,8 @@ LIBRARY_WORDS = re.compile(
     r"\bTrue\b|\bFalse\b|KeyError|ValueError|TypeError|<string>|<unicode"
 )
 ODD = (None, True, False, "", "x", -1, 0, 1.5, 1e300, float("inf"), float("nan"), [], {}, [[1]], {"a": 1}, 2**63, 2**70,
-       "0x10", "\u2028", "\u00e9" * 300, [None], "a\nb", datetime.date(1979, 5, 27), datetime.time(7, 32))
+       "0x10", "\u2028", "\u00e9" * 300, [None], "a\nb", datetime.date(1979, 5, 27), datetime.time(7, 32),
+       datetime.datetime(1979, 5, 27, 7, 32))
 BYTES = (b"\0", b"\xff", b"{", b"}", b"[", b'"', b":", b",", b"!!int ''", b"&a ", b"*a", b"9" * 5000, b"\xef\xbb\xbf",
          b"\n", b"\t", b"- ", b"?", b"1e999", b"NaN", b"\\ud800")
 
