@@ -37,7 +37,7 @@ def estimate_text(found: Estimate, width: int | None = None) -> str:
               f" {memory}{capacity}"),
         pairs((
             ("footprint", f"weights {mib(sizes.weight)}, cache {mib(sizes.kv)}, activations {mib(sizes.activation)}"),
-            ("time to first token", duration(found.time_to_first_token)),
+            ("time to first token" if found.decode else "one denoising pass", duration(found.time_to_first_token)),
             ("time per output token", None if per_token is None else duration(per_token)),
             ("output", None if per_second is None else f"{per_second:,.3f} tokens/s"),
         ), indent=2),
@@ -53,7 +53,7 @@ def estimate_text(found: Estimate, width: int | None = None) -> str:
 
 def _steps(found):
     named = [(f"image of {found.image.tokens:,} tokens", found.image)] if found.image else []
-    named += [(f"prefill of {found.prefill.tokens:,}", found.prefill)]
+    named += [(f"{'prefill of' if found.decode else 'pass over'} {found.prefill.tokens:,}", found.prefill)]
     named += [(f"decode at {step.past:,}", step) for step in found.decode if step.exact]
     rows = [(name, duration(step.seconds), f"{step.compute_share:.0%}", f"{step.instructions:,}", mib(step.bytes_read),
              mib(step.bytes_written)) for name, step in named]

@@ -10,6 +10,7 @@ from plena_emu.cli.main import main
 from plena_emu.errors import EmuError, UsageError
 from plena_emu.models.board_estimate import estimate, interpolate, key_blocks, sample_positions
 from plena_emu.models.compiler import compile as compile_model
+from plena_emu.report.estimate import estimate_text
 
 SMALL = {"board": "custom_a7", "layers": 1, "prefill": 5}
 
@@ -87,6 +88,8 @@ def test_a_bidirectional_model_has_one_pass():
     found = estimate("llada-8b", board="v80", layers=1, prefill=4, preset="m256b64")
     assert found.decode == () and found.time_per_token is None and found.tokens_per_s is None
     assert found.memory_model == "resident"  # the board has no host link
+    text = estimate_text(found)
+    assert "one denoising pass" in text and "pass over 4 " in text and "first token" not in text
     with pytest.raises(UsageError, match="attends in both directions, so there is no decode"):
         estimate("llada-8b", board="v80", layers=1, prefill=4, decode=3)
 
