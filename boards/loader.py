@@ -6,6 +6,7 @@ import pathlib
 import msgspec
 
 from plena_emu.errors import EmuError, UsageError
+from plena_emu.inputs.arguments import given_path
 from plena_emu.inputs.documents import parse_yaml
 from plena_emu.inputs.text import read_text
 
@@ -103,7 +104,7 @@ def read_document(kind: str, name_or_path: str | os.PathLike) -> tuple[str, obje
 
 def _locate(asked, kind, directory, names, renamed):
     """Find what was asked for; a path stays as it was written."""
-    text = os.fspath(asked)
+    text = given_path(kind.replace(" ", "_"), asked)
     if os.sep in text or text.endswith((".yaml", ".yml")):
         return text
     if text in names:
