@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from plena_emu.models.builder import Builder, Digit, Register, every_index
+from plena_emu.models.builder import Builder, Digit, every_index
 from plena_emu.models.constants import Constants
 from plena_emu.models.machine import HbmTensor, Machine
 
@@ -96,9 +96,8 @@ def online_attention(b: Builder, machine: Machine, constants: Constants, a: Onli
         _finish(b, machine, a)
 
 
-def _step(b: Builder, machine: Machine, constants: Constants, a: OnlineAttention, layer: int | None,
-               index: tuple[Register, ...], triangle: Register) -> None:
-    """Write one step: sequence, KV head, chunk and query block are in `index`.
+def _step(b, machine, constants, a, layer, index, triangle):
+    """One block of queries of one KV head against one chunk; `index` is sequence, KV head, chunk and query block.
 
     `triangle` counts the query blocks that do not see the whole chunk; it starts at 0.
     """
