@@ -49,6 +49,23 @@ def test_rows_are_what_single_runs_say(clm, swept):
     assert [row.get("regime") for row in swept][:4] == ["weight-stream", "kv-swap", "resident", "resident"]
 
 
+def test_compiled_models_say_what_their_builds_say(tmp_path):
+    """Each model is compiled by hand and run from its own settings; the sweep shares those of a geometry."""
+    from plena_emu import models
+
+    axes = {"layers": 1, "prefill": [3, 9, 17], "preset": ["m16b4", "m64b16", "m32b16"],
+            "vector_sram_rows": [None, 9000]}
+    swept = plena_emu.sweep(model="tiny", **axes, board="custom_a7", workers=0)
+    assert len(swept) == 18
+    for row in swept:
+        build = str(tmp_path / row.id)
+        options = {key: row.values[key] for key in axes if key in row.values}
+        models.compile("tiny", build, weights="none", **options)
+        run = plena_emu.run(build, timing_only=True, board="custom_a7")
+        assert (row.figures["latency_ps"], row.figures["bytes_read"]) == (run.latency_ps, run.bytes_read)
+        assert row.figures["mlen"] == run.geometry.mlen and row.figures["footprint_bytes"]
+
+
 def test_best_and_worst(swept):
     best = swept.best("time_ms", 3)
     assert [row.get("regime") for row in best] == ["resident"] * 3 and len(best) == 3
