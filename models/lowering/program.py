@@ -159,7 +159,8 @@ class Lowering:
         machine, whole = self.machine, self.unpacked(op)
         decode = op.q.token_major
         return OnlineAttention(
-            sequences=op.sequences, kv_heads=op.kv_heads, heads=whole.heads, parts=whole.parts, head_dim=op.head_dim,
+            sequences=op.sequences, kv_heads=op.kv_heads, heads=whole.heads // op.shares, shares=op.shares,
+            parts=whole.parts, head_dim=op.head_dim,
             rows=whole.shape.rows if decode else machine.mlen, live=whole.shape.real_rows if decode else machine.mlen,
             chunks=key_chunks(op, machine), q=whole.q, out=whole.out,
             out_row=whole.out.head if decode else machine.mlen,
