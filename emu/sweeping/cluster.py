@@ -285,8 +285,8 @@ class ClusterEngine:
                 found = [Outcome(*fields) for fields in future.result(timeout=60)]
             except Exception:  # it was lost between the two
                 return self._died(batch, 1, waiting)
-            seconds = sum(outcome.seconds for outcome in found)
-            waiting.measured(batch.points[0].group, len(found), seconds)
+            for point, outcome in zip(batch.points, found, strict=True):
+                waiting.measured(point.group, outcome.seconds)
             return found
         if future.status == "error":
             from distributed import KilledWorker
