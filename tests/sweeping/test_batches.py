@@ -1,6 +1,6 @@
 """Does every point travel once, in batches that grow with what was measured and shrink at the end?"""
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plena_emu.sweeping.batches import MOST_POINTS, Batches
@@ -25,7 +25,7 @@ def drive(waiting, workers, cost, rounds=100_000):
     raise AssertionError("no end")
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 5), st.floats(1e-7, 3.0))
 def test_every_point_comes_once(groups, workers, cost):
     all_points = points(groups)
