@@ -111,6 +111,7 @@ def estimate(
     dram: str | None = None,
     ddr_speed: Fraction | float | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    from_flags: bool = False,
     **options,
 ) -> Estimate:
     """Estimate what a model costs on a board.
@@ -135,6 +136,8 @@ def estimate(
         As for `run`: they lay over the board.
     progress : callable or None
         Called with (what is timed, programs done, programs in all).
+    from_flags : bool
+        As for `run`: messages name flags.
     **options
         Fields of `CompileOptions`: `preset`, `layers`, `batch`.
 
@@ -155,7 +158,7 @@ def estimate(
     chosen = CompileOptions(**options | {"board": board, "weights": NONE})
     found = load_board(board)
     limits = {"memory_model": memory_model, "ddr_capacity": ddr_capacity, "host_bandwidth": host_bandwidth,
-              "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed}
+              "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed, "from_flags": from_flags}
     positions = range(prefill, prefill + decode)
     mlen = find_preset(chosen.preset).mlen
     timed, held_out = (list(positions), None) if every_token else sample_positions(positions, mlen)

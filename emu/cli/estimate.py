@@ -59,7 +59,8 @@ def run(args):
             args.model, board=args.board, prefill=args.prefill, decode=args.decode, every_token=args.every_token,
             image=args.image,
             memory_model=args.memory_model, ddr_capacity=args.ddr_capacity, host_bandwidth=args.host_bandwidth,
-            clock_mhz=args.clock_mhz, dram=args.dram, ddr_speed=args.ddr_speed, progress=progress, **options)
+            clock_mhz=args.clock_mhz, dram=args.dram, ddr_speed=args.ddr_speed, progress=progress,
+            from_flags=True, **options)
     if args.csv:
         write_whole(args.csv, estimate_csv(found).encode(), "CSV")
     if args.json:

@@ -186,4 +186,5 @@ def with_channels(description: DramDescription, channels: int) -> DramDescriptio
         bit, used = bit + widths[level], used + widths[level]
     row = msgspec.structs.replace(description.mapping.row, first=low + 3, xor=tuple(column[used:]))
     mapping = msgspec.structs.replace(description.mapping, column=tuple(column), row=row, **fields)
-    return msgspec.structs.replace(description, organisation=org, mapping=mapping)
+    name = description.name if org == description.organisation else f"{description.label} with {channels} channels"
+    return msgspec.structs.replace(description, name=name, organisation=org, mapping=mapping)

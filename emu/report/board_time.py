@@ -1,8 +1,16 @@
 """The one headline of what a program takes on a board (spec §10.1)."""
 
-from ..result import LaidOver, PartRecord
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..result import BoardRecord, LaidOver, PartRecord
 from .quantities import milliseconds
 from .table import Table, Title
+
+if TYPE_CHECKING:
+    from ..profiler.model import Profile
+    from ..running.planning import Plan
 
 
 def board_time_blocks(where: str, total_ps: int, parts, link_ps: int | None, bound: str = "") -> list:
@@ -29,11 +37,17 @@ def board_time_blocks(where: str, total_ps: int, parts, link_ps: int | None, bou
     return [Title(f"{bound}{milliseconds(total_ps)} on {where}"), Table(rows, "lrl")]
 
 
+def rounding(found: BoardRecord | Plan | Profile) -> str:
+    """Say what a core cycle counts as where the clock's period was rounded; else nothing."""
+    return "" if found.core_period_exact else f" (rounded to {found.core_period_ps:,} ps a cycle)"
+
+
 def part_line(part: PartRecord | None) -> str:
     """Write the memory part of a board on a line."""
     if part is None:
         return "none named: the idealised DDR of §3.5"
-    return (f"{part.name} ({part.named_by}), {part.peak_bytes_per_s / 1e9:g} GB/s peak,"
+    clock = "" if part.clock_period_exact else f", its clock rounded to {part.clock_period_ps:,} ps"
+    return (f"{part.name} ({part.named_by}), {part.peak_bytes_per_s / 1e9:g} GB/s peak{clock},"
             f" {100 * part.refresh_share:.1f} % of the time in refresh")
 
 

@@ -1,7 +1,7 @@
 """The summary `plena-emu run` prints: one table a question (spec §5.6 names the inputs)."""
 
 from ..result import RunResult, nanoseconds, scientific
-from .board_time import board_time_blocks, laid_over_rows, part_line
+from .board_time import board_time_blocks, laid_over_rows, part_line, rounding
 from .hardware import hardware_blocks
 from .quantities import byte_count, duration
 from .table import Table, Title, pairs, write
@@ -54,8 +54,7 @@ def _board(board):
         return
     profile = f" with {board.latency_profile}" if board.latency_profile else ""
     replaced = len(board.changes)
-    rounded = "" if board.core_period_exact else f" (rounded to {board.core_period_ps:,} ps a cycle)"
-    yield "board", (f"{board.name}{profile}, {board.clock_mhz:g} MHz{rounded}, {replaced}"
+    yield "board", (f"{board.name}{profile}, {board.clock_mhz:g} MHz{rounding(board)}, {replaced}"
                     f" {'value' if replaced == 1 else 'values'} of the settings replaced")
     part = board.part
     if part is not None:

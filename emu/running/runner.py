@@ -17,6 +17,7 @@ from ..atomic_files import make_directory
 from ..config.hardware import hardware_of
 from ..config.settings import find_settings
 from ..errors import DataNeeded, EmuError
+from ..inputs.choices import IDEALISED
 from ..inputs.number_formats import Fp, Plain
 from ..kernels import layout
 from ..kernels.compiler.jit import JIT
@@ -302,7 +303,7 @@ def _channels(request, platform, hardware):
     if hardware is None:
         return None
     part = getattr(platform.dram, "name", platform.dram)
-    return hardware.channels if part in (None, "hbm2") else request.hbm_channels
+    return hardware.channels if part in (None, "hbm2", IDEALISED) else request.hbm_channels
 
 
 def _open_hardware(request, settings, program, hardware, log):
