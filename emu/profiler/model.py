@@ -120,7 +120,8 @@ class Profile(msgspec.Struct, kw_only=True):
     `regime` are its memory model and what that settled on. Of the static view the latency is its cycles at the board's
     clock, `model` is None, and `memory_charged` says whether the board states what transfers take.
     `part`, `laid_over` and `limits` are those of the run's record; `core_period_ps` is not exact where the clock's
-    period was rounded to whole picoseconds. `seconds` is the latency: that of static cycles at the clock, not rounded to picoseconds a cycle.
+    period was rounded to whole picoseconds. `seconds` is the latency: that of static cycles at the clock, not rounded
+    to picoseconds a cycle.
     """
 
     view: str
