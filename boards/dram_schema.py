@@ -183,9 +183,9 @@ def load_dram(name_or_path: str | os.PathLike) -> DramDescription:
     return to_dram(_read_yaml(source, "DRAM description"), os.fspath(source))
 
 
-def to_dram(data: object, source: str) -> DramDescription:
-    """Return the `DramDescription` of the parsed YAML of `source`; raises `EmuError`."""
-    return _checked(data, source, f"DRAM description {source}")
+def to_dram(data: object, source: str, what: str = "DRAM description") -> DramDescription:
+    """Return the `DramDescription` of what was parsed of the file `source`; raises `EmuError` for `what` it is."""
+    return _checked(data, source, f"{what} {source}")
 
 
 def checked(description: DramDescription, argument: str = "description") -> DramDescription:

@@ -183,7 +183,7 @@ def _read_npz(path, what):
     told = "description" in arrays
     if told and "preset" in named:
         raise EmuError(f"{what}: found a preset and a description, expected one of them")
-    dram = _description_of(arrays["description"], what) if told else named.get("preset")
+    dram = _description_of(arrays["description"], path) if told else named.get("preset")
     return Trace(format="npz", batch_kind=arrays["batch_kind"].tolist(), dram=dram, isa=named.get("variant"),
                  without_dram=told and dram is None, **{name: arrays[name] for name in ARRAYS if name != "batch_kind"})
 
@@ -207,14 +207,15 @@ def _name_of(found, name, allowed, what):
     return text
 
 
-def _description_of(found, what):
+def _description_of(found, path):
     """Take the JSON text of a description; None for `null`."""
+    what = f"trace {path}"
     text = str(found) if found.ndim == 0 and found.dtype.kind == "U" else None
     if text is None or len(text) > LARGEST["DRAM description"]:
         size = "no text" if text is None else f"{len(text)} characters"
         raise EmuError(f"{what}: description: found {size}, expected JSON text of a DRAM description or null")
     data = parse_json(text, f"{what}: description")
-    return None if data is None else to_dram(data, what)
+    return None if data is None else to_dram(data, path, "trace")
 
 
 def completions(trace: Trace, found) -> bytes:

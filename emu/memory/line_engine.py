@@ -171,8 +171,8 @@ def with_channels(description: DramDescription, channels: int) -> DramDescriptio
         The description is not hbm2.
     """
     if description.name != "hbm2":
-        raise EmuError(f"DRAM description {description.source}: its channels are {description.organisation.channel};"
-                       " --hbm-channels is for hbm2 only")
+        raise EmuError(f"DRAM description {description.source}: its channels are {description.organisation.channel},"
+                       f" found {channels} asked for: only hbm2 takes another number")
     org = msgspec.structs.replace(description.organisation, channel=channels)
     levels = ("channel", "rank", "bankgroup", "bank")
     widths = {level: getattr(org, level).bit_length() - 1 for level in levels}

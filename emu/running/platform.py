@@ -157,6 +157,8 @@ def _open_board(request, shared):
 
 def _in_use(laid_over, request, part, regime, capacity):
     """Leave out what was asked for and plays no part, and name what it took the place of in the reference's time."""
+    if not laid_over:
+        return ()
     from .board_part import IDEALISED_DDR, overlay_of, without
 
     unused = {"ddr_speed": part is None, "host_bandwidth": regime not in LINK_REGIMES,
@@ -266,7 +268,7 @@ def _memory_warnings(request, board, part, model):
         return [no_part_warning(board, overlay_of(request))]
     if request.memory_model != "hbm" or board.memory.type.startswith("hbm"):
         return []
-    hint = f": for its DDR choose {request.called('memory_model')} auto" if request.has_regions else ""
+    hint = f": for the board's DDR choose {request.called('memory_model')} auto" if request.has_regions else ""
     return [f"board {board.name} has {board.memory.type} memory, the model hbm times an HBM2{hint}"]
 
 

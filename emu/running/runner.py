@@ -144,7 +144,7 @@ def _check_timing_only(request, program):
     used = set(program.table[:, layout.OP_ID].tolist())
     if request.timing_only and isa.V_TOPK in used and isa.S_LD_INT in used:
         raise DataNeeded(f"program {request.opcode}: holds V_TOPK and S_LD_INT, so its timing can depend on data;"
-                         " run it without --timing-only")
+                         f" run it without {request.called('timing_only')}")
 
 
 def _check_store_types(settings, program):
@@ -294,7 +294,7 @@ def _hardware_of(request, settings, platform):
     """Check the settings of hardware timing; None without it. A board's clock beats CLOCK_PERIOD_PS (§7.12)."""
     if not request.is_hardware:
         return None
-    hardware = hardware_of(settings, request.hbm_channels)
+    hardware = hardware_of(settings, request.hbm_channels, request.called("hbm_channels"))
     return hardware._replace(period_ps=platform.period_ps) if platform.on_board_time else hardware
 
 

@@ -322,7 +322,8 @@ ACTIVATIONS = ["X", "Q", "COS", "SIN", "causal_mask", "K_0_h1", "V_PATCH_OUT", "
 @pytest.mark.parametrize("name", FOREIGN)
 def test_names_that_look_like_weights_or_caches_are_told(name):
     line, = undecided_names(["X", name, "W_q_0"])
-    assert line.startswith(f"{name} looks like a weight or a cache by name and counts as an") and "W_..." in line and "--kind" in line
+    assert line.startswith(f"{name} looks like a weight or a cache by name and counts as an activation")
+    assert "W_..." in line and "--kind NAME-PATTERN=" in line
     assert undecided_names([name], [("*", "activation")]) == []
 
 
