@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..boards.dram_schema import dram_names, load_dram
 from ..errors import EmuError
 from ..inputs.schema import convert
 from ..memory.dram_statistics import DramStatistics
@@ -37,7 +38,7 @@ h3{font-size:1rem;margin:1.2rem 0 .3rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:.15rem .5rem;border-bottom:1px solid var(--faint);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
-.figure small{font-size:1rem;font-weight:400;display:inline-block}
+.figure small{font-size:1rem;font-weight:400;display:inline-block;margin-left:.4rem}
 table.parts{max-width:32rem}table.parts td:first-child{white-space:normal}
 table.pairs td{text-align:left;white-space:normal;overflow-wrap:anywhere}
 table.pairs td:first-child{opacity:.8;white-space:nowrap;vertical-align:top}
@@ -108,7 +109,7 @@ def _run(result, curve, number):
         ("stages", "Stages", _stages(result)),
         ("roofline", "Roofline of operators", _picture("roofline", result, curve)),
         ("bandwidth", "Bandwidth over time", _picture("timeline", result, curve)),
-        ("capacity", "Latency over DDR capacity", _picture("capacity", result, curve)),
+        ("capacity", "Latency over DDR capacity", _picture("capacity", result, curve) + _curve_note(result, curve)),
         ("regions", "HBM regions", _regions(result)),
         ("memory", "Memory", _memory(result)),
         ("provenance", "Provenance", _provenance(result)),
@@ -120,9 +121,9 @@ def _run(result, curve, number):
 def _headline(result):
     """The latency, what it is made of, and the basis of both (§10.1)."""
     board = result.board
-    where = "" if board is None else f" on {board.name} at {board.clock_mhz:g} MHz"
+    where = "" if board is None else f"on {board.name} at {board.clock_mhz:g} MHz"
     if board is not None and result.board_time_ps is None:
-        where = f" with {board.name}'s latencies, in the reference's time"
+        where = f"with {board.name}'s latencies, in the reference's time"
     where += stopped(result)
     shares = result.latency_ps and not result.timeline_ps  # with a timeline the parts overlap
     rows = [("part", "time", "share" if shares else "")]
@@ -194,6 +195,22 @@ def _picture(kind, result, curve):
     return f'<picture>{"".join(sources)}<img alt="{kind}" src="{last}"></picture>'
 
 
+def _curve_note(result, curve):
+    """Say where a curve is of other files than the run's: it is computed when the page is made."""
+    changed = [name.replace("_", " ") for name, then in result.sources.sha256.items()
+               if curve is not None and _hash(_path_of(result, name), then) != then]
+    if not changed:
+        return ""
+    return (f'<p class="note">Changed since the run: {escape(", ".join(changed))}. The curve is that of the files as'
+            " they are now.</p>")
+
+
+def _path_of(result, name):
+    """Path of a file of the run, by its name in the record."""
+    path = result.program.path if name == "program" else getattr(result.sources, name)
+    return load_dram(path).source if name == "dram" and path in dram_names() else path
+
+
 def _data(kind, result, curve, theme, size):
     drawn = fg.draw(kind, result, curve, theme, size)
     return f"data:image/svg+xml;base64,{base64.b64encode(drawn).decode()}"
@@ -241,11 +258,12 @@ def _provenance(result):
     rows = [("command", " ".join(result.command) or "Python"), ("words", f"{result.program.words:,}"),
             ("revision", result.isa), ("data", "left out" if result.timing_only else "computed")]
     unread = _DATA_FILES if result.timing_only else ()
-    paths = {"program": result.program.path} | {name: getattr(sources, name) for name in _FILES if name not in unread}
-    for name, path in paths.items():
+    shown = {"program": result.program.path} | {name: getattr(sources, name) for name in _FILES if name not in unread}
+    for name, path in shown.items():
         if path is not None:
             title = name.replace("_", " ")
-            rows += [(title, path), (f"SHA-256 of {title}", _hash(path, hashes[name]) if name in hashes else None)]
+            now = _hash(_path_of(result, name), hashes[name]) if name in hashes else None
+            rows += [(title, path), (f"SHA-256 of {title}", now)]
     rows += [(name, version) for name, version in result.versions.items()]
     note = ("Hashes are those of the files that the run read." if hashes
             else "The record holds no hashes: plena-emu run --json writes them.")

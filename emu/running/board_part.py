@@ -94,9 +94,19 @@ def open_part(board: Board, overlay: Overlay = NOTHING_ASKED) -> Part | None:
             raise EmuError(f"board {board.source}: memory.dram: {error}") from None
     else:
         return None
+    return part if overlay.ddr_speed is None else at_speed_of(part, overlay)
+
+
+def at_speed_of(part: Part, overlay: Overlay) -> Part:
+    """Multiply the data rate of a part by the factor that was asked for (§10.2); returns the part.
+
+    Raises
+    ------
+    EmuError
+        The controller cannot hold it at that data rate.
+    """
     speed = overlay.ddr_speed
-    if speed is None:
-        return part
+    assert speed is not None
     try:
         fast = at_speed(part.description, speed)
     except EmuError as error:

@@ -174,10 +174,13 @@ def _in_use(laid_over, request, part, regime, capacity):
 def _open_part(request, board, shared):
     if board is None or (request.dram is None and board.memory.dram is None):
         return None
-    from .board_part import open_part, overlay_of
+    from .board_part import at_speed_of, open_part, overlay_of
 
-    key = ("part", board.source, board.memory.dram, request.dram, request.ddr_speed, request.from_flags)
-    return shared.once(key, lambda: open_part(board, overlay_of(request)))
+    overlay = overlay_of(request)
+    key = ("part", board.source, board.memory.dram, request.dram, request.from_flags)
+    part = shared.once(key, lambda: open_part(board, msgspec.structs.replace(overlay, ddr_speed=None)))
+    speed = request.ddr_speed
+    return part if speed is None else shared.once((*key, speed), lambda: at_speed_of(part, overlay))
 
 
 def _memory_of(request, part, on_board_time):

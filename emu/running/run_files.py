@@ -12,8 +12,8 @@ HBM_DUMP = "hbm_dump.bin"  # at the level debug, with the model hbm (§5.4)
 RESULTS_DUMP = "hbm_results.bin"  # of a compiled model (§9.2)
 _INPUTS = ("opcode", "hbm", "fpsram", "intsram", "vram", "weight_manifest", "board", "latency_profile", "dram",
            "timing", "stage_profile_asm")
-_OUTPUTS = ("timeline", "pc_log", "memory_trace", "event_trace", "dma_event_trace", "rtl_validation_output",
-            "profile_output")
+_OUTPUTS = ("timeline", "pc_log", "memory_trace", "event_table", "event_trace", "dma_event_trace",
+            "rtl_validation_output", "profile_output")
 _TABLES = ("hbm_addrs.json", "hbm_sizes.json", "tensor_layouts.json")  # of a build directory (§6.3)
 
 

@@ -137,9 +137,18 @@ def test_hashes_are_those_of_the_run(tmp_path, capsys):
     (build / "hbm_for_behave_sim.bin").write_bytes(b"other")
     (build / "fp_sram.bin").unlink()
     assert f"{found['hbm']}; changed since the run" in shown() and f"{found['fpsram']}; not there any more" in shown()
+    (build / "weight_manifest.json").write_text(json.dumps({"activation_ceiling": 0, "regions": [
+        {"layer_id": 0, "offset": 0, "size": TOTAL, "kind": "weight"}]}))
+    record["sources"]["weight_manifest"] = str(build / "weight_manifest.json")
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    assert main(["report", str(tmp_path / "r.json"), "-o", str(tmp_path / "r.html"), "--capacity-curve"]) == 0
+    assert "Changed since the run: hbm, fpsram. The curve is that of the files as they are now." in " ".join(
+        Page((tmp_path / "r.html").read_text()).texts)
     flags = ["--timing-only", "--dram", "ddr4", "--quiet", "--json", str(tmp_path / "d.json")]
     assert main(["run", str(build), *flags]) == 0
     capsys.readouterr()
+    assert main(["report", str(tmp_path / "d.json"), "-o", str(tmp_path / "d.html")]) == 0
+    assert "since the run" not in (tmp_path / "d.html").read_text()
     assert main(["diff", str(tmp_path / "t.json"), str(tmp_path / "d.json")]) == 0
     assert "sources.sha256.dram" in capsys.readouterr().out
 
