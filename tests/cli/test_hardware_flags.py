@@ -213,5 +213,5 @@ def test_a_clock_that_was_asked_for_needs_no_board(build):
 
 
 def test_a_clock_without_board_and_hardware_timing_is_refused(build):
-    with pytest.raises(UsageError, match="--clock-mhz needs --board, or hardware timing"):
+    with pytest.raises(UsageError, match="clock_mhz needs board, or hardware timing"):
         plena_emu.run(str(build), clock_mhz=500, timing_only=True)
