@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Never
 from .boards import DEFAULT_BOARD
 from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
+from .inputs.arguments import check_names, count_of, given_path, path_of
 from .inputs.words import one_of, shown
 from .isa import REVISIONS
 from .logs import LEVELS, Log
 from .precompile import EXECUTED, kernels_of, make_ready
-from .request import RunRequest, check_names, count_of, path_of
+from .request import RunRequest
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -147,9 +148,9 @@ def manifest(
     from .manifests.generate import generate, manifest_json
 
     capacity, layers = _sizes(ddr_capacity, total_layers)
-    made, report = generate(_path("build", build), _board(board), capacity, layers, _kinds(kinds), "kinds")
+    made, report = generate(given_path("build", build), _board(board), capacity, layers, _kinds(kinds), "kinds")
     if output is not None:
-        write_whole(_path("output", output), manifest_json(made).encode(), "weight manifest")
+        write_whole(given_path("output", output), manifest_json(made).encode(), "weight manifest")
     return made, report
 
 
@@ -194,7 +195,7 @@ def plan(
     overlay = Overlay(clock_mhz=_clock(clock_mhz), dram=path_of("dram", dram), ddr_speed=_speed(ddr_speed),
                       ddr_capacity=capacity, host_bandwidth=count_of("host_bandwidth", host_bandwidth, 1))
     on = _board(DEFAULT_BOARD if board is UNSET else board)
-    where = _path("build", build)
+    where = given_path("build", build)
     found = find_manifest(where, on)
     make_ready(EXECUTED if has_program(where) else ())
     compute, warnings = compute_cycles_of(where, on, isa)
@@ -242,8 +243,8 @@ def profile(
     _check_choice("latencies", latencies, (None, "board", "settings"))
     _check_choice("static", static, (False, True))
     _clock(clock_mhz)
-    where = _path("source", source)
-    settings_path = None if settings_path is None else _path("settings_path", settings_path)
+    where = given_path("source", source)
+    settings_path = None if settings_path is None else given_path("settings_path", settings_path)
     if static:
         if fields:
             raise UsageError(f"{min(fields)}: not with static, which runs nothing")
@@ -270,7 +271,7 @@ def _board_fields(board):
     from .boards import Board, load_board
 
     if not isinstance(board, Board):
-        return {"board": _path("board", board)}
+        return {"board": given_path("board", board)}
     if load_board(board.source, board.latency_profile) != board:
         raise UsageError(f"board {board.name}: found one that was changed after it was loaded, expected a name or file")
     return {"board": board.source, "latency_profile": board.latency_profile}
@@ -280,13 +281,6 @@ def _check_choice(name, value, choices):
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise UsageError(f"{name}: found {shown(value)}, expected"
                          f" {one_of(tuple(choice for choice in choices if choice is not None))}")
-
-
-def _path(name, value):
-    """Take a path as text; unlike a field of a request it must be there."""
-    if value is None:
-        raise UsageError(f"{name}: found nothing, expected a path")
-    return path_of(name, value)
 
 
 def _clock(mhz):
@@ -327,4 +321,4 @@ def _board(board):
     """Load a board that is not loaded yet."""
     from .boards import Board, load_board
 
-    return board if isinstance(board, Board) else load_board(_path("board", board))
+    return board if isinstance(board, Board) else load_board(given_path("board", board))
