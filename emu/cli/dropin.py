@@ -20,7 +20,8 @@ def build_parser() -> Parser:
     """Make the parser of every flag of §5.1."""
     parser = Parser(
         prog=PROGRAM,
-        usage="%(prog)s --opcode FILE --hbm FILE --fpsram FILE [options]",
+        usage="%(prog)s --opcode FILE --hbm FILE\n"
+              "                              --fpsram FILE [options]",
         description="Transaction-level emulator of the PLENA accelerator; dumps go to the working directory.",
     )
     flags.add_file_flags(parser, required=True)

@@ -131,7 +131,7 @@ def as_typed(text):
     text = " ".join(PLACEHOLDERS.get(word, word) for word in text.split(" "))
     for long, short in SMALLER.items():
         text = text.replace(long, short)
-    if "--prune" in text:  # what is kept for other versions of this checkout is not this test's to delete
+    if "--prune" in text:  # on a cache of its own, and not for long: what is kept elsewhere stays
         text = f"PLENA_CACHE_DIR=$PWD/cache {text} --no-warm"
     if "plena-emu bench" in text and "--compare" not in text:
         quick = " ".join(f"{flag} {value}" for flag, value in QUICK.items() if flag not in text)
