@@ -17,7 +17,7 @@ import numpy as np
 from plena_emu.api import run
 from plena_emu.boards import DEFAULT_BOARD, load_board
 from plena_emu.errors import UsageError
-from plena_emu.inputs.arguments import check_names, given_path
+from plena_emu.inputs.arguments import check_names, given_path, path_of
 from plena_emu.manifests.footprint import footprint
 from plena_emu.program.cycle_costs import PS_PER_CYCLE
 from plena_emu.running.planning import find_manifest
@@ -123,6 +123,7 @@ def estimate(
     dma: str | None = None,
     hbm_channels: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    from_flags: bool = False,
     **options,
 ) -> Estimate:
     """Estimate what a model costs on a board, or without one on the memory and clock of the reference.
@@ -149,6 +150,8 @@ def estimate(
         As for `run`: with `rtl-v1` transfers and units run side by side.
     progress : callable or None
         Called with (what is timed, programs done, programs in all).
+    from_flags : bool
+        As for `run`: messages name flags.
     **options
         Fields of `CompileOptions`: `preset`, `layers`, `batch`.
 
@@ -161,7 +164,7 @@ def estimate(
     EmuError
         As `compile` and `run`; also a decode or an image of a model that has none.
     """
-    model, board = given_path("model", model), given_path("board", board)
+    model, board = given_path("model", model), path_of("board", board)
     check_names((name for name in options if name not in CompileOptions.__struct_fields__),
                 CompileOptions.__struct_fields__)
     config = find_model(model).text
@@ -172,7 +175,7 @@ def estimate(
     chosen = CompileOptions(**options | {"board": board, "weights": NONE})
     limits = {"timing": timing, "dma": dma, "hbm_channels": hbm_channels,
               "memory_model": memory_model, "ddr_capacity": ddr_capacity, "host_bandwidth": host_bandwidth,
-              "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed}
+              "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed, "from_flags": from_flags}
     positions = range(prefill, prefill + decode)
     mlen = find_preset(chosen.preset).mlen
     timed, held_out = (list(positions), None) if every_token else sample_positions(positions, mlen)

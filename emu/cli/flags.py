@@ -117,20 +117,20 @@ def add_bandwidth_flag(parser, default):
                         f" {default})")
 
 
-def add_overlay_flags(group):
-    """Add what lays over a board: its clock, the part and the part's data rate."""
+def add_overlay_flags(group, without_board="; without a board in place of the idealised banks, or of hbm2"):
+    """Add what lays over a board: clock, part and the part's data rate; `without_board` ends the help of the part."""
     group.add_argument("--clock-mhz", metavar="MHZ", type=typed(clock), action=Once,
                        help="core clock in place of the board's")
     group.add_argument("--dram", metavar="NAME", type=path, action=Once,
                        help="a DRAM behind its controller (plena-emu dram --list) or the path of a description, in"
-                            " place of the board's; without a board in place of the idealised banks, or of hbm2")
+                            f" place of the board's{without_board}")
     group.add_argument("--ddr-speed", metavar="FACTOR", type=typed(speed), action=Once,
                        help="data rate of the board's memory times FACTOR; core timings keep their nanoseconds")
 
 
 def add_model_flags(parser):
     """Add revision, HBM size and everything about the memory model, as the drop-in has it (§5.1)."""
-    flags = _add_machine_flags(parser, "hbm")
+    flags = _add_machine_flags(parser, "hbm", parse_size)  # 0 is refused once it is known how (§7.1)
     add_capacity_flag(flags, "512M", ("--ddr3-capacity",))
     flags.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
                        help=f"host link in bytes/s (default: {DEFAULT_HOST_BANDWIDTH})")
@@ -143,10 +143,10 @@ def add_board_model_flags(parser):
     add_bandwidth_flag(flags, f"the board's, else {DEFAULT_HOST_BANDWIDTH // 10**6}M")
 
 
-def _add_machine_flags(parser, default_model):
+def _add_machine_flags(parser, default_model, read_size=parse_positive_size):
     flags = parser.add_argument_group("machine")
     add_isa_flag(flags)
-    flags.add_argument("--hbm-size", metavar="SIZE", type=typed(parse_positive_size), action=Once,
+    flags.add_argument("--hbm-size", metavar="SIZE", type=typed(read_size), action=Once,
                        help="HBM size in place of HBM_SIZE; SIZE is bytes or has a suffix such as K, MB, GiB")
     flags.add_argument("--memory-model", choices=MEMORY_MODELS, action=Once,
                        help=f"timing of the memory (default: {default_model})")
@@ -189,6 +189,7 @@ def fields(args) -> dict:
         "ddr_capacity": args.ddr_capacity,
         "ddr_capacity_origin": args.ddr_capacity_origin,
         "host_bandwidth": args.host_bandwidth,
+        "from_flags": True,
     }
 
 
