@@ -7,3 +7,4 @@ PROFILE_LEVELS = ("aggregate", "opcode")
 DEFAULT_DDR_CAPACITY = 512 * 2**20  # bytes
 DEFAULT_HOST_BANDWIDTH = 60_000_000  # bytes/s
 DEFAULT_MODEL = "hbm"  # without a board
+MOST_THREADS = 64
