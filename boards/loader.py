@@ -71,6 +71,35 @@ def load_board(name_or_path: str | os.PathLike, latency_profile: str | os.PathLi
     return msgspec.structs.replace(board, clock_mhz=profile.clock_mhz, latency=latency, latency_profile=profile.name)
 
 
+def read_document(kind: str, name_or_path: str | os.PathLike) -> tuple[str, object]:
+    """Read the plain values of a board, latency profile or DRAM description, unchecked, by name or path.
+
+    Parameters
+    ----------
+    kind : str
+        `board`, `latency profile` or `DRAM description`.
+
+    Returns
+    -------
+    (str, object)
+        The file, and what it holds.
+
+    Raises
+    ------
+    UsageError
+        The name is none that ships.
+    EmuError
+        The file cannot be read, or is no YAML.
+    """
+    folder, renamed = {
+        "board": (_HERE, _RENAMED), "latency profile": (_PROFILES, _RENAMED_PROFILES),
+        "DRAM description": (_HERE / "dram", {}),
+    }[kind]
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    source = os.fspath(_locate(name_or_path, kind, folder, names, renamed))
+    return source, _read_yaml(source, kind)
+
+
 def _locate(asked, kind, directory, names, renamed):
     """Find what was asked for; a path stays as it was written."""
     text = os.fspath(asked)

@@ -91,7 +91,7 @@ def _fields():
 
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
     flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused",
-                                       "stages", "loops", "overlap")]
+                                       "stages", "loops", "hashes", "overlap")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
         ("threads", Annotated[int, msgspec.Meta(ge=1, le=MOST_THREADS)] | None), ("started_at", float | None),
@@ -151,6 +151,8 @@ class RunRequest:
         Whether the result says which stages, HBM regions and opcodes its time belongs to.
     loops : bool
         With `stages`, by loop as well.
+    hashes : bool
+        Whether the result holds the SHA-256 of every file that the run reads.
     stage_profile_asm, stage_profile_out : str or None
         Assembly text of the program, which switches the stage profile of §8.3 on, and the file the profile goes to.
     stage_profile_schema : int
@@ -224,6 +226,7 @@ class RunRequest:
     trace: bool = False
     stages: bool = True
     loops: bool = False
+    hashes: bool = False
     stage_profile_asm: str | None = None
     stage_profile_out: str = "stage_profile.json"
     stage_profile_schema: int = 1

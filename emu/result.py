@@ -23,7 +23,11 @@ class Program(msgspec.Struct, kw_only=True):
 
 
 class Sources(msgspec.Struct, kw_only=True):
-    """Which files decided about the run, and what named them."""
+    """Which files decided about the run, and what named them.
+
+    `sha256` has the hash of each file that the run read, as it was then, by the name of its field here, and that of the
+    program; it is empty where nobody asked (`plena-emu run --json` does).
+    """
 
     settings: str
     settings_origin: str
@@ -34,6 +38,7 @@ class Sources(msgspec.Struct, kw_only=True):
     vram: str | None = None
     board: str | None = None
     dram: str | None = None
+    sha256: dict[str, str] = {}
 
 
 class MemoryLimits(msgspec.Struct, kw_only=True):
@@ -148,8 +153,9 @@ class Figures(msgspec.Struct, kw_only=True):
     Every duration is in picoseconds. `matrix_ps` + `vector_ps` + `scalar_ps` (scalar and control) = `compute_ps`;
     `memory_ps` is the time that the core waits for transfers. `bytes_read` includes the reads of stores (§3.3).
     `link_bytes` are the bytes over the host link, `link_ps` the time they take on it at its bandwidth, `swaps` the
-    layers or regions swapped in whole. The `row_*` are transfers of a DRAM by the first command issued for each
-    (§4.8), None without a DRAM controller.
+    layers or regions swapped in whole. `multiply_adds` are those of all products, `broadcast_multiply_adds` the part of
+    them that broadcast products do (M_BMM, M_BTMM and their row forms). The `row_*` are transfers of a DRAM by the
+    first command issued for each (§4.8), None without a DRAM controller.
     """
 
     instructions: int = 0
@@ -165,6 +171,7 @@ class Figures(msgspec.Struct, kw_only=True):
     link_ps: int = 0
     swaps: int = 0
     multiply_adds: int = 0
+    broadcast_multiply_adds: int = 0
     row_hits: int | None = None
     row_misses: int | None = None
     row_conflicts: int | None = None
@@ -201,6 +208,8 @@ class StageTable(msgspec.Struct, kw_only=True):
         What the stages come from: a file, or `loops` where nothing names any (then operators are paths of loops).
     array_size : int
         Multiply-adds the matrix unit can begin a cycle, BLEN x BLEN.
+    broadcast_size : int
+        The same of broadcast products, whose cycles are those of MLEN x MLEN multipliers (§9.4).
     core_period_ps : int
         A core cycle.
     stages : list of Row
@@ -216,6 +225,7 @@ class StageTable(msgspec.Struct, kw_only=True):
 
     source: str
     array_size: int
+    broadcast_size: int = 0
     core_period_ps: int = 1000
     stages: list[Row]
     regions: list[Row]
@@ -258,13 +268,23 @@ class StageTable(msgspec.Struct, kw_only=True):
         return sums
 
     def array_utilization(self, figures: Figures) -> float:
-        """Multiply-adds over those the matrix unit could have done meanwhile; 0 where no time passed.
+        """Put the multiply-adds over the most that the matrix unit could have begun meanwhile, 0 to 1.
 
-        Broadcast products (M_BMM, M_BTMM and their row forms) do more a cycle than the unit has multipliers (§9.4),
-        so that this can exceed 1.
+        The most is `array_size` a cycle, and `broadcast_size` for broadcast products. So M_MM with MLEN 64 on a machine
+        with an overhead of 8 cycles has 64 / 72 = 0.889 while it runs, and 0.444 in a stage of which it takes half the
+        time; M_MV uses one row of BLEN multipliers, 1 / BLEN.
+
+        Returns
+        -------
+        float
+            0 where no time passed.
         """
-        begun = self.array_size * figures.time_ps
-        return self.core_period_ps * figures.multiply_adds / begun if begun else 0.0
+        if not figures.time_ps:
+            return 0.0
+        cycles = (figures.multiply_adds - figures.broadcast_multiply_adds) / self.array_size
+        if figures.broadcast_multiply_adds and self.broadcast_size:
+            cycles += figures.broadcast_multiply_adds / self.broadcast_size
+        return self.core_period_ps * cycles / figures.time_ps
 
     def to_pandas(self, *names: str) -> pandas.DataFrame:
         """Build a data frame of `by(*names)`, by layer and operator if none is named; needs pandas."""
@@ -432,7 +452,7 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
 FORMATS = {"run": 2, "bench": 1, "plan": 2, "profile": 2, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
-           "compile": 1, "check": 1, "estimate": 1, "diff": 1}
+           "compile": 1, "check": 1, "estimate": 1, "diff": 1, "sweep": 1}
 
 
 def read_run(path: str) -> RunResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -59,8 +60,17 @@ PRESETS = {
 }
 
 
+_GEOMETRY = re.compile(r"m([0-9]{1,4})b([0-9]{1,4})(?:h([0-9]{1,4})(?:x([0-9]{1,4}))?)?")
+
+
 def find_preset(name: str) -> Preset:
-    """Find a preset by name.
+    """Find a preset by name, or make that of a geometry.
+
+    Parameters
+    ----------
+    name : str
+        A name of `PRESETS`, else `m<MLEN>b<BLEN>` with `h<HLEN>` and `x<BROADCAST>` behind it where they are not MLEN
+        and 1, such as `m128b32` or `m256b64h128x2`.
 
     Returns
     -------
@@ -69,11 +79,18 @@ def find_preset(name: str) -> Preset:
     Raises
     ------
     UsageError
-        There is none of this name.
+        There is none of this name, or no machine has the geometry.
     """
-    if name not in PRESETS:
-        raise UsageError(f"preset {name}: expected one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    if name in PRESETS:
+        return PRESETS[name]
+    match = _GEOMETRY.fullmatch(name)
+    mlen, blen, hlen, broadcast = (int(part or 0) for part in match.groups()) if match else (0, 0, 0, 0)
+    hlen, broadcast = hlen or mlen, broadcast or 1
+    if mlen < 16 or mlen % 8 or blen < 4 or mlen % blen or mlen % hlen or hlen * broadcast > mlen:
+        raise UsageError(f"preset {name}: expected one of {', '.join(PRESETS)}, or m<MLEN>b<BLEN>h<HLEN>x<BROADCAST>"
+                         " with an MLEN of at least 16 that 8, BLEN (at least 4) and HLEN divide, and HLEN x BROADCAST"
+                         " at most MLEN")
+    return Preset(name, mlen, blen, hlen, broadcast)
 
 
 def settings_text(

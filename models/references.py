@@ -1,7 +1,9 @@
 """The numbers a build is checked against (`references.npz`), computed when it is compiled (spec §9.7).
 
-Each result has two: `f32/<name>` of the exact forward, and `machine/<name>` of the forward with what the machine can
-hold. Names and shapes are those of `results.json`.
+Each result has two references: `f32/<name>` of the exact forward, and `machine/<name>` of the forward with what the
+machine can hold. Names and shapes are those of `results.json`. `rounding/<name>` are the relative RMS errors, against
+machine and f32, of a third forward in numpy: that of the machine's types with every intermediate result rounded to
+bf16, as rows and registers are. No program that works in rows can be expected to be much closer.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from plena_emu.config.settings import Settings
 
 FILE = "references.npz"
-EXACT, MACHINE = "f32", "machine"
+EXACT, MACHINE, ROUNDING = "f32", "machine", "rounding"
 
 
 class Caches(msgspec.Struct):
@@ -78,9 +80,11 @@ def text_references(
     held_weights = held_weights or HeldWeights(FoldedWeights(weights), settings)
     starts = (None, None) if caches is None else (caches.exact, caches.held)
     exact = forward_text(config, weights, embeddings, starts[0], logits=logits)
-    held = forward_text(config, held_weights, round_bf16(embeddings), starts[1], logits=logits, hold=holder(settings))
-    return {f"{kind}/{name}": values for kind, output in ((EXACT, exact), (MACHINE, held))
-            for name, values in _text_results(output).items()}
+    before = starts[1] and Cache([_twice(keys) for keys in starts[1].keys],
+                                 [_twice(values) for values in starts[1].values])
+    both = forward_text(config, held_weights, _twice(round_bf16(embeddings)), before, logits=logits,
+                        hold=holder(settings), row=_round_second_half)
+    return _named(_text_results(exact), _text_results(both))
 
 
 def vision_references(
@@ -100,9 +104,47 @@ def vision_references(
     """
     held_weights = held_weights or HeldWeights(FoldedWeights(weights), settings)
     exact = forward_vision(config, weights, patches)
-    held = forward_vision(config, held_weights, round_bf16(patches), hold=holder(settings))
-    return {f"{kind}/{name}": values for kind, output in ((EXACT, exact), (MACHINE, held))
-            for name, values in _vision_results(output).items()}
+    both = forward_vision(config, held_weights, _twice(round_bf16(patches)), hold=holder(settings),
+                          row=_round_second_half)
+    return _named(_vision_results(exact), _vision_results(both))
+
+
+def _twice(values):
+    """One batch as two, so that two forwards read each weight once."""
+    return np.concatenate([values, values])
+
+
+def _round_second_half(values):
+    """Leave the first of two batches exact, and round the second as rows are."""
+    half = len(values) // 2
+    return np.concatenate([values[:half], round_bf16(values[half:])])
+
+
+def _named(exact, both):
+    """The contents of `references.npz`; `both` are results with the machine's types, exact and rounded."""
+    held = {name: values[: len(exact[name])] for name, values in both.items()}
+    found = {f"{kind}/{name}": values for kind, results in ((EXACT, exact), (MACHINE, held))
+             for name, values in results.items()}
+    for name, values in both.items():
+        rounded = values[len(exact[name]) :]
+        errors = [relative_rms(rounded, results[name]) for results in (held, exact)]
+        found[f"{ROUNDING}/{name}"] = np.array(errors, dtype=np.float32)
+    return found
+
+
+def relative_rms(found: np.ndarray, reference: np.ndarray) -> float:
+    """Compute the RMS of the difference divided by the RMS of the reference (§9.7).
+
+    Returns
+    -------
+    float
+        NaN where `found` holds one; 0 where both are zero.
+    """
+    difference = np.sqrt(np.mean(np.square(found.astype(np.float64) - reference)))
+    size = np.sqrt(np.mean(np.square(reference.astype(np.float64))))
+    if size == 0:
+        return 0.0 if difference == 0 else float("inf")
+    return float(difference / size)
 
 
 def _text_results(output):

@@ -53,11 +53,12 @@ LAYERS = {
     "api": _HOST | {"boards", "config", "manifests", "precompile", "profiler", "running"},
     "bench": _HOST | {"config", "precompile", "running"},
     "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "program", "running"},
+    "sweeping": _HOST | {"boards", "config", "manifests", "models", "precompile", "running"},
     "report": _HOST
-    | {"bench", "boards", "machine", "manifests", "memory", "models", "profiler", "running"},
+    | {"bench", "boards", "machine", "manifests", "memory", "models", "profiler", "running", "sweeping"},
     "cli": _HOST
     | {"bench", "boards", "config", "kernels.compiler", "manifests", "memory", "models", "precompile",
-       "profiler", "program", "report", "running"},
+       "profiler", "program", "report", "running", "sweeping"},
     # Public paths that only hand on (docs/api.md).
     "assembler": {"program"},
     "ddr": {"memory"},

@@ -25,6 +25,7 @@ COMMANDS = {
     "manifest": "write the weight manifest of a build directory",
     "plan": "footprint, regime and lower bounds of a model on a board",
     "profile": "cycles of a program by opcode, type and loop",
+    "sweep": "many configurations, on every core or a cluster",
     "diff": "what two runs differ in",
     "inspect": "values inside a run",
     "report": "an HTML page about runs",

@@ -173,7 +173,8 @@ def make_request(args):
         "timing_only": args.timing_only,
         "threads": args.threads,
         "memo": not args.no_memo,
-        "stages": args.json is not None,  # the tables show none
+        "stages": args.json is not None,  # the tables show neither
+        "hashes": args.json is not None,
         "timeline": args.timeline,
         "pc_log": args.pc_log,
         **({"pc_log_from": args.pc_log_from} if args.pc_log_from else {}),

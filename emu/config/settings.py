@@ -101,6 +101,8 @@ def _mantissa(kind):
     assert isinstance(kind.elem, Fp)
     return kind.elem.mantissa
 
+BUILT_IN = "built-in defaults"  # source and origin of settings where there is no file
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the TRANSACTIONAL table says, checked.
@@ -136,8 +138,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     clock_period: object = None
     hbm_channels: object = None
     otherwise: tuple[tuple[str, str], ...] = ()
-    source: str = "built-in defaults"
-    origin: str = "built-in defaults"
+    source: str = BUILT_IN
+    origin: str = BUILT_IN
 
     @property
     def sram_mantissa(self) -> int:
@@ -248,7 +250,7 @@ def defaults_warning(source: str) -> list[str]:
     -------
     list of str
     """
-    if source != "built-in defaults":
+    if source != BUILT_IN:
         return []
     return ["no settings file was named and none was found: using the built-in defaults"]
 

@@ -14,6 +14,7 @@ LARGEST = {
     "latency profile": 16 * MIB,
     "DRAM description": 16 * MIB,
     "timing": 16 * MIB,
+    "study": 16 * MIB,
     "HBM size": 1024,
     "weight manifest": 256 * MIB,
     "build table": 256 * MIB,

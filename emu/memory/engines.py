@@ -33,21 +33,23 @@ class MemoStatistics(msgspec.Struct, kw_only=True):
     cleared: int
 
 
-def _memo_statistics(reg) -> MemoStatistics:
-    """Of the registers of either memo: both begin with the same ones."""
+def memo_statistics(reg) -> MemoStatistics:
+    """Take the counts from the registers of any memo: all begin with the same ones."""
     return MemoStatistics(enabled=bool(reg[mt.MEMO_ON]), lookups=int(reg[mt.MEMO_LOOKUPS]), hits=int(reg[mt.MEMO_HITS]),
                           patterns=int(reg[mt.MEMO_PATTERNS]), cleared=int(reg[mt.MEMO_CLEARED]))
 
 
-def _new_memo(enabled: bool) -> simple_memo.SimpleMemo:
-    """Empty memo."""
+def new_simple_memo(
+    enabled: bool, arena: int = simple_memo.ARENA, key: int = simple_memo.KEY_WIDTH
+) -> simple_memo.SimpleMemo:
+    """Build an empty memo of the idealised banks, with so many words for keys and values and for the present key."""
     reg = np.zeros(mt.MEMO_WIDTH, dtype=np.int64)
     reg[mt.MEMO_ON] = int(enabled)
     return simple_memo.SimpleMemo(
         reg=reg,
         table=np.zeros((simple_memo.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
-        arena=np.zeros(simple_memo.ARENA, dtype=np.int64),
-        key=np.zeros(simple_memo.KEY_WIDTH, dtype=np.int64),
+        arena=np.zeros(arena, dtype=np.int64),
+        key=np.zeros(key, dtype=np.int64),
     )
 
 
@@ -68,7 +70,7 @@ class SimpleEngine(_Engine):
     dram = None
 
     def __init__(self, transfer: Transfer, accesses: int, memo: bool = True):
-        self._memory = simple_timing.SimpleMemory(transfer, new_simple_state(accesses), _new_memo(memo))
+        self._memory = simple_timing.SimpleMemory(transfer, new_simple_state(accesses), new_simple_memo(memo))
 
     def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
@@ -87,7 +89,7 @@ class SimpleEngine(_Engine):
     @property
     def memo(self) -> MemoStatistics:
         """What the memo did so far."""
-        return _memo_statistics(self._memory.memo.reg)
+        return memo_statistics(self._memory.memo.reg)
 
 
 class DramEngine(_Engine):
@@ -118,7 +120,7 @@ class DramEngine(_Engine):
     @property
     def memo(self) -> MemoStatistics:
         """What the memo did so far."""
-        return _memo_statistics(self._memory.memo.reg)
+        return memo_statistics(self._memory.memo.reg)
 
     @property
     def statistics(self):

@@ -1,7 +1,9 @@
 """The memory engines behind production DMA: batches of lines (spec §7.3, §7.4, §7.12)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -12,8 +14,14 @@ from ..kernels import layout
 from ..kernels.hardware.dma_engine import lines as ln
 from ..kernels.limits import ACCESS_BYTES
 from ..kernels.memory.transfer import Transfer
+from .engines import MemoStatistics, memo_statistics, new_simple_memo
+
+if TYPE_CHECKING:
+    from ..kernels.dram.state import DramState
+    from ..kernels.hardware.dma_engine.memo import LineRun
 
 REVISION = "moe"  # whose timing rows the line of the reference has that these rules come from (§7.1)
+ARENA = 1 << 18  # words of keys and values of the idealised banks: a key has a third of a word a line
 
 
 def most_lines(descriptors: np.ndarray) -> int:
@@ -42,6 +50,7 @@ class _LineEngine:
 
     _kernel: Callable[..., int]
     _memory: Any
+    _memo_registers: np.ndarray
 
     def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
@@ -53,9 +62,9 @@ class _LineEngine:
         return self._memory.operations
 
     @property
-    def memo(self):
-        """None: nothing is remembered."""
-        return None
+    def memo(self) -> MemoStatistics:
+        """What the memo did so far."""
+        return memo_statistics(self._memo_registers)
 
 
 class LineEngine(_LineEngine):
@@ -71,12 +80,14 @@ class LineEngine(_LineEngine):
         Name or file of a description, or one.
     channels : int or None
         Channels in place of hbm2's own (§7.1).
+    memo : bool
+        Whether answers to repeated patterns of lines are remembered; the figures are the same.
     """
 
     def __init__(
-        self, transfer: Transfer, descriptors: np.ndarray, dram: str | DramDescription, channels: int | None = None
+        self, transfer: Transfer, descriptors: np.ndarray, dram: str | DramDescription, channels: int | None = None,
+        memo: bool = True,
     ):
-        from ..kernels.dram.state import SUB_REQUESTS
         from ..kernels.hardware.dma_engine import timing
         from .dram import new_state
 
@@ -86,20 +97,20 @@ class LineEngine(_LineEngine):
         plan = new_plan(descriptors, transfer.addr)
         operations = np.zeros(layout.NUM_DESCRIPTORS, dtype=np.int64)
         self._kernel = timing.timing_slice_lines
-        state = new_state(self.dram, REVISION)
-        self._memory = timing.LineMemory(transfer, state, plan, operations, np.zeros(SUB_REQUESTS, dtype=np.int64))
+        run = new_line_run(new_state(self.dram, REVISION), memo)
+        self._memory, self._memo_registers = timing.LineMemory(transfer, run, plan, operations), run.memo.reg
 
     @property
     def last_event_ps(self) -> int:
         """Last event so far: nothing is pending after a batch (§7.5)."""
-        return int(self._memory.dram.front[0].last_event)
+        return int(self._memory.run.dram.front[0].last_event)
 
     @property
     def statistics(self):
         """Statistics of §4.8, a msgspec struct."""
         from .dram_statistics import statistics
 
-        return statistics(self._memory.dram, self.dram, REVISION)
+        return statistics(self._memory.run.dram, self.dram, REVISION)
 
 
 class SimpleLineEngine(_LineEngine):
@@ -107,14 +118,18 @@ class SimpleLineEngine(_LineEngine):
 
     dram = None
 
-    def __init__(self, transfer: Transfer, descriptors: np.ndarray):
-        from ..kernels.hardware.dma_engine import simple_timing
+    def __init__(self, transfer: Transfer, descriptors: np.ndarray, memo: bool = True):
+        from ..kernels.hardware.dma_engine import simple_memo, simple_timing
         from ..kernels.simple.state import LAST_EVENT
         from .simple import new_simple_state
 
         operations = np.zeros(layout.NUM_DESCRIPTORS, dtype=np.int64)
         state, plan = new_simple_state(len(transfer.addr)), new_plan(descriptors, transfer.addr)
-        memory = simple_timing.SimpleLineMemory(transfer, state, plan, operations, np.zeros_like(transfer.addr))
+        remembered = new_simple_memo(memo, ARENA, simple_memo.KEY_WIDTH)
+        memory = simple_timing.SimpleLineMemory(
+            transfer, state, plan, operations, np.zeros_like(transfer.addr), remembered
+        )
+        self._memo_registers = remembered.reg
         self._memory, self._last, self._kernel = memory, LAST_EVENT, simple_timing.timing_slice_simple_lines
 
     @property
@@ -126,6 +141,25 @@ class SimpleLineEngine(_LineEngine):
     def statistics(self):
         """None: the idealised banks count nothing of their own."""
         return None
+
+
+def new_line_run(state: DramState, memo: bool = True) -> LineRun:
+    """Put a DRAM together with the room that batches of lines need, and with an empty memo (`new_memo` says when on).
+
+    Returns
+    -------
+    LineRun
+    """
+    from ..kernels.dram.state import SUB_REQUESTS
+    from ..kernels.hardware.dma_engine import memo as lm
+    from .dram import new_memo
+
+    found = new_memo(state, memo)
+    reg = np.zeros(lm.LINE_MEMO_WIDTH, dtype=np.int64)
+    reg[: len(found.reg)] = found.reg
+    remembered = lm.LineMemo(reg, found.table, found.arena, found.pattern, found.counts_before, found.address,
+                             found.nothing)
+    return lm.LineRun(state, np.zeros(SUB_REQUESTS, dtype=np.int64), remembered)
 
 
 def with_channels(description: DramDescription, channels: int) -> DramDescription:

@@ -306,8 +306,8 @@ class RegimeModel:
 
             transfer = new_transfer(regime, most_lines(self.descriptors), self.ledger)
             if dram is None:
-                return transfer, SimpleLineEngine(transfer, self.descriptors)
-            return transfer, LineEngine(transfer, self.descriptors, dram, channels)
+                return transfer, SimpleLineEngine(transfer, self.descriptors, memo)
+            return transfer, LineEngine(transfer, self.descriptors, dram, channels, memo)
         accesses = most_accesses(self.descriptors)
         transfer = new_transfer(regime, accesses, self.ledger)
         if dram is None:

@@ -149,15 +149,22 @@ def _draw_roofline(axes: Axes, result, curve, theme):
     peak, bandwidth = table.array_size * 1e12 / table.core_period_ps, bandwidth_roof(result)
     found = [(row.figures.multiply_adds / (row.figures.bytes_read + row.figures.bytes_written),
               row.figures.multiply_adds / (row.figures.time_ps / 1e12), str(row.key[0])) for row in rows]
+    rates = [peak, *(rate for _, rate, _ in found)]
     edges = [peak / bandwidth, *(intensity for intensity, _, _ in found)]
     low, high = min(edges) / 4, max(edges) * 4
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.plot([low, peak / bandwidth, high], [low * bandwidth, peak, peak], color=theme.ink, linewidth=1.2)
     axes.annotate(f"matrix unit {peak / 1e9:,.0f} G/s", (high, peak), ha="right", va="bottom", color=theme.ink)
+    if table.total.broadcast_multiply_adds:  # they have a roof of their own (§9.4)
+        broad = table.broadcast_size * 1e12 / table.core_period_ps
+        axes.plot([low, broad / bandwidth, high], [low * bandwidth, broad, broad], color=theme.ink, linewidth=0.8,
+                  linestyle=":")
+        axes.annotate(f"broadcast products {broad / 1e9:,.0f} G/s", (high, broad), ha="right", va="bottom",
+                      color=theme.ink)
+        rates.append(broad)
     axes.annotate(f"memory {bandwidth / 1e9:,.1f} GB/s", (low, low * bandwidth), ha="left", va="top",
                   color=theme.ink, xytext=(8, -2), textcoords="offset points")
-    rates = [peak, *(rate for _, rate, _ in found)]
     axes.set_xlim(low, high)
     axes.set_ylim(min(rates) / 3, max(rates) * 2)
     _name_points(axes, found, theme)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import EmuError
 from ..result import RunResult, escape, nanoseconds, scientific
+from ..running.provenance import file_hash
 from . import figures as fg
 from .stages import share_of_other, stages_of
 
@@ -44,7 +45,7 @@ img{width:100%;height:auto;display:block}
 .stage .bar{grid-column:1/4;grid-row:2}
 body{padding:.6rem}.figure{font-size:1.5rem}th,td{padding:.15rem .3rem}}
 """
-_HASHED = ("hbm", "fpsram", "intsram", "vram", "settings", "weight_manifest")
+_FILES = ("settings", "hbm", "fpsram", "intsram", "vram", "weight_manifest", "board", "dram")  # of `Sources`
 
 
 def report_html(results: Sequence[RunResult], curves: Sequence[CapacityCurve | None]) -> str:
@@ -198,24 +199,28 @@ def _memory(result):
 
 
 def _provenance(result):
-    rows = [("command", " ".join(result.command) or "Python"), ("program", result.program.path),
-            ("words", f"{result.program.words:,}"), ("revision", result.isa)]
-    rows += [("SHA-256 of the program", _hash(result.program.path))]
-    for name in _HASHED:
-        path = getattr(result.sources, name)
-        if path:
-            rows += [(name, path), (f"SHA-256 of {name}", _hash(path))]
-    rows += [("board", result.sources.board), ("data", "left out" if result.timing_only else "computed")]
+    """Say what was run with what; hashes are those of the run, and a file that is another one now is named."""
+    sources, hashes = result.sources, result.sources.sha256
+    rows = [("command", " ".join(result.command) or "Python"), ("words", f"{result.program.words:,}"),
+            ("revision", result.isa), ("data", "left out" if result.timing_only else "computed")]
+    paths = {"program": result.program.path} | {name: getattr(sources, name) for name in _FILES}
+    for name, path in paths.items():
+        if path is not None:
+            title = name.replace("_", " ")
+            rows += [(title, path), (f"SHA-256 of {title}", _hash(path, hashes[name]) if name in hashes else None)]
     rows += [(name, version) for name, version in result.versions.items()]
-    return _pairs(rows) + '<p class="note">Hashes are those of the files when this report was made.</p>'
+    note = ("Hashes are those of the files that the run read." if hashes
+            else "The record holds no hashes: plena-emu run --json writes them.")
+    return _pairs(rows) + f'<p class="note">{note}</p>'
 
 
-def _hash(path):
+def _hash(path, then):
+    """The hash of a file of the run, and whether the file is still the same one."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return f"cannot read: {error.strerror}"
+        now = file_hash(path)
+    except EmuError:
+        return f"{then}; not there any more"
+    return then if now == then else f"{then}; changed since the run"
 
 
 def _pairs(rows):

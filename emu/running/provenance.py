@@ -1,15 +1,20 @@
 """The parts of a result record that say what was run, with what and from where."""
 
+import hashlib
 import platform
 
 from .. import __version__
-from ..config.settings import Settings
+from ..boards.dram_schema import load_dram
+from ..config.settings import BUILT_IN, Settings
+from ..errors import EmuError
 from ..kernels.compiler.fingerprint import package_version
 from ..program.decode import Program
 from ..request import RunRequest
 from ..result import Geometry, Sources
 from ..result import Program as ProgramRecord
 from .platform import Platform
+
+_DATA = ["hbm", "fpsram", "vram"]  # preloads that only a run with data reads
 
 
 def program_of(request: RunRequest, program: Program) -> ProgramRecord:
@@ -37,6 +42,53 @@ def sources_of(request: RunRequest, platform: Platform) -> Sources:
         board=platform.board.source if platform.board else None,
         dram=platform.part.description.source if platform.part else request.dram,
     )
+
+
+def hashes_of(opcode: str, sources: Sources, timing_only: bool) -> dict[str, str]:
+    """Hash the files that a run reads: of one without data neither HBM image nor preloads of floating-point values.
+
+    Parameters
+    ----------
+    opcode : str
+        Path of the program.
+
+    Returns
+    -------
+    dict of str to str
+        SHA-256 in hexadecimal digits by field of `Sources`, and of `program`.
+
+    Raises
+    ------
+    EmuError
+        A file cannot be read.
+    """
+    names = ["settings", "weight_manifest", "intsram", "board", "dram"] + ([] if timing_only else _DATA)
+    paths = {"program": opcode} | {name: getattr(sources, name) for name in names}
+    if sources.settings == sources.settings_origin == BUILT_IN:
+        del paths["settings"]
+    if sources.dram is not None:
+        paths["dram"] = load_dram(sources.dram).source  # a name, where there is no board
+    return {name: file_hash(path) for name, path in paths.items() if path is not None}
+
+
+def file_hash(path: str) -> str:
+    """Hash a file by SHA-256.
+
+    Returns
+    -------
+    str
+        Hexadecimal digits.
+
+    Raises
+    ------
+    EmuError
+        It cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EmuError(f"{path}: cannot read: {error.strerror}") from None
 
 
 def geometry_of(settings: Settings) -> Geometry:

@@ -40,7 +40,7 @@ from .log_records import (
 )
 from .observers import Observers
 from .platform import resolve_platform
-from .provenance import geometry_of, program_of, sources_of, versions
+from .provenance import geometry_of, hashes_of, program_of, sources_of, versions
 from .result_regions import read_result_regions, region_pieces
 from .run_files import HBM_DUMP, RESULTS_DUMP, check_files_of_run, sram_dumps
 from .shared_work import ALONE, Shared
@@ -227,6 +227,9 @@ def _execute(request, log, look, shared):
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
         machine.load_integers(request.intsram)
+    sources = sources_of(request, platform)
+    if request.hashes:
+        sources.sha256 = hashes_of(request.opcode, sources, request.timing_only)
     loaded = time.perf_counter()
 
     recorder = Recorder(period) if control is not None and recording is None else None
@@ -257,7 +260,7 @@ def _execute(request, log, look, shared):
     if request.memory_trace is not None:
         model.write(request.memory_trace)
 
-    result = _result(request, platform, program, simulation, stopped)
+    result = _result(request, platform, program, sources, simulation, stopped)
     observers.finish(result, machine)
     if hardware_run is not None:
         _finish_hardware(hardware_run, result, simulation)
@@ -326,7 +329,7 @@ def _finish_hardware(hardware_run, result, simulation):
     result.warnings += hardware_run.warnings
 
 
-def _result(request, platform, program, simulation, stopped):
+def _result(request, platform, program, sources, simulation, stopped):
     """Collect everything known once the simulation is over."""
     memory = simulation.memory
     ctl = simulation.ctl
@@ -336,7 +339,7 @@ def _result(request, platform, program, simulation, stopped):
     return RunResult(
         isa=request.isa,
         program=program_of(request, program),
-        sources=sources_of(request, platform),
+        sources=sources,
         geometry=geometry_of(platform.settings),
         model=platform.model,
         regime=memory.regime,

@@ -87,6 +87,7 @@ def forward_text(
     *,
     logits: Logits = "last",
     hold: Callable[[np.ndarray], np.ndarray] | None = None,
+    row: operators.Row = operators.exact,
 ) -> TextOutput:
     """Compute a prefill, or with a `cache` the tokens that follow it.
 
@@ -103,6 +104,8 @@ def forward_text(
         Which tokens' logits are computed.
     hold : callable or None
         What the machine keeps of K and V, `[batch, kv heads, tokens, head_dim]` each; None keeps them exact.
+    row : callable
+        What becomes of every intermediate result; the logits stay exact.
 
     Returns
     -------
@@ -124,14 +127,15 @@ def forward_text(
     for layer in range(config.layers):
         part = _Part(weights, f"layers.{layer}.")
         before = (cache.keys[layer], cache.values[layer]) if cache and past else None
-        attended, keys, values = _attend(config, part, residual, before, tables, hold)
-        residual = residual + attended
+        attended, keys, values = _attend(config, part, residual, before, tables, hold, row)
+        residual = row(residual + attended)
         new.keys.append(keys)
         new.values.append(values)
-        normed = operators.rms_norm(residual, part["ffn_norm"], config.norm_eps)
-        residual = residual + (operators.silu(normed @ part["gate"]) * (normed @ part["up"])) @ part["down"]
+        normed = operators.rms_norm(residual, part["ffn_norm"], config.norm_eps, row)
+        gated = row(operators.silu(row(normed @ part["gate"]), row) * row(normed @ part["up"]))
+        residual = row(residual + row(gated @ part["down"]))
         residuals.append(residual)
-    hidden = operators.rms_norm(residual, weights["final_norm"], config.norm_eps)
+    hidden = operators.rms_norm(residual, weights["final_norm"], config.norm_eps, row)
     return TextOutput(hidden, _logits(hidden, weights, logits), new, residuals)
 
 
@@ -151,25 +155,25 @@ class _Part:
         return product + self[f"{name}_bias"] if bias else product
 
 
-def _attend(config, part, residual, before, tables, hold):
+def _attend(config, part, residual, before, tables, hold, row):
     """Output of the attention block, and K and V with what was `before`."""
-    normed = operators.rms_norm(residual, part["attn_norm"], config.norm_eps)
+    normed = operators.rms_norm(residual, part["attn_norm"], config.norm_eps, row)
     queries, keys, values = (
-        operators.split_heads(part.linear(normed, name, config.qkv_bias), heads)
+        operators.split_heads(row(part.linear(normed, name, config.qkv_bias)), heads)
         for name, heads in (("q", config.heads), ("k", config.kv_heads), ("v", config.kv_heads))
     )
     if config.qk_norm:
-        queries = operators.rms_norm(queries, part["q_norm"], config.norm_eps)
-        keys = operators.rms_norm(keys, part["k_norm"], config.norm_eps)
-    queries, keys = rotate(queries, *tables), rotate(keys, *tables)
+        queries = operators.rms_norm(queries, part["q_norm"], config.norm_eps, row)
+        keys = operators.rms_norm(keys, part["k_norm"], config.norm_eps, row)
+    queries, keys = row(rotate(queries, *tables)), row(rotate(keys, *tables))
     if hold:
         keys, values = hold(keys), hold(values)
     past = 0
     if before:
         past = before[0].shape[2]
         keys, values = (np.concatenate(pair, axis=2) for pair in zip(before, (keys, values), strict=True))
-    mixed = operators.attention(queries, keys, values, past if config.causal else None)
-    return part.linear(mixed, "o", config.out_bias), keys, values
+    mixed = operators.attention(queries, keys, values, past if config.causal else None, row)
+    return row(part.linear(mixed, "o", config.out_bias)), keys, values
 
 
 def _logits(hidden, weights, which):

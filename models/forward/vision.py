@@ -80,18 +80,18 @@ def pixel_shuffle(values: np.ndarray, scale: int) -> np.ndarray:
     Parameters
     ----------
     values : f32 array
-        `[1, side · side, hidden]`.
+        `[batch, side · side, hidden]`.
     scale : int
 
     Returns
     -------
     f32 array
-        `[1, (side / scale)², hidden · scale²]`.
+        `[batch, (side / scale)², hidden · scale²]`.
     """
-    side, hidden = round(values.shape[1] ** 0.5), values.shape[2]
-    few = side // scale
-    squares = values.reshape(few, scale, few, scale, hidden).transpose(0, 2, 1, 3, 4)
-    return np.ascontiguousarray(squares).reshape(1, few * few, hidden * scale * scale)
+    batch, patches, hidden = values.shape
+    few = round(patches**0.5) // scale
+    squares = values.reshape(batch, few, scale, few, scale, hidden).transpose(0, 1, 3, 2, 4, 5)
+    return np.ascontiguousarray(squares).reshape(batch, few * few, hidden * scale * scale)
 
 
 def forward_vision(
@@ -100,6 +100,7 @@ def forward_vision(
     patches: np.ndarray,
     *,
     hold: Callable[[np.ndarray], np.ndarray] | None = None,
+    row: operators.Row = operators.exact,
 ) -> VisionOutput:
     """Encode patches and project them for the text model.
 
@@ -112,29 +113,33 @@ def forward_vision(
         Of `cut_patches`.
     hold : callable or None
         What the machine keeps of K and V, as in `text.forward_text`.
+    row : callable
+        What becomes of every intermediate result.
 
     Returns
     -------
     VisionOutput
     """
     positions = weights["positions"][position_ids(config, round(patches.shape[1] ** 0.5))]
-    residual = patches @ weights["patch"] + weights["patch_bias"] + positions
+    residual = row(row(patches @ weights["patch"]) + (weights["patch_bias"] + positions))
     residuals, keys, values = [residual], [], []
     for layer in range(config.layers):
         at = f"layers.{layer}."
-        normed = _norm(config, weights, residual, f"{at}norm1")
-        query, key, value = (operators.split_heads(_linear(weights, normed, at + name), config.heads)
+        normed = _norm(config, weights, residual, f"{at}norm1", row)
+        query, key, value = (operators.split_heads(row(_linear(weights, normed, at + name)), config.heads)
                              for name in ("q", "k", "v"))
         if hold:
             key, value = hold(key), hold(value)
-        residual = residual + _linear(weights, operators.attention(query, key, value, None), f"{at}o")
-        normed = _norm(config, weights, residual, f"{at}norm2")
-        residual = residual + _linear(weights, operators.gelu_tanh(_linear(weights, normed, f"{at}fc1")), f"{at}fc2")
+        mixed = operators.attention(query, key, value, None, row)
+        residual = row(residual + row(_linear(weights, mixed, f"{at}o")))
+        normed = _norm(config, weights, residual, f"{at}norm2", row)
+        inner = operators.gelu_tanh(row(_linear(weights, normed, f"{at}fc1")), row)
+        residual = row(residual + row(_linear(weights, inner, f"{at}fc2")))
         residuals.append(residual)
         keys.append(key)
         values.append(value)
-    hidden = _norm(config, weights, residual, "post_norm")
-    connector = pixel_shuffle(hidden, config.connector_scale) @ weights["connector"]
+    hidden = _norm(config, weights, residual, "post_norm", row)
+    connector = row(pixel_shuffle(hidden, config.connector_scale) @ weights["connector"])
     return VisionOutput(hidden, connector, residuals, keys, values)
 
 
@@ -142,5 +147,5 @@ def _linear(weights, values, name):
     return values @ weights[name] + weights[f"{name}_bias"]
 
 
-def _norm(config, weights, values, name):
-    return operators.layer_norm(values, weights[name], weights[f"{name}_bias"], config.norm_eps)
+def _norm(config, weights, values, name, row):
+    return operators.layer_norm(values, weights[name], weights[f"{name}_bias"], config.norm_eps, row)

@@ -44,7 +44,8 @@ def parsers():
         yield command, parser
 
 
-ALL_COUNT = {("manifest", "--kind")}  # given several times, each counts
+# Given several times, each counts.
+ALL_COUNT = {("manifest", "--kind"), ("sweep", "--axis"), ("sweep", "--where"), ("sweep", "--zip")}
 
 
 def test_no_flag_with_a_value_counts_twice():

@@ -1,7 +1,9 @@
 """`plena-emu report` and `plot`: one self-contained page, figures in every format, looked at by a browser."""
 
+import hashlib
 import html.parser
 import json
+import pathlib
 import re
 import shutil
 import subprocess
@@ -23,7 +25,8 @@ def records(tmp_path_factory):
     (build / "weight_manifest.json").write_text(json.dumps({"activation_ceiling": 0, "regions": [
         {"layer_id": 0, "offset": 0, "size": 16384, "kind": "activation"},
         {"layer_id": 0, "offset": 16384, "size": 8192, "kind": "weight"}]}))
-    timed = run(str(build), timing_only=True, memory_model="auto", timeline=str(folder / "t.json"), board="custom_a7")
+    timed = run(str(build), timing_only=True, memory_model="auto", timeline=str(folder / "t.json"), board="custom_a7",
+                hashes=True)
     plain = run(str(build), timing_only=True)
     timed.warnings.append("a <b>warning</b> & more")
     for name, result in (("timed", timed), ("plain", plain)):
@@ -104,6 +107,34 @@ def test_plots(records, kind, end, magic, tmp_path):
     path = tmp_path / f"f.{end}"
     assert main(["plot", str(records[0] / "timed.json"), "--kind", kind, "-o", str(path), "--dark"]) == 0
     assert path.read_bytes().startswith(magic)
+
+
+def test_hashes_are_those_of_the_run(tmp_path, capsys):
+    """The record holds what was read; the page says where a file is another one by now, or gone."""
+    build = goldens.unpack(goldens.find("base_aten_linear"), tmp_path).directory
+    assert main(["run", str(build), "--no-dumps", "--quiet", "--json", str(tmp_path / "r.json")]) == 0
+    record = json.loads((tmp_path / "r.json").read_text())
+    found, sources = record["sources"]["sha256"], record["sources"]
+    paths = {"program": record["program"]["path"]} | {
+        name: sources[name] for name in ("settings", "hbm", "fpsram", "intsram") if sources[name]}
+    assert found == {name: hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() for name, path in paths.items()}
+    assert main(["run", str(build), "--timing-only", "--quiet", "--json", str(tmp_path / "t.json")]) == 0
+    assert not {"hbm", "fpsram"} & set(json.loads((tmp_path / "t.json").read_text())["sources"]["sha256"])
+    assert run(str(build), timing_only=True).sources.sha256 == {}
+
+    def shown():
+        assert main(["report", str(tmp_path / "r.json"), "-o", str(tmp_path / "r.html")]) == 0
+        return " ".join(Page((tmp_path / "r.html").read_text()).texts)
+
+    assert "since the run" not in shown() and found["hbm"] in shown()
+    (build / "hbm_for_behave_sim.bin").write_bytes(b"other")
+    (build / "fp_sram.bin").unlink()
+    assert f"{found['hbm']}; changed since the run" in shown() and f"{found['fpsram']}; not there any more" in shown()
+    flags = ["--timing-only", "--dram", "ddr4", "--quiet", "--json", str(tmp_path / "d.json")]
+    assert main(["run", str(build), *flags]) == 0
+    capsys.readouterr()
+    assert main(["diff", str(tmp_path / "t.json"), str(tmp_path / "d.json")]) == 0
+    assert "sources.sha256.dram" in capsys.readouterr().out
 
 
 def test_what_a_record_lacks(records, tmp_path, capsys):

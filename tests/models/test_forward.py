@@ -9,12 +9,12 @@ from model_files import ROOT, SHARED, make_model, write_safetensors
 from safetensors.numpy import load_file
 
 from plena_emu.errors import EmuError
-from plena_emu.models.check import relative_rms
 from plena_emu.models.config_files import read_config
 from plena_emu.models.descriptions import load_description
 from plena_emu.models.forward.rope import inverse_frequencies
 from plena_emu.models.forward.text import check_ids, embed, forward_text
 from plena_emu.models.forward.vision import check_pixels, cut_patches, forward_vision, pixel_shuffle, position_ids
+from plena_emu.models.references import relative_rms
 from plena_emu.models.safetensors_files import StoredWeights
 from plena_emu.models.weights import open_weights
 

@@ -8,9 +8,9 @@ from model_files import SHARED, VENDORED
 
 import plena_emu
 from plena_emu.errors import EmuError
-from plena_emu.models.check import check_build, clear_choices, relative_rms
+from plena_emu.models.check import check_build, clear_choices
 from plena_emu.models.compiler import compile as compile_model
-from plena_emu.models.references import load_references
+from plena_emu.models.references import load_references, relative_rms
 from plena_emu.models.results import load_results
 
 FOLDERS = {path.parent.name: path.parent

@@ -28,6 +28,8 @@ COMMANDS = [
     ("check", ["check", "build", "--json"]),
     ("estimate", ["estimate", "tiny", "--layers", "1", "--prefill", "3", "--decode", "1", "--board", "v80", "--json"]),
     ("board", ["boards", "v80", "--json"]),
+    ("sweep", ["sweep", "--model", "tiny", "--layers", "1", "--prefill", "3", "--board", "v80", "--workers", "0",
+               "--json", "-"]),
     ("diff", ["diff", "r.json", "r.json", "--json"]),
 ]
 

@@ -15,7 +15,7 @@ from ...program.decode import Program
 from ...result import Figures, Row, StageTable, merged
 from .labels import Labels, labels_of, path_name
 from .loops import loop_paths
-from .multiply_adds import multiply_adds_of
+from .multiply_adds import broadcast_words, multiply_adds_of
 from .regions import OUTSIDE, named_regions
 
 MACHINE_CODE = "generated_machine_code.mem"
@@ -31,7 +31,7 @@ _HALF = (1 << 32) - 1
 _UNITS = ("matrix_ps", "vector_ps", "scalar_ps")  # in the order of their columns
 
 # Columns before those of the ledger.
-_INSTRUCTIONS, _COMPUTE, _MATRIX, _VECTOR, _SCALAR, _MULTIPLY_ADDS, _FIRST = range(7)
+_INSTRUCTIONS, _COMPUTE, _MATRIX, _VECTOR, _SCALAR, _MULTIPLY_ADDS, _BROADCAST, _FIRST = range(8)
 
 
 def build_of(opcode: str) -> str | None:
@@ -115,6 +115,7 @@ class Accounts:
         return StageTable(
             source=self.labels.source,
             array_size=int(self.cfg[layout.CFG_BLEN]) ** 2,
+            broadcast_size=int(self.cfg[layout.CFG_MLEN]) ** 2,
             core_period_ps=period_ps,
             stages=self._stages(),
             regions=self._regions(),
@@ -165,6 +166,7 @@ class _Executed:
         multiply_adds = counts * multiply_adds_of(table, cfg)
         self._products = np.flatnonzero(multiply_adds)
         self._multiply_adds = multiply_adds[self._products]
+        self._broadcast = self._multiply_adds * broadcast_words(table[self._products])
         self._transfers = np.flatnonzero(ledger.by_pc[:, lg.LG_EVENTS])
         self._ledger = ledger.by_pc[self._transfers]
 
@@ -175,7 +177,8 @@ class _Executed:
         of_units = _sums(len(_UNITS) * group.astype(np.int64) + self._unit, self._compute, len(_UNITS) * groups)
         sums[:, _MATRIX : _SCALAR + 1] = of_units.reshape(groups, len(_UNITS))
         sums[:, _COMPUTE] = sums[:, _MATRIX : _SCALAR + 1].sum(axis=1)
-        sums[:, _MULTIPLY_ADDS] = _sums(group[self._products], self._multiply_adds, groups)
+        for column, values in ((_MULTIPLY_ADDS, self._multiply_adds), (_BROADCAST, self._broadcast)):
+            sums[:, column] = _sums(group[self._products], values, groups)
         np.add.at(sums[:, _FIRST:], group[self._transfers], self._ledger)
         return sums
 
@@ -199,6 +202,6 @@ def _figures(row, with_rows) -> Figures:
         scalar_ps=row[_SCALAR], memory_ps=ledger[lg.LG_PS], transfers=ledger[lg.LG_EVENTS],
         bytes_read=ledger[lg.LG_READ], bytes_written=ledger[lg.LG_WRITTEN],
         link_bytes=ACCESS_BYTES * ledger[lg.LG_STREAMED] + swapped, link_ps=ledger[lg.LG_LINK_PS],
-        swaps=ledger[lg.LG_SWAPS], multiply_adds=row[_MULTIPLY_ADDS],
+        swaps=ledger[lg.LG_SWAPS], multiply_adds=row[_MULTIPLY_ADDS], broadcast_multiply_adds=row[_BROADCAST],
         **(dict(zip(_ROWS, ledger[lg.LG_ROW_MISSES :], strict=True)) if with_rows else {}),
     )

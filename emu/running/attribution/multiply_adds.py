@@ -6,6 +6,8 @@ from ... import isa
 from ...kernels import layout
 from ...kernels.layout import OP_ID
 
+BROADCAST = ("M_BMM", "M_BTMM", "M_BMV", "M_BTMV")  # one tile against all heads of a row
+
 
 def multiply_adds_of(table: np.ndarray, cfg: np.ndarray) -> np.ndarray:
     """Count the multiply-adds of one execution of each word.
@@ -32,3 +34,13 @@ def multiply_adds_of(table: np.ndarray, cfg: np.ndarray) -> np.ndarray:
     ):
         of_op[isa.BY_MNEMONIC[mnemonic].id] = count
     return of_op[table[:, OP_ID]]
+
+
+def broadcast_words(table: np.ndarray) -> np.ndarray:
+    """Tell which words are broadcast products, whose cycles are those of MLEN x MLEN multipliers (spec §9.4).
+
+    Returns
+    -------
+    bool[words]
+    """
+    return np.isin(table[:, OP_ID], [isa.BY_MNEMONIC[mnemonic].id for mnemonic in BROADCAST])

@@ -4,10 +4,10 @@ Objects are plain dictionaries in the order of §7.11; `json_text` prints them a
 """
 
 from ... import isa
-from ...kernels.hardware.scoreboard import layout as at
+from ...kernels.hardware.scoreboard import layout as sl
 from .rules import Rules, resource_of
 
-MEMORY = at.RESOURCES[: at.MATRIX_COMPUTE]
+MEMORY = sl.RESOURCES[: sl.MATRIX_COMPUTE]
 
 
 def percent_of(part: int, whole: int) -> float:
@@ -15,9 +15,9 @@ def percent_of(part: int, whole: int) -> float:
     return part * 100 / whole if whole else 0.0
 
 
-def _executed(sb: at.Scoreboard):
+def _executed(sb: sl.Scoreboard):
     """(operation, instructions, cycles of work) of everything that was executed, by mnemonic."""
-    found = [(op, *(int(v) for v in sb.by_op[op.id, : at.OP_MOST])) for op in isa.OPS if sb.by_op[op.id, at.OP_COUNT]]
+    found = [(op, *(int(v) for v in sb.by_op[op.id, : sl.OP_MOST])) for op in isa.OPS if sb.by_op[op.id, sl.OP_COUNT]]
     return sorted(found, key=lambda row: row[0].mnemonic)
 
 
@@ -33,13 +33,13 @@ def _nonzero(values: dict[str, int]) -> dict[str, int]:
     return {key: value for key, value in values.items() if value}
 
 
-def validation_report(sb: at.Scoreboard, rules: Rules) -> dict:
+def validation_report(sb: sl.Scoreboard, rules: Rules) -> dict:
     """Build the validation object: what was measured on the RTL, what lies outside, what it does not support."""
     rows = [(op, count, work, rules.by_op[op.mnemonic]) for op, count, work in _executed(sb)]
     unsupported = [row for row in rows if not row[3].supported]
     outside = [row for row in rows if row[3].supported and not row[3].in_domain]
     total = sum(row[1] for row in rows)
-    return _validation(total, unsupported, outside, int(sb.reg[at.SB_MAKESPAN] - sb.reg[at.SB_SUPPORTED_END]))
+    return _validation(total, unsupported, outside, int(sb.reg[sl.SB_MAKESPAN] - sb.reg[sl.SB_SUPPORTED_END]))
 
 
 def _validation(total, unsupported, outside, sensitivity):
@@ -67,17 +67,17 @@ def serial_validation(executed: dict[str, tuple[int, int]]) -> dict:
     return _validation(sum(row[1] for row in rows), [], rows, 0)
 
 
-def timeline_report(sb: at.Scoreboard, rules: Rules) -> dict:
+def timeline_report(sb: sl.Scoreboard, rules: Rules) -> dict:
     """Build the timeline object."""
-    reg, period = sb.reg, int(sb.dims[at.DIM_PERIOD])
-    makespan, count = int(reg[at.SB_MAKESPAN]), int(reg[at.SB_SEQUENCE])
+    reg, period = sb.reg, int(sb.dims[sl.DIM_PERIOD])
+    makespan, count = int(reg[sl.SB_MAKESPAN]), int(reg[sl.SB_SEQUENCE])
     rows = _executed(sb)
     work = _summed((resource_of(op), cycles) for op, _, cycles in rows)
-    covered = {name: int(sb.by_resource[k, at.RES_COVERED]) for k, name in enumerate(at.RESOURCES)}
+    covered = {name: int(sb.by_resource[k, sl.RES_COVERED]) for k, name in enumerate(sl.RESOURCES)}
     reasons = {name: [int(v) for v in sb.by_reason[k]] for k, name in enumerate(rules.reasons)}
-    stalls = {name: value[at.REASON_STALL] for name, value in reasons.items()}
-    stalls["pipeline_recovery"] = int(reg[at.SB_RECOVERY])
-    overlap = int(reg[at.SB_OVERLAP])
+    stalls = {name: value[sl.REASON_STALL] for name, value in reasons.items()}
+    stalls["pipeline_recovery"] = int(reg[sl.SB_RECOVERY])
+    overlap = int(reg[sl.SB_OVERLAP])
     return {
         "total_makespan_cycles": makespan,
         "total_makespan_picos": makespan * period,
@@ -85,7 +85,7 @@ def timeline_report(sb: at.Scoreboard, rules: Rules) -> dict:
         "frontend_issue_cycles": count,
         "stall_cycles_by_reason": _nonzero(dict(sorted(stalls.items()))),
         "backend_wait_cycles_by_reason": _nonzero(
-            {name: reasons[name][at.REASON_BACKEND] for name in sorted(reasons)}
+            {name: reasons[name][sl.REASON_BACKEND] for name in sorted(reasons)}
         ),
         "timing_calibration_status_counts": _summed((rules.by_op[op.mnemonic].status, n) for op, n, _ in rows),
         "resource_work_cycles": work,
@@ -100,7 +100,7 @@ def timeline_report(sb: at.Scoreboard, rules: Rules) -> dict:
 
 def _critical_path(sb, makespan, count):
     """Partition of the makespan: a cycle for each instruction, the gaps by whom they waited for, and the end."""
-    path = {name: int(sb.by_resource[k, at.RES_CRITICAL]) for k, name in enumerate(at.RESOURCES)}
+    path = {name: int(sb.by_resource[k, sl.RES_CRITICAL]) for k, name in enumerate(sl.RESOURCES)}
     path["control_frontend"] += count
-    path[at.RESOURCES[int(sb.reg[at.SB_LAST_RESOURCE])]] += makespan - int(sb.reg[at.SB_NEXT_ISSUE])
+    path[sl.RESOURCES[int(sb.reg[sl.SB_LAST_RESOURCE])]] += makespan - int(sb.reg[sl.SB_NEXT_ISSUE])
     return _nonzero(dict(sorted(path.items())))

@@ -10,10 +10,10 @@ from ...boards.timing_schema import EXTRAPOLATED, MEASURED, UNSUPPORTED, Timing
 from ...config.settings import Settings
 from ...errors import EmuError
 from ...inputs.number_formats import Fp
-from ...kernels.hardware.scoreboard import layout as at
+from ...kernels.hardware.scoreboard import layout as sl
 from ...kernels.limits import NEVER
 
-UNTIL = {"result": at.UNTIL_RESULT, "completion": at.UNTIL_COMPLETION, "next": at.UNTIL_NEXT}
+UNTIL = {"result": sl.UNTIL_RESULT, "completion": sl.UNTIL_COMPLETION, "next": sl.UNTIL_NEXT}
 PENDING_CAPACITY = 256
 
 
@@ -84,7 +84,7 @@ def make_rules(timing: Timing, settings: Settings) -> Rules:
         cost = timing.cost_of(op.mnemonic, weights)
         if cost is not None:
             by_op[op.mnemonic] = _op_rule(timing, cost, machine)
-    reasons = list(dict.fromkeys(["", *at.OPERAND_REASONS, *timing.reasons()]))
+    reasons = list(dict.fromkeys(["", *sl.OPERAND_REASONS, *timing.reasons()]))
     return Rules(timing, reasons, by_op)
 
 
@@ -103,7 +103,9 @@ def _op_rule(timing, cost, machine):
     return OpRule(status, True, timing.measurements[domain].holds(machine) if isinstance(domain, str) else domain)
 
 
-def new_scoreboard(rules: Rules, settings: Settings, period_ps: int, trace_capacity: int = 0) -> at.Scoreboard:
+def new_scoreboard(
+    rules: Rules, settings: Settings, period_ps: int, trace_capacity: int = 0, words: int = 0
+) -> sl.Scoreboard:
     """Allocate the scoreboard of a run at cycle 0.
 
     Parameters
@@ -114,6 +116,8 @@ def new_scoreboard(rules: Rules, settings: Settings, period_ps: int, trace_capac
         Picoseconds of a core cycle.
     trace_capacity : int
         Instructions of a slice whose placement is recorded; 0 records none.
+    words : int
+        Words of the program, for the counters by word; 0 keeps none.
 
     Raises
     ------
@@ -122,11 +126,12 @@ def new_scoreboard(rules: Rules, settings: Settings, period_ps: int, trace_capac
     """
     units, slots = _units(rules.timing)
     table, waits, holds = _rule_tables(rules, settings)
-    reg = np.zeros(at.SB_WIDTH, dtype=np.int64)
-    reg[at.SB_DEFERRED_FIRST] = NEVER
-    reg[at.SB_LAST_RESOURCE] = at.CONTROL_FRONTEND
-    longest = int(table[table[:, at.RULE_WRITES_PORT] == 1, at.RULE_READY].max(initial=1))
-    return at.Scoreboard(
+    reg = np.zeros(sl.SB_WIDTH, dtype=np.int64)
+    reg[sl.SB_DEFERRED_FIRST] = NEVER
+    reg[sl.SB_LAST_RESOURCE] = sl.CONTROL_FRONTEND
+    reg[sl.SB_LAST_PC] = sl.NONE
+    longest = int(table[table[:, sl.RULE_WRITES_PORT] == 1, sl.RULE_READY].max(initial=1))
+    return sl.Scoreboard(
         reg=reg,
         dims=_dims(rules.timing, settings, period_ps),
         rules=table,
@@ -134,38 +139,39 @@ def new_scoreboard(rules: Rules, settings: Settings, period_ps: int, trace_capac
         holds=holds,
         units=units,
         slots=slots,
-        matrix_pending=np.zeros((PENDING_CAPACITY, at.PENDING_WIDTH), dtype=np.int64),
-        vector_pending=np.zeros((PENDING_CAPACITY, at.PENDING_WIDTH), dtype=np.int64),
-        port=np.full((1 << (longest + 1).bit_length(), 2), at.NONE),
-        deferred=np.zeros((at.DEFERRED_CAPACITY, 3), dtype=np.int64),
-        by_op=np.zeros((isa.NUM_OPS, at.BY_OP_WIDTH), dtype=np.int64),
-        by_resource=np.zeros((len(at.RESOURCES), at.BY_RESOURCE_WIDTH), dtype=np.int64),
-        by_reason=np.zeros((len(rules.reasons), at.BY_REASON_WIDTH), dtype=np.int64),
-        placed=np.zeros((trace_capacity, at.PLACED_WIDTH), dtype=np.int64),
+        matrix_pending=np.zeros((PENDING_CAPACITY, sl.PENDING_WIDTH), dtype=np.int64),
+        vector_pending=np.zeros((PENDING_CAPACITY, sl.PENDING_WIDTH), dtype=np.int64),
+        port=np.full((1 << (longest + 1).bit_length(), 2), sl.NONE),
+        deferred=np.zeros((sl.DEFERRED_CAPACITY, 3), dtype=np.int64),
+        by_op=np.zeros((isa.NUM_OPS, sl.BY_OP_WIDTH), dtype=np.int64),
+        by_resource=np.zeros((len(sl.RESOURCES), sl.BY_RESOURCE_WIDTH), dtype=np.int64),
+        by_reason=np.zeros((len(rules.reasons), sl.BY_REASON_WIDTH), dtype=np.int64),
+        by_pc=np.zeros((words, sl.PC_REASONS + len(rules.reasons)), dtype=np.int64),
+        placed=np.zeros((trace_capacity, sl.PLACED_WIDTH), dtype=np.int64),
     )
 
 
 def _dims(timing, settings, period_ps):
-    dims = np.zeros(at.DIM_WIDTH, dtype=np.int64)
-    dims[at.DIM_MLEN], dims[at.DIM_VLEN], dims[at.DIM_BLEN] = settings.mlen, settings.vlen, settings.blen
-    dims[at.DIM_BROADCAST] = settings.broadcast
-    dims[at.DIM_PM], dims[at.DIM_PV], dims[at.DIM_SV] = settings.pm, settings.pv, settings.sv
-    dims[at.DIM_PERIOD] = period_ps
-    dims[at.DIM_RECOVERY] = timing.recovery_cycles
-    dims[at.DIM_MATRIX_SRAM], dims[at.DIM_VECTOR_SRAM] = timing.tracks.matrix_sram, timing.tracks.vector_sram
+    dims = np.zeros(sl.DIM_WIDTH, dtype=np.int64)
+    dims[sl.DIM_MLEN], dims[sl.DIM_VLEN], dims[sl.DIM_BLEN] = settings.mlen, settings.vlen, settings.blen
+    dims[sl.DIM_BROADCAST] = settings.broadcast
+    dims[sl.DIM_PM], dims[sl.DIM_PV], dims[sl.DIM_SV] = settings.pm, settings.pv, settings.sv
+    dims[sl.DIM_PERIOD] = period_ps
+    dims[sl.DIM_RECOVERY] = timing.recovery_cycles
+    dims[sl.DIM_MATRIX_SRAM], dims[sl.DIM_VECTOR_SRAM] = timing.tracks.matrix_sram, timing.tracks.vector_sram
     return dims
 
 
 def _units(timing):
     """Units, and their copies followed by the fp registers."""
-    units = np.zeros((max(1, len(timing.units)), at.UNIT_WIDTH), dtype=np.int64)
+    units = np.zeros((max(1, len(timing.units)), sl.UNIT_WIDTH), dtype=np.int64)
     first = 0
     for number, unit in enumerate(timing.units.values()):
         row = units[number]
-        row[at.UNIT_FIRST], row[at.UNIT_COPIES] = first, unit.copies
+        row[sl.UNIT_FIRST], row[sl.UNIT_COPIES] = first, unit.copies
         first += unit.copies
-    slots = np.zeros((first + at.FP_SLOTS, at.SLOT_WIDTH), dtype=np.int64)
-    slots[:, at.SLOT_OWNER] = slots[:, at.SLOT_LATENCY] = at.NONE
+    slots = np.zeros((first + sl.FP_SLOTS, sl.SLOT_WIDTH), dtype=np.int64)
+    slots[:, sl.SLOT_OWNER] = slots[:, sl.SLOT_LATENCY] = sl.NONE
     return units, slots
 
 
@@ -174,30 +180,30 @@ def _rule_tables(rules, settings):
     timing = rules.timing
     number = {name: k for k, name in enumerate(timing.units)}
     reason = {name: k for k, name in enumerate(rules.reasons)}
-    table = np.zeros((isa.NUM_OPS, at.RULE_WIDTH), dtype=np.int64)
-    table[:, at.RULE_AFTER] = at.NONE
+    table = np.zeros((isa.NUM_OPS, sl.RULE_WIDTH), dtype=np.int64)
+    table[:, sl.RULE_AFTER] = sl.NONE
     waits, holds = [], []
     weights = "Fp" if isinstance(settings.hbm_m_weight_type.elem, Fp) else "Int"
     for op in isa.OPS:
         cost, row = timing.cost_of(op.mnemonic, weights), table[op.id]
         if cost is None:
             continue
-        row[at.RULE_READY : at.RULE_INTERVAL + 1] = _cycles(timing, op, cost, settings)
-        row[at.RULE_SUPPORTED] = rules.by_op[op.mnemonic].supported
-        row[at.RULE_RESOURCE] = at.RESOURCES.index(resource_of(op))
-        row[at.RULE_FP_REGISTERS] = timing.tracks.fp_registers and op.type in ("vector", "scalar_fp")
-        row[at.RULE_WAITS], row[at.RULE_HOLDS] = len(waits), len(holds)
+        row[sl.RULE_READY : sl.RULE_INTERVAL + 1] = _cycles(timing, op, cost, settings)
+        row[sl.RULE_SUPPORTED] = rules.by_op[op.mnemonic].supported
+        row[sl.RULE_RESOURCE] = sl.RESOURCES.index(resource_of(op))
+        row[sl.RULE_FP_REGISTERS] = timing.tracks.fp_registers and op.type in ("vector", "scalar_fp")
+        row[sl.RULE_WAITS], row[sl.RULE_HOLDS] = len(waits), len(holds)
         some = timing.class_of(op.mnemonic)
         if some is not None:
             waits += [[number[w.unit], reason[w.reason], w.condition is not None] for w in some.waits]
             holds += [[number[unit], UNTIL[until]] for unit, until in some.holds.items()]
-            row[at.RULE_STALLS_ON_PORT], row[at.RULE_WRITES_PORT] = some.stalls_on_port_a, some.writes_port_a
+            row[sl.RULE_STALLS_ON_PORT], row[sl.RULE_WRITES_PORT] = some.stalls_on_port_a, some.writes_port_a
             if some.starts_after is not None:
-                row[at.RULE_AFTER] = number[some.starts_after.unit]
-                row[at.RULE_AFTER_REASON] = reason[some.starts_after.reason]
-        row[at.RULE_WAITS_END], row[at.RULE_HOLDS_END] = len(waits), len(holds)
-        row[at.RULE_SILENT] = some is None and op.type in ("scalar_int", "control") and row[at.RULE_READY] > 0
-    return table, _table(waits, at.WAIT_WIDTH), _table(holds, at.HOLD_WIDTH)
+                row[sl.RULE_AFTER] = number[some.starts_after.unit]
+                row[sl.RULE_AFTER_REASON] = reason[some.starts_after.reason]
+        row[sl.RULE_WAITS_END], row[sl.RULE_HOLDS_END] = len(waits), len(holds)
+        row[sl.RULE_SILENT] = some is None and op.type in ("scalar_int", "control") and row[sl.RULE_READY] > 0
+    return table, _table(waits, sl.WAIT_WIDTH), _table(holds, sl.HOLD_WIDTH)
 
 
 def _table(rows, width):
@@ -209,7 +215,7 @@ def _cycles(timing, op, cost, settings):
     if cost.cycles == SERVICE:
         if op.type != "memory":
             raise EmuError(f"timing {timing.source}: {op.mnemonic}: {SERVICE} is the cost of a memory operation only")
-        return [at.SERVICE] * 3
+        return [sl.SERVICE] * 3
     geometry = {name: value for name, value in describe_machine(settings).items() if isinstance(value, int)}
     try:
         return [evaluate(formula, geometry) for formula in cost.formulas]

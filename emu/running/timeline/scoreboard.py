@@ -5,7 +5,7 @@ import numpy as np
 from ...config.settings import Settings
 from ...errors import EmuError
 from ...kernels import layout
-from ...kernels.hardware.scoreboard import layout as at
+from ...kernels.hardware.scoreboard import layout as sl
 from ...kernels.hardware.scoreboard.timeline import scoreboard_end, scoreboard_slice
 from ...program.decode import Program
 from .rules import Rules, new_scoreboard
@@ -32,7 +32,7 @@ class ScoreboardPass:
                  on_placed=None):
         self.rules = rules
         self.program = program
-        self.tracked = at.tracked_ops()
+        self.tracked = sl.tracked_ops()
         self.state = new_scoreboard(rules, settings, period_ps, trace_capacity)
         self._on_placed = on_placed
 
@@ -53,11 +53,11 @@ class ScoreboardPass:
             An instruction for which the timing file has no cost.
         """
         reg = self.state.reg
-        reg[at.SB_AT] = reg[at.SB_AT_EVENT] = 0
-        while (status := self._slice(executed, count, events)) == at.PENDING_FULL:
+        reg[sl.SB_AT] = reg[sl.SB_AT_EVENT] = 0
+        while (status := self._slice(executed, count, events)) == sl.PENDING_FULL:
             self._grow()
-        if status == at.NO_COST:
-            pc = int(reg[at.SB_PC])
+        if status == sl.NO_COST:
+            pc = int(reg[sl.SB_PC])
             raise EmuError(f"pc={pc} {self.program.text(pc)}: timing {self.rules.timing.source} has no cost for it")
         if self._on_placed is not None:
             self._on_placed(executed[:count, layout.TR_PC], self.state.placed[:count])
@@ -78,9 +78,9 @@ class ScoreboardPass:
     @property
     def makespan_cycles(self) -> int:
         """Core cycles until the last completion."""
-        return int(self.state.reg[at.SB_MAKESPAN])
+        return int(self.state.reg[sl.SB_MAKESPAN])
 
     @property
     def latency_ps(self) -> int:
         """Picoseconds until the last completion (§7.6)."""
-        return self.makespan_cycles * int(self.state.dims[at.DIM_PERIOD])
+        return self.makespan_cycles * int(self.state.dims[sl.DIM_PERIOD])

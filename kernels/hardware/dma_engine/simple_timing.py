@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...compiler.jit import entry, kernel
-from ...layout import DESC_STORE, MEV_DESCRIPTOR
+from ...compiler.jit import entry, kernel, small
+from ...layout import DESC_STORE, MEV_DESCRIPTOR, MEV_INDEX
 from ...limits import OVERFLOW, TIME_LIMIT
+from ...memory.memo_table import look_up
+from ...memory.regimes import RESIDENT, RG_CODE
 from ...memory.transfer import (
     TIME_OVERFLOW,
     TIMING_OK,
@@ -17,13 +19,14 @@ from ...memory.transfer import (
     TRANSFER_HELD,
     TRANSFER_NOW,
     Transfer,
+    count_resident,
     finish_event,
 )
-from ...simple.batch import run_batch
-from ...simple.event_loop import simulate_loop
-from ...simple.state import SimpleState
+from ...simple.memo import BANK_SHIFT, VALUE_READS, SimpleMemo, insert_value, recall
+from ...simple.state import BANKS, SimpleState
 from .lines import READS, WRITES, LinePlan
-from .plan import plan_event
+from .plan import begin_event, plan_event
+from .simple_memo import PLACE_WORDS, has_place, remember_phase, run_phase
 
 
 class SimpleLineMemory(NamedTuple):
@@ -39,6 +42,8 @@ class SimpleLineMemory(NamedTuple):
         DMAs of each descriptor so far.
     nothing : int64[lines]
         Zeros: writes wait for nobody.
+    memo : SimpleMemo
+        Its keys are those of `simple_memo`.
     """
 
     transfer: Transfer
@@ -46,19 +51,53 @@ class SimpleLineMemory(NamedTuple):
     plan: LinePlan
     operations: np.ndarray
     nothing: np.ndarray
+    memo: SimpleMemo
 
 
 @kernel
 def run_phases(mem, store):
     """Run the planned lines from `TRANSFER_NOW` on: the instant of the end, or `OVERFLOW`."""
     transfer, plan = mem.transfer, mem.plan
-    now, reads, writes = transfer.reg[TRANSFER_NOW], plan.reg[READS], plan.reg[WRITES]
-    if reads > 0:
-        now = run_batch(mem.state, plan.reads, transfer.wait, transfer.link, reads, transfer.reg[TRANSFER_HELD], now)
-    if not store or now == OVERFLOW or writes == 0:
+    now, held, code = transfer.reg[TRANSFER_NOW], transfer.reg[TRANSFER_HELD], transfer.regime.reg[RG_CODE]
+    now = remember_phase(
+        mem.memo, mem.state, code, plan.reads, transfer.wait, transfer.link, plan.reg[READS], held, 0, now
+    )
+    if not store or now == OVERFLOW:
         return now
-    took = simulate_loop(mem.state, plan.writes, mem.nothing, mem.nothing, writes, now, TIME_LIMIT - now, 1)
-    return OVERFLOW if took == OVERFLOW else now + took
+    return remember_phase(
+        mem.memo, mem.state, code, plan.writes, mem.nothing, mem.nothing, plan.reg[WRITES], 0, 1, now
+    )
+
+
+@kernel
+def prefetch_at_place(mem, event, descriptor):
+    """Run a prefetch whose place is in the memo's key, and whose lines nothing is decided about.
+
+    Returns the instant of the end, or `OVERFLOW`.
+    """
+    transfer, state, plan, memo = mem.transfer, mem.state, mem.plan, mem.memo
+    now = transfer.reg[TRANSFER_NOW]
+    bank = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
+    key_hash, at = look_up(memo, memo.key, PLACE_WORDS)
+    if at > 0:
+        count_resident(transfer, memo.arena[at + VALUE_READS])
+        done = recall(memo.arena, at, state, bank, now)
+        return done if done <= TIME_LIMIT else OVERFLOW
+    plan_event(transfer, plan, event, descriptor)
+    done = run_phase(state, plan.reads, transfer.wait, transfer.link, plan.reg[READS], 0, 0, now)
+    insert_value(memo, state, PLACE_WORDS, key_hash, bank, plan.reg[READS], now, done)
+    return done
+
+
+@small
+def run_event(mem, event, descriptor):
+    """Run a memory event from `TRANSFER_NOW` on: the instant of the end, or `OVERFLOW`."""
+    transfer, store = mem.transfer, descriptor[DESC_STORE] == 1
+    plain = not store and transfer.regime.reg[RG_CODE] == RESIDENT
+    if plain and has_place(mem.memo, mem.state, descriptor, event, transfer.reg[TRANSFER_NOW]):
+        return prefetch_at_place(mem, event, descriptor)
+    plan_event(transfer, mem.plan, event, descriptor)
+    return run_phases(mem, store)
 
 
 @entry
@@ -70,13 +109,12 @@ def timing_slice_simple_lines(events, count, descriptors, mem):
     reg = mem.transfer.reg
     for i in range(count):
         event = events[i]
-        descriptor = descriptors[event[MEV_DESCRIPTOR]]
         reg[TRANSFER_EVENT] = i
-        plan_event(mem.transfer, mem.plan, mem.operations, event, descriptor)
+        begin_event(mem.transfer, mem.operations, event)
         start = reg[TRANSFER_NOW]
         if start > TIME_LIMIT:
             return TIME_OVERFLOW
-        done = run_phases(mem, descriptor[DESC_STORE] == 1)
+        done = run_event(mem, event, descriptors[event[MEV_DESCRIPTOR]])
         if done == OVERFLOW:
             return TIME_OVERFLOW
         finish_event(mem.transfer, event, start, done)

@@ -119,7 +119,8 @@ SB_READY_AT = 15  # c of §7.9
 SB_REASON = 16
 SB_OWNER = 17
 SB_PC = 18  # of an instruction without a cost
-SB_WIDTH = 19
+SB_LAST_PC = 19  # of the instruction with the largest (completion, sequence), NONE at the start
+SB_WIDTH = 20
 
 # `by_op`: int64[NUM_OPS, BY_OP_WIDTH].
 OP_COUNT = 0
@@ -137,6 +138,13 @@ BY_RESOURCE_WIDTH = 3
 REASON_STALL = 0
 REASON_BACKEND = 1
 BY_REASON_WIDTH = 2
+
+# `by_pc`: int64[words, PC_REASONS + reasons]; no rows where nobody asked. What follows from how often a word was
+# executed (its issue cycles, and the work of all but DMAs) is not in it.
+PC_SERVICE = 0  # cycles of DMAs
+PC_RECOVERY = 1
+PC_BACKEND = 2  # start - accepted, summed up
+PC_REASONS = 3  # first of the columns of stalls, one a reason
 
 # `placed`: int64[capacity, PLACED_WIDTH], one row an instruction of the slice; empty when nobody asked.
 PLACED_ISSUE = 0
@@ -175,7 +183,7 @@ class Scoreboard(NamedTuple):
         Cycle and owner of each result that is written through port A, at cycle modulo the length.
     deferred : [DEFERRED_CAPACITY, 3]
         Resource, start and completion of instructions that start later than they were accepted.
-    by_op, by_resource, by_reason
+    by_op, by_resource, by_reason, by_pc
         Counters.
     placed : [capacity, PLACED_WIDTH]
     """
@@ -194,6 +202,7 @@ class Scoreboard(NamedTuple):
     by_op: np.ndarray
     by_resource: np.ndarray
     by_reason: np.ndarray
+    by_pc: np.ndarray
     placed: np.ndarray
 
 

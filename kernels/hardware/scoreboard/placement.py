@@ -3,6 +3,7 @@
 from plena_emu import isa
 
 from ...compiler.jit import small
+from ...layout import TR_PC
 from .accounting import cover, cover_deferred, defer
 from .layout import (
     CONTROL_FRONTEND,
@@ -18,6 +19,10 @@ from .layout import (
     OP_MOST,
     OP_WORK,
     OWNER_BITS,
+    PC_BACKEND,
+    PC_REASONS,
+    PC_RECOVERY,
+    PC_SERVICE,
     PLACED_ACCEPTED,
     PLACED_COMPLETION,
     PLACED_ISSUE,
@@ -46,6 +51,7 @@ from .layout import (
     RULE_WAITS_END,
     RULE_WRITES_PORT,
     SB_DEFERRED_FIRST,
+    SB_LAST_PC,
     SB_LAST_RESOURCE,
     SB_MAKESPAN,
     SB_NEXT_ISSUE,
@@ -155,8 +161,8 @@ def hold_units(sb, rule, owner, start, ready, busy, interval):
 
 
 @small
-def count(sb, op, rule, start, completion, cycles):
-    """Count an instruction that was placed; `cycles` is its work."""
+def count(sb, pc, op, rule, start, completion, cycles):
+    """Count the instruction of word `pc` that was placed; `cycles` is its work."""
     reg = sb.reg
     for_op = sb.by_op[op]
     for_op[OP_COUNT] += 1
@@ -165,6 +171,7 @@ def count(sb, op, rule, start, completion, cycles):
     if completion >= reg[SB_MAKESPAN]:
         reg[SB_MAKESPAN] = completion
         reg[SB_LAST_RESOURCE] = rule[RULE_RESOURCE]
+        reg[SB_LAST_PC] = pc
     if rule[RULE_SUPPORTED] == 1:
         reg[SB_SUPPORTED_END] = max(reg[SB_SUPPORTED_END], completion)
     if reg[SB_DEFERRED_FIRST] <= start:
@@ -186,14 +193,14 @@ def write_placed(sb, at, issue, accepted, recovery, start, result, completion, r
 
 
 @small
-def place_silent(sb, op, at):
-    """Place an instruction that waits for nothing and holds nothing."""
+def place_silent(sb, pc, op, at):
+    """Place the instruction of word `pc`, which waits for nothing and holds nothing."""
     reg, rule = sb.reg, sb.rules[op]
     issue = reg[SB_NEXT_ISSUE]
     completion = issue + rule[RULE_BUSY]
     reg[SB_NEXT_ISSUE] = issue + 1
     reg[SB_SEQUENCE] += 1
-    count(sb, op, rule, issue, completion, rule[RULE_BUSY])
+    count(sb, pc, op, rule, issue, completion, rule[RULE_BUSY])
     cover(sb, rule[RULE_RESOURCE], issue, completion)
     if len(sb.placed) > 0:
         write_placed(sb, at, issue, issue, 0, issue, issue + rule[RULE_READY], completion, NO_REASON, NONE)
@@ -206,7 +213,7 @@ def place(sb, op, rd, rs1, rs2, imm, gp, tracked, service, at):
     Parameters
     ----------
     gp : int64[TR_WIDTH]
-        Its row of executed instructions: registers before it, read only if `tracked`.
+        Its row of executed instructions: its word, and the registers before it, which are read only if `tracked`.
     service : int
         Cycles of a DMA.
     at : int
@@ -248,7 +255,9 @@ def place(sb, op, rd, rs1, rs2, imm, gp, tracked, service, at):
         hold(sb.slots, len(sb.slots) - FP_SLOTS + written, start + ready, owner, ready)
     reg[SB_NEXT_ISSUE] = accepted + 1
     reg[SB_SEQUENCE] += 1
-    account(sb, op, rule, issue, accepted, recovery, start, busy)
+    account(sb, gp[TR_PC], op, rule, issue, accepted, recovery, start, busy)
+    if len(sb.by_pc) > 0 and (start > issue or service > 0):
+        charge(sb, gp[TR_PC], issue, accepted, recovery, start, service)
     if len(sb.placed) > 0:
         write_placed(
             sb, at, issue, accepted, recovery, start, start + ready, start + busy, reg[SB_REASON], reg[SB_OWNER]
@@ -256,7 +265,7 @@ def place(sb, op, rd, rs1, rs2, imm, gp, tracked, service, at):
 
 
 @small
-def account(sb, op, rule, issue, accepted, recovery, start, busy):
+def account(sb, pc, op, rule, issue, accepted, recovery, start, busy):
     """Count the instruction in hand: its waits, its share of the critical path, its interval."""
     reg = sb.reg
     reason = sb.by_reason[reg[SB_REASON]]
@@ -266,8 +275,18 @@ def account(sb, op, rule, issue, accepted, recovery, start, busy):
     if accepted > issue:
         waited_for = CONTROL_FRONTEND if reg[SB_OWNER] == NONE else reg[SB_OWNER] & RESOURCE_MASK
         sb.by_resource[waited_for, RES_CRITICAL] += accepted - issue
-    count(sb, op, rule, accepted, start + busy, busy)
+    count(sb, pc, op, rule, accepted, start + busy, busy)
     if start > accepted:
         defer(sb, rule[RULE_RESOURCE], start, start + busy)
     else:
         cover(sb, rule[RULE_RESOURCE], start, start + busy)
+
+
+@small
+def charge(sb, pc, issue, accepted, recovery, start, service):
+    """Charge word `pc` for the waits of the instruction in hand, and for the cycles of a DMA."""
+    row = sb.by_pc[pc]
+    row[PC_SERVICE] += service
+    row[PC_RECOVERY] += recovery
+    row[PC_BACKEND] += start - accepted
+    row[PC_REASONS + sb.reg[SB_REASON]] += accepted - issue - recovery

@@ -53,7 +53,7 @@ def scoreboard_slice(table, executed, count, tracked, events, sb):
         pc = executed[at, TR_PC]
         op = table[pc, OP_ID]
         if sb.rules[op, RULE_SILENT] == 1:
-            place_silent(sb, op, at)
+            place_silent(sb, pc, op, at)
             at += 1
             continue
         if sb.rules[op, RULE_READY] == 0:

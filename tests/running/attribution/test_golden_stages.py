@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from oracle import goldens
+from support import write_settings
 
 from plena_emu.api import run
 from plena_emu.config.build_dir import fields_of
 from plena_emu.config.settings import find_settings
 from plena_emu.isa import BY_MNEMONIC
+from plena_emu.program.assembler import assemble, mem_text
 from plena_emu.program.decode import decode, read_words
 from plena_emu.request import RunRequest
 from plena_emu.result import FIELDS, Figures, StageTable
@@ -304,3 +306,38 @@ def test_a_board_in_its_own_time(model, tmp_path):
     cycles = table.total.time_ps / table.core_period_ps
     assert table.array_utilization(table.total) == pytest.approx(
         table.total.multiply_adds / (table.array_size * cycles), rel=1e-12)
+
+
+PRODUCTS = {  # multiply-adds and cycles, the overhead of 3 included: MLEN 16, BLEN 4, 4 heads of 4 (§1.4)
+    "M_MM 0, gp0, gp0": (4 * 4 * 16, 19), "M_TMM 0, gp0, gp0": (4 * 4 * 16, 19), "M_MV 0, gp0, gp0": (4 * 16, 16),
+    "M_TMV 0, gp0, gp0": (4 * 16, 16), "M_BMM 0, gp0, gp0": (16 * 16 * 16, 19),
+    "M_BTMM 0, gp0, gp0": (16 * 16 * 16, 19), "M_BMV 0, gp0, gp0": (16 * 16, 4), "M_BTMV 0, gp0, gp0": (16 * 16, 4),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_array_utilization_of_each_product(product, tmp_path):
+    """Between 0 and 1 for every product, by its multiply-adds and cycles; half of it where half the time is other."""
+    adds, cycles = PRODUCTS[product]
+    words = [product] + ["V_ADD_VV gp0, gp0, gp0"] * 4
+    (tmp_path / "p.mem").write_text(mem_text(assemble("\n".join(words))))
+    write_settings(tmp_path / "s.toml")
+    request = RunRequest(opcode=tmp_path / "p.mem", settings_path=tmp_path / "s.toml", timing_only=True, dump_dir=None)
+    table = run(request).stages
+    figures = {row.key[0]: row.figures for row in table.opcodes}[product.split()[0]]
+    assert figures.multiply_adds == adds and figures.compute_ps == 1000 * cycles
+    begun = 16 * 16 if product.startswith("M_B") else 4 * 4
+    assert figures.broadcast_multiply_adds == (adds if product.startswith("M_B") else 0)
+    assert table.array_utilization(figures) == pytest.approx(adds / begun / cycles)
+    assert 0 < table.array_utilization(figures) <= 16 / 19
+    whole = cycles + 4 * 5
+    assert table.array_utilization(table.total) == pytest.approx(adds / begun / whole)
+
+
+def test_array_utilization_of_goldens_is_a_share(tmp_path):
+    """Also where scores are broadcast products of several heads."""
+    for archive in with_comments()[::4]:
+        folder, fields = unpacked(archive, tmp_path)
+        if "V_TOPK" not in Path(folder, "generated_asm_code.asm").read_text():
+            table = run(folder, timing_only=True, **fields).stages
+            assert all(0 <= table.array_utilization(row.figures) <= 1 for row in (*table.stages, *table.opcodes))

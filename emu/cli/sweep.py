@@ -1,0 +1,241 @@
+"""Run many configurations, each without data, and compare them.
+
+  plena-emu sweep B1 B2 --board custom_a7,nexys_video --ddr-capacity 2M..1G --csv s.csv
+  plena-emu sweep --model smollm2-135m --board custom_a7 --ddr-capacity 16M..512M --pivot ddr_capacity,board
+  plena-emu sweep study.yaml --store results --workers 8
+
+Every combination of the axes is a point. All values are checked before the first point runs. A point that fails is a
+row with its message. With --store nothing runs twice: a sweep that was ended goes on where it was. docs/sweep.md has
+the form of a study file, clusters, and what the columns mean.
+
+exit status: 0 all points ran, 1 some failed, 2 usage error, 101 any other error, 130 interrupted
+"""
+
+import sys
+import time
+
+from ..atomic_files import check_directory, check_outputs, write_whole
+from ..config.units import parse_count
+from ..errors import EXIT_INTERRUPTED, EXIT_OK, UsageError
+from ..interrupts import unwinding
+from . import flags
+from .entry import say
+from .sweep_flags import add_engine_flags, add_study_flags, engine_of, study_of
+
+EXIT_SOME_FAILED = 1
+FILES = {"csv": "every column of every point", "parquet": "the same as Parquet (extra sweep)",
+         "jsonl": "the same as JSON lines", "json": "study and rows as one JSON record; - is standard output"}
+
+
+def configure(parser):
+    """Arguments of the command."""
+    add_study_flags(parser)
+    parser.add_argument("--dry-run", action="store_true",
+                        help="check everything, say how many points there are and about how long they take, and stop")
+    add_engine_flags(parser)
+    group = parser.add_argument_group("results")
+    for name, text in FILES.items():
+        group.add_argument(f"--{name}", metavar="FILE", type=flags.path, action=flags.Once, help=text)
+    group.add_argument("--columns", metavar="A,B", action=flags.Once, help="figures of the table")
+    group.add_argument("--best", metavar="COLUMN", action=flags.Once,
+                       help="the points with the smallest figures; -COLUMN: the largest")
+    group.add_argument("--top", metavar="N", type=flags.typed(parse_count), default=10, action=flags.Once,
+                       help="how many --best shows (default: 10)")
+    group.add_argument("--pareto", metavar="A,B", action=flags.Once,
+                       help="the points that no other beats in these columns; -A: larger is better")
+    group.add_argument("--pivot", metavar="DOWN,ACROSS[,COLUMN]", action=flags.Once,
+                       help="a table over two keys (column: time_ms)")
+    group.add_argument("--quiet", action="store_true", help="no table and no progress")
+
+
+def run(args):
+    """Run the study; the exit status."""
+    check_outputs((f"--{name}", getattr(args, name)) for name in FILES if getattr(args, name) != "-")
+    for name in FILES:
+        if getattr(args, name) not in (None, "-"):
+            check_directory(getattr(args, name), f"--{name}")
+    if args.parquet:
+        from ..sweeping.outputs import check_parquet
+
+        check_parquet("--parquet")
+    from ..sweeping.engine import Interrupted
+    from ..sweeping.execution import open_store, run_study
+
+    study, engine = study_of(args), engine_of(args)
+    wanted = _Wanted(args, study)
+    with sweep_progress(args.quiet) as watcher:
+        store = open_store(args.store, args.resume, args.retry_failed, watcher)
+        if args.dry_run:
+            return _dry_run(study, store)
+        try:
+            with unwinding():
+                result = run_study(study, engine, store, watcher)
+        except Interrupted as stopped:
+            watcher.stop()
+            kept = "are stored: the same command goes on" if args.store else "ran; with --store nothing would be lost"
+            say("plena-emu sweep", f"interrupted: {stopped.stored} of {stopped.points} points {kept}")
+            return EXIT_INTERRUPTED
+    return _report(args, study, result, wanted)
+
+
+class _Wanted:
+    """What is to be shown, read before anything runs."""
+
+    def __init__(self, args, study):
+        from ..sweeping.results import SweepResult
+
+        self.columns = args.columns.split(",") if args.columns else []
+        self.best = (args.best.removeprefix("-"), args.best.startswith("-")) if args.best else None
+        self.pareto = args.pareto.split(",") if args.pareto else []
+        self.pivot = args.pivot.split(",") if args.pivot else []
+        if args.pivot and len(self.pivot) not in (2, 3):
+            raise UsageError(f"--pivot {args.pivot}: expected DOWN,ACROSS or DOWN,ACROSS,COLUMN")
+        if args.pareto and len(self.pareto) < 2:
+            raise UsageError(f"--pareto {args.pareto}: expected at least two columns, such as time_ms,ddr_capacity")
+        empty = SweepResult([], list(study.axes), study.varying)
+        empty.check_columns(self.columns + [name.removeprefix("-") for name in self.pareto] + self.pivot
+                            + ([self.best[0]] if self.best else []))
+
+
+def _dry_run(study, store):
+    """Say what would run and about how long it takes."""
+    from ..sweeping.execution import estimate_seconds
+    from ..sweeping.points import combinations
+    from ..sweeping.specify import Specifier
+
+    specifier = Specifier()
+    points = specifier.points(study)
+    left = sum(point.id not in store for point in points)
+    print(f"{len(points):,} points of {combinations(study):,} combinations, {len({p.group for p in points})} programs;"
+          f" {len(points) - left:,} are stored")
+    print(f"about {duration(estimate_seconds(points, specifier, store))} in one process, or less: what points share is"
+          " done once")
+    return EXIT_OK
+
+
+def duration(seconds):
+    """Write a duration for people: `12 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 1 else "less than a second"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _report(args, study, result, wanted):
+    """Write the files and show the tables."""
+    from ..sweeping.outputs import WRITERS
+
+    for name, writer in WRITERS.items():
+        if getattr(args, name) is not None:
+            write_whole(getattr(args, name), writer(result), f"--{name}")
+    if args.json is not None:
+        from ..result import record_json
+
+        record = record_json("sweep", {"keys": result.keys, "varying": result.varying, "points": result.records()},
+                             args.command_line)
+        if args.json == "-":
+            sys.stdout.write(record.decode())
+        else:
+            write_whole(args.json, record, "--json")
+    if not args.quiet and args.json != "-":
+        _show(result, wanted, args.top)
+    return EXIT_SOME_FAILED if result.failures else EXIT_OK
+
+
+def _show(result, wanted, top):
+    from ..report.sweeps import pivot_blocks, sweep_blocks
+    from ..report.table import write
+
+    blocks = []
+    if wanted.pivot:
+        blocks += pivot_blocks(result.pivot(*wanted.pivot))
+    if wanted.best:
+        column, largest = wanted.best
+        columns = wanted.columns or ([] if column == "time_ms" or column in result.varying else [column, "time_ms"])
+        blocks += sweep_blocks(result.best(column, top, largest), columns,
+                               f"{'Largest' if largest else 'Smallest'} {column}")
+    if wanted.pareto:
+        names = [name.removeprefix("-") for name in wanted.pareto if name.removeprefix("-") not in result.varying]
+        blocks += sweep_blocks(result.pareto(*wanted.pareto), wanted.columns or names,
+                               f"No point beats these in {' and '.join(wanted.pareto)}")
+    if not blocks:
+        blocks = sweep_blocks(result, wanted.columns)
+    write(blocks, sys.stdout)
+
+
+class sweep_progress:
+    """Context whose value watches a sweep: a bar with rate and time left on a terminal, else a line now and then."""
+
+    def __init__(self, quiet):
+        self.quiet = quiet
+        self.bar = None
+        self.points = self.finished = self.failed = 0
+        self.began_at = self.told_at = time.monotonic()
+
+    def __enter__(self):
+        return self
+
+    def planned(self, points, stored):
+        """Say how many points there are."""
+        self.points = points - stored
+        known = f", {stored:,} of them stored already" if stored else ""
+        self._line(f"{points:,} points{known}")
+
+    def began(self, where):
+        """Say where points run; the bar starts."""
+        self.began_at = time.monotonic()
+        if self.quiet:
+            return
+        if not sys.stderr.isatty():
+            self._line(f"points run {where}")
+            return
+        if self.bar is None:
+            self._start_bar()
+        if self.bar is not None:
+            self.bar.update(self.task, description=where)
+
+    def _start_bar(self):
+        import contextlib
+
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TextColumn("left"),
+                   TimeRemainingColumn(), TextColumn("{task.description}"))
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task("", total=self.points, rate="")
+        with contextlib.suppress(RuntimeError):  # no thread can be started that draws it
+            self.bar.start()
+
+    def done(self, points, failures):
+        """Count points that are done."""
+        self.finished += points
+        self.failed += failures
+        now = time.monotonic()
+        rate = self.finished / max(now - self.began_at, 1e-6)
+        text = f"{rate:,.1f}/s" + (f", {self.failed} failed" if self.failed else "")
+        if self.bar is not None:
+            self.bar.update(self.task, completed=self.finished, rate=text)
+        elif now - self.told_at > 10:
+            self.told_at = now
+            left = duration((self.points - self.finished) / rate) if rate else "?"
+            self._line(f"{self.finished:,} of {self.points:,} points, {text}, {left} left")
+
+    def said(self, line):
+        """Tell what happened."""
+        if self.bar is not None:
+            self.bar.console.print(f"warning: {line}", markup=False, highlight=False)
+        else:
+            print(f"warning: {line}", file=sys.stderr)
+
+    def _line(self, text):
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+    def stop(self):
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def __exit__(self, *failure):
+        self.stop()

@@ -1,0 +1,148 @@
+"""Tables of a sweep and of a search, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..sweeping.results import Pivot, Row, SweepResult
+from .table import Block, Table, Title
+
+MOST_ROWS = 40  # of a table; files have all
+_SIZES = ("ddr_capacity", "hbm_size")
+_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+_SHORT_ID = 10
+_HEADS = {"time_ms": "time ms", "regime": "regime", "compute": "compute", "link_ms": "link ms", "read": "read",
+          "footprint_bytes": "footprint"}
+
+
+def text_of(column: str, value: Any) -> str:
+    """Write a value of a column: sizes with their unit, large numbers with commas, `-` for none.
+
+    Returns
+    -------
+    str
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return value
+    if column in _SIZES or column.endswith("_bytes") or column.startswith("bytes_"):
+        return size_text(int(value))
+    if column == "host_bandwidth" or column.endswith("_per_s"):
+        return _rate_text(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.3f}" if column.endswith("_ms") else f"{value:g}"
+
+
+def size_text(size: int) -> str:
+    """Write bytes with the largest unit that leaves no more than two decimals of it unsaid: `512 MiB`, `3.66 MiB`.
+
+    Returns
+    -------
+    str
+    """
+    for unit, factor in _UNITS:
+        if size >= factor:
+            return f"{size / factor:.2f}".rstrip("0").rstrip(".") + f" {unit}"
+    return f"{size} B"
+
+
+def _rate_text(rate):
+    for unit, factor in (("GB/s", 10**9), ("MB/s", 10**6), ("kB/s", 10**3)):
+        if rate >= factor:
+            return f"{rate / factor:.4g} {unit}"
+    return f"{rate:.4g} B/s"
+
+
+def sweep_blocks(result: SweepResult, columns: Sequence[str] = (), heading: str | None = None) -> list[Block]:
+    """Lay the rows of a sweep out: what varies, and the main figures or those that were asked for.
+
+    Returns
+    -------
+    list of Block
+    """
+    shown = result.rows[:MOST_ROWS]
+    good = [row for row in shown if row.failure is None]
+    names = list(columns) or _main(good)
+    keys = [key for key in result.varying if key not in names]
+    head = ["point", *(_short(key) for key in keys), *(_HEADS.get(name, name.replace("_", " ")) for name in names)]
+    rows = [[row.id[:_SHORT_ID], *(text_of(key, row.get(key)) for key in keys), *(_cell(row, name) for name in names)]
+            for row in good]
+    align = "l" + "".join(_align(result.rows, key) for key in [*keys, *names])
+    blocks: list[Block] = [] if heading is None else [Title(heading)]
+    if rows:
+        blocks.append(Table(rows, align, head))
+    blocks += _failures(shown)
+    if len(result.rows) > MOST_ROWS:
+        blocks.append(f"and {len(result.rows) - MOST_ROWS:,} more points: --csv, --parquet and --jsonl have all,"
+                      " --best and --pareto choose")
+    blocks += _warnings(result.rows)
+    return blocks
+
+
+def _main(rows):
+    """The figures that say most: those that all rows share are left out."""
+    names = ["time_ms", "compute", "bytes_read"]
+    if any(row.get("regime") not in (None, "hbm") for row in rows):
+        names.append("regime")
+    if any(row.get("link_busy_ps") for row in rows):
+        names.append("link_ms")
+    return names
+
+
+def _cell(row: Row, name):
+    if name == "compute":
+        total = row.figures["latency_ps"]
+        return f"{100 * row.figures['compute_ps'] / total:.1f} %" if total else "-"
+    if name == "link_ms":
+        return f"{row.figures['link_busy_ps'] / 1e9:,.3f}"
+    return text_of(name, row.get(name))
+
+
+def _short(key):
+    """The head of a key's column: the last word of `board.latency.vector_add`."""
+    return key.rpartition(".")[2].replace("_", " ")
+
+
+def _align(rows: Iterable[Row], column):
+    if column in ("compute", "link_ms"):
+        return "r"
+    return "l" if any(isinstance(row.get(column), str) for row in rows) else "r"
+
+
+def _failures(rows) -> list[Block]:
+    failed = [row for row in rows if row.failure is not None]
+    if not failed:
+        return []
+    table = Table([[row.id[:_SHORT_ID], " ".join(f"{key}={value}" for key, value in row.values.items()), row.failure]
+                   for row in failed], "lll", ["point", "values", "why it failed"])
+    return [Title(f"{len(failed)} failed"), table]
+
+
+def _warnings(rows) -> list[Block]:
+    """Each warning once, with how many points have it."""
+    count: dict[str, int] = {}
+    for row in rows:
+        for line in row.warnings:
+            count[line] = count.get(line, 0) + 1
+    return [f"warning: {line} ({'all' if found == len(rows) else f'{found} of {len(rows)}'} points)"
+            for line, found in count.items()]
+
+
+def pivot_blocks(pivot: Pivot) -> list[Block]:
+    """Lay a pivot table out.
+
+    Returns
+    -------
+    list of Block
+    """
+    corner = f"{_short(pivot.down)} \\ {_short(pivot.across)}"
+    head = [corner, *(text_of(pivot.across, value) for value in pivot.columns)]
+    rows = [[text_of(pivot.down, value), *(text_of(pivot.column, cell) for cell in cells)]
+            for value, cells in zip(pivot.rows, pivot.cells, strict=True)]
+    return [Title(f"{pivot.column.replace('_', ' ')} by {_short(pivot.down)} and {_short(pivot.across)}"),
+            Table(rows, "l" + "r" * len(pivot.columns), head)]

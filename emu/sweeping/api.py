@@ -1,0 +1,103 @@
+"""`plena_emu.sweep`: a study from Python, with the same keys, engines and stores as the command (docs/sweep.md)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import UsageError
+from ..inputs.words import shown
+from .engine import EngineOptions, Watcher
+from .execution import open_store, run_study
+from .results import SweepResult
+from .study import Study, load_study, make_study
+
+PathLike = str | bytes | os.PathLike
+
+
+def sweep(
+    study: PathLike | None = None, /, *, axes: Mapping[str, Any] | None = None, zip: Sequence[Sequence[str]] = (),
+    where: str | Sequence[str] = (), store: PathLike | None = None, resume: bool = False, retry_failed: bool = False,
+    scheduler: str | None = None, workers: int | None = None, memory_limit: int | None = None,
+    watcher: Watcher | None = None, **keys: Any,
+) -> SweepResult:
+    """Run every combination of values, each without data.
+
+    Parameters
+    ----------
+    study : str, bytes or os.PathLike, optional
+        A study file; `axes` and `keys` take the place of its axes of the same name.
+    axes : mapping
+        Values by key, for keys with a dot such as `board.latency.vector_add`.
+    zip : sequence of sequences of str
+        Axes that go side by side.
+    where : str or sequence of str
+        Conditions; a combination that breaks one is no point.
+    store : str, bytes or os.PathLike, optional
+        Directory that keeps the record of each point; what it holds is not run again.
+    resume, retry_failed : bool
+        The store has to be there; run points again that failed.
+    scheduler : str, optional
+        Address of a Dask cluster that runs.
+    workers : int, optional
+        Processes; 0: this one; None: one a CPU where that is worth it.
+    memory_limit : int, optional
+        Bytes of a worker.
+    watcher : Watcher, optional
+        Told how it goes.
+    **keys
+        Values by key: `build`, `model`, `board`, `ddr_capacity` and so on; a value, a list, or text such as `2M..1G`.
+
+    Returns
+    -------
+    SweepResult
+        A row a point, in the order of the axes, the last changing fastest. A point that failed is a row with its
+        message.
+
+    Raises
+    ------
+    EmuError
+        Anything wrong with the study, before the first point runs; a store that cannot be written; a cluster that is
+        gone.
+    """
+    made = study_from(study, axes, zip, where, keys)
+    options = EngineOptions(scheduler=scheduler, workers=workers, memory_limit=memory_limit)
+    watching = watcher or Watcher()
+    kept = open_store(None if store is None else os.fsdecode(store), resume, retry_failed, watching)
+    return run_study(made, options, kept, watching)
+
+
+def study_from(study: PathLike | None, axes: Mapping[str, Any] | None, zipped: Sequence[Sequence[str]],
+               where: str | Sequence[str], keys: Mapping[str, Any]) -> Study:
+    """Make the study of a call's arguments; raises `EmuError`.
+
+    Returns
+    -------
+    Study
+    """
+    both = set(axes or {}) & set(keys)
+    if both:
+        raise UsageError(f"{min(both)}: found in axes and as a keyword, expected one of them")
+    written = {key: _plain(key, value) for key, value in {**(axes or {}), **keys}.items()}
+    if study is None:
+        return make_study(written, [list(names) for names in zipped], where if isinstance(where, str) else list(where))
+    if not isinstance(study, str | bytes | os.PathLike):
+        raise UsageError(f"study: found {shown(study)}, expected the path of a study file")
+    if zipped or where:
+        raise UsageError("zip and where: a study file has keys of its own for them")
+    return load_study(os.fsdecode(study), written)
+
+
+def _plain(key, value):
+    """Take paths as text and anything that iterates as a list; numbers of numpy become Python's."""
+    if isinstance(value, bytes | os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, str | bool | int | float | None):
+        return value
+    if hasattr(value, "item") and not hasattr(value, "__len__"):
+        return value.item()
+    try:
+        return [_plain(key, one) for one in value]
+    except TypeError:
+        raise UsageError(f"{key}: found {shown(value)}, expected a value, a list of them or text") from None

@@ -1,0 +1,55 @@
+"""What a sweep is told about where points run, and whom it tells how it goes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..errors import UsageError
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where points run.
+
+    Attributes
+    ----------
+    scheduler : str or None
+        Address of the scheduler of a running cluster, such as `tcp://host:8786`.
+    workers : int or None
+        Processes of a local cluster; 0: this process; None: as many as there are CPUs, where the study is worth it.
+    memory_limit : int or None
+        Bytes that a worker may use; one that exceeds them is ended, and its points run again.
+    """
+
+    scheduler: str | None = None
+    workers: int | None = None
+    memory_limit: int | None = None
+
+    def __post_init__(self):
+        if self.scheduler is not None and (self.workers is not None or self.memory_limit is not None):
+            raise UsageError("--scheduler: not with --workers or --memory-limit, which are for a cluster of our own")
+        if self.workers == 0 and self.memory_limit is not None:
+            raise UsageError("--memory-limit: needs worker processes, not --workers 0")
+
+
+class Watcher:
+    """Is told how a sweep goes; this one does not care."""
+
+    def planned(self, points: int, stored: int) -> None:
+        """The sweep has so many points, of which the store has some."""
+
+    def began(self, where: str) -> None:
+        """Points run now: in this process, or on so many workers."""
+
+    def done(self, points: int, failures: int) -> None:
+        """So many more points are done."""
+
+    def said(self, line: str) -> None:
+        """Something happened that the user should know."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a sweep; `stored` of `points` are in the store, which is whole."""
+
+    def __init__(self, stored: int, points: int):
+        super().__init__()
+        self.stored, self.points = stored, points

@@ -1,0 +1,264 @@
+"""Runs points in one process: lays inputs out as files, compiles models, shares what points have in common.
+
+A `Workshop` is what a worker keeps between batches. Nothing here knows of a cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..errors import EmuError
+from ..logs import Log
+from ..request import RunRequest
+from ..running.shared_work import SharedWork
+from . import variants
+from .fingerprint import emulator_fingerprint
+from .records import failure_record, result_record
+from .snapshots import SETTINGS, Snapshot, canonical, digest_of
+
+DOCUMENTS = {"board": "board", "dram": "DRAM description", "latency_profile": "latency profile"}
+MOST_BUILDS = 64  # compiled models that a workshop keeps on disk
+
+
+class Outcome(NamedTuple):
+    """What became of a point: its record as a line of the store, how long it took, whether it failed."""
+
+    id: str
+    line: bytes
+    seconds: float
+    is_failure: bool
+
+
+class Workshop:
+    """Files and shared work of a process that runs points.
+
+    Parameters
+    ----------
+    snapshots : mapping of str to Snapshot
+        Inputs by hash.
+    builds : str or None
+        Directory that keeps compiled models for other processes as well; None keeps them with the workshop.
+
+    Attributes
+    ----------
+    folder : str
+        Temporary directory with everything that is laid out; `close` removes it.
+    """
+
+    def __init__(self, snapshots: Mapping[str, Snapshot], builds: str | None = None):
+        self.snapshots = dict(snapshots)
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="plena-sweep-"))
+        self._builds = builds or os.path.join(self.folder, "builds")
+        self._places = _places(self.folder, self._builds)
+        self._shared = SharedWork()
+        self._ready: set[object] = set()
+
+    def close(self) -> None:
+        """Remove the files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, identity: str, specification: dict) -> Outcome:
+        """Run one point; whatever is wrong with it becomes its record, not an exception.
+
+        Parameters
+        ----------
+        identity : str
+            Its hash.
+        specification : dict
+            As `specify` makes it.
+
+        Returns
+        -------
+        Outcome
+        """
+        began = time.perf_counter()
+        try:
+            line = result_record(identity, specification, *self.execute(specification))
+            failed = False
+        except (EmuError, MemoryError) as error:
+            message = str(error) or "this machine has not enough memory for it"
+            line, failed = failure_record(identity, specification, self._neutral(message)), True
+        except Exception as error:  # a mistake in the emulator must not end a study of ten thousand points
+            message = f"internal error, please report: {type(error).__name__}: {' '.join(str(error).split())}"
+            line, failed = failure_record(identity, specification, self._neutral(message[:500]), "internal"), True
+        return Outcome(identity, line, time.perf_counter() - began, failed)
+
+    def execute(self, specification: dict, **more: Any) -> tuple[dict, Any]:
+        """Run the program of a point; `more` sets or replaces fields of its request.
+
+        Returns
+        -------
+        (dict, Footprint)
+            The record of `RunResult` as plain values, free of this machine's paths, and the bytes of the regions.
+
+        Raises
+        ------
+        EmuError
+        """
+        from ..manifests.footprint import footprint
+        from ..running.runner import execute
+
+        request = self.request(specification, **more)
+        self._make_ready(specification, request)
+        sizes = []
+        result = execute(request, Log("off"), lambda simulation: sizes.append(footprint(
+            simulation.memory.manifest.regions)), self._shared)
+        text = self._neutral(msgspec.json.encode(result).decode())
+        return json.loads(text), sizes[0]
+
+    def request(self, specification: dict, **more: Any) -> RunRequest:
+        """Make the request of a point on files of this process.
+
+        Returns
+        -------
+        RunRequest
+        """
+        from ..config.build_dir import ORIGIN, fields_of
+
+        fields = {"timing_only": True, "dump_dir": None, "stages": False} | specification["run"]
+        for key in DOCUMENTS:
+            if key in specification:
+                found = self._document(key, specification)
+                if found is not None:
+                    fields[key] = found
+        if "timing" in specification:
+            fields["timing"] = self._file(specification["timing"])
+        build = self.build(specification["program"])
+        if "settings" in specification:
+            path = self._settings(build, specification["settings"])
+            fields |= {"settings_path": path, "settings_origin": ORIGIN}
+        return RunRequest(**({"dump_dir": None} | fields_of(build, fields | more)))
+
+    def build(self, program: dict) -> str:
+        """Find the build directory of a program, compiled or laid out where it is not there yet.
+
+        Returns
+        -------
+        str
+        """
+        if "build" in program:
+            return self._laid_out(program["build"])
+        target = os.path.join(self._builds, digest_of(canonical([emulator_fingerprint(), program])))
+        if not os.path.isdir(target):
+            self._compile(program, target)
+        return target
+
+    def _compile(self, program, target):
+        """Compile a model from its shapes; of two processes that do, one is the first."""
+        from ..models.compiler import compile as compile_model
+
+        source = program["model"]
+        model = source["name"] if "name" in source else os.path.join(self._laid_out(source["file"]), "config.json")
+        os.makedirs(self._builds, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".", dir=self._builds) as folder:
+            build = os.path.join(folder, "build")
+            compile_model(model, build, weights="none", **program["options"])
+            with contextlib.suppress(OSError):  # another process was faster: its build is the same
+                os.rename(build, target)
+        self._forget_builds(target)
+
+    def _forget_builds(self, newest):
+        """Remove the oldest builds of one's own; those of a store stay."""
+        if not self._builds.startswith(self.folder):
+            return
+        found = sorted((os.path.getmtime(path), path) for path in (
+            os.path.join(self._builds, name) for name in os.listdir(self._builds)) if path != newest)
+        for _, path in found[: len(found) - MOST_BUILDS]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _document(self, key, specification):
+        """Name or path of a board, latency profile or DRAM description; changed keys are laid out as a file."""
+        reference = specification[key]
+        if key == "latency_profile":
+            return self._file(reference)
+        changes, base = reference.get("set"), reference["base"]
+        if not changes:
+            return self._file(base)
+        if base is None:
+            base = self._part_of(specification)
+        return self._changed(key, base, changes)
+
+    def _part_of(self, specification):
+        """What a board names as its DRAM."""
+        from ..boards import load_board
+        from ..boards.dram_schema import dram_names
+
+        board = load_board(self._document("board", specification))
+        part = str(board.memory.dram)
+        return {"name": part} if part in dram_names() else {"path": os.path.join(os.path.dirname(board.source), part)}
+
+    def _changed(self, key, base, changes):
+        from ..boards.loader import read_document
+
+        place = os.path.join(self.folder, "changed", digest_of(canonical([key, base, changes])))
+        name = base.get("as") or f"{base.get('name') or os.path.basename(base.get('path', key))}.yaml"
+        path = os.path.join(place, name.replace(".yaml.yaml", ".yaml"))
+        if not os.path.exists(path):
+            source, data = read_document(DOCUMENTS[key], base.get("path") or self._file(base))
+            os.makedirs(place, exist_ok=True)
+            for beside in os.listdir(os.path.dirname(source)) if "file" in base else ():
+                shutil.copy(os.path.join(os.path.dirname(source), beside), place)
+            _write(path, canonical(variants.with_keys(data, changes, key)))
+        return path
+
+    def _settings(self, build, changes):
+        place = os.path.join(self.folder, "settings", digest_of(canonical([build, changes])))
+        path = os.path.join(place, SETTINGS)
+        if not os.path.exists(path):
+            with open(os.path.join(build, SETTINGS), encoding="utf-8") as file:
+                text = file.read()
+            os.makedirs(place, exist_ok=True)
+            _write(path, variants.settings_with(text, changes).encode())
+        return path
+
+    def _file(self, reference):
+        """A name that ships, or the path of a file that came along."""
+        if "name" in reference:
+            return reference["name"]
+        return os.path.join(self._laid_out(reference["file"]), reference["as"])
+
+    def _laid_out(self, digest):
+        place = os.path.join(self.folder, "inputs", digest)
+        if not os.path.isdir(place):
+            os.makedirs(place)
+            for name, data in self.snapshots[digest].files.items():
+                _write(os.path.join(place, name), data)
+        return place
+
+    def _make_ready(self, specification, request):
+        """Have the kernels at hand, once for each combination that decides which."""
+        from ..precompile import kernels_of, make_ready
+
+        mark = (request.board, request.dram, request.memory_model, request.reference_timing, request.dma,
+                request.timing, request.has_regions)
+        if mark not in self._ready:
+            make_ready(kernels_of(request))
+            self._ready.add(mark)
+
+    def _neutral(self, text):
+        """Leave out where files lie on this machine."""
+        return self._places.sub("", text)
+
+
+def _places(folder, builds):
+    """Make the pattern of what no record names: the directories of a workshop, and where the package lies."""
+    from .. import boards
+
+    package = re.escape(os.path.dirname(os.path.dirname(str(boards.__file__))))
+    laid_out = rf"{re.escape(folder)}/(?:inputs|changed|settings)/[0-9a-f]+"
+    return re.compile(rf"(?:{laid_out}|{re.escape(builds)}/(?:[0-9a-f]+|\.[^/]+/build)|{package})/")
+
+
+def _write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
