@@ -72,7 +72,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """The answer. Times are seconds; `tokens_per_s` counts the tokens of all `batch` sequences.
 
     `time_to_first_token` is the prefill with the logits of the last token, or the whole pass of a bidirectional model;
-    `time_per_token` the mean over the decode positions, None where there is no decode.
+    where an image was asked for, `image`, the vision encoder with its connector, comes before it and is counted.
+    `time_per_token` is the mean over the decode positions, None where there is no decode.
     """
 
     model: str
@@ -85,6 +86,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     batch: int
     footprint: Sizes
     time_to_first_token: float
+    image: Step | None = None
     prefill: Step
     time_per_token: float | None
     tokens_per_s: float | None
@@ -101,6 +103,7 @@ def estimate(
     prefill: int = DEFAULT_PREFILL,
     decode: int | None = None,
     every_token: bool = False,
+    image: int | None = None,
     memory_model: str | None = None,
     ddr_capacity: int | None = None,
     host_bandwidth: int | None = None,
@@ -122,6 +125,8 @@ def estimate(
         Tokens of the prompt, and tokens after it; 128 for models that decode.
     every_token : bool
         Time every decode position.
+    image : int or None
+        Pixels of the edge of an image that the model's vision part encodes first; its tokens are among the prompt's.
     memory_model : str or None
         None: as for `run` with a board (§10.1).
     ddr_capacity, host_bandwidth : int or None
@@ -140,9 +145,11 @@ def estimate(
     Raises
     ------
     EmuError
-        As `compile` and `run`; also a decode of a model that has none.
+        As `compile` and `run`; also a decode or an image of a model that has none.
     """
     config = find_model(model).text
+    if image is not None:
+        find_model(model).part("vision")
     decode = _decode_length(config, decode)
     config.check_length(prefill + decode)
     chosen = CompileOptions(**options | {"board": board, "weights": NONE})
@@ -153,7 +160,9 @@ def estimate(
     mlen = find_preset(chosen.preset).mlen
     timed, held_out = (list(positions), None) if every_token else sample_positions(positions, mlen)
     extra = [] if held_out is None else [held_out]
-    timer = _Timer(model, chosen, limits, progress or (lambda *_: None), 1 + len(timed) + len(extra))
+    programs = 1 + (image is not None) + len(timed) + len(extra)
+    timer = _Timer(model, chosen, limits, progress or (lambda *_: None), programs)
+    seen = None if image is None else timer.image(image)
 
     logits = "last" if config.causal else "all"
     first = timer.step("prefill", 0, prefill, {"prefill": prefill, "logits": logits})
@@ -167,7 +176,8 @@ def estimate(
         model=config.name, preset=chosen.preset, board=found.name, clock_mhz=timer.last.board.clock_mhz,
         memory_model=timer.last.model, regime=timer.last.regime, batch=batch, footprint=timer.footprint,
         capacity_bytes=timer.last.limits.ddr_capacity_bytes if timer.last.limits else None,
-        time_to_first_token=first.seconds, prefill=first, time_per_token=per_token,
+        time_to_first_token=first.seconds + (seen.seconds if seen else 0), image=seen, prefill=first,
+        time_per_token=per_token,
         tokens_per_s=batch / per_token if per_token else None, decode=steps,
         held_out=None if held_out is None else _held_out(held_out, exact, sampled, mlen),
         warnings=tuple(dict.fromkeys(timer.warnings)),
@@ -195,6 +205,13 @@ class _Timer:
         self.model, self.options, self.limits = model, msgspec.structs.asdict(options), limits
         self.progress, self.done, self.total = progress, 0, total
         self.warnings = []
+
+    def image(self, edge):
+        """Time the encoder and the connector; the step's tokens are those of the connector."""
+        config = find_model(self.model).part("vision")
+        layers = self.options["layers"] and min(self.options["layers"], config.layers)
+        tokens = (config.patches_of(edge) // config.connector_scale) ** 2
+        return self.step("image", 0, tokens, {"part": "vision", "image": edge, "batch": None, "layers": layers})
 
     def step(self, what, past, tokens, length):
         """Time one program; leaves its result in `last` and its footprint in `footprint`."""

@@ -4,7 +4,8 @@
 
 Programs are compiled from the model's shapes and timed without data. A handful of decode positions is timed exactly,
 the others follow from those; the error of that is measured at a position that was left out. --every-token times them
-all. A bidirectional model has no decode: its estimate is one pass over the tokens of --prefill.
+all. A bidirectional model has no decode: its estimate is one pass over the tokens of --prefill. A model with a vision
+part is estimated for text; --image adds its encoder and connector.
 """
 
 import sys
@@ -26,6 +27,8 @@ def configure(parser):
     parser.add_argument("--decode", metavar="D", type=typed(positive), action=Once,
                         help="tokens after the prompt (default: 128)")
     parser.add_argument("--every-token", action="store_true", help="time every decode position")
+    parser.add_argument("--image", metavar="S", type=typed(positive), action=Once,
+                        help="encode an image of S x S pixels first, whose tokens are among the prompt's")
     add_model_flags(parser)
     memory = parser.add_argument_group("memory")
     memory.add_argument("--memory-model", choices=MEMORY_MODELS, action=Once,
@@ -54,6 +57,7 @@ def run(args):
     with unwinding(), progress_bar("timing") as progress:
         found = estimate(
             args.model, board=args.board, prefill=args.prefill, decode=args.decode, every_token=args.every_token,
+            image=args.image,
             memory_model=args.memory_model, ddr_capacity=args.ddr_capacity, host_bandwidth=args.host_bandwidth,
             clock_mhz=args.clock_mhz, dram=args.dram, ddr_speed=args.ddr_speed, progress=progress, **options)
     if args.csv:

@@ -38,22 +38,34 @@ def configure(parser):
         group.add_argument(f"--{name}", metavar="FILE", type=flags.path, action=flags.Once, help=text)
     group.add_argument("--columns", metavar="A,B", action=flags.Once, help="figures of the table")
     group.add_argument("--best", metavar="COLUMN", action=flags.Once,
-                       help="the points with the smallest figures; -COLUMN: the largest")
+                       help="the points with the smallest figures; --best=-COLUMN: the largest")
     group.add_argument("--top", metavar="N", type=flags.typed(parse_count), default=10, action=flags.Once,
                        help="how many --best shows (default: 10)")
     group.add_argument("--pareto", metavar="A,B", action=flags.Once,
-                       help="the points that no other beats in these columns; -A: larger is better")
+                       help="the points that no other beats in these columns; -A: larger is better"
+                       " (--pareto=-A,B)")
     group.add_argument("--pivot", metavar="DOWN,ACROSS[,COLUMN]", action=flags.Once,
                        help="a table over two keys (column: time_ms)")
     group.add_argument("--quiet", action="store_true", help="no table and no progress")
+    figures = parser.add_argument_group("figures (extra report)")
+    figures.add_argument("--plot", metavar="FILE", type=flags.path, action=flags.Once,
+                         help="a figure: .svg, .png or .pdf")
+    figures.add_argument("--kind", choices=("curve", "heat", "pareto", "parallel"), action=flags.Once,
+                         help="what to draw (default: pareto with --pareto, else what shows most)")
+    figures.add_argument("--plot-columns", metavar="A,B", action=flags.Once,
+                         help="curve: key,figure; heat: down,across,figure; parallel: every axis")
+    figures.add_argument("--report", nargs=2, metavar=("POINT", "FILE"), action=flags.Once,
+                         help="the HTML report of the run of one point, by the beginning of its id")
 
 
 def run(args):
     """Run the study; the exit status."""
-    check_outputs((f"--{name}", getattr(args, name)) for name in FILES if getattr(args, name) != "-")
+    outputs = [*((name, getattr(args, name)) for name in (*FILES, "plot")), ("report", args.report and args.report[1])]
+    check_outputs((f"--{name}", path) for name, path in outputs if path != "-")
     for name in FILES:
         if getattr(args, name) not in (None, "-"):
             check_directory(getattr(args, name), f"--{name}")
+    _check_figures(args)
     if args.parquet:
         from ..sweeping.outputs import check_parquet
 
@@ -75,7 +87,49 @@ def run(args):
             kept = "are stored: the same command goes on" if args.store else "ran; with --store nothing would be lost"
             say("plena-emu sweep", f"interrupted: {stopped.stored} of {stopped.points} points {kept}")
             return EXIT_INTERRUPTED
-    return _report(args, study, result, wanted)
+    _draw(args, result, wanted)
+    if args.report:
+        _point_report(args.report, study)
+    return _report(args, result, wanted)
+
+
+def _check_figures(args):
+    """Refuse figures that cannot be, before anything runs."""
+    if args.plot is None and (args.kind or args.plot_columns):
+        raise UsageError("--kind and --plot-columns need --plot")
+    if args.plot is None and args.report is None:
+        return
+    from ..report.figures import check_format, check_matplotlib
+
+    check_matplotlib("--plot" if args.plot else "--report")
+    if args.plot:
+        check_format(args.plot)
+        check_directory(args.plot, "--plot")
+    if args.report:
+        check_directory(args.report[1], "--report")
+
+
+def _draw(args, result, wanted):
+    if args.plot is None:
+        return
+    from ..report.figures import check_format
+    from ..report.sweep_figures import choose_kind, draw_sweep
+
+    columns = args.plot_columns.split(",") if args.plot_columns else wanted.pareto
+    kind = args.kind or ("pareto" if wanted.pareto and not args.plot_columns else choose_kind(result, columns))
+    columns = columns if args.plot_columns or kind == "pareto" else []
+    write_whole(args.plot, draw_sweep(result, kind, columns, check_format(args.plot)), "--plot")
+
+
+def _point_report(wanted, study):
+    """Run a point once more, with stages, and write the page about it."""
+    from ..report.html import report_html
+    from ..sweeping.rerun import rerun
+
+    beginning, path = wanted
+    with rerun(study, beginning) as (result, neutral):
+        page = neutral(report_html([result], [None]))
+    write_whole(path, page.encode("utf-8", "surrogateescape"), "--report")
 
 
 class _Wanted:
@@ -120,7 +174,7 @@ def duration(seconds):
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _report(args, study, result, wanted):
+def _report(args, result, wanted):
     """Write the files and show the tables."""
     from ..sweeping.outputs import WRITERS
 

@@ -52,7 +52,8 @@ def estimate_text(found: Estimate, width: int | None = None) -> str:
 
 
 def _steps(found):
-    named = [(f"prefill of {found.prefill.tokens:,}", found.prefill)]
+    named = [(f"image of {found.image.tokens:,} tokens", found.image)] if found.image else []
+    named += [(f"prefill of {found.prefill.tokens:,}", found.prefill)]
     named += [(f"decode at {step.past:,}", step) for step in found.decode if step.exact]
     rows = [(name, duration(step.seconds), f"{step.compute_share:.0%}", f"{step.instructions:,}", mib(step.bytes_read),
              mib(step.bytes_written)) for name, step in named]
@@ -83,7 +84,8 @@ def estimate_csv(found: Estimate) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CSV)
-    for phase, step in (("prefill", found.prefill), *(("decode", step) for step in found.decode)):
+    phases = [("image", found.image)] if found.image else []
+    for phase, step in (*phases, ("prefill", found.prefill), *(("decode", step) for step in found.decode)):
         values = [getattr(step, name) for name in _CSV[1:]]
         writer.writerow([phase, *("" if value is None else value for value in values)])
     return text.getvalue()

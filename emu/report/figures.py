@@ -95,7 +95,7 @@ def draw(kind: str, result: RunResult, curve: CapacityCurve | None = None, theme
 
     rows = min(MOST_OPERATORS, len(result.stages.by("operator"))) if kind == "stages" and result.stages else 10
     height = 0.9 + 0.24 * rows * size.font / 9 if kind == "stages" else 0.55 * size.width + 0.6
-    with rc_context(_style(theme, size)):
+    with rc_context(figure_style(theme, size)):
         figure = Figure(figsize=(size.width, height), layout="constrained")
         axes = figure.add_subplot()
         _DRAWN[kind](axes, result, curve, theme)
@@ -105,7 +105,8 @@ def draw(kind: str, result: RunResult, curve: CapacityCurve | None = None, theme
     return data.getvalue()
 
 
-def _style(theme, size):
+def figure_style(theme: Theme, size: Size) -> dict:
+    """Style of every figure, for matplotlib's `rc_context`."""
     return {
         "svg.hashsalt": "plena-emu", "svg.fonttype": "none", "font.size": size.font, "font.family": "sans-serif",
         "figure.facecolor": theme.ground, "axes.facecolor": theme.ground, "savefig.facecolor": theme.ground,

@@ -69,7 +69,7 @@ def sweep_blocks(result: SweepResult, columns: Sequence[str] = (), heading: str 
     good = [row for row in shown if row.failure is None]
     names = list(columns) or _main(good)
     keys = [key for key in result.varying if key not in names]
-    head = ["point", *(_short(key) for key in keys), *(_HEADS.get(name, name.replace("_", " ")) for name in names)]
+    head = ["point", *(short_name(key) for key in keys), *(_HEADS.get(name, name.replace("_", " ")) for name in names)]
     rows = [[row.id[:_SHORT_ID], *(text_of(key, row.get(key)) for key in keys), *(_cell(row, name) for name in names)]
             for row in good]
     align = "l" + "".join(_align(result.rows, key) for key in [*keys, *names])
@@ -103,7 +103,7 @@ def _cell(row: Row, name):
     return text_of(name, row.get(name))
 
 
-def _short(key):
+def short_name(key: str) -> str:
     """The head of a key's column: the last word of `board.latency.vector_add`."""
     return key.rpartition(".")[2].replace("_", " ")
 
@@ -140,9 +140,9 @@ def pivot_blocks(pivot: Pivot) -> list[Block]:
     -------
     list of Block
     """
-    corner = f"{_short(pivot.down)} \\ {_short(pivot.across)}"
+    corner = f"{short_name(pivot.down)} \\ {short_name(pivot.across)}"
     head = [corner, *(text_of(pivot.across, value) for value in pivot.columns)]
     rows = [[text_of(pivot.down, value), *(text_of(pivot.column, cell) for cell in cells)]
             for value, cells in zip(pivot.rows, pivot.cells, strict=True)]
-    return [Title(f"{pivot.column.replace('_', ' ')} by {_short(pivot.down)} and {_short(pivot.across)}"),
+    return [Title(f"{pivot.column.replace('_', ' ')} by {short_name(pivot.down)} and {short_name(pivot.across)}"),
             Table(rows, "l" + "r" * len(pivot.columns), head)]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .engine import EngineOptions
 
 MOST_DEATHS = 3  # of workers that ran a point, until the point is what kills them
-CONNECT_S = 10
+CONNECT_S = 5
 START_S = 120  # until worker processes of our own must have started
 DEATH_TIMEOUT_S = 30  # a worker that finds no scheduler for so long ends
 LOOK_EACH_S = 1.0  # for workers that came or went
@@ -209,8 +209,9 @@ class ClusterEngine:
         try:
             self._client.register_plugin(plugin, name=self._name)
         except Exception as error:
-            raise EmuError(f"the cluster's workers cannot be set up: {type(error).__name__}:"
-                           f" {' '.join(str(error).split())[:200]} (is plena-emu installed there?)") from None
+            hint = "is plena-emu installed there?" if self._own is None else "is --memory-limit too small?"
+            raise EmuError(f"the workers cannot be set up: {type(error).__name__}:"
+                           f" {' '.join(str(error).split())[:200]} ({hint})") from None
 
     @property
     def workers(self) -> int:

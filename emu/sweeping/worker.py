@@ -12,8 +12,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,10 @@ from . import variants
 from .fingerprint import emulator_fingerprint
 from .records import failure_record, result_record
 from .snapshots import SETTINGS, Snapshot, canonical, digest_of
+
+if TYPE_CHECKING:
+    from ..manifests.footprint import Footprint
+    from ..result import RunResult
 
 DOCUMENTS = {"board": "board", "dram": "DRAM description", "latency_profile": "latency profile"}
 MOST_BUILDS = 64  # compiled models that a workshop keeps on disk
@@ -87,14 +91,14 @@ class Workshop:
             failed = False
         except (EmuError, MemoryError) as error:
             message = str(error) or "this machine has not enough memory for it"
-            line, failed = failure_record(identity, specification, self._neutral(message)), True
+            line, failed = failure_record(identity, specification, self.neutral(message)), True
         except Exception as error:  # a mistake in the emulator must not end a study of ten thousand points
             message = f"internal error, please report: {type(error).__name__}: {' '.join(str(error).split())}"
-            line, failed = failure_record(identity, specification, self._neutral(message[:500]), "internal"), True
+            line, failed = failure_record(identity, specification, self.neutral(message[:500]), "internal"), True
         return Outcome(identity, line, time.perf_counter() - began, failed)
 
-    def execute(self, specification: dict, **more: Any) -> tuple[dict, Any]:
-        """Run the program of a point; `more` sets or replaces fields of its request.
+    def execute(self, specification: dict) -> tuple[dict, Footprint]:
+        """Run the program of a point.
 
         Returns
         -------
@@ -106,15 +110,30 @@ class Workshop:
         EmuError
         """
         from ..manifests.footprint import footprint
+
+        sizes = []
+        result = self.run_whole(specification, lambda simulation: sizes.append(footprint(
+            simulation.memory.manifest.regions)))
+        text = self.neutral(msgspec.json.encode(result).decode())
+        return json.loads(text), sizes[0]
+
+    def run_whole(self, specification: dict, look: Callable | None = None, **more: Any) -> RunResult:
+        """Run the program of a point; `more` sets or replaces fields of its request.
+
+        Returns
+        -------
+        RunResult
+            With the paths of this machine.
+
+        Raises
+        ------
+        EmuError
+        """
         from ..running.runner import execute
 
         request = self.request(specification, **more)
         self._make_ready(specification, request)
-        sizes = []
-        result = execute(request, Log("off"), lambda simulation: sizes.append(footprint(
-            simulation.memory.manifest.regions)), self._shared)
-        text = self._neutral(msgspec.json.encode(result).decode())
-        return json.loads(text), sizes[0]
+        return execute(request, Log("off"), look, self._shared)
 
     def request(self, specification: dict, **more: Any) -> RunRequest:
         """Make the request of a point on files of this process.
@@ -245,7 +264,7 @@ class Workshop:
             make_ready(kernels_of(request))
             self._ready.add(mark)
 
-    def _neutral(self, text):
+    def neutral(self, text: str) -> str:
         """Leave out where files lie on this machine."""
         return self._places.sub("", text)
 

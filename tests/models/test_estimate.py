@@ -70,6 +70,19 @@ def test_batches_give_more_tokens():
     assert found.batch == 3 and found.tokens_per_s == pytest.approx(3 / found.time_per_token)
 
 
+def test_an_image_comes_before_the_prompt(tmp_path):
+    request = {"board": "custom_a7", "layers": 1, "prefill": 4, "decode": 1}
+    text, both = (estimate("smolvlm2-256m", **request, image=image) for image in (None, 128))
+    assert text.image is None and both.image.tokens == 4  # 8 x 8 patches, 4 x 4 of them a token
+    assert both.time_to_first_token == both.image.seconds + text.time_to_first_token
+    compile_model("smolvlm2-256m", tmp_path / "build", part="vision", image=128, layers=1, weights="none",
+                  board="custom_a7")
+    result = plena_emu.run(tmp_path / "build", timing_only=True, board="custom_a7", memory_model="auto")
+    assert both.image.board_time_ps == result.board_time_ps
+    with pytest.raises(EmuError, match="model tiny: has no vision part"):
+        estimate("tiny", **request, image=64)
+
+
 def test_a_bidirectional_model_has_one_pass():
     found = estimate("llada-8b", board="v80", layers=1, prefill=4, preset="m256b64")
     assert found.decode == () and found.time_per_token is None and found.tokens_per_s is None

@@ -1,0 +1,183 @@
+"""Do the rows of a sweep say what its runs say, and do selections, files and figures show them as they are?"""
+
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sweep_studies import LINEAR, unpacked_clm
+
+import plena_emu
+from plena_emu.errors import EmuError, UsageError
+from plena_emu.report.sweep_figures import KINDS, choose_kind, draw_sweep
+from plena_emu.report.sweeps import pivot_blocks, sweep_blocks
+from plena_emu.report.table import render
+from plena_emu.sweeping.outputs import csv_bytes, json_lines, parquet_bytes
+from plena_emu.sweeping.results import FIGURES, Row, SweepResult
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def clm(tmp_path_factory):
+    return unpacked_clm(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="module")
+def swept(clm):
+    return plena_emu.sweep(build=clm, board=["custom_a7", "nexys_video"], ddr_capacity="2M..16M", workers=0)
+
+
+def rows_of(*figures, keys=("a", "b")):
+    rows = [Row(id=f"{n:032x}", values={"a": n, "b": str(n)}, figures=dict(found)) for n, found in enumerate(figures)]
+    return SweepResult(rows, list(keys), list(keys))
+
+
+def test_rows_are_what_single_runs_say(clm, swept):
+    for row in swept:
+        run = plena_emu.run(clm, timing_only=True, board=row.values["board"], ddr_capacity=row.values["ddr_capacity"])
+        for name in ("latency_ps", "compute_ps", "memory_ps", "link_busy_ps", "bytes_read", "regime", "instructions",
+                     "board_time_ms", "cycles", "utilization_bytes_per_s"):
+            assert row.figures[name] == getattr(run, name), name
+        assert row.figures["time_ms"] == run.board_time_ms and row.figures["part"] == run.board.part.name
+        assert row.figures["kv_swaps"] == run.model_statistics["kv_swaps"]
+        assert row.warnings == [line.replace(f"{clm}/", "") for line in run.warnings]
+        assert row.figures["row_hits"] == run.dram_statistics["row_hits"]
+        assert row.figures["footprint_bytes"] == run.model_statistics["total_footprint_bytes"]
+    assert [row.get("regime") for row in swept][:4] == ["weight-stream", "kv-swap", "resident", "resident"]
+
+
+def test_best_and_worst(swept):
+    best = swept.best("time_ms", 3)
+    assert [row.get("regime") for row in best] == ["resident"] * 3 and len(best) == 3
+    assert swept.best("link_busy_ps", 1, largest=True).rows[0].get("board") == "nexys_video"
+    times = [row.get("time_ms") for row in swept.best("time_ms", 99)]
+    assert times == sorted(times) and len(times) == 8
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=25))
+def test_the_front_is_what_nothing_beats(pairs):
+    result = rows_of(*({"time_ms": x, "bytes_read": y} for x, y in pairs))
+    for signs in ((1, 1), (1, -1), (-1, -1)):
+        signed = list(zip(signs, ("time_ms", "bytes_read"), strict=True))
+        names = [("-" if sign < 0 else "") + name for sign, name in signed]
+        score = {row.id: [sign * row.get(name) for sign, name in signed] for row in result}
+        expected = {one for one, mine in score.items()
+                    if not any(all(a <= b for a, b in zip(other, mine, strict=True)) and other != mine
+                               for other in score.values())}
+        assert {row.id for row in result.pareto(*names)} == expected
+
+
+def test_pivot(swept):
+    pivot = swept.pivot("ddr_capacity", "board", "regime")
+    assert pivot.rows == [2 * MIB, 4 * MIB, 8 * MIB, 16 * MIB] and pivot.columns == ["custom_a7", "nexys_video"]
+    assert pivot.cells[1] == ["kv-swap", "kv-swap"]
+    text = render(pivot_blocks(pivot))
+    assert "4 MiB" in text and text.count("kv-swap") == 2
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda r: r.best("nope"), "column 'nope': found no such column"),
+    (lambda r: r.best("regime"), "column regime: holds text"),
+    (lambda r: r.pareto("time_ms"), "at least two columns"),
+    (lambda r: r.pareto("time_ms", "board"), "column board: holds text"),
+    (lambda r: r.pivot("board", "build"), "two points have board custom_a7"),
+])
+def test_what_cannot_be_selected(swept, call, message):
+    with pytest.raises(UsageError, match=message):
+        call(swept)
+
+
+def test_files_have_every_column_of_every_point(swept):
+    rows = list(csv.DictReader(io.StringIO(csv_bytes(swept).decode())))
+    lines = [json.loads(line) for line in json_lines(swept).splitlines()]
+    assert lines == swept.records() and len(rows) == len(lines) == 8
+    for row, line in zip(rows, lines, strict=True):
+        assert row == {name: "" if value is None else str(value) for name, value in line.items()}
+    assert list(rows[0])[:4] == ["id", "build", "board", "ddr_capacity"] and list(rows[0])[-1] == "error"
+
+
+def test_parquet_and_pandas_have_the_same(swept, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `sweep`")
+    found = parquet.read_table(io.BytesIO(parquet_bytes(swept))).to_pylist()
+    assert found == [{**row, "error": None} for row in swept.records()]
+    mixed = rows_of({"time_ms": 1}, {"time_ms": 2.5}, {"time_ms": None})
+    read = parquet.read_table(io.BytesIO(parquet_bytes(mixed))).to_pylist()
+    assert [row["time_ms"] for row in read] == [1.0, 2.5, None]
+    pandas = pytest.importorskip("pandas")
+    frame = swept.to_pandas()
+    assert isinstance(frame, pandas.DataFrame) and frame["time_ms"].tolist() == [row.get("time_ms") for row in swept]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200, None])
+def test_tables_fit_and_lose_nothing(swept, width):
+    text = render(sweep_blocks(swept), width)
+    assert all(row.id[:10] in text for row in swept) and "weight-stream" in text and "911.158" in text
+    if width and width >= 60:
+        assert max(map(len, text.splitlines())) <= max(width, 60)
+
+
+def test_long_tables_say_what_is_left_out():
+    many = rows_of(*({"time_ms": n, "latency_ps": 1, "compute_ps": 1} for n in range(100)))
+    text = render(sweep_blocks(many))
+    assert "and 60 more points" in text and len(text.splitlines()) == 42
+
+
+def test_failures_are_shown_with_why():
+    bad = SweepResult([Row(id="f" * 32, values={"a": 1}, failure="model x: too long")], ["a"], [])
+    text = render(sweep_blocks(bad))
+    assert "1 failed" in text and "a=1" in text and "model x: too long" in text
+
+
+def test_figures_exist_for_every_kind_and_are_the_same_again(swept):
+    pytest.importorskip("matplotlib", reason="the extra `report`")
+    columns = {"curve": (), "heat": (), "pareto": ("time_ms", "ddr_capacity"), "parallel": ()}
+    for kind in KINDS:
+        one, other = (draw_sweep(swept, kind, columns[kind], "svg") for _ in range(2))
+        assert one == other and b"<svg" in one
+    text = draw_sweep(swept, "curve", (), "svg").decode()
+    assert "everything fits: 4.5 MiB" in text and "weights fit: 3.66 MiB" in text and ">kv-swap<" in text
+    assert draw_sweep(swept, "heat", (), "png").startswith(b"\x89PNG")
+
+
+def test_the_kind_of_figure_follows_what_varies():
+    result = rows_of({"time_ms": 1}, {"time_ms": 2})
+    assert choose_kind(result, ()) == "curve"
+    rows = [Row(id=f"{n:032x}", values={"a": str(n % 5), "b": str(n // 5)}, figures={"time_ms": n}) for n in range(25)]
+    assert choose_kind(SweepResult(rows, ["a", "b"], ["a", "b"]), ()) == "heat"
+    assert choose_kind(SweepResult(rows, ["a", "b", "c"], ["a", "b", "c"]), ()) == "parallel"
+
+
+@pytest.mark.parametrize("kind, columns, message", [
+    ("curve", ("board", "time_ms"), "needs a key of numbers"),
+    ("heat", ("board",), None), ("pareto", (), "needs two columns"), ("parallel", ("board",), "two columns or more"),
+    ("curve", ("nope",), "no such column"),
+])
+def test_figures_that_cannot_be(swept, kind, columns, message):
+    pytest.importorskip("matplotlib")
+    if message is None:
+        assert draw_sweep(swept, kind, columns, "svg")
+        return
+    with pytest.raises(UsageError, match=message):
+        draw_sweep(swept, kind, columns, "svg")
+
+
+def test_the_call_takes_what_python_has(tmp_path):
+    from pathlib import Path
+
+    found = plena_emu.sweep(build=Path(LINEAR), memory_model=("resident", "weight-stream"), host_bandwidth=10**6,
+                            where="memory_model == 'resident'", store=tmp_path / "s", workers=0)
+    assert len(found) == 1 and found.failures == [] and "1 points" in repr(found)
+    assert set(found.rows[0].figures) == set(FIGURES)
+    for call, message in (
+        (lambda: plena_emu.sweep(build=LINEAR, bord="v80"), "'bord': found an unknown key, expected board perhaps"),
+        (lambda: plena_emu.sweep(build=LINEAR, axes={"build": "x"}), "build: found in axes and as a keyword"),
+        (lambda: plena_emu.sweep(3), "study: found 3"),
+        (lambda: plena_emu.sweep(build=object()), "build: found a object"),
+        (lambda: plena_emu.sweep(build=LINEAR, scheduler="tcp://x:1", workers=2), "not with --workers"),
+    ):
+        with pytest.raises(EmuError) as raised:
+            call()
+        assert message in str(raised.value)

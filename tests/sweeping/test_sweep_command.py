@@ -1,0 +1,133 @@
+"""Does `plena-emu sweep` show, write and refuse what docs/sweep.md says?"""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from sweep_studies import LINEAR, ROOT
+
+from plena_emu.cli.main import main
+
+BASE = ["sweep", LINEAR, "--memory-model", "resident,weight-stream", "--host-bandwidth", "1M..4M", "--workers", "0"]
+
+
+def ran(arguments, capsys, status=0):
+    assert main(arguments) == status
+    return capsys.readouterr()
+
+
+def refused(arguments, capsys):
+    """The one line on standard error."""
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    said = capsys.readouterr()
+    assert status in (2, 101) and said.out == "" and said.err.count("\n") == 1, said
+    return said.err
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_a_table_and_every_file(tmp_path, capsys):
+    files = [word for name in ("csv", "jsonl", "json") for word in (f"--{name}", str(tmp_path / name))]
+    said = ran([*BASE, *files], capsys)
+    assert "weight-stream" in said.out and "4 MB/s" in said.out and said.err.startswith("6 points\n")
+    lines = (tmp_path / "jsonl").read_text().splitlines()
+    assert len(rows_of(tmp_path / "csv")) == len(lines) == 6
+    record = json.loads((tmp_path / "json").read_text())
+    assert record["format"] == "plena-emu sweep 1" and record["varying"] == ["memory_model", "host_bandwidth"]
+    assert record["points"] == [json.loads(line) for line in lines]
+
+
+def test_selections(capsys):
+    said = ran([*BASE, "--best=-time_ms", "--top", "1", "--pareto", "time_ms,host_bandwidth", "--pivot",
+                "host_bandwidth,memory_model"], capsys)
+    assert re.search(r"^1 MB/s +\S+ +\S+$", said.out, re.M)
+    assert "Largest time_ms" in said.out and "No point beats these in time_ms and host_bandwidth" in said.out
+    shown = ran([*BASE, "--columns", "regime,bytes_read"], capsys).out.splitlines()[0]
+    assert re.fullmatch(r"point +memory model +host bandwidth +regime +bytes read", shown)
+
+
+def test_dry_run_runs_nothing_and_says_how_much(tmp_path, capsys):
+    said = ran([*BASE, "--dry-run", "--store", str(tmp_path / "s"), "--where", "host_bandwidth > 1000000"], capsys)
+    assert said.out.startswith("4 points of 6 combinations, 1 programs; 0 are stored\nabout ")
+    assert list((tmp_path / "s" / "records").iterdir()) == []
+
+
+def test_a_failed_point_is_a_row_and_a_status(tmp_path, capsys):
+    said = ran(["sweep", "--model", "tiny", "--prefill", "3,5000", "--layers", "1", "--workers", "0", "--csv",
+                str(tmp_path / "s.csv")], capsys, 1)
+    assert "1 failed" in said.out and "5000 tokens, expected at most its 2048 positions" in said.out
+    rows = rows_of(tmp_path / "s.csv")
+    assert [bool(row["error"]) for row in rows] == [False, True] and rows[1]["time_ms"] == ""
+
+
+def test_a_point_has_a_report(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="the extra `report`")
+    said = ran([*BASE, "--plot", str(tmp_path / "f.svg")], capsys)
+    point = re.search(r"^([0-9a-f]{10}) +weight-stream +4 MB/s", said.out, re.M)[1]
+    ran([*BASE, "--quiet", "--report", point, str(tmp_path / "p.html")], capsys)
+    page = (tmp_path / "p.html").read_text()
+    assert "4,000,000" in page and "weight-stream" in page and "/tmp" not in page and "cannot read" not in page
+    assert "<svg" in (tmp_path / "f.svg").read_text()
+    assert main([*BASE, "--report", "zz", str(tmp_path / "q.html")]) == 2
+    assert "none of the study's ids begin so" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--best", "nope"], "column 'nope'"),
+    (["--pareto", "time_ms"], "expected at least two columns"),
+    (["--pivot", "board"], "--pivot board: expected DOWN,ACROSS"),
+    (["--columns", "x"], "column 'x'"),
+    (["--kind", "heat"], "need --plot"),
+    (["--plot", "x.gif"], "expected a file name that ends in"),
+    (["--csv", "nowhere/s.csv"], "--csv nowhere/s.csv: directory nowhere does not exist"),
+    (["--csv", "same", "--jsonl", "same"], "expected a file for each"),
+    (["--resume"], "--resume needs --store"),
+    (["--scheduler", "tcp://x:1"], "--scheduler: not with --workers"),
+    (["--memory-limit", "1G"], "--memory-limit: needs worker processes"),
+    (["--axis", "x"], "--axis x: expected KEY=VALUES"),
+    (["--axis", "memory_model=hbm"], "--axis memory_model: given more than once"),
+    (["--axis", "layers=3"], "layers: a build is compiled already"),
+    (["--where", "x >"], "no condition"),
+    (["--board", "custom_a7", "--board", "v80"], "given more than once"),
+])
+def test_one_line_for_what_makes_no_sense(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study.yaml").write_text("axes: {build: x}\n")
+    assert message in refused([*BASE, *arguments], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
+
+
+def test_a_study_file_with_flags_over_it(tmp_path, capsys):
+    study = tmp_path / "s.yaml"
+    study.write_text(f"axes:\n  build: {LINEAR}\n  memory_model: resident\n  host_bandwidth: 1M..4M\n")
+    said = ran(["sweep", str(study), "--host-bandwidth", "7M", "--workers", "0"], capsys)
+    assert said.err.startswith("1 points\n")
+    assert "a study file has keys of its own" in refused(["sweep", str(study), "--where", "layers > 1"], capsys)
+    assert "found a study beside other arguments" in refused(["sweep", LINEAR, str(study)], capsys)
+
+
+def test_what_few_need_is_imported_where_it_is_used():
+    """The package and the drop-in do without Dask, Optuna, pyarrow and matplotlib; a sweep in one process too."""
+    heavy = "{'dask', 'distributed', 'optuna', 'pyarrow', 'matplotlib', 'pandas', 'numba'}"
+    code = (f"import sys, plena_emu; import plena_emu.cli.dropin; a = {heavy} & set(sys.modules)\n"
+            f"plena_emu.sweep(build={LINEAR!r}, memory_model='resident', workers=0)\n"
+            f"print(a, {heavy} & set(sys.modules))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "set() set()", done.stdout + done.stderr
+
+
+def test_the_page_about_sweeps_runs(tmp_path, monkeypatch):
+    """Every Python block of docs/sweep.md."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "sweep.md").read_text(), re.M | re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "docs/sweep.md", "exec"), {})
