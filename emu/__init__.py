@@ -9,10 +9,11 @@ __version__ = "0.1.0"
 # What the package offers, imported when it is asked for: command lines import the package before anything else.
 _OFFERED = {
     "run": "api", "manifest": "api", "plan": "api", "profile": "api", "assemble": "assembler", "sweep": "sweeping.api",
+    "search": "sweeping.api",
     "RunRequest": "request", "RunResult": "result", "EmuError": "errors",
 }
 __all__ = ["EmuError", "RunRequest", "RunResult", "__version__", "assemble", "manifest", "plan", "profile", "run",
-           "sweep"]
+           "search", "sweep"]
 
 
 def __getattr__(name):

@@ -452,7 +452,7 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
 FORMATS = {"run": 2, "bench": 1, "plan": 2, "profile": 2, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
-           "compile": 1, "check": 1, "estimate": 1, "diff": 1, "sweep": 1}
+           "compile": 1, "check": 1, "estimate": 1, "diff": 1, "sweep": 1, "search": 1}
 
 
 def read_run(path: str) -> RunResult:

@@ -26,6 +26,7 @@ COMMANDS = {
     "plan": "footprint, regime and lower bounds of a model on a board",
     "profile": "cycles of a program by opcode, type and loop",
     "sweep": "many configurations, on every core or a cluster",
+    "search": "the best of many configurations, without running all",
     "diff": "what two runs differ in",
     "inspect": "values inside a run",
     "report": "an HTML page about runs",

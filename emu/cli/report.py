@@ -57,7 +57,7 @@ def curve_of(result):
         "latency_profile": result.board and result.board.latency_profile, "memory_model": "auto",
         "weight_manifest": sources.weight_manifest,
         "host_bandwidth": result.limits and result.limits.host_bandwidth_bytes_per_s,
-    } | _hardware_fields(result.hardware) | _board_fields(result)
+    } | _hardware_fields(result) | _board_fields(result)
     if not os.path.isfile(fields["settings_path"]):
         del fields["settings_path"]  # built-in defaults
     if fields["weight_manifest"] is not None and fields["weight_manifest"].endswith("hbm_addrs.json"):
@@ -71,11 +71,13 @@ def curve_of(result):
     return capacity_curve(request)
 
 
-def _hardware_fields(hardware):
-    """Fields of a request for the hardware timing of a record."""
+def _hardware_fields(result):
+    """Fields of a request for the hardware timing of a record; other parts than hbm2 have channels of their own."""
+    hardware = result.hardware
     if hardware is None:
         return {}
-    channels = hardware.hbm_channels if hardware.dma == "production" else None
+    part = (result.dram_statistics or {}).get("dram")
+    channels = hardware.hbm_channels if hardware.dma == "production" and part in (None, "hbm2") else None
     return {"dma": hardware.dma, "timing": hardware.timing_file or "serial", "hbm_channels": channels}
 
 

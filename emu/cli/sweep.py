@@ -20,11 +20,9 @@ from ..errors import EXIT_INTERRUPTED, EXIT_OK, UsageError
 from ..interrupts import unwinding
 from . import flags
 from .entry import say
-from .sweep_flags import add_engine_flags, add_study_flags, engine_of, study_of
+from .sweep_flags import FILES, add_engine_flags, add_file_flags, add_study_flags, engine_of, study_of
 
 EXIT_SOME_FAILED = 1
-FILES = {"csv": "every column of every point", "parquet": "the same as Parquet (extra sweep)",
-         "jsonl": "the same as JSON lines", "json": "study and rows as one JSON record; - is standard output"}
 
 
 def configure(parser):
@@ -34,8 +32,7 @@ def configure(parser):
                         help="check everything, say how many points there are and about how long they take, and stop")
     add_engine_flags(parser)
     group = parser.add_argument_group("results")
-    for name, text in FILES.items():
-        group.add_argument(f"--{name}", metavar="FILE", type=flags.path, action=flags.Once, help=text)
+    add_file_flags(group)
     group.add_argument("--columns", metavar="A,B", action=flags.Once, help="figures of the table")
     group.add_argument("--best", metavar="COLUMN", action=flags.Once,
                        help="the points with the smallest figures; --best=-COLUMN: the largest")
@@ -60,16 +57,8 @@ def configure(parser):
 
 def run(args):
     """Run the study; the exit status."""
-    outputs = [*((name, getattr(args, name)) for name in (*FILES, "plot")), ("report", args.report and args.report[1])]
-    check_outputs((f"--{name}", path) for name, path in outputs if path != "-")
-    for name in FILES:
-        if getattr(args, name) not in (None, "-"):
-            check_directory(getattr(args, name), f"--{name}")
+    check_files(args)
     _check_figures(args)
-    if args.parquet:
-        from ..sweeping.outputs import check_parquet
-
-        check_parquet("--parquet")
     from ..sweeping.engine import Interrupted
     from ..sweeping.execution import open_store, run_study
 
@@ -91,6 +80,19 @@ def run(args):
     if args.report:
         _point_report(args.report, study)
     return _report(args, result, wanted)
+
+
+def check_files(args):
+    """Refuse output files that cannot be, before anything runs."""
+    outputs = [*((name, getattr(args, name)) for name in (*FILES, "plot")), ("report", args.report and args.report[1])]
+    check_outputs((f"--{name}", path) for name, path in outputs if path != "-")
+    for name in FILES:
+        if getattr(args, name) not in (None, "-"):
+            check_directory(getattr(args, name), f"--{name}")
+    if args.parquet:
+        from ..sweeping.outputs import check_parquet
+
+        check_parquet("--parquet")
 
 
 def _check_figures(args):
@@ -174,22 +176,28 @@ def duration(seconds):
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _report(args, result, wanted):
-    """Write the files and show the tables."""
+def write_files(args, result, kind, more):
+    """Write the files that were asked for; the JSON record is of a `kind` and has `more` in it."""
     from ..sweeping.outputs import WRITERS
 
     for name, writer in WRITERS.items():
         if getattr(args, name) is not None:
             write_whole(getattr(args, name), writer(result), f"--{name}")
-    if args.json is not None:
-        from ..result import record_json
+    if args.json is None:
+        return
+    from ..result import record_json
 
-        record = record_json("sweep", {"keys": result.keys, "varying": result.varying, "points": result.records()},
-                             args.command_line)
-        if args.json == "-":
-            sys.stdout.write(record.decode())
-        else:
-            write_whole(args.json, record, "--json")
+    content = {"keys": result.keys, "varying": result.varying} | more | {"points": result.records()}
+    record = record_json(kind, content, args.command_line)
+    if args.json == "-":
+        sys.stdout.write(record.decode())
+    else:
+        write_whole(args.json, record, "--json")
+
+
+def _report(args, result, wanted):
+    """Write the files and show the tables."""
+    write_files(args, result, "sweep", {})
     if not args.quiet and args.json != "-":
         _show(result, wanted, args.top)
     return EXIT_SOME_FAILED if result.failures else EXIT_OK

@@ -59,6 +59,16 @@ def add_engine_flags(parser):
     group.add_argument("--retry-failed", action="store_true", help="run points again that failed before")
 
 
+FILES = {"csv": "every column of every point", "parquet": "the same as Parquet (extra sweep)",
+         "jsonl": "the same as JSON lines", "json": "keys and points as one JSON record; - is standard output"}
+
+
+def add_file_flags(group):
+    """Add the files that hold every point."""
+    for name, text in FILES.items():
+        group.add_argument(f"--{name}", metavar="FILE", type=flags.path, action=flags.Once, help=text)
+
+
 def study_of(args):
     """Read the study that the arguments describe; raises `EmuError`.
 
@@ -81,7 +91,7 @@ def study_of(args):
 
 
 def axes_of(args) -> dict[str, object]:
-    """Collect the axes of flags and build directories, as they were written."""
+    """Collect the axes of flags and build directories, as they were written and in that order."""
     builds = [path for path in args.sources if os.path.isdir(path) or not path.endswith((".yaml", ".yml"))]
     axes: dict[str, object] = {"build": builds} if builds else {}
     for name in AXIS_FLAGS:
@@ -95,7 +105,15 @@ def axes_of(args) -> dict[str, object]:
         if key in axes:
             raise UsageError(f"--axis {key}: given more than once")
         axes[key] = written
-    return axes
+    return dict(sorted(axes.items(), key=lambda axis: _place(axis[0], args.command_line)))
+
+
+def _place(key, words):
+    """Where a command line names an axis: their order is that of the points. Builds come first."""
+    flag = f"--{key.replace('_', '-')}"
+    found = (number for number, word in enumerate(words)
+             if word == flag or word.startswith((f"{flag}=", f"{key}=", f"--axis={key}=")))
+    return next(found, -1)
 
 
 def engine_of(args):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import EmuError, UsageError
 from ..result import RunResult
+from .quantities import time_unit
 from .stages import stages_of
 
 if TYPE_CHECKING:
@@ -122,15 +123,16 @@ def _draw_stages(axes: Axes, result, curve, theme):
     table = stages_of(result, "a figure of stages")
     rows = sorted(table.by("operator"), key=lambda row: row.figures.time_ps)[-MOST_OPERATORS:]
     names = [str(row.key[0]) for row in rows]
-    compute = [row.figures.compute_ps / 1e6 for row in rows]
-    link = [min(row.figures.link_ps, row.figures.memory_ps) / 1e6 for row in rows]
-    memory = [row.figures.memory_ps / 1e6 - part for row, part in zip(rows, link, strict=True)]
+    unit, scale = time_unit(result.end_ps)
+    compute = [row.figures.compute_ps / scale for row in rows]
+    link = [min(row.figures.link_ps, row.figures.memory_ps) / scale for row in rows]
+    memory = [row.figures.memory_ps / scale - part for row, part in zip(rows, link, strict=True)]
     axes.barh(names, compute, color=theme.compute, label="compute")
     axes.barh(names, memory, left=compute, color=theme.memory, label="memory")
     if any(link):
         left = [sum(pair) for pair in zip(compute, memory, strict=True)]
         axes.barh(names, link, left=left, color=theme.link, label="host link")
-    axes.set_xlabel("simulated time, µs")
+    axes.set_xlabel(f"simulated time, {unit}")
     axes.grid(axis="y", visible=False)
     axes.legend(loc="lower right")
 
@@ -144,47 +146,61 @@ def bandwidth_roof(result: RunResult) -> float:
 
 def _draw_roofline(axes: Axes, result, curve, theme):
     """Multiply-adds a second over multiply-adds a byte, under the roofs of matrix unit and memory."""
+    from matplotlib.ticker import LogLocator
+
     table = stages_of(result, "a roofline")
     rows = [row for row in table.by("operator")
             if row.figures.multiply_adds and row.figures.bytes_read + row.figures.bytes_written]
-    peak, bandwidth = table.array_size * 1e12 / table.core_period_ps, bandwidth_roof(result)
+    peak, bandwidth = table.array_size * 1e3 / table.core_period_ps, bandwidth_roof(result) / 1e9
+    roofs = [(peak, "matrix unit", "-")]
+    if table.total.broadcast_multiply_adds:  # broadcast products have a roof of their own (§9.4)
+        roofs.append((table.broadcast_size * 1e3 / table.core_period_ps, "broadcast products", ":"))
     found = [(row.figures.multiply_adds / (row.figures.bytes_read + row.figures.bytes_written),
-              row.figures.multiply_adds / (row.figures.time_ps / 1e12), str(row.key[0])) for row in rows]
-    rates = [peak, *(rate for _, rate, _ in found)]
+              row.figures.multiply_adds / (row.figures.time_ps / 1e3), str(row.key[0])) for row in rows]
     edges = [peak / bandwidth, *(intensity for intensity, _, _ in found)]
-    low, high = min(edges) / 4, max(edges) * 4
+    low, high = min(edges) / 4, max(edges) * 8
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.plot([low, peak / bandwidth, high], [low * bandwidth, peak, peak], color=theme.ink, linewidth=1.2)
-    axes.annotate(f"matrix unit {peak / 1e9:,.0f} G/s", (high, peak), ha="right", va="bottom", color=theme.ink)
-    if table.total.broadcast_multiply_adds:  # they have a roof of their own (§9.4)
-        broad = table.broadcast_size * 1e12 / table.core_period_ps
-        axes.plot([low, broad / bandwidth, high], [low * bandwidth, broad, broad], color=theme.ink, linewidth=0.8,
-                  linestyle=":")
-        axes.annotate(f"broadcast products {broad / 1e9:,.0f} G/s", (high, broad), ha="right", va="bottom",
-                      color=theme.ink)
-        rates.append(broad)
-    axes.annotate(f"memory {bandwidth / 1e9:,.1f} GB/s", (low, low * bandwidth), ha="left", va="top",
+    for roof, name, line in roofs:
+        axes.plot([low, roof / bandwidth, max(high, roof / bandwidth)], [low * bandwidth, roof, roof], line,
+                  color=theme.ink, linewidth=1.2)
+        axes.annotate(f"{name} {roof:,.4g} G/s", (high, roof), ha="right", va="bottom", color=theme.ink)
+    axes.annotate(f"memory {bandwidth:,.4g} GB/s", (low, low * bandwidth), ha="left", va="top",
                   color=theme.ink, xytext=(8, -2), textcoords="offset points")
+    rates = [*(roof for roof, _, _ in roofs), *(rate for _, rate, _ in found)]
     axes.set_xlim(low, high)
-    axes.set_ylim(min(rates) / 3, max(rates) * 2)
+    axes.set_ylim(min(rates) / 4, max(rates) * 3)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     _name_points(axes, found, theme)
-    axes.set_xlabel("multiply-adds a byte of HBM")
-    axes.set_ylabel(f"multiply-adds a second (cycle = {table.core_period_ps / 1000:g} ns)")
+    axes.set_xlabel("multiply-adds a byte from or to memory")
+    axes.set_ylabel(f"10⁹ multiply-adds a second (cycle = {table.core_period_ps / 1000:g} ns)")
 
 
 def _name_points(axes, points, theme):
-    """Mark points and write their names beside them, moved apart where they would overlap."""
-    line = 1.15 * axes.xaxis.label.get_fontsize()  # points between two lines of text
+    """Mark points and write their names beside them, moved apart up and down where they would overlap."""
+    line = 1.2 * axes.xaxis.label.get_fontsize()  # points between two lines of text
     scale = 72 / axes.figure.dpi
-    last = None
-    for x, y, name in sorted(points, key=lambda point: point[1]):
+    points = sorted(points, key=lambda point: point[1])
+    heights = [axes.transData.transform((x, y))[1] * scale for x, y, _ in points]
+    for (x, y, name), height, place in zip(points, heights, _apart(heights, line), strict=True):
         axes.plot(x, y, "o", color=theme.compute)
-        height = axes.transData.transform((x, y))[1] * scale
-        lift = 0.0 if last is None else max(0.0, last + line - height)
-        last = height + lift
-        arrow = {"arrowstyle": "-", "color": theme.faint, "shrinkA": 0, "shrinkB": 2} if lift else None
-        axes.annotate(name, (x, y), xytext=(9, lift - 3), textcoords="offset points", color=theme.ink, arrowprops=arrow)
+        arrow = {"arrowstyle": "-", "color": theme.faint, "shrinkA": 0, "shrinkB": 2} if place != height else None
+        axes.annotate(name, (x, y), xytext=(14, place - height - 3), textcoords="offset points", color=theme.ink,
+                      arrowprops=arrow)
+
+
+def _apart(heights, least):
+    """Move ascending heights apart to `least` at least; a group that collides stays around its middle."""
+    groups: list[list[float]] = []  # (middle, members)
+    for height in heights:
+        groups.append([height, 1])
+        while len(groups) > 1 and groups[-1][0] - groups[-2][0] < least * (groups[-1][1] + groups[-2][1]) / 2:
+            (middle, size), (before, more) = groups.pop(), groups.pop()
+            groups.append([(middle * size + before * more) / (size + more), size + more])
+    return [middle + least * (at - (size - 1) / 2) for middle, size in groups for at in range(int(size))]
 
 
 def _draw_capacity(axes: Axes, result, curve, theme):
@@ -220,13 +236,14 @@ def _draw_timeline(axes: Axes, result, curve, theme):
     if result.timeline is None or not result.timeline.bandwidth:
         raise EmuError("the run has no timeline: a figure of it needs a record of plena-emu run --timeline FILE --json")
     samples = result.timeline.bandwidth
-    times = [*(instant / 1e6 for instant, _ in samples), result.end_ps / 1e6]
+    unit, scale = time_unit(result.end_ps)
+    times = [*(instant / scale for instant, _ in samples), result.end_ps / scale]
     rates = [rate / 1e9 for _, rate in samples]
     axes.stairs(rates, times, fill=True, color=theme.memory)
     axes.set_xlim(0, times[-1])
     axes.set_ylim(0)
-    axes.set_xlabel("simulated time, µs")
-    axes.set_ylabel("HBM bandwidth, GB/s")
+    axes.set_xlabel(f"simulated time, {unit}")
+    axes.set_ylabel("memory bandwidth, GB/s")
 
 
 _DRAWN = {"stages": _draw_stages, "roofline": _draw_roofline, "capacity": _draw_capacity, "timeline": _draw_timeline}

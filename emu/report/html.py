@@ -7,10 +7,16 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..boards.dram_schema import dram_names, load_dram
 from ..errors import EmuError
+from ..inputs.schema import convert
+from ..memory.dram_statistics import DramStatistics
 from ..result import RunResult, escape, nanoseconds, scientific
 from ..running.provenance import file_hash
 from . import figures as fg
+from .board_time import link_busy, part_line, parts_of
+from .dram import dram_rows
+from .quantities import milliseconds, time_unit
 from .stages import share_of_other, stages_of
 
 if TYPE_CHECKING:
@@ -32,6 +38,8 @@ h3{font-size:1rem;margin:1.2rem 0 .3rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:.15rem .5rem;border-bottom:1px solid var(--faint);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
+.figure small{font-size:1rem;font-weight:400;display:inline-block}
+table.parts{max-width:32rem}table.parts td:first-child{white-space:normal}
 table.pairs td{text-align:left;white-space:normal;overflow-wrap:anywhere}
 table.pairs td:first-child{opacity:.8;white-space:nowrap;vertical-align:top}
 .stage{display:grid;grid-template-columns:9rem 1fr 7rem 3.5rem;gap:.6rem;align-items:center;margin:.15rem 0}
@@ -41,11 +49,13 @@ table.pairs td:first-child{opacity:.8;white-space:nowrap;vertical-align:top}
 i.compute{background:var(--compute)}i.memory{background:var(--memory)}i.link{background:var(--link)}
 .key i{display:inline-block;width:.8rem;height:.8rem;margin:0 .3rem 0 .8rem}
 img{width:100%;height:auto;display:block}
-@media(max-width:600px){.stage{grid-template-columns:1fr 6.5rem 3.2rem;gap:0 .5rem}
+@media(max-width:600px){.stage{grid-template-columns:1fr 6.2rem 3.5rem;gap:0 .4rem}
 .stage .bar{grid-column:1/4;grid-row:2}
-body{padding:.6rem}.figure{font-size:1.5rem}th,td{padding:.15rem .3rem}}
+body{padding:.6rem}.figure{font-size:1.5rem}table{font-size:.87rem}th,td{padding:.15rem .3rem}}
 """
+FIRST_REGIONS, MOST_REGIONS = 12, 200  # that are shown, and that can be unfolded
 _FILES = ("settings", "hbm", "fpsram", "intsram", "vram", "weight_manifest", "board", "dram")  # of `Sources`
+_DATA_FILES = ("hbm", "fpsram", "vram")  # which a run without data does not read
 
 
 def report_html(results: Sequence[RunResult], curves: Sequence[CapacityCurve | None]) -> str:
@@ -99,7 +109,7 @@ def _run(result, curve, number):
         ("stages", "Stages", _stages(result)),
         ("roofline", "Roofline of operators", _picture("roofline", result, curve)),
         ("bandwidth", "Bandwidth over time", _picture("timeline", result, curve)),
-        ("capacity", "Latency over DDR capacity", _picture("capacity", result, curve)),
+        ("capacity", "Latency over DDR capacity", _picture("capacity", result, curve) + _curve_note(result, curve)),
         ("regions", "HBM regions", _regions(result)),
         ("memory", "Memory", _memory(result)),
         ("provenance", "Provenance", _provenance(result)),
@@ -109,20 +119,26 @@ def _run(result, curve, number):
 
 
 def _headline(result):
-    board = ""
-    if result.board:
-        basis = "" if result.board_time_ps is not None else "; times are the reference's, with its latencies"
-        board = f"<p>{escape(result.board.name)} at {result.board.clock_mhz:g} MHz{basis}.</p>"
-    share = 100 * result.compute_ps / result.end_ps if result.end_ps else 0.0
-    cycle, serial = result.latency_ps / result.cycles / 1000 if result.cycles else 1.0, ""
+    """The latency, what it is made of, and the basis of both (§10.1)."""
+    board = result.board
+    where = "" if board is None else f" on {board.name} at {board.clock_mhz:g} MHz"
+    if board is not None and result.board_time_ps is None:
+        where = f" with {board.name}'s latencies, in the reference's time"
+    rows = [("part", "time", "share")]
+    rows += [(name, milliseconds(part), f"{100 * part / result.latency_ps:.1f} %" if result.latency_ps else "")
+             for name, part in parts_of(result)]
+    if link_busy(result) is not None:
+        rows.append(("host link busy", milliseconds(result.link_busy_ps), "beside them"))
+    cycle = result.latency_ps / result.cycles / 1000 if result.cycles else 1.0
+    serial = ""
     if result.hardware is not None and result.hardware.timeline is not None:
-        serial = f". The figures below are those of the serial run, {result.end_ps / 1e6:,.3f} µs"
+        serial = (f'<p class="note">Units overlap ({escape(result.hardware.timing)}). Figures by stage are those of the'
+                  f" serial run, {milliseconds(result.hardware.serial_latency_ps)}.</p>")
     warnings = "".join(f'<p class="note">Warning: {escape(line)}</p>' for line in result.warnings)
-    return (f"<h1>{escape(_name(result))}</h1>"
-            f'<p class="figure">{result.latency_ps / 1e6:,.3f} µs</p>'
-            f"<p>{result.cycles:,.3f} cycles of {cycle:g} ns{serial}: {share:.1f} % compute,"
-            f" {100 - share:.1f} % waiting for memory"
-            f" (model {escape(_model(result))}). {result.instructions:,} instructions.</p>{board}{warnings}")
+    figure = f'<p class="figure">{milliseconds(result.latency_ps)}<small>{escape(where)}</small></p>'
+    return (f"<h1>{escape(_name(result))}</h1>{figure}{_table(rows, 'parts')}"
+            f"<p>{result.cycles:,.3f} cycles of {cycle:g} ns. Memory model {escape(_model(result))}."
+            f" {result.instructions:,} instructions.</p>{serial}{warnings}")
 
 
 def _stages(result):
@@ -130,16 +146,18 @@ def _stages(result):
     table = stages_of(result, "report")
     rows = sorted(table.by("operator"), key=lambda row: -row.figures.time_ps)
     longest = max((row.figures.time_ps for row in rows), default=0) or 1
+    unit, scale = time_unit(result.end_ps)
     bars = "".join(_bar(row, longest, result.end_ps) for row in rows)
     key = ('<p class="key"><i class="compute"></i>compute<i class="memory"></i>memory<i class="link"></i>'
            "host link (part of the wait)</p>")
     note = (f'<p class="note">Stages from {escape(table.source)}; {100 * share_of_other(table):.2f} % of the time is'
             " other.</p>")
-    lines = [("layer, operator", "time µs", "compute", "memory", "bytes read", "written", "multiply-adds", "array %")]
+    lines = [("layer, operator", f"time {unit}", "compute", "memory", "bytes read", "written", "multiply-adds",
+              "array %")]
     for row in table.stages:
         f, layer = row.figures, row.key[0]
-        lines.append((row.key[1] if layer is None else f"{layer}, {row.key[1]}", f"{f.time_ps / 1e6:,.3f}",
-                      f"{f.compute_ps / 1e6:,.3f}", f"{f.memory_ps / 1e6:,.3f}", f"{f.bytes_read:,}",
+        lines.append((row.key[1] if layer is None else f"{layer}, {row.key[1]}", f"{f.time_ps / scale:,.3f}",
+                      f"{f.compute_ps / scale:,.3f}", f"{f.memory_ps / scale:,.3f}", f"{f.bytes_read:,}",
                       f"{f.bytes_written:,}", f"{f.multiply_adds:,}",
                       f"{100 * table.array_utilization(f):.1f}" if f.multiply_adds else ""))
     return f"{bars}{key}{note}<details><summary>By layer and operator</summary>{_table(lines)}</details>"
@@ -151,8 +169,11 @@ def _bar(row, longest, whole):
     pieces = (("compute", f.compute_ps), ("memory", f.memory_ps - link), ("link", link))
     widths = "".join(f'<i class="{name}" style="width:{100 * value / longest:.3f}%"></i>' for name, value in pieces)
     share = 100 * f.time_ps / whole if whole else 0.0
+    unit, scale = time_unit(whole)
+    digits = 3 if unit == "ms" else 1
+    time = f"{f.time_ps / scale:,.{digits}f} {unit}"
     return (f'<div class="stage"><span>{escape(str(row.key[0]))}</span><span class="bar">{widths}</span>'
-            f'<span class="value">{f.time_ps / 1e6:,.1f} µs</span><span class="value">{share:.1f} %</span></div>')
+            f'<span class="value">{time}</span><span class="value">{share:.1f} %</span></div>')
 
 
 def _picture(kind, result, curve):
@@ -172,6 +193,22 @@ def _picture(kind, result, curve):
     return f'<picture>{"".join(sources)}<img alt="{kind}" src="{last}"></picture>'
 
 
+def _curve_note(result, curve):
+    """Say where a curve is of other files than the run's: it is computed when the page is made."""
+    changed = [name.replace("_", " ") for name, then in result.sources.sha256.items()
+               if curve is not None and _hash(_path_of(result, name), then) != then]
+    if not changed:
+        return ""
+    return (f'<p class="note">Changed since the run: {escape(", ".join(changed))}. The curve is that of the files as'
+            " they are now.</p>")
+
+
+def _path_of(result, name):
+    """Path of a file of the run, by its name in the record."""
+    path = result.program.path if name == "program" else getattr(result.sources, name)
+    return load_dram(path).source if name == "dram" and path in dram_names() else path
+
+
 def _data(kind, result, curve, theme, size):
     drawn = fg.draw(kind, result, curve, theme, size)
     return f"data:image/svg+xml;base64,{base64.b64encode(drawn).decode()}"
@@ -180,22 +217,35 @@ def _data(kind, result, curve, theme, size):
 def _regions(result):
     if not result.stages.regions:
         return ""
-    rows = [("region", "time µs", "transfers", "bytes read", "written", "over link", "swaps")]
-    for row in sorted(result.stages.regions, key=lambda row: -row.figures.memory_ps)[:40]:
+    unit, scale = time_unit(result.end_ps)
+    head = ("region", f"time {unit}", "transfers", "bytes read", "written", "over link", "swaps")
+    rows = []
+    for row in sorted(result.stages.regions, key=lambda row: -row.figures.memory_ps):
         f = row.figures
-        rows.append((str(row.key[0]), f"{f.memory_ps / 1e6:,.3f}", f"{f.transfers:,}", f"{f.bytes_read:,}",
+        rows.append((str(row.key[0]), f"{f.memory_ps / scale:,.3f}", f"{f.transfers:,}", f"{f.bytes_read:,}",
                      f"{f.bytes_written:,}", f"{f.link_bytes:,}", f"{f.swaps:,}"))
-    return _table(rows)
+    more = rows[FIRST_REGIONS:MOST_REGIONS]
+    left = f", of {len(rows)}" if len(rows) > MOST_REGIONS else ""
+    return _table([head, *rows[:FIRST_REGIONS]]) + (
+        f"<details><summary>{len(more)} more{left}</summary>{_table([head, *more])}</details>" if more else "")
 
 
 def _memory(result):
     rows = [("bytes read", f"{result.bytes_read:,}"), ("bytes written", f"{result.bytes_written:,}"),
             ("utilization", f"{scientific(result.utilization_bytes_per_s)} bytes/s"), ("model", result.model_line)]
+    if result.board:
+        rows += [("memory part", part_line(result.board.part) if result.board_time_ps is not None else None)]
     if result.limits:
         limits = result.limits
-        rows += [("DDR capacity", limits.ddr_capacity_bytes), ("host link", limits.host_bandwidth_bytes_per_s)]
-    rows += [(name.replace("_", " "), value) for name, value in (result.dram_statistics or {}).items()]
+        rows += [("DDR capacity", _of_limit(limits.ddr_capacity_bytes, "bytes", limits.ddr_capacity_from)),
+                 ("host link", _of_limit(limits.host_bandwidth_bytes_per_s, "bytes/s", limits.host_bandwidth_from))]
+    if result.dram_statistics:
+        rows += dram_rows(convert(result.dram_statistics, DramStatistics, "statistics of the DRAM controller"))
     return _pairs(rows)
+
+
+def _of_limit(value, unit, named_by):
+    return None if value is None else f"{value:,} {unit} ({named_by})"
 
 
 def _provenance(result):
@@ -203,11 +253,13 @@ def _provenance(result):
     sources, hashes = result.sources, result.sources.sha256
     rows = [("command", " ".join(result.command) or "Python"), ("words", f"{result.program.words:,}"),
             ("revision", result.isa), ("data", "left out" if result.timing_only else "computed")]
-    paths = {"program": result.program.path} | {name: getattr(sources, name) for name in _FILES}
-    for name, path in paths.items():
+    unread = _DATA_FILES if result.timing_only else ()
+    shown = {"program": result.program.path} | {name: getattr(sources, name) for name in _FILES if name not in unread}
+    for name, path in shown.items():
         if path is not None:
             title = name.replace("_", " ")
-            rows += [(title, path), (f"SHA-256 of {title}", _hash(path, hashes[name]) if name in hashes else None)]
+            now = _hash(_path_of(result, name), hashes[name]) if name in hashes else None
+            rows += [(title, path), (f"SHA-256 of {title}", now)]
     rows += [(name, version) for name, version in result.versions.items()]
     note = ("Hashes are those of the files that the run read." if hashes
             else "The record holds no hashes: plena-emu run --json writes them.")
@@ -224,19 +276,13 @@ def _hash(path, then):
 
 
 def _pairs(rows):
-    cells = "".join(f"<tr><td>{escape(name)}</td><td>{escape(_shown(value))}</td></tr>"
+    cells = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
                     for name, value in rows if value is not None)
     return f'<table class="pairs">{cells}</table>'
 
 
-def _shown(value):
-    if isinstance(value, list):
-        return ", ".join(_shown(part) for part in value)
-    return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _table(rows):
+def _table(rows, kind=""):
     head, *body = rows
     lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in body)
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    return f'<div class="wide"><table><tr>{titles}</tr>{lines}</table></div>'
+    return f'<div class="wide"><table class="{kind}"><tr>{titles}</tr>{lines}</table></div>'

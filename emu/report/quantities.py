@@ -69,3 +69,14 @@ def milliseconds(picoseconds: int) -> str:
     """
     sign, size = "-" if picoseconds < 0 else "", abs(picoseconds)
     return f"{sign}{size // 10**9:,}.{size % 10**9:09d} ms"
+
+
+def time_unit(picoseconds: int) -> tuple[str, float]:
+    """Choose the unit that times up to `picoseconds` are shown in: ms from 10 ms on, else µs.
+
+    Returns
+    -------
+    (str, float)
+        Its name, and its picoseconds.
+    """
+    return ("ms", 1e9) if picoseconds >= 10**10 else ("µs", 1e6)

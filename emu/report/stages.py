@@ -5,6 +5,8 @@ import io
 
 from ..errors import EmuError
 from ..result import FIELDS, Figures, Row, RunResult, StageTable, nanoseconds
+from .board_time import board_headline
+from .quantities import time_unit
 from .table import Table, render
 
 BAR = 24  # characters of the longest bar
@@ -22,10 +24,13 @@ def stages_text(result: RunResult, names: tuple[str, ...], width: int | None = N
     table = stages_of(result, "a table")
     rows = ordered(table.by(*names), names)
     whole = result.end_ps
-    titles = _titles(rows, names)
-    body = [_cells(table, row, whole, titles[len(names) :], _bar(row.figures, rows)) for row in rows]
+    unit = time_unit(whole)
+    titles = _titles(rows, names, unit[0])
+    body = [_cells(table, row, whole, titles[len(names) :], _bar(row.figures, rows), unit) for row in rows]
     align = "".join("l" if title in (*names, "") else "r" for title in titles)
-    lines = [*_head(result, table, names), "", render([Table(body, align, titles)], width)]
+    headline = board_headline(result)
+    lines = [*([render(headline, width)] if headline else []), *_head(result, table, names), "",
+             render([Table(body, align, titles)], width)]
     if names == ("region",):
         lines += ["", "A transfer counts for the region that holds its first element."]
     if names == ("loop",):
@@ -81,38 +86,36 @@ def share_of_other(table: StageTable) -> float:
 
 def _head(result, table, names):
     model = result.model if result.regime in (None, result.model) else f"{result.model} ({result.regime})"
-    lines = [
-        f"{result.program.path} by {', '.join(names)}",
-        f"  latency    {nanoseconds(result.latency_ps)} ns; compute {nanoseconds(result.compute_ps)} ns,"
-        f" memory {nanoseconds(result.memory_ps)} ns",
-        f"  memory     {model}",
-    ]
-    if result.board:
-        board = result.board
-        basis = "" if result.board_time_ps is not None else "; times are the reference's (--reference-timing)"
-        lines.append(f"  board      {board.name}, {board.clock_mhz:g} MHz{basis}")
+    lines = [f"{result.program.path} by {', '.join(names)}"]
+    if result.board_time_ps is None:
+        basis = f" ({result.board.name}'s latencies, --reference-timing)" if result.board else ""
+        lines.append(f"  latency    {nanoseconds(result.latency_ps)} ns; compute {nanoseconds(result.compute_ps)} ns,"
+                     f" memory {nanoseconds(result.memory_ps)} ns{basis}")
+    lines.append(f"  memory     {model}")
     if set(names) & {"layer", "operator"}:
         lines.append(f"  stages     from {table.source}; {100 * share_of_other(table):.2f} % of the time is other")
     return lines + [f"  warning    {line}" for line in [*table.warnings, *result.warnings]]
 
 
-def _titles(rows, names):
+def _titles(rows, names, unit):
     with_rows = any(row.figures.row_hits is not None for row in rows)
     link = any(row.figures.link_bytes for row in rows)
-    return (*names, "time µs", "%", "", "compute", "memory", "instructions", "bytes read", "written",
-            *(("over link", "link µs", "swaps") if link else ()), "multiply-adds", "array %",
+    return (*names, f"time {unit}", "%", "", "compute", "memory", "instructions", "bytes read", "written",
+            *(("over link", f"link {unit}", "swaps") if link else ()), "multiply-adds", "array %",
             *(("row hits %",) if with_rows else ()))
 
 
-def _cells(table, row, whole, titles, bar):
+def _cells(table, row, whole, titles, bar, unit):
     """The cells of a row: its key, then a figure under each title."""
     f = row.figures
+    name, scale = unit
     served = sum((f.row_hits or 0, f.row_misses or 0, f.row_conflicts or 0))
     figures = {
-        "time µs": _micro(f.time_ps), "%": f"{100 * f.time_ps / whole:.1f}" if whole else "", "": bar,
-        "compute": _micro(f.compute_ps), "memory": _micro(f.memory_ps), "instructions": f"{f.instructions:,}",
+        f"time {name}": _time(f.time_ps, scale), "%": f"{100 * f.time_ps / whole:.1f}" if whole else "", "": bar,
+        "compute": _time(f.compute_ps, scale), "memory": _time(f.memory_ps, scale),
+        "instructions": f"{f.instructions:,}",
         "bytes read": f"{f.bytes_read:,}", "written": f"{f.bytes_written:,}", "over link": f"{f.link_bytes:,}",
-        "link µs": _micro(f.link_ps), "swaps": f"{f.swaps:,}", "multiply-adds": f"{f.multiply_adds:,}",
+        f"link {name}": _time(f.link_ps, scale), "swaps": f"{f.swaps:,}", "multiply-adds": f"{f.multiply_adds:,}",
         "array %": f"{100 * table.array_utilization(f):.1f}" if f.multiply_adds else "",
         "row hits %": f"{100 * (f.row_hits or 0) / served:.1f}" if served else "",
     }
@@ -128,5 +131,5 @@ def _bar(figures: Figures, rows) -> str:
     return COMPUTE * compute + MEMORY * (round(BAR * figures.time_ps / longest) - compute)
 
 
-def _micro(picoseconds):
-    return f"{picoseconds / 1e6:,.3f}"
+def _time(picoseconds, scale):
+    return f"{picoseconds / scale:,.3f}"

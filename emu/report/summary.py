@@ -1,7 +1,7 @@
 """The summary `plena-emu run` prints: one table a question (spec §5.6 names the inputs)."""
 
 from ..result import RunResult, nanoseconds, scientific
-from .board_time import board_time_blocks, laid_over_rows, part_line
+from .board_time import board_headline, laid_over_rows, part_line
 from .hardware import hardware_blocks
 from .quantities import byte_count, duration
 from .table import Table, Title, pairs, write
@@ -11,21 +11,9 @@ _MOST_EXECUTED = 12
 
 def print_summary(result: RunResult, stream) -> None:
     """Write the tables for `result` to the text `stream`."""
-    parts = (_headline, _inputs, _simulated, hardware_blocks, _instructions, _host)
+    parts = (board_headline, _inputs, _simulated, hardware_blocks, _instructions, _host)
     blocks = [block for part in parts for block in part(result)]
     write(blocks, stream)
-
-
-def _headline(result):
-    """Say what the program takes on the board, and what that is made of; nothing in the reference's time."""
-    if result.board_time_ps is None:
-        return []
-    board = result.board
-    return board_time_blocks(f"{board.name} at {board.clock_mhz:g} MHz", result.board_time_ps, (
-        ("compute", result.compute_ps), ("memory", result.memory_ps),
-        *((("housekeeping after the last instruction", result.housekeeping_ps),) if result.housekeeping_ps else ()),
-        *((("stalls less overlap of the timeline", result.timeline_ps),) if result.timeline_ps else ()),
-    ), result.link_busy_ps if result.limits and result.limits.host_bandwidth_bytes_per_s else None)
 
 
 def _two_columns(title, rows):

@@ -59,7 +59,12 @@ def open_part(board: Board, dram: str | None = None, speed: Fraction | None = No
             raise EmuError(f"board {board.source}: memory.dram: {error}") from None
     else:
         return None
-    return part if speed is None else part._replace(description=at_speed(part.description, speed))
+    return part if speed is None else at_speed_of(part, speed)
+
+
+def at_speed_of(part: Part, speed: Fraction) -> Part:
+    """Multiply the data rate of a part by a factor (§10.2); returns the part."""
+    return part._replace(description=at_speed(part.description, speed))
 
 
 def _beside(board, dram):

@@ -15,7 +15,7 @@ from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
 from ..request import RunRequest
-from .simulation import Simulation
+from .simulation import Chunk, Simulation
 
 _TIMES = (layout.CTL_COMPUTE, layout.CTL_DELTA)
 
@@ -101,11 +101,15 @@ class ReplayedSimulation(Simulation):
     """
 
     def __init__(self, program: Program, machine: Machine, memory, recording: Recording, period_ps: int):
-        super().__init__(program, machine, memory, data=False, threads=1)
         self._recording = recording
+        super().__init__(program, machine, memory, data=False, threads=1)
         self._period = period_ps
         self._left = list(reversed(recording.slices))
         self._done = 0
+
+    def _new_chunk(self):
+        """Nothing fills a chunk."""
+        return Chunk(self._recording.events[:0], np.zeros((0, layout.TR_WIDTH), dtype=np.int64))
 
     def prepare(self) -> None:
         """Load (or compile) the kernel of the memory; control has none."""

@@ -207,6 +207,7 @@ class Observers:
         path = self._request.timeline
         about = {"program": result.program.path, "model": result.model, "regime": result.regime,
                  "latency_ps": result.latency_ps, "end_ps": result.end_ps,
+                 "core_period_ps": self._period_ps, "time_basis": result.time_basis,
                  "board": result.board and result.board.name, "clock_mhz": result.board and result.board.clock_mhz}
         with whole_file(path, "--timeline") as file:
             write_timeline(self._timeline, file, path.endswith(".gz"), about)

@@ -162,12 +162,14 @@ def _in_use(laid_over, request, capacity, link):
 
 
 def _open_part(request, board, shared):
-    from .board_part import open_part
+    from .board_part import at_speed_of, open_part
 
-    key = ("part", board.source, board.memory.dram, request.dram, request.ddr_speed)
     if request.dram is None and board.memory.dram is None:
         return None
-    return shared.once(key, lambda: open_part(board, request.dram, request.ddr_speed))
+    key = ("part", board.source, board.memory.dram, request.dram)
+    part = shared.once(key, lambda: open_part(board, request.dram))
+    speed = request.ddr_speed
+    return part if speed is None else shared.once((*key, speed), lambda: at_speed_of(part, speed))
 
 
 def _choose_model(request, board):

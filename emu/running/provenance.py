@@ -4,7 +4,6 @@ import hashlib
 import platform
 
 from .. import __version__
-from ..boards.dram_schema import load_dram
 from ..config.settings import BUILT_IN, Settings
 from ..errors import EmuError
 from ..kernels.compiler.fingerprint import package_version
@@ -67,6 +66,8 @@ def hashes_of(opcode: str, sources: Sources, timing_only: bool) -> dict[str, str
     if sources.settings == sources.settings_origin == BUILT_IN:
         del paths["settings"]
     if sources.dram is not None:
+        from ..boards.dram_schema import load_dram
+
         paths["dram"] = load_dram(sources.dram).source  # a name, where there is no board
     return {name: file_hash(path) for name, path in paths.items() if path is not None}
 

@@ -1,17 +1,23 @@
-"""`plena_emu.sweep`: a study from Python, with the same keys, engines and stores as the command (docs/sweep.md)."""
+"""`plena_emu.sweep` and `search`: studies from Python, with the keys, engines and stores of the commands."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ..errors import UsageError
+from ..inputs.schema import misfit_of
 from ..inputs.words import shown
 from .engine import EngineOptions, Watcher
 from .execution import open_store, run_study
 from .results import SweepResult
-from .study import Study, load_study, make_study
+from .study import SearchSpec, Study, load_study, make_study
+
+if TYPE_CHECKING:
+    from .search import SearchResult
 
 PathLike = str | bytes | os.PathLike
 
@@ -66,6 +72,65 @@ def sweep(
     watching = watcher or Watcher()
     kept = open_store(None if store is None else os.fsdecode(store), resume, retry_failed, watching)
     return run_study(made, options, kept, watching)
+
+
+def search(
+    study: PathLike | None = None, /, *, minimize: str | Sequence[str] = (), maximize: str | Sequence[str] = (),
+    constraints: str | Sequence[str] = (), trials: int | None = None, seed: int | None = None,
+    parallel: int | None = None, fidelity: Mapping[str, int] | None = None, axes: Mapping[str, Any] | None = None,
+    zip: Sequence[Sequence[str]] = (), where: str | Sequence[str] = (), store: PathLike | None = None,
+    resume: bool = False, retry_failed: bool = False, scheduler: str | None = None, workers: int | None = None,
+    memory_limit: int | None = None, watcher: Watcher | None = None, **keys: Any,
+) -> SearchResult:
+    """Search a study for its best points: an optimiser chooses which points run.
+
+    Parameters
+    ----------
+    study : str, bytes or os.PathLike, optional
+        A study file; all other arguments take the place of what it says.
+    minimize, maximize : str or sequence of str
+        Columns of the results.
+    constraints : str or sequence of str
+        Conditions on keys and columns that an answer has to keep.
+    trials : int, optional
+        Points that are run, at most; 100.
+    seed : int, optional
+        The same seed asks for the same points.
+    parallel : int, optional
+        Points asked for at a time, whatever the number of workers; 8.
+    fidelity : mapping, optional
+        A cheaper point to run first, such as `{"layers": 2}`.
+    axes, zip, where, store, resume, retry_failed, scheduler, workers, memory_limit, watcher, **keys
+        As for `sweep`.
+
+    Returns
+    -------
+    SearchResult
+        Its `answers` are the best row, or with several objectives the rows that no other beats.
+
+    Raises
+    ------
+    EmuError
+        As `sweep`; also where Optuna is not installed.
+    """
+    from .search import run_search
+
+    made = study_from(study, axes, zip, where, keys)
+    said = {"minimize": _texts(minimize), "maximize": _texts(maximize), "constraints": _texts(constraints),
+            "trials": trials, "seed": seed, "parallel": parallel, "fidelity": dict(fidelity or {})}
+    changes = {name: value for name, value in said.items() if value not in (None, [], {})}
+    made = msgspec.structs.replace(made, search=msgspec.structs.replace(made.search, **changes))
+    misfit = misfit_of(msgspec.to_builtins(made.search), SearchSpec)
+    if misfit:
+        raise UsageError(misfit)
+    options = EngineOptions(scheduler=scheduler, workers=workers, memory_limit=memory_limit)
+    watching = watcher or Watcher()
+    kept = open_store(None if store is None else os.fsdecode(store), resume, retry_failed, watching)
+    return run_search(made, options, kept, watching)
+
+
+def _texts(value):
+    return [value] if isinstance(value, str) else list(value)
 
 
 def study_from(study: PathLike | None, axes: Mapping[str, Any] | None, zipped: Sequence[Sequence[str]],

@@ -88,7 +88,7 @@ def open_cluster(options: EngineOptions, snapshots: Mapping[str, Snapshot], buil
             opened.callback(_close, client)
             own = None
         else:
-            scheduler = distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None,
+            scheduler = distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0",
                                                  silence_logs=logging.CRITICAL, protocol="tcp://", host="127.0.0.1")
             opened.callback(_close, scheduler)
             client = distributed.Client(scheduler, set_as_default=False)

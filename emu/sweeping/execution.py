@@ -6,7 +6,8 @@ import contextlib
 import importlib.util
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import EmuError, UsageError
 from .batches import Batches
@@ -18,6 +19,9 @@ from .specify import Specifier
 from .store import Store
 from .study import Study
 from .worker import Outcome, Workshop
+
+if TYPE_CHECKING:
+    from .cluster import ClusterEngine
 
 SMALL_SWEEP_S = 5.0  # what less than this takes is not worth processes of its own
 WRITE_EACH_S = 2.0  # records wait no longer for the store
@@ -78,70 +82,109 @@ def run_study(study: Study, engine: EngineOptions, store: Store, watcher: Watche
 def run_points(points: Sequence[Point], specifier: Specifier, options: EngineOptions, store: Store,
                watcher: Watcher) -> None:
     """Run the points that a store lacks; raises as `run_study`."""
-    left = [point for point in points if point.id not in store]
-    watcher.planned(len(points), len(points) - len(left))
-    waiting = Batches(left, store.__contains__)
-    intake = _Intake(store, watcher)
+    left = sum(point.id not in store for point in points)
+    watcher.planned(len(points), len(points) - left)
     try:
-        with contextlib.ExitStack() as opened:
-            for outcomes in _outcomes(waiting, specifier, options, store, watcher, opened):
-                intake.take(outcomes)
+        with Session(specifier, options, store, watcher, left) as session:
+            session.run(points)
     except KeyboardInterrupt:
-        intake.write()
         raise Interrupted(sum(point.id in store for point in points), len(points)) from None
-    except BaseException:
-        with contextlib.suppress(EmuError):  # the first error is the one that is told
-            intake.write()
-        raise
-    intake.write()
-    if waiting.skipped:
-        watcher.done(waiting.skipped, 0)
 
 
-def _outcomes(waiting, specifier, options, store, watcher, opened) -> Iterator[list[Outcome]]:
-    """Choose the engine: the first points run here, and tell whether the rest is worth a cluster."""
-    if not len(waiting):
-        return
-    if options.scheduler is not None or options.workers:
-        yield from _on_cluster(waiting, specifier, options, store, watcher, opened)
-        return
-    watcher.began("in this process")
-    engine = opened.enter_context(LocalEngine(specifier.snapshots, store.builds))
-    if options.workers == 0 or not _can_spread(len(waiting), watcher):
-        yield from engine.outcomes(waiting)
-        return
-    yield from _while_small(engine, waiting)
-    if len(waiting):
-        yield from _on_cluster(waiting, specifier, options, store, watcher, opened)
+class Session:
+    """Context that runs points of a study on one engine, opened when it is needed.
+
+    Parameters
+    ----------
+    specifier : Specifier
+        Of the points; it knows their inputs when the first of them runs.
+    expected : int
+        How many points will come in all: whether they are worth worker processes.
+    """
+
+    def __init__(self, specifier: Specifier, options: EngineOptions, store: Store, watcher: Watcher, expected: int):
+        self._specifier, self._options, self._store, self._watcher = specifier, options, store, watcher
+        self._left = expected
+        self._seconds = 0.0
+        self._ran = 0
+        self._local: LocalEngine | None = None
+        self._cluster: ClusterEngine | None = None
+        self._opened = contextlib.ExitStack()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        self._opened.close()
+
+    def run(self, points: Iterable[Point]) -> None:
+        """Run the points that the store lacks; what is done is in the store, also where this is ended.
+
+        Raises
+        ------
+        EmuError
+            The store cannot be written, or the cluster is gone.
+        """
+        waiting = Batches((point for point in points if point.id not in self._store), self._store.__contains__)
+        intake = _Intake(self._store, self._watcher)
+        try:
+            while len(waiting):
+                for outcomes in self._engine(len(waiting)).outcomes(waiting):
+                    self._count(outcomes)
+                    intake.take(outcomes)
+                    if self._cluster is None and self._is_worth_it():
+                        break
+        except BaseException:
+            with contextlib.suppress(EmuError):  # the first error is the one that is told
+                intake.write()
+            raise
+        intake.write()
+        if waiting.skipped:
+            self._watcher.done(waiting.skipped, 0)
+
+    def _count(self, outcomes):
+        self._ran += len(outcomes)
+        self._left -= len(outcomes)
+        self._seconds += sum(outcome.seconds for outcome in outcomes)
+
+    def _is_worth_it(self):
+        """Tell whether what is left would take this process longer than a small sweep."""
+        if self._options.workers == 0 or self._ran < 2 or not self._left:
+            return False
+        return self._seconds / self._ran * self._left > SMALL_SWEEP_S and _can_spread(self._watcher)
+
+    def _engine(self, waiting) -> LocalEngine | ClusterEngine:
+        """Open what points run on: workers where they are asked for, or worth it."""
+        if self._cluster is not None:
+            return self._cluster
+        wanted = self._options.scheduler is not None or bool(self._options.workers)
+        if wanted or (waiting and self._is_worth_it()):
+            from .cluster import open_cluster
+
+            self._cluster = self._opened.enter_context(open_cluster(
+                self._options, self._specifier.snapshots, self._store.builds, self._watcher.said))
+            count = self._cluster.workers
+            self._watcher.began(f"on {count} worker{'s' * (count > 1)}")
+            return self._cluster
+        if self._local is None:
+            self._local = self._opened.enter_context(LocalEngine(self._specifier.snapshots, self._store.builds))
+            self._watcher.began("in this process")
+        return self._local
 
 
-def _while_small(engine, waiting) -> Iterator[list[Outcome]]:
-    """Run points here until the rest would take longer than a small sweep."""
-    began = time.perf_counter()
-    ran = 0
-    for outcomes in engine.outcomes(waiting):
-        yield outcomes
-        ran += len(outcomes)
-        if ran > 1 and (time.perf_counter() - began) / ran * len(waiting) > SMALL_SWEEP_S:
-            return
+_told: set[str] = set()
 
 
-def _can_spread(points, watcher):
+def _can_spread(watcher):
     """Tell whether there are CPUs and a library for processes of our own."""
-    if points < 2 or len(os.sched_getaffinity(0)) < 2:
+    if len(os.sched_getaffinity(0)) < 2:
         return False
     if importlib.util.find_spec("distributed") is None:
-        watcher.said("distributed is not installed (the extra `sweep`): points run in this process")
+        if "distributed" not in _told:
+            watcher.said("distributed is not installed (the extra `sweep`): points run in this process")
+            _told.add("distributed")
         return False
     return True
-
-
-def _on_cluster(waiting, specifier, options, store, watcher, opened):
-    from .cluster import open_cluster
-
-    engine = opened.enter_context(open_cluster(options, specifier.snapshots, store.builds, watcher.said))
-    watcher.began(f"on {engine.workers} worker{'s' * (engine.workers > 1)}")
-    yield from engine.outcomes(waiting)
 
 
 class _Intake:

@@ -38,5 +38,5 @@ class LocalEngine:
         ------
         list of Outcome
         """
-        while batch := waiting.take(self, self.workers):
-            yield from ([self._workshop.run(point.id, point.specification)] for point in batch)
+        while batch := waiting.take(self, self.workers):  # one point each: nobody tells what they cost
+            yield [self._workshop.run(point.id, point.specification) for point in batch]

@@ -305,7 +305,7 @@ class Builder:
 
     def advance_times(self, register: Register, count: Register, step: int) -> None:
         """Add `count` times `step`, any number, to `register`; `count` is kept."""
-        if step == 0:
+        if step == 0 or count == Register(0):
             return
         if step == 1:
             self.emit("S_ADD_INT", register, register, count)

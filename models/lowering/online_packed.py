@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from plena_emu.errors import EmuError
-from plena_emu.models.builder import Builder, Digit, every_index
+from plena_emu.models.builder import Builder, Digit, Register, every_index
 from plena_emu.models.constants import Constants
 from plena_emu.models.machine import Machine, ceil_div
 
@@ -74,9 +74,7 @@ def online_packed(b: Builder, machine: Machine, constants: Constants, a: OnlineP
             if not (columns and kv_heads):
                 continue
             pairs = _write_table(b, machine, a, first, kv_heads)
-            digits = Digit(p.sequences), Digit(columns), Digit(a.chunks.count), Digit(pairs), a.chunks.blocks(behind=2)
-            with b.register(0) as triangle, every_index(b, *digits) as index:
-                _step(b, machine, constants, a, layer, first, index, triangle)
+            (_decode if p.decode else _prefill)(b, machine, constants, a, layer, first, columns, pairs)
     with b.stage("attn.softmax", layer):
         _finish(b, machine, a)
 
@@ -124,39 +122,67 @@ class _Pair:
             self.b.emit("S_LD_INT", register, entry, _TABLE + field)
 
 
-def _step(b, machine, constants, a, layer, first, index, triangle):
-    """One block of queries of one pair against one chunk."""
-    p = a.packed
-    sequence, column, chunk, pair, block = index
-    table = _Pair(b, pair)
-    with b.spilled(*index, triangle), b.registers(3) as (seen, masked, loaded):
+def _prefill(b, machine, constants, a, layer, first, columns, pairs):
+    """All steps of `columns` columns from column `first` on: a block of queries of a pair against a chunk."""
+    chunks = a.chunks
+    digits = Digit(a.packed.sequences), Digit(columns), Digit(chunks.count), Digit(pairs), chunks.blocks(behind=2)
+    with b.register(0) as triangle, every_index(b, *digits) as index, b.spilled(*index, triangle), \
+            b.registers(3) as seen:
+        sequence, column, chunk, pair, block = index
         with b.register() as steps:
             b.emit("S_ADD_INT", steps, pair, block)
-            visible_blocks(b, a.chunks, chunk, block, steps, triangle, (seen, masked, loaded))
-        with b.register(first * machine.mlen) as offset:
-            b.advance_times(offset, sequence, p.rows_per_sequence * p.keys.columns)
-            b.advance_times(offset, column, machine.mlen)
-            b.advance_times(offset, chunk, a.chunks.chunk * machine.mlen * p.keys.columns)
-            for address, tile in ((KEYS, 0), (VALUES, a.chunks.chunk * machine.tile)):
-                load_chunk(b, machine, p.keys.columns, address, offset, loaded, tile, parts=1, most=a.chunks.chunk)
-        with b.registers(3) as (q, state, sums), b.register() as row:
-            query_row(b, a.chunks, a.rows, chunk, block, row)
-            rows = a.rows_of_heads * a.head_rows
-            for register, base, field, steps in (
-                (q, p.q, _QUERY, (p.q_sequence, p.group * p.q_row, machine.mlen)),
-                (state, a.state, _STATE, tuple(STATE_ROWS * machine.mlen * step for step in (
-                    rows * p.slots, p.group * p.slots * a.head_rows, 1))),
-                (sums, a.sums, _SUM, tuple(machine.mlen * step for step in (
-                    rows, p.group * a.head_rows, 1))),
-            ):
-                b.set(register, base)
-                table.add(register, field)
-                for count, step in zip((sequence, column, row), steps, strict=True):
-                    b.advance_times(register, count, step)
-            with b.spilled(q, seen, pair):
-                _scores(b, machine, a, table, q, seen)
-            with b.spilled(state, sums, seen, masked, pair):
-                _slots(b, machine, constants, a, layer, table, (state, sums, seen, masked))
+            visible_blocks(b, chunks, chunk, block, steps, triangle, seen)
+        _load(b, machine, a, first, sequence, column, chunk, seen[2])
+        with b.register() as row:
+            query_row(b, chunks, a.rows, chunk, block, row)
+            _pair(b, machine, constants, a, layer, pair, (sequence, column, row), seen)
+
+
+def _decode(b, machine, constants, a, layer, first, columns, pairs):
+    """As `_prefill`, with all pairs of a chunk in one step: they are short."""
+    none = Register(0)
+    digits = Digit(a.packed.sequences), Digit(columns), Digit(a.chunks.count)
+    with every_index(b, *digits) as index, b.spilled(*index), b.registers(3) as seen:
+        sequence, column, chunk = index
+        visible_blocks(b, a.chunks, chunk, none, none, none, seen)
+        _load(b, machine, a, first, sequence, column, chunk, seen[2])
+        with b.register(0) as pair, b.loop(pairs):
+            with b.spilled(sequence, column, pair, *seen):
+                _pair(b, machine, constants, a, layer, pair, (sequence, column, none), seen)
+            b.advance(pair, 1)
+
+
+def _load(b, machine, a, first, sequence, column, chunk, loaded):
+    """Load keys and values of a chunk."""
+    p = a.packed
+    with b.register(first * machine.mlen) as offset:
+        b.advance_times(offset, sequence, p.rows_per_sequence * p.keys.columns)
+        b.advance_times(offset, column, machine.mlen)
+        b.advance_times(offset, chunk, a.chunks.chunk * machine.mlen * p.keys.columns)
+        for address, tile in ((KEYS, 0), (VALUES, a.chunks.chunk * machine.tile)):
+            load_chunk(b, machine, p.keys.columns, address, offset, loaded, tile, parts=1, most=a.chunks.chunk)
+
+
+def _pair(b, machine, constants, a, layer, pair, index, seen):
+    """One pair's scores, softmax and values; `index` is sequence, column and query row."""
+    p, table = a.packed, _Pair(b, pair)
+    rows = a.rows_of_heads * a.head_rows
+    places = (
+        (p.q, _QUERY, (p.q_sequence, p.group * p.q_row, machine.mlen)),
+        (a.state, _STATE, tuple(STATE_ROWS * machine.mlen * step for step in (
+            rows * p.slots, p.group * p.slots * a.head_rows, 1))),
+        (a.sums, _SUM, tuple(machine.mlen * step for step in (rows, p.group * a.head_rows, 1))),
+    )
+    with b.registers(3) as (q, state, sums):
+        for register, (base, field, steps) in zip((q, state, sums), places, strict=True):
+            b.set(register, base)
+            table.add(register, field)
+            for count, step in zip(index, steps, strict=True):
+                b.advance_times(register, count, step)
+        with b.spilled(q, seen[0], pair):
+            _scores(b, machine, a, table, q, seen[0])
+        with b.spilled(state, sums, *seen[:2], pair):
+            _slots(b, machine, constants, a, layer, table, (state, sums, *seen[:2]))
 
 
 def _scores(b, machine, a, table, q, seen):

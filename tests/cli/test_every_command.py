@@ -45,7 +45,8 @@ def parsers():
 
 
 # Given several times, each counts.
-ALL_COUNT = {("manifest", "--kind"), ("sweep", "--axis"), ("sweep", "--where"), ("sweep", "--zip")}
+ALL_COUNT = {("manifest", "--kind"), ("sweep", "--axis"), ("sweep", "--where"), ("sweep", "--zip"),
+             ("search", "--axis"), ("search", "--where"), ("search", "--zip"), ("search", "--constraint")}
 
 
 def test_no_flag_with_a_value_counts_twice():

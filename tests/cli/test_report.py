@@ -1,6 +1,7 @@
 """`plena-emu report` and `plot`: one self-contained page, figures in every format, looked at by a browser."""
 
 import hashlib
+import html
 import html.parser
 import json
 import pathlib
@@ -13,8 +14,14 @@ from oracle import goldens
 
 from plena_emu.api import run
 from plena_emu.cli.main import main
+from plena_emu.cli.report import curve_of
+from plena_emu.report.figures import DARK, LIGHT
+from plena_emu.report.quantities import milliseconds
+from plena_emu.result import read_run
 
 pytest.importorskip("matplotlib")
+
+WEIGHT, TOTAL = 9216, 13824  # bytes of the program's tensors: W, and X before it
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +30,8 @@ def records(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
     build = goldens.unpack(goldens.find("base_aten_linear"), folder).directory
     (build / "weight_manifest.json").write_text(json.dumps({"activation_ceiling": 0, "regions": [
-        {"layer_id": 0, "offset": 0, "size": 16384, "kind": "activation"},
-        {"layer_id": 0, "offset": 16384, "size": 8192, "kind": "weight"}]}))
+        {"layer_id": 0, "offset": 0, "size": TOTAL - WEIGHT, "kind": "activation"},
+        {"layer_id": 0, "offset": TOTAL - WEIGHT, "size": WEIGHT, "kind": "weight"}]}))
     timed = run(str(build), timing_only=True, memory_model="auto", timeline=str(folder / "t.json"), board="custom_a7",
                 hashes=True)
     plain = run(str(build), timing_only=True)
@@ -77,7 +84,7 @@ def test_page_is_self_contained(page, records):
     shown = " ".join(found.texts)
     _, timed, plain = records
     for result in (timed, plain):
-        assert f"{result.latency_ps / 1e6:,.3f} µs" in shown
+        assert milliseconds(result.latency_ps) in shown and milliseconds(result.compute_ps) in shown
     assert "a <b>warning</b> & more" in shown and "custom_a7" in shown
     assert re.search(r"[0-9a-f]{64}", shown) and plain.program.path in shown
     for row in timed.stages.by("operator"):
@@ -130,9 +137,18 @@ def test_hashes_are_those_of_the_run(tmp_path, capsys):
     (build / "hbm_for_behave_sim.bin").write_bytes(b"other")
     (build / "fp_sram.bin").unlink()
     assert f"{found['hbm']}; changed since the run" in shown() and f"{found['fpsram']}; not there any more" in shown()
+    (build / "weight_manifest.json").write_text(json.dumps({"activation_ceiling": 0, "regions": [
+        {"layer_id": 0, "offset": 0, "size": TOTAL, "kind": "weight"}]}))
+    record["sources"]["weight_manifest"] = str(build / "weight_manifest.json")
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    assert main(["report", str(tmp_path / "r.json"), "-o", str(tmp_path / "r.html"), "--capacity-curve"]) == 0
+    assert "Changed since the run: hbm, fpsram. The curve is that of the files as they are now." in " ".join(
+        Page((tmp_path / "r.html").read_text()).texts)
     flags = ["--timing-only", "--dram", "ddr4", "--quiet", "--json", str(tmp_path / "d.json")]
     assert main(["run", str(build), *flags]) == 0
     capsys.readouterr()
+    assert main(["report", str(tmp_path / "d.json"), "-o", str(tmp_path / "d.html")]) == 0
+    assert "since the run" not in (tmp_path / "d.html").read_text()
     assert main(["diff", str(tmp_path / "t.json"), str(tmp_path / "d.json")]) == 0
     assert "sources.sha256.dram" in capsys.readouterr().out
 
@@ -155,22 +171,78 @@ BROWSERS = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
 BROWSER = next((path for path in BROWSERS if path), None)
 
 
+PROBE = """<!DOCTYPE html><meta charset="utf-8"><body style="margin:0"><script>
+const frame = document.createElement('iframe');
+frame.style = 'border:0;width:WIDTHpx;height:900px';
+frame.srcdoc = PAGE;
+frame.onload = () => {
+  const page = frame.contentDocument, view = frame.contentWindow;
+  const fetched = view.performance.getEntriesByType('resource').map(entry => entry.name);
+  document.title = JSON.stringify([page.documentElement.scrollWidth, view.innerWidth,
+    [...page.images].map(image => [image.complete, image.naturalWidth, atob(image.currentSrc.split(',')[1])]),
+    fetched.filter(name => !name.startsWith('data:')), view.getComputedStyle(page.body).backgroundColor]);
+};
+document.body.append(frame);
+</script>"""
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed: the page is not looked at by a browser")
+@pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
-def test_a_browser_shows_it(page, tmp_path, width):
-    """No console messages, nothing wider than the window, every picture drawn."""
+def test_a_browser_shows_it(page, tmp_path, width, is_dark):
+    """No console messages, nothing fetched, nothing wider than the window, every picture drawn in the theme's colours.
+
+    The page lies in a frame of the width: a window of Chromium is never narrower than 500.
+    """
     probe = tmp_path / "probe.html"
-    script = ("<script>window.onload=()=>{document.title=JSON.stringify([document.documentElement.scrollWidth,"
-              "innerWidth,[...document.images].map(i=>i.naturalWidth),performance.getEntriesByType('resource')"
-              ".map(e=>e.name).filter(n=>!n.startsWith('data:'))])}</script></head>")
-    probe.write_text(page.read_text().replace("</head>", script, 1))
+    text = json.dumps(page.read_text()).replace("</", "<\\/")
+    probe.write_text(PROBE.replace("WIDTH", str(width)).replace("PAGE", text))
     done = subprocess.run(
         [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom",
-         f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", probe.as_uri()],
+         f"--blink-settings=preferredColorScheme={0 if is_dark else 1}", f"--user-data-dir={tmp_path / 'profile'}",
+         f"--window-size={width + 100},900", probe.as_uri()],
         capture_output=True, text=True, timeout=120)
     title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
     assert title, done.stderr[-500:]
-    scroll, inner, images, fetched = json.loads(title[1])
-    assert scroll <= inner and fetched == []
-    assert len(images) == 5 and all(images)
+    scroll, inner, images, fetched, ground = json.loads(html.unescape(title[1]))
+    assert scroll <= inner == width and fetched == []
+    colour = DARK.ground if is_dark else LIGHT.ground
+    assert ground == "rgb({}, {}, {})".format(*bytes.fromhex(colour[1:]))
+    assert len(images) == 5
+    for is_complete, size, drawing in images:
+        assert is_complete and size > 0 and f"fill: {colour}" in drawing
     assert "CONSOLE" not in done.stderr
+
+
+CURVES = {
+    "reference": ["--memory-model", "auto"],
+    "a board": ["--board", "custom_a7"],
+    "laid over": ["--board", "custom_a7", "--clock-mhz", "50", "--dram", "ddr3_1600_x16", "--ddr-speed", "2",
+                  "--host-bandwidth", "100M"],
+    "no link": ["--board", "v80", "--host-bandwidth", "1G"],
+    "board, reference's time": ["--board", "custom_a7", "--reference-timing"],
+    "production DMA": ["--memory-model", "auto", "--dma", "production"],
+    "timeline": ["--board", "custom_a7", "--timing", "rtl-v1"],
+}
+
+
+@pytest.mark.parametrize("flags", CURVES.values(), ids=CURVES)
+def test_points_of_a_capacity_curve_are_runs(records, flags, tmp_path):
+    """The run of the record lies on its curve; each regime changes at its edge, and the link is the record's."""
+    build = records[0] / "base_aten_linear"
+    assert main(["run", str(build), "--timing-only", "--quiet", "--json", str(tmp_path / "r.json"), *flags]) == 0
+    result = read_run(str(tmp_path / "r.json"))
+    curve = curve_of(result)
+    assert (curve.weight_bytes, curve.total_bytes) == (WEIGHT, TOTAL)
+    for point in curve.points:
+        expected = "weight-stream" if point.capacity_bytes < WEIGHT else "kv-swap"
+        assert point.regime == ("resident" if point.capacity_bytes >= TOTAL else expected)
+    resident = {point.latency_ps for point in curve.points if point.regime == "resident"}
+    assert result.regime == "resident" and resident == {result.latency_ps}
+    small = ["--ddr-capacity", str(WEIGHT - 1), "--timing-only", "--quiet", "--json", str(tmp_path / "s.json")]
+    assert main(["run", str(build), *flags, *small]) == 0
+    streamed = next(point.latency_ps for point in curve.points if point.capacity_bytes == WEIGHT - 1)
+    assert read_run(str(tmp_path / "s.json")).latency_ps == streamed > result.latency_ps
+    out = tmp_path / "c.svg"
+    assert main(["plot", str(tmp_path / "r.json"), "--kind", "capacity", "-o", str(out)]) == 0
+    assert b"weight-stream" in out.read_bytes()

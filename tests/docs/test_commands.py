@@ -130,7 +130,7 @@ def as_typed(text):
     for long, short in SMALLER.items():
         text = text.replace(long, short)
     if "--prune" in text:  # what is kept for other versions of this checkout is not this test's to delete
-        text = f"PLENA_CACHE_DIR=$PWD/cache {text}"
+        text = f"PLENA_CACHE_DIR=$PWD/cache {text} --no-warm"
     if "plena-emu bench" in text and "--compare" not in text:
         quick = " ".join(f"{flag} {value}" for flag, value in QUICK.items() if flag not in text)
         text = text.replace("plena-emu bench", f"plena-emu bench {quick}")

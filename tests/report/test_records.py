@@ -30,6 +30,8 @@ COMMANDS = [
     ("board", ["boards", "v80", "--json"]),
     ("sweep", ["sweep", "--model", "tiny", "--layers", "1", "--prefill", "3", "--board", "v80", "--workers", "0",
                "--json", "-"]),
+    ("search", ["search", "--model", "tiny", "--layers", "1", "--prefill", "3..5", "--board", "v80", "--workers", "0",
+                "--minimize", "time_ms", "--trials", "2", "--json", "-"]),
     ("diff", ["diff", "r.json", "r.json", "--json"]),
 ]
 

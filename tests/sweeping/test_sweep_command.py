@@ -54,6 +54,14 @@ def test_selections(capsys):
     assert re.fullmatch(r"point +memory model +host bandwidth +regime +bytes read", shown)
 
 
+def test_points_come_in_the_order_of_the_flags(capsys):
+    words = ["--host-bandwidth", "1M,2M", "--axis", "hbm_size=1M,2M", "--memory-model=resident,weight-stream"]
+    said = ran(["sweep", LINEAR, *words, "--workers", "0"], capsys).out.splitlines()
+    assert re.match(r"point +host bandwidth +hbm size +memory model", said[0])
+    assert [re.split(" {2,}", line)[1:4] for line in said[1:4]] == [
+        ["1 MB/s", "1 MiB", "resident"], ["1 MB/s", "1 MiB", "weight-stream"], ["1 MB/s", "2 MiB", "resident"]]
+
+
 def test_dry_run_runs_nothing_and_says_how_much(tmp_path, capsys):
     said = ran([*BASE, "--dry-run", "--store", str(tmp_path / "s"), "--where", "host_bandwidth > 1000000"], capsys)
     assert said.out.startswith("4 points of 6 combinations, 1 programs; 0 are stored\nabout ")

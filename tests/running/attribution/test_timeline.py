@@ -94,6 +94,26 @@ def test_sums(build, most, tmp_path):
     assert result.timeline.slices == drawn
 
 
+@pytest.mark.parametrize("flags, period", [
+    ({"board": "custom_a7"}, 10_000), ({"board": "custom_a7", "clock_mhz": 150}, 6667), ({"board": "v80"}, 2500),
+    ({"board": "custom_a7", "reference_timing": True}, 1000), ({"dma": "production", "timing": "rtl-v1"}, 1000),
+])
+def test_times_are_those_of_the_board(flags, period, tmp_path):
+    """A slice of scalar work lasts whole cycles of the board's clock, and the last one ends where the run does."""
+    folder = goldens.unpack(goldens.find("base_aten_linear"), tmp_path).directory
+    path, log = str(tmp_path / "t.json"), tmp_path / "log.tsv"
+    more = {"timing_only": True, "memory_model": "hbm", **flags}
+    result = run(str(folder), timeline=path, **more)
+    about, slices, _ = check(path, result, 200_000)
+    assert (about["core_period_ps"], about["time_basis"]) == (period, result.time_basis)
+    assert result.stages.core_period_ps == period
+    spans = [event["args"]["ps"] for name in ("matrix", "vector", "scalar") for event in slices[name]]
+    assert spans and all(span % period == 0 for span in spans)
+    lines = run(str(folder), pc_log=str(log), pc_log_count=10**6, **more) and log.read_text().splitlines()[1:]
+    start, took = (int(part.replace(".", "")) for part in lines[-1].split("\t")[1:3])
+    assert start + took == result.end_ps
+
+
 def test_layers_hold_their_operators(build, tmp_path):
     path = str(tmp_path / "t.json")
     run(build, timing_only=True, timeline=path)
