@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plena_emu.errors import EmuError
@@ -52,6 +52,7 @@ others = st.sampled_from(["time_ps,op,address\n", "Time_PS, op ,address\n", "tim
                           "# comment\n", "\n", "\ufeff", "nonsense\n", "1,read,0,5,9\n", "\0\n", "3,read,64"])
 
 
+@settings(deadline=None)  # the first example may wait for the compiler
 @given(st.lists(st.one_of(lines, lines, others), max_size=8), st.integers(3, 40))
 def test_any_text(parts, size):
     text = "".join(parts).encode()
@@ -62,6 +63,7 @@ def test_any_text(parts, size):
         dram_trace_csv.PART = part
 
 
+@settings(deadline=None)  # the first example may wait for the compiler
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.booleans(), st.integers(0, (1 << 58) - 1))), st.booleans(),
        st.booleans())
 def test_usual_texts(rows, header, completions):
