@@ -21,10 +21,11 @@ _U64_MAX = 2**64 - 1
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
           "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
-          "rtl_validation_output", "profile_output", "stage_profile_asm", "stage_profile_out", "timeline", "pc_log")
+          "event_table", "rtl_validation_output", "profile_output", "stage_profile_asm", "stage_profile_out",
+          "timeline", "pc_log")
 # Field: smallest value.
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1,
-           "timeline_slices": 1, "pc_log_count": 1}
+           "timeline_slices": 1, "pc_log_count": 1, "event_rows": 1}
 
 
 def check_names(unknown: Iterable[str], names: Iterable[str]) -> None:
@@ -189,6 +190,10 @@ class RunRequest:
         `serial`, or the name (or file) of a timing file such as `rtl-v1` (§7.6).
     hbm_channels : int or None
         Channels of hbm2 with production DMA, in place of HBM_CHANNELS.
+    event_table : str or None
+        File for a row an instruction on the timeline, as Parquet or CSV by the end of its name.
+    event_rows : int
+        Most rows of `event_table`; the run goes on beyond.
     event_trace, dma_event_trace, rtl_validation_output, profile_output : str or None
         Files of §7.12; the profile goes beside the program where it is asked for and none is named.
     memory_profile : str or None
@@ -247,6 +252,8 @@ class RunRequest:
     dma: str | None = None
     timing: str = "serial"
     hbm_channels: int | None = None
+    event_table: str | None = None
+    event_rows: int = 10_000_000
     event_trace: str | None = None
     dma_event_trace: str | None = None
     rtl_validation_output: str | None = None
@@ -303,10 +310,12 @@ class RunRequest:
 
     def _check_board_flags(self):
         """Refuse what lays over a board without one, and what contradicts the reference's timing."""
-        for flag, value in (("--latency-profile", self.latency_profile), ("--clock-mhz", self.clock_mhz),
-                            ("--ddr-speed", self.ddr_speed), ("--reference-timing", self.reference_timing or None)):
+        for flag, value in (("--latency-profile", self.latency_profile), ("--ddr-speed", self.ddr_speed),
+                            ("--reference-timing", self.reference_timing or None)):
             if value is not None and self.board is None:
                 raise UsageError(f"{flag} needs --board")
+        if self.clock_mhz is not None and self.board is None and not self.is_hardware:
+            raise UsageError("--clock-mhz needs --board, or hardware timing (--timing rtl-v1 or --dma production)")
         if self.clock_mhz is not None:
             from .boards.core_clock import check_clock
 
@@ -334,7 +343,9 @@ class RunRequest:
             raise UsageError("a memory trace needs reference DMA (--dma reference): its replay knows no lines")
         if self.memory_profile is None and self.profile_output is not None:
             raise UsageError("profile_output needs memory_profile")
-        outputs = ("event_trace", "dma_event_trace", "rtl_validation_output")
+        if self.event_table is not None and not self.event_table.endswith((".parquet", ".csv")):
+            raise UsageError(f"event_table {self.event_table}: expected a name that ends in .parquet or .csv")
+        outputs = ("event_table", "event_trace", "dma_event_trace", "rtl_validation_output")
         for name in outputs if not self.is_hardware else ():
             if getattr(self, name) is not None:
                 raise UsageError(f"{name} needs hardware timing (--timing rtl-v1 or --dma production)")

@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 
 from plena_emu.api import run
-from plena_emu.boards import load_board
+from plena_emu.boards import DEFAULT_BOARD, load_board
 from plena_emu.errors import UsageError
 from plena_emu.manifests.footprint import footprint
+from plena_emu.program.cycle_costs import PS_PER_CYCLE
 from plena_emu.running.planning import find_manifest
 
 from .compiler import compile as compile_model
@@ -35,13 +36,16 @@ NOT_COUNTED = "host look-ups, sampling and the upload of weights"
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One program: `tokens` new tokens of each sequence after `past`; its time on the board in seconds and exact in ps.
 
-    `compute_share` is the part of the time that is not spent waiting for memory. A step that is not `exact` was
-    interpolated and has no figures of its own but its time.
+    `compute_share` is the part of the time that is not spent waiting for memory; on a hardware timeline the part of its
+    critical path that is no transfer. `serial_seconds` is what the program takes there one instruction after the other.
+    A step that is not `exact` was interpolated and has no figures of its own but its time; without a board
+    `board_time_ps` is None.
     """
 
     past: int
     tokens: int
     seconds: float
+    serial_seconds: float | None = None
     exact: bool = True
     board_time_ps: int | None = None
     compute_share: float | None = None
@@ -73,12 +77,16 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
     `time_to_first_token` is the prefill with the logits of the last token, or the whole pass of a bidirectional model;
     where an image was asked for, `image`, the vision encoder with its connector, comes before it and is counted.
-    `time_per_token` is the mean over the decode positions, None where there is no decode.
+    `time_per_token` is the mean over the decode positions, None where there is no decode. `timing` is `serial` or the
+    name of a timing file, whose units run side by side. Without a board (`board` is None) the clock is that of a core
+    cycle of 1000 ps, or of the settings' CLOCK_PERIOD_PS or the flag with hardware timing.
     """
 
     model: str
     preset: str
-    board: str
+    schedule: str
+    board: str | None
+    timing: str
     clock_mhz: float
     memory_model: str
     regime: str | None
@@ -99,7 +107,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 def estimate(
     model: str | os.PathLike,
     *,
-    board: str,
+    board: str | None = None,
     prefill: int = DEFAULT_PREFILL,
     decode: int | None = None,
     every_token: bool = False,
@@ -110,16 +118,19 @@ def estimate(
     clock_mhz: float | None = None,
     dram: str | None = None,
     ddr_speed: Fraction | float | str | None = None,
+    timing: str = "serial",
+    dma: str | None = None,
+    hbm_channels: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     **options,
 ) -> Estimate:
-    """Estimate what a model costs on a board.
+    """Estimate what a model costs on a board, or without one on the memory and clock of the reference.
 
     Parameters
     ----------
     model : str or path
         As for `compile`.
-    board : str
+    board : str or None
         A board that ships, or the path of a board file.
     prefill, decode : int
         Tokens of the prompt, and tokens after it; 128 for models that decode.
@@ -133,6 +144,8 @@ def estimate(
         Bytes and bytes/s; None: the board's.
     clock_mhz, dram, ddr_speed
         As for `run`: they lay over the board.
+    timing, dma, hbm_channels
+        As for `run`: with `rtl-v1` transfers and units run side by side.
     progress : callable or None
         Called with (what is timed, programs done, programs in all).
     **options
@@ -153,8 +166,8 @@ def estimate(
     decode = _decode_length(config, decode)
     config.check_length(prefill + decode)
     chosen = CompileOptions(**options | {"board": board, "weights": NONE})
-    found = load_board(board)
-    limits = {"memory_model": memory_model, "ddr_capacity": ddr_capacity, "host_bandwidth": host_bandwidth,
+    limits = {"timing": timing, "dma": dma, "hbm_channels": hbm_channels,
+              "memory_model": memory_model, "ddr_capacity": ddr_capacity, "host_bandwidth": host_bandwidth,
               "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed}
     positions = range(prefill, prefill + decode)
     mlen = find_preset(chosen.preset).mlen
@@ -173,7 +186,8 @@ def estimate(
     per_token = sum(step.seconds for step in steps) / len(steps) if steps else None
     batch = chosen.batch or 1
     return Estimate(
-        model=config.name, preset=chosen.preset, board=found.name, clock_mhz=timer.last.board.clock_mhz,
+        model=config.name, preset=chosen.preset, schedule=chosen.schedule, timing=timer.timing,
+        board=None if timer.last.board is None else timer.last.board.name, clock_mhz=timer.clock_mhz,
         memory_model=timer.last.model, regime=timer.last.regime, batch=batch, footprint=timer.footprint,
         capacity_bytes=timer.last.limits.ddr_capacity_bytes if timer.last.limits else None,
         time_to_first_token=first.seconds + (seen.seconds if seen else 0), image=seen, prefill=first,
@@ -206,6 +220,18 @@ class _Timer:
         self.progress, self.done, self.total = progress, 0, total
         self.warnings = []
 
+    @property
+    def timing(self):
+        """`serial`, or the name of the timing file."""
+        return "serial" if self.last.hardware is None else self.last.hardware.timing
+
+    @property
+    def clock_mhz(self):
+        """The core clock of the runs."""
+        if self.last.board is not None:
+            return self.last.board.clock_mhz
+        return 1e6 / (PS_PER_CYCLE if self.last.hardware is None else self.last.hardware.clock_period_ps)
+
     def image(self, edge):
         """Time the encoder and the connector; the step's tokens are those of the connector."""
         config = find_model(self.model).part("vision")
@@ -219,18 +245,34 @@ class _Timer:
         with tempfile.TemporaryDirectory(prefix="plena-estimate-") as directory:
             build = os.path.join(directory, "build")
             compile_model(self.model, build, **self.options | length)
-            sizes = footprint(find_manifest(build, load_board(self.options["board"])).regions)
+            # Sizes and kinds of regions are the same on every board.
+            sizes = footprint(find_manifest(build, load_board(self.options["board"] or DEFAULT_BOARD)).regions)
             result = run(build, timing_only=True, board=self.options["board"], **self.limits)
         self.done += 1
         self.last = result
         self.footprint = Sizes(sizes.weight, sizes.kv, sizes.activation)
         self.warnings += result.warnings
         return Step(
-            past=past, tokens=tokens, seconds=result.board_time_ps / 1e12,
-            board_time_ps=result.board_time_ps, instructions=result.instructions,
-            compute_share=result.compute_ps / result.board_time_ps if result.board_time_ps else 1.0,
+            past=past, tokens=tokens, seconds=result.latency_ps / 1e12, serial_seconds=_serial_seconds(result),
+            board_time_ps=result.board_time_ps, instructions=result.instructions, compute_share=_compute_share(result),
             bytes_read=result.bytes_read, bytes_written=result.bytes_written, regime=result.regime,
         )
+
+
+def _serial_seconds(result):
+    """Seconds of the serial run beside a timeline; None without one."""
+    timeline = result.hardware and result.hardware.timeline
+    return result.hardware.serial_latency_ps / 1e12 if timeline else None
+
+
+def _compute_share(result):
+    """Part of the time that does not go to memory."""
+    timeline = result.hardware and result.hardware.timeline
+    if not timeline:
+        return result.compute_ps / result.latency_ps if result.latency_ps else 1.0
+    path = timeline["critical_path_cycles"]
+    waits = sum(cycles for name, cycles in path.items() if name.startswith("hbm_"))
+    return 1 - waits / timeline["total_makespan_cycles"] if timeline["total_makespan_cycles"] else 1.0
 
 
 def key_blocks(past: int, mlen: int) -> int:

@@ -140,7 +140,7 @@ class _Compiler(abc.ABC):
 
     def compile(self, output):
         self.graph, self.placement = plan_attention(self.build_graph, self.machine)
-        program, constants = lower(self.graph, self.placement, self.machine)
+        program, constants = lower(self.graph, self.placement, self.machine, self.options.schedule == "overlap")
         board = load_board(self.options.board) if self.options.board else None
         image = 0 if isinstance(self.weights, NoWeights) else self.placement.hbm_bytes
         with build_files.replaced_directory(output, image) as directory:

@@ -189,8 +189,9 @@ class Attend(Operator, frozen=True, kw_only=True):
     """Scores, softmax and values of all heads over the stored cache.
 
     `keys` counts tokens; `slots` heads share a row (1: heads fill their column blocks). With a `chunk` the softmax is
-    online, and `scores` hold so many key blocks at a time; `state`, `sums` and `products` are its buffers. Without one,
-    `scores` hold all key blocks of a KV head.
+    online, and `scores` hold so many key blocks at a time; `state`, `sums` and `products` are its buffers, and a step
+    does one of `shares` equal shares of a KV head's query heads. Without a `chunk`, `scores` hold all key blocks of a
+    KV head.
     """
 
     q: HeadRows
@@ -210,6 +211,7 @@ class Attend(Operator, frozen=True, kw_only=True):
     scores: str
     mask: str | None
     chunk: int | None = None
+    shares: int = 1
     state: str | None = None
     sums: str | None = None
     products: str | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from . import graph as ir
@@ -128,7 +130,8 @@ class GraphWriter:
         """Append scores, softmax and values; returns the name of the result."""
         plan, shape = self.plan, self.shape
         stacked = round_up(attending.heads // attending.kv_heads, self.machine.blen)
-        buffers = self.chunk_buffers(layer, attending) if self.chunk else self.all_scores(layer, attending)
+        declare = self.chunk_buffers if self.chunk else self.all_scores
+        buffers: dict[str, Any] = declare(layer, attending)
         # In a decode step the rows behind a KV head's query heads are written too: to later heads, and past the last.
         spare = stacked * plan.parts * self.machine.mlen if shape.decode and not plan.packed else 0
         out = self.buffer(f"attended_{layer}", shape.rows, plan.columns_of(attending.heads) + spare)

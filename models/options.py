@@ -17,7 +17,8 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
     `prefill` and `past` count tokens, `batch` sequences, `image` pixels of an edge, `vector_sram_rows` rows of VLEN
     elements. `tokens`, `embeddings` and `pixels` are `.npy` files; `cache_from` is a build directory that was run, with
     at least `past` tokens;
-    `weights` is `none`, `random:SEED` or a directory.
+    `weights` is `none`, `random:SEED` or a directory. `schedule` `overlap` prefetches the tiles of the next column of a
+    weight while the present one is used.
 
     Raises
     ------
@@ -40,6 +41,7 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
     board: str | None = None
     cache_from: str | None = None
     vector_sram_rows: int | None = None
+    schedule: Literal["plain", "overlap"] = "plain"
 
     def __post_init__(self):
         for name in ("prefill", "past", "layers", "batch", "image", "vector_sram_rows"):

@@ -14,6 +14,7 @@ import os
 import sys
 
 from ..errors import UsageError
+from ..inputs.choices import SCHEDULES
 from ..interrupts import unwinding
 from .flags import Once, path, typed
 from .manifest import positive
@@ -60,6 +61,9 @@ def add_model_flags(parser):
     flags.add_argument("--batch", metavar="B", type=typed(positive), action=Once, help="sequences (default: 1)")
     flags.add_argument("--vector-sram-rows", metavar="N", type=typed(positive), action=Once,
                        help="rows of the vector SRAM (default: 4194304)")
+    flags.add_argument("--schedule", choices=SCHEDULES, action=Once,
+                       help="plain (default), or overlap: load the next tiles of a weight while the present ones are in"
+                            " use; the same values")
 
 
 def run(args):

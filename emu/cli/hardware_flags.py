@@ -30,9 +30,43 @@ def add_run_flags(parser) -> None:
     _add_channels(group)
 
 
+def add_trace_flags(parser) -> None:
+    """Add the event trace of `plena-emu run`."""
+    group = parser.add_argument_group("event trace")
+    group.add_argument("--event-trace", metavar="FILE", type=flags.path, action=flags.Once,
+                       help="write where each instruction sits on the timeline: a table, FILE.parquet or FILE.csv, or"
+                            " FILE.json as the drop-in writes it")
+    group.add_argument("--event-rows", metavar="N", type=flags.typed(parse_channels), action=flags.Once,
+                       help="most rows of the table (default: 10000000)")
+
+
 def run_fields(args) -> dict:
     """Give the request's fields for `add_run_flags`."""
     return {"timing": args.timing, "dma": args.dma, "hbm_channels": args.hbm_channels}
+
+
+def trace_fields(args) -> dict:
+    """Give the request's fields for `add_trace_flags`.
+
+    Raises
+    ------
+    UsageError
+        The name ends otherwise, or nothing would be written.
+    """
+    path = args.event_trace
+    if path is None:
+        if args.event_rows is not None:
+            raise UsageError("--event-rows needs --event-trace")
+        return {}
+    if args.timing == "serial" and args.dma != "production":
+        raise UsageError("--event-trace needs hardware timing (--timing rtl-v1 or --dma production)")
+    if path.endswith(".json"):
+        if args.event_rows is not None:
+            raise UsageError("--event-rows: not with FILE.json, which has every instruction")
+        return {"event_trace": path}
+    if not path.endswith((".parquet", ".csv")):
+        raise UsageError(f"--event-trace {path}: expected a name that ends in .parquet, .csv or .json")
+    return {"event_table": path} | ({"event_rows": args.event_rows} if args.event_rows else {})
 
 
 def add_dropin_flags(parser) -> None:

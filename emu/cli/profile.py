@@ -8,6 +8,9 @@ SOURCE is a build directory, machine code (FILE.mem) or assembly (FILE.asm). The
 instruction. With --by every picosecond and byte is charged to its layer, operator, HBM region, opcode or loop. Layers
 and operators come from stages.json, else from the comments of generated_asm_code.asm, else from loops.
 
+With --timing rtl-v1 (or a timing file) --by shows the cycles of the timeline: what was issued, what stalled for which
+reason, what units did meanwhile.
+
 --static executes nothing: it multiplies by the counts of the loops, for text that cannot run, and charges transfers
 what the board's file says. Latencies are the board's then, or with --latencies settings those of the settings file.
 """
@@ -16,7 +19,7 @@ import sys
 
 from ..boards import DEFAULT_BOARD
 from ..errors import UsageError
-from . import flags
+from . import flags, hardware_flags
 
 KEYS = ("layer", "operator", "layer,operator", "operator,layer", "region", "opcode", "loop")
 
@@ -47,6 +50,7 @@ def _add_run_flags(parser):
                         help="take the latencies of --board alone, cycles stay 1000 ps")
     flags.add_overlay_flags(parser)
     flags.add_board_model_flags(parser)
+    hardware_flags.add_run_flags(parser)
 
 
 def run(args):
@@ -55,10 +59,14 @@ def run(args):
         return _run_static(args)
     if args.latencies is not None:
         raise UsageError("--latencies needs --static: a run takes those of --board, and without one the settings'")
+    if args.by == "region" and args.timing != "serial":
+        raise UsageError("--by region: not with --timing, whose stalls belong to no region")
     if args.by is not None:
         return _run_by(args)
     if args.csv:
         raise UsageError("--csv needs --by")
+    if args.timing != "serial":
+        raise UsageError("--timing needs --by: cycles of a timeline are charged to stages, opcodes or loops")
     from ..profiler.executed import executed_profile
 
     return _show(args, executed_profile(args.source, _fields(args)))
@@ -68,7 +76,8 @@ def _run_static(args):
     """Print the static profile."""
     given = {f"--{name.replace('_', '-')}": getattr(args, name) for name in (
         "by", "csv", "dram", "ddr_speed", "reference_timing", "hbm_size", "memory_model", "weight_manifest",
-        "host_bandwidth")} | {args.ddr_capacity_origin: args.ddr_capacity}
+        "host_bandwidth", "dma", "hbm_channels")} | {"--timing": None if args.timing == "serial" else args.timing,
+                            args.ddr_capacity_origin: args.ddr_capacity}
     for flag, value in given.items():
         if value not in (None, False):
             raise UsageError(f"{flag}: not with --static, which runs nothing")
@@ -99,10 +108,15 @@ def _run_by(args):
     from ..report.stages import stages_csv, stages_text
     from ..report.table import terminal_width
 
-    if args.csv:
-        sys.stdout.write(stages_csv(result.stages, names))
-    elif args.json:
+    if args.json:
         sys.stdout.write(result.to_json())
+    elif args.timing != "serial":
+        from ..report.cycles import cycles_csv, cycles_of, cycles_text
+
+        sys.stdout.write(cycles_csv(cycles_of(result), names) if args.csv else
+                         cycles_text(result, names, terminal_width(sys.stdout)) + "\n")
+    elif args.csv:
+        sys.stdout.write(stages_csv(result.stages, names))
     else:
         print(stages_text(result, names, terminal_width(sys.stdout)))
     return 0
@@ -116,7 +130,7 @@ def _fields(args):
         "memory_model": args.memory_model, "weight_manifest": args.weight_manifest, "ddr_capacity": args.ddr_capacity,
         "ddr_capacity_origin": args.ddr_capacity_origin, "clock_mhz": args.clock_mhz,
         "ddr_speed": args.ddr_speed, "reference_timing": args.reference_timing or None,
-        "host_bandwidth": args.host_bandwidth,
+        "host_bandwidth": args.host_bandwidth, **hardware_flags.run_fields(args),
     }.items() if value is not None}
 
 

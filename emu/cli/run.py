@@ -43,6 +43,7 @@ def configure(parser):
     _add_board_flags(parser)
     flags.add_board_model_flags(parser)
     hardware_flags.add_run_flags(parser)
+    hardware_flags.add_trace_flags(parser)
     group = parser.add_argument_group("run")
     group.add_argument("--max-instructions", metavar="N", type=flags.typed(_positive), action=flags.Once,
                        help="stop after N executed instructions, with status 3 and without dumps")
@@ -180,7 +181,7 @@ def make_request(args):
         **({"pc_log_from": args.pc_log_from} if args.pc_log_from else {}),
         **({"pc_log_count": args.pc_log_count} if args.pc_log_count else {}),
         **({"timeline_slices": args.timeline_slices} if args.timeline_slices else {}),
-    } | hardware_flags.run_fields(args)
+    } | hardware_flags.run_fields(args) | hardware_flags.trace_fields(args)
     if args.build_dir is not None:
         fields |= fields_of(args.build_dir, fields | flags.fields(args))
     missing = [f"--{file.flag}" for file in BUILD_FILES

@@ -268,8 +268,8 @@ def _check_types(types, mlen, vlen, source):
             _check_row(source, name, kind, "VLEN", vlen)
 
 
-def load_settings(path: str | os.PathLike, origin: str = "--settings") -> Settings:
-    """Read and check the settings file at `path` (§5.3).
+def load_settings(path: str | os.PathLike, origin: str = "--settings", hardware: bool = False) -> Settings:
+    """Read and check the settings file at `path` (§5.3); `hardware` as for `parse_settings`.
 
     Returns
     -------
@@ -281,11 +281,14 @@ def load_settings(path: str | os.PathLike, origin: str = "--settings") -> Settin
         The file cannot be read, is no TOML, or a key is missing or has an impossible value.
     """
     source = os.fspath(path)
-    return parse_settings(read_text(source, "settings", origin), source, origin)
+    return parse_settings(read_text(source, "settings", origin), source, origin, hardware)
 
 
-def parse_settings(text: str, source: str, origin: str) -> Settings:
+def parse_settings(text: str, source: str, origin: str, hardware: bool = False) -> Settings:
     """Check the text of a settings file; `source` and `origin` name it. Raises `EmuError` as `load_settings`.
+
+    Entries of CONFIG that are 0 and may not be are all in one line; with `hardware` also those that hardware timing
+    alone needs (§7.1).
 
     Returns
     -------
@@ -293,6 +296,7 @@ def parse_settings(text: str, source: str, origin: str) -> Settings:
     """
     where = f"settings {source}"
     document = parse_toml(text, where)
+    _check_zeros(document, where, hardware)
     top = convert(document, _document(), where).transactional
     values = {field: getattr(top.config, field).value for field, *_ in _CONFIG}
     if values["hlen"] < values["vlen"] and values["vlen"] % values["hlen"]:
@@ -302,6 +306,32 @@ def parse_settings(text: str, source: str, origin: str) -> Settings:
     latency = Latency(*(getattr(getattr(top.latency, field), column) for field in LATENCY_KEYS))
     return Settings(**values, **msgspec.structs.asdict(top.precision), **_hardware_values(document), latency=latency,
                     source=source, origin=origin, otherwise=_otherwise(document, values))
+
+
+# What hardware timing allows no 0 for, and any other run does (§7.1).
+_HARDWARE_NONZERO = ("HBM_M_Prefetch_Amount", "HBM_V_Prefetch_Amount", "HBM_V_Writeback_Amount", "HBM_CHANNELS",
+                     "CLOCK_PERIOD_PS")
+
+
+def _check_zeros(document, where, hardware):
+    """Name every entry of CONFIG that is 0 and may not be, where there are several; one is `convert`'s."""
+    top = document.get("TRANSACTIONAL")
+    config = top.get("CONFIG") if isinstance(top, dict) else None
+    if not isinstance(config, dict):
+        return
+    limits = {key: f"an integer from {low} to {high}" for _, key, low, high in _CONFIG if low > 0}
+    faults = [key for key in limits if _is_zero(config.get(key))]
+    if faults and hardware:
+        faults += [key for key in _HARDWARE_NONZERO if _is_zero(config.get(key))]
+    if len(faults) > 1:
+        raise EmuError(f"{where}: " + "; ".join(
+            f"TRANSACTIONAL.CONFIG.{key}.value: found 0, expected {limits.get(key, 'at least 1')}" for key in faults))
+
+
+def _is_zero(entry):
+    """Whether an entry `{ value = N }` is the integer 0."""
+    value = _value_of(entry)
+    return type(value) is int and value == 0
 
 
 # Keys of other tools that this machine has other means for, and those means. HBM2 is what there is without any.
@@ -366,19 +396,20 @@ def default_settings() -> Settings:
 
 
 def find_settings(
-    flag: str | None, environ, cwd: str | os.PathLike = ".", origin: str = "--settings"
+    flag: str | None, environ, cwd: str | os.PathLike = ".", origin: str = "--settings", hardware: bool = False
 ) -> Settings:
     """Find settings by the search order of §5.3: `flag` (which `origin` names), `$PLENA_SETTINGS_TOML`,
     `../plena_settings.toml` seen from `cwd`, built-in defaults (with a warning in `.warnings`).
 
-    An empty variable counts as unset. Raises `EmuError` when the first file named or found is unsound.
+    An empty variable counts as unset. `hardware` as for `parse_settings`. Raises `EmuError` when the first file named
+    or found is unsound.
 
     Returns
     -------
     Settings
     """
     found = find_settings_file(flag, environ, cwd, origin)
-    return default_settings() if found is None else load_settings(*found)
+    return default_settings() if found is None else load_settings(*found, hardware)
 
 
 def with_hbm_size(settings: Settings, hbm_size: int | None) -> Settings:

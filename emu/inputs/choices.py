@@ -4,6 +4,7 @@ served with it."""
 MEMORY_MODELS = ("hbm", "layer-swap", "host-stream", "auto", "resident", "kv-swap", "weight-stream")
 DMAS = ("reference", "production")
 PROFILE_LEVELS = ("aggregate", "opcode")
+SCHEDULES = ("plain", "overlap")  # of a compiled model
 DEFAULT_DDR_CAPACITY = 512 * 2**20  # bytes
 DEFAULT_HOST_BANDWIDTH = 60_000_000  # bytes/s
 DEFAULT_MODEL = "hbm"  # without a board

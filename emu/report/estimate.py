@@ -12,8 +12,8 @@ from .table import Table, Title, pairs, render
 if TYPE_CHECKING:
     from ..models.board_estimate import Estimate
 
-_CSV = ("phase", "past", "tokens", "seconds", "exact", "compute_share", "instructions", "bytes_read", "bytes_written",
-        "regime")
+_CSV = ("phase", "past", "tokens", "seconds", "serial_seconds", "exact", "compute_share", "instructions", "bytes_read",
+        "bytes_written", "regime")
 
 
 def estimate_text(found: Estimate, width: int | None = None) -> str:
@@ -32,12 +32,15 @@ def estimate_text(found: Estimate, width: int | None = None) -> str:
     capacity = "" if found.capacity_bytes is None else f", {size(found.capacity_bytes)}"
     sizes = found.footprint
     per_token, per_second = found.time_per_token, found.tokens_per_s
+    where = f"on {found.board} at" if found.board else "at"
+    timing = "" if found.timing == "serial" else f", timing {found.timing}"
+    schedule = "" if found.schedule == "plain" else f", schedule {found.schedule}"
     blocks = [
-        Title(f"{found.model} on {found.board} at {found.clock_mhz:g} MHz, {found.preset}, batch {found.batch}, memory"
-              f" {memory}{capacity}"),
+        Title(f"{found.model} {where} {found.clock_mhz:g} MHz, {found.preset}, batch {found.batch}, memory"
+              f" {memory}{capacity}{timing}{schedule}"),
         pairs((
             ("footprint", f"weights {mib(sizes.weight)}, cache {mib(sizes.kv)}, activations {mib(sizes.activation)}"),
-            ("time to first token", duration(found.time_to_first_token)),
+            ("time to first token" if found.decode else "one denoising pass", duration(found.time_to_first_token)),
             ("time per output token", None if per_token is None else duration(per_token)),
             ("output", None if per_second is None else f"{per_second:,.3f} tokens/s"),
         ), indent=2),
@@ -53,11 +56,14 @@ def estimate_text(found: Estimate, width: int | None = None) -> str:
 
 def _steps(found):
     named = [(f"image of {found.image.tokens:,} tokens", found.image)] if found.image else []
-    named += [(f"prefill of {found.prefill.tokens:,}", found.prefill)]
+    named += [(f"{'prefill of' if found.decode else 'pass over'} {found.prefill.tokens:,}", found.prefill)]
     named += [(f"decode at {step.past:,}", step) for step in found.decode if step.exact]
-    rows = [(name, duration(step.seconds), f"{step.compute_share:.0%}", f"{step.instructions:,}", mib(step.bytes_read),
-             mib(step.bytes_written)) for name, step in named]
-    return Table(rows, "lrrrrr", ("timed", "time", "compute", "instructions", "read", "written"), indent=2)
+    serial = found.prefill.serial_seconds is not None
+    rows = [(name, duration(step.seconds), *((duration(step.serial_seconds),) if serial else ()),
+             f"{step.compute_share:.0%}", f"{step.instructions:,}", mib(step.bytes_read), mib(step.bytes_written))
+            for name, step in named]
+    titles = ("timed", "time", *(("serial",) if serial else ()), "compute", "instructions", "read", "written")
+    return Table(rows, "l" + "r" * (len(titles) - 1), titles, indent=2)
 
 
 def _exactness(found):

@@ -164,10 +164,11 @@ def _draw_roofline(axes: Axes, result, curve, theme):
     for roof, name, line in roofs:
         axes.plot([low, roof / bandwidth, max(high, roof / bandwidth)], [low * bandwidth, roof, roof], line,
                   color=theme.ink, linewidth=1.2)
-        axes.annotate(f"{name} {roof:,.4g} G/s", (high, roof), ha="right", va="bottom", color=theme.ink)
+        axes.annotate(f"{name} {roof:,.4g} G/s", (high, min(roof, high * bandwidth)), ha="right", va="bottom",
+                      color=theme.ink)
     axes.annotate(f"memory {bandwidth:,.4g} GB/s", (low, low * bandwidth), ha="left", va="top",
                   color=theme.ink, xytext=(8, -2), textcoords="offset points")
-    rates = [*(roof for roof, _, _ in roofs), *(rate for _, rate, _ in found)]
+    rates = [*(min(roof, high * bandwidth) for roof, _, _ in roofs), *(rate for _, rate, _ in found)]
     axes.set_xlim(low, high)
     axes.set_ylim(min(rates) / 4, max(rates) * 3)
     for axis in (axes.xaxis, axes.yaxis):

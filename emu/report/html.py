@@ -38,7 +38,7 @@ h3{font-size:1rem;margin:1.2rem 0 .3rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:.15rem .5rem;border-bottom:1px solid var(--faint);white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
-.figure small{font-size:1rem;font-weight:400;display:inline-block}
+.figure small{font-size:1rem;font-weight:400;display:inline-block;margin-left:.4rem}
 table.parts{max-width:32rem}table.parts td:first-child{white-space:normal}
 table.pairs td{text-align:left;white-space:normal;overflow-wrap:anywhere}
 table.pairs td:first-child{opacity:.8;white-space:nowrap;vertical-align:top}
@@ -121,9 +121,9 @@ def _run(result, curve, number):
 def _headline(result):
     """The latency, what it is made of, and the basis of both (§10.1)."""
     board = result.board
-    where = "" if board is None else f" on {board.name} at {board.clock_mhz:g} MHz"
+    where = "" if board is None else f"on {board.name} at {board.clock_mhz:g} MHz"
     if board is not None and result.board_time_ps is None:
-        where = f" with {board.name}'s latencies, in the reference's time"
+        where = f"with {board.name}'s latencies, in the reference's time"
     rows = [("part", "time", "share")]
     rows += [(name, milliseconds(part), f"{100 * part / result.latency_ps:.1f} %" if result.latency_ps else "")
              for name, part in parts_of(result)]

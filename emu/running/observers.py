@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .attribution.overlap import Overlap
     from .attribution.timeline_file import Timeline
     from .pc_log import Window
+    from .timeline.unit_timeline import UnitTimeline
 
 Watch = Callable[[np.ndarray, np.ndarray], None]
 RECORDED_POINTS = 400  # of the bandwidth in the record of a run
@@ -70,7 +71,18 @@ class Observers:
             self._labels = self._read_labels()
         self._overlap: Overlap | None = None
         self._timeline: Timeline | None = None
+        self.units = self._open_units()
         self.ledger = self._new_ledger()
+
+    def _open_units(self) -> UnitTimeline | None:
+        """Open the timeline file's units, which a hardware timeline feeds; None without one."""
+        if self._request.timeline is None or self._request.timing == "serial":
+            return None
+        from .timeline.unit_timeline import UnitTimeline
+
+        self._timeline = UnitTimeline(self._program, self._open_books.labels, self._request.timeline_slices,
+                                      self._period_ps)
+        return self._timeline
 
     def _new_ledger(self):
         """The ledger that the run keeps, None where nobody asks for figures by instruction."""
@@ -108,7 +120,12 @@ class Observers:
     @property
     def need_trace(self) -> bool:
         """Whether somebody has to see every executed instruction."""
-        return self._request.overlap or self._request.timeline is not None
+        return self._request.overlap or (self._request.timeline is not None and self.units is None)
+
+    @property
+    def labels(self) -> Labels | None:
+        """The stages of the program, where the result says where its time went."""
+        return self._open_books.labels if self._request.stages else None
 
     def start(self, machine: Machine) -> Watch | None:
         """Get ready to watch a machine: what takes in each slice, None where nobody watches."""
@@ -121,7 +138,7 @@ class Observers:
 
             self._overlap = Overlap(self._program, machine.cfg, machine.descriptors)
             watching.append(self._overlap)
-        if self._request.timeline is not None:
+        if self._request.timeline is not None and self.units is None:
             from .attribution.timeline_file import Timeline
 
             self._timeline = Timeline(self._program, self._open_books.labels, self._request.timeline_slices)

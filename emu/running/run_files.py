@@ -13,8 +13,8 @@ _INPUTS = {"opcode": "--opcode", "hbm": "--hbm", "fpsram": "--fpsram", "intsram"
            "weight_manifest": "--weight-manifest", "board": "--board", "latency_profile": "--latency-profile",
            "dram": "--dram", "results": "results.json", "timing": "--timing",
            "stage_profile_asm": "--stage-profile-asm"}
-_OUTPUTS = ("timeline", "pc_log", "memory_trace", "event_trace", "dma_event_trace", "rtl_validation_output",
-            "profile_output")
+_OUTPUTS = ("timeline", "pc_log", "memory_trace", "event_table", "event_trace", "dma_event_trace",
+            "rtl_validation_output", "profile_output")
 _TABLES = ("hbm_addrs.json", "hbm_sizes.json", "tensor_layouts.json")  # of a build directory (§6.3)
 
 

@@ -190,7 +190,7 @@ def _execute(request, log, look, shared):
     began = request.started_at or time.perf_counter()
     check_files_of_run(vars(request))
     stated = shared.once(("settings", request.settings_path, request.settings_origin), lambda: find_settings(
-        request.settings_path, os.environ, origin=request.settings_origin))
+        request.settings_path, os.environ, origin=request.settings_origin, hardware=request.is_hardware))
     platform = resolve_platform(request, stated, shared)
     settings = platform.settings
     settings_records(log, settings)
@@ -222,7 +222,7 @@ def _execute(request, log, look, shared):
         from ..memory.dram_trace_recorder import RecordedMemory
 
         model = RecordedMemory(model, machine.descriptors, request.isa)
-    hardware_run = _open_hardware(request, settings, program, hardware, log)
+    hardware_run = _open_hardware(request, settings, program, hardware, observers.units, log)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -261,9 +261,9 @@ def _execute(request, log, look, shared):
         model.write(request.memory_trace)
 
     result = _result(request, platform, program, sources, simulation, stopped)
-    observers.finish(result, machine)
     if hardware_run is not None:
-        _finish_hardware(hardware_run, result, simulation)
+        _finish_hardware(hardware_run, result, simulation, observers.labels)
+    observers.finish(result, machine)
     for line in result.warnings:
         if line != foreign_warning(program):
             log.warn(line)
@@ -290,11 +290,19 @@ def _known(shared, control, period):
 
 
 def _hardware_of(request, settings, platform):
-    """Check the settings of hardware timing; None without it. A board's clock beats CLOCK_PERIOD_PS (§7.12)."""
+    """Check the settings of hardware timing; None without it. A clock that was asked for, or else a board's, beats
+    CLOCK_PERIOD_PS (§7.12).
+    """
     if not request.is_hardware:
         return None
     hardware = hardware_of(settings, request.hbm_channels)
-    return hardware._replace(period_ps=platform.period_ps) if platform.on_board_time else hardware
+    if platform.on_board_time:
+        return hardware._replace(period_ps=platform.period_ps)
+    if request.clock_mhz is None:
+        return hardware
+    from ..boards.core_clock import core_period_ps
+
+    return hardware._replace(period_ps=core_period_ps(request.clock_mhz)[0])
 
 
 def _channels(request, platform, hardware):
@@ -305,20 +313,22 @@ def _channels(request, platform, hardware):
     return hardware.channels if part in (None, "hbm2") else request.hbm_channels
 
 
-def _open_hardware(request, settings, program, hardware, log):
+def _open_hardware(request, settings, program, hardware, units, log):
     """Open passes and files of hardware timing (spec chapter 7); None without it."""
     if hardware is None:
         return None
     from .timeline.outputs import HardwareRun
 
     hardware_records(log, request, hardware)
-    return HardwareRun(request, settings, program, hardware)
+    return HardwareRun(request, settings, program, hardware, units)
 
 
-def _finish_hardware(hardware_run, result, simulation):
-    """Put hardware timing into the result and write its files."""
+def _finish_hardware(hardware_run, result, simulation, labels):
+    """Put hardware timing into the result, with the cycles of stages where `labels` names them; write its files."""
     memory = simulation.memory
     result.hardware = hardware_run.report(result.latency_ps, memory, simulation.machine.descriptors)
+    if labels is not None:
+        result.hardware.stages = hardware_run.cycles(simulation.machine.control.counts, labels)
     if hardware_run.latency_ps is not None:
         result.timeline_ps = hardware_run.latency_ps - result.latency_ps
         result.latency_ps = hardware_run.latency_ps

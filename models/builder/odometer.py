@@ -32,18 +32,20 @@ def combinations(digits: Sequence[Digit]) -> int:
     """
     reach = max((digit.behind for digit in digits if digit.less), default=0)
     counts: dict[tuple[int, ...], int] = {(): 1}  # the last indices that matter: combinations that end with them
+    total = 1
     for digit in digits:
+        left = {before: digit.count - (digit.less * before[-digit.behind] if digit.less else 0) for before in counts}
+        total = sum(times * left[before] for before, times in counts.items())
         after: dict[tuple[int, ...], int] = {}
         for before, times in counts.items():
-            fewer = digit.less * before[-digit.behind] if digit.less else 0
-            if not reach:
-                after[()] = after.get((), 0) + times * digit.count
-                continue
-            for index in range(digit.count - fewer):
+            if not reach or digit is digits[-1]:
+                after[()] = total
+                break
+            for index in range(left[before]):
                 key = (*before, index)[-reach:]
                 after[key] = after.get(key, 0) + times
         counts = after
-    return sum(counts.values())
+    return total
 
 
 @contextlib.contextmanager

@@ -8,8 +8,9 @@ import msgspec
 
 from plena_emu.models.builder import Builder, Digit, Register, every_index
 from plena_emu.models.machine import Activation, HbmTensor, Machine, ceil_div
+from plena_emu.models.passes.overlap import can_alternate
 
-from .product import Product, columns_at_once, multiply
+from .product import Feed, Product, columns_at_once, multiply
 
 WEIGHTS = 0  # address register; precision field of the weight type
 KV = 1
@@ -50,7 +51,7 @@ def plain_runs(machine: Machine, columns: int, out: Activation) -> list[TileRun]
 
 def linear(
     b: Builder, machine: Machine, x: Activation, weight: HbmTensor, runs: list[TileRun], *, groups: int,
-    partial: int, stride: int = 1,
+    partial: int, stride: int = 1, overlap: bool = False,
 ) -> None:
     """Multiply `groups` groups of BLEN rows of `x` by `weight`.
 
@@ -64,6 +65,9 @@ def linear(
         Element address of groups · BLEN scratch rows: partial sums of products that are deeper than the matrix SRAM.
     stride : int
         Distance of the result's rows in SRAM rows.
+    overlap : bool
+        Whether the tiles of the next tile column are loaded while the present one is used, where both fit the matrix
+        SRAM and a column is loaded once.
     """
     work = _Work(machine=machine, x=x, weight=weight, partial=partial, stride=stride)
     b.set_transfer(WEIGHTS, weight.address, weight.scale, weight.columns)
@@ -71,6 +75,9 @@ def linear(
         distance = stack.enter_context(b.register(stride)) if stride > 1 else None
         for run in runs:
             pieces = _pieces(groups, _most_groups(machine, run.blocks, work.depth))
+            if pieces == [(1, groups)] and overlap and can_alternate(machine.tiles, work.depth, run.count):
+                _alternating(b, work, run, groups, distance)
+                continue
             if pieces == [(1, groups)] and work.chunks == 1:
                 with b.register(run.column) as column, b.register(run.out) as out:
                     _at_once(b, work, run, groups, column, out, distance)
@@ -141,6 +148,36 @@ def _at_once(b, work, run, groups, column, out, distance):
         with b.register(work.x.address) as rows:
             multiply(b, machine, msgspec.structs.replace(shape, across=across), rows, None, out, distance)
         b.advance(out, across * run.out_step - groups * work.group * work.stride)
+
+
+def _alternating(b, work, run, groups, distance):
+    """A run of tile columns, each loaded into one half of the matrix SRAM while the other half is used."""
+    machine, shape = work.machine, work.product(run, groups, work.depth, work.stride)
+    half = work.depth * machine.tile
+    tile_step = machine.mlen * work.weight.columns
+    with b.registers(4) as (source, out, use, to), b.step(tile_step) as step:
+        b.set(source, run.column)
+        b.set(out, run.out)
+        b.set(use, 0)
+        b.set(to, 0)
+        load_tiles(b, machine, work.depth, source, work.weight.columns, to=to)
+        b.advance(source, run.column_step)
+        feed = Feed(count=work.depth, source=source, to=to, step=step, precision=WEIGHTS)
+        with b.loop(run.count - 1):
+            _multiply_half(b, work, run, shape, use, out, distance, feed)
+            b.advance(source, run.column_step - work.depth * tile_step)
+            with b.register() as used:
+                b.set(used, use)
+                b.advance(use, -half, to)
+                b.set(to, used)
+        _multiply_half(b, work, run, shape, use, out, distance, None)
+
+
+def _multiply_half(b, work, run, shape, use, out, distance, feed):
+    """Multiply with the tile column at tile address `use`; `out` moves on to the result of the next one."""
+    with b.register(work.x.address) as rows:
+        multiply(b, work.machine, shape, rows, use, out, distance, feed=feed)
+    b.advance(out, run.out_step - shape.groups * work.group * work.stride)
 
 
 def _piecewise(b, work, run, first, times, height, distance):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from plena_emu.models.builder import Builder, Digit, Register, every_index
+from plena_emu.models.builder import Builder, Digit, every_index
 from plena_emu.models.constants import Constants
 from plena_emu.models.machine import HbmTensor, Machine
 
@@ -26,8 +26,9 @@ class OnlineAttention(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     sequences, kv_heads : int
-    heads : int
-        Query heads of a KV head that are done one after the other; 1 where they are the rows of one block (decode).
+    heads, shares : int
+        Query heads that a step does one after the other, and the steps that do all of a KV head; 1 where they are the
+        rows of one block (decode).
     parts, head_dim : int
         Column blocks of a head, and its elements.
     rows, live : int
@@ -53,6 +54,7 @@ class OnlineAttention(msgspec.Struct, frozen=True, kw_only=True):
     sequences: int
     kv_heads: int
     heads: int
+    shares: int
     parts: int
     head_dim: int
     rows: int
@@ -74,6 +76,11 @@ class OnlineAttention(msgspec.Struct, frozen=True, kw_only=True):
     mask: int | None
 
     @property
+    def all_heads(self) -> int:
+        """Query heads."""
+        return self.kv_heads * self.shares * self.heads
+
+    @property
     def head_rows(self) -> int:
         """Rows that a head of a sequence has in state and sums."""
         return self.chunks.query_blocks * self.rows
@@ -82,29 +89,33 @@ class OnlineAttention(msgspec.Struct, frozen=True, kw_only=True):
 def online_attention(b: Builder, machine: Machine, constants: Constants, a: OnlineAttention, layer: int | None) -> None:
     """Write the attention of all sequences and heads."""
     with b.stage("attn.softmax", layer):
-        rows = a.sequences * a.kv_heads * a.heads * a.head_rows
+        rows = a.sequences * a.all_heads * a.head_rows
         start_rows(b, machine, constants, state=a.state, rows=rows, sums=a.sums, sum_rows=rows * a.parts,
                    finite=a.q.address)
         zero_row(b, machine, a.scratch, a.q.address)
     with b.stage("attn.scores", layer):
         b.set_transfer(KEYS, a.keys.address, a.keys.scale, a.keys.columns)
         b.set_address(VALUES, a.values.address)
-        digits = Digit(a.sequences), Digit(a.kv_heads), Digit(a.chunks.count), a.chunks.blocks(behind=1)
+        digits = (Digit(a.sequences), Digit(a.kv_heads), Digit(a.chunks.count), Digit(a.shares),
+                  a.chunks.blocks(behind=2))
         with b.register(0) as triangle, every_index(b, *digits) as index:
             _step(b, machine, constants, a, layer, index, triangle)
     with b.stage("attn.softmax", layer):
         _finish(b, machine, a)
 
 
-def _step(b: Builder, machine: Machine, constants: Constants, a: OnlineAttention, layer: int | None,
-               index: tuple[Register, ...], triangle: Register) -> None:
-    """Write one step: sequence, KV head, chunk and query block are in `index`.
+def _step(b, machine, constants, a, layer, index, triangle):
+    """One block of queries of a share of heads against one chunk.
+
+    `index` is sequence, KV head, chunk, share and query block.
 
     `triangle` counts the query blocks that do not see the whole chunk; it starts at 0.
     """
-    sequence, kv_head, chunk, block = index
+    sequence, kv_head, chunk, share, block = index
     with b.spilled(*index, triangle), b.registers(3) as (seen, masked, loaded):
-        visible_blocks(b, a.chunks, chunk, block, block, triangle, (seen, masked, loaded))
+        with b.register() as steps:
+            b.emit("S_ADD_INT", steps, share, block)
+            visible_blocks(b, a.chunks, chunk, block, steps, triangle, (seen, masked, loaded))
         with b.register(0) as offset:
             b.advance_times(offset, sequence, a.rows_per_sequence * a.keys.columns)
             b.advance_times(offset, kv_head, a.parts * machine.mlen)
@@ -116,13 +127,13 @@ def _step(b: Builder, machine: Machine, constants: Constants, a: OnlineAttention
             b.set(q, a.q.address)
             b.advance_times(q, sequence, a.q.sequence)
             b.advance_times(q, kv_head, a.q.kv_head)
+            b.advance_times(q, share, a.heads * a.q.head)
             with b.register() as row:
                 query_row(b, a.chunks, a.rows, chunk, block, row)
                 b.advance_times(q, row, machine.mlen)
-                with b.register(a.kv_heads) as heads:
-                    b.emit("S_MUL_INT", heads, heads, sequence)
-                    b.emit("S_ADD_INT", heads, heads, kv_head)
-                    b.advance_times(row, heads, a.heads * a.head_rows)
+                b.advance_times(row, sequence, a.all_heads * a.head_rows)
+                b.advance_times(row, kv_head, a.shares * a.heads * a.head_rows)
+                b.advance_times(row, share, a.heads * a.head_rows)
                 for register, first, height in ((state, a.state, STATE_ROWS), (sums, a.sums, a.parts)):
                     b.set(register, first)
                     b.advance_times(register, row, height * machine.mlen)
@@ -196,17 +207,17 @@ def _add_partial(b, machine, a, sums):
 
 def _finish(b, machine, a):
     """Divide the sums by l, each row to its place in the result."""
-    heads, rows = a.kv_heads * a.heads, a.out_group
-    digits = Digit(a.sequences), Digit(heads), Digit(a.out_rows // rows)
+    rows = a.out_group
+    digits = Digit(a.sequences), Digit(a.all_heads), Digit(a.out_rows // rows)
     with every_index(b, *digits) as (sequence, head, group), b.registers(3) as (state, sums, out):
         for register, first, height in ((state, a.state + machine.mlen, STATE_ROWS), (sums, a.sums, a.parts)):
             b.set(register, first)
-            b.advance_times(register, sequence, heads * a.head_rows * height * machine.mlen)
+            b.advance_times(register, sequence, a.all_heads * a.head_rows * height * machine.mlen)
             b.advance_times(register, head, a.head_rows * height * machine.mlen)
             b.advance_times(register, group, rows * height * machine.mlen)
         b.set(out, a.out.address)
         b.advance_times(out, sequence, a.out.sequence)
-        b.advance_times(out, head, a.out.kv_head // a.heads)
+        b.advance_times(out, head, a.out.kv_head // (a.shares * a.heads))
         b.advance_times(out, group, rows * a.out_row)
         steps = b.step(a.out_row - a.parts * a.out.part), b.step(a.out.part)
         with steps[0] as next_row, steps[1] as next_part, b.loop(rows):

@@ -8,6 +8,7 @@ import msgspec
 
 from plena_emu.models.builder import IMMEDIATE, Builder, Register
 from plena_emu.models.machine import Machine
+from plena_emu.models.passes.overlap import due, shares
 
 _UNROLLED_WORDS = 300  # most words of the unrolled column blocks
 _ACROSS_WORDS = 160  # of column blocks in several tile columns
@@ -40,9 +41,34 @@ class Product(msgspec.Struct, frozen=True, kw_only=True):
     across_step: int = 0
 
 
+class Feed(msgspec.Struct, frozen=True, kw_only=True):
+    """Loads to issue while a product is computed: `count` tiles of a weight, each MLEN rows below the one before.
+
+    `source` (byte offset in the tensor) and `to` (tile address) move past the last tile; `step` leads from one tile to
+    the next, `precision` is that of the transfers.
+    """
+
+    count: int
+    source: Register
+    to: Register
+    step: int | Register
+    precision: int
+
+    def load(self, b: Builder, machine: Machine) -> None:
+        """Write the load of the next tile."""
+        b.emit("H_PREFETCH_M", self.to, self.source, self.precision, 1, 0)
+        b.advance(self.source, self.step)
+        b.advance(self.to, machine.tile)
+
+    @property
+    def registers(self) -> tuple[Register, ...]:
+        """What it works with."""
+        return (self.source, self.to, *((self.step,) if isinstance(self.step, Register) else ()))
+
+
 def multiply(
     b: Builder, machine: Machine, shape: Product, rows: Register, tile: Register | None, out: Register,
-    stride: Register | None = None, shortfall: Register | None = None,
+    stride: Register | None = None, shortfall: Register | None = None, feed: Feed | None = None,
 ) -> None:
     """Write a product whose tiles are in the matrix SRAM.
 
@@ -58,18 +84,22 @@ def multiply(
         Distance of result rows in SRAM rows (M_MM_WO), where it is not 1.
     shortfall : Register or None
         Terms to leave out at the end, at run time; kept. It needs `tile`.
+    feed : Feed or None
+        Tiles to load meanwhile, to where this product reads none; not together with `shortfall`.
     """
     operands = [register for register in (rows, tile, out, stride, shortfall) if register is not None]
+    operands += feed.registers if feed else ()
     with b.room(_wanted(shape), *operands), contextlib.ExitStack() as stack:
         nest = _Nest(b, machine, shape, tile, out, stride, stack)
         nest.lend_registers(shortfall is not None)
         nest.start(rows)
-        with b.loop(shape.groups):
-            if shortfall is None:
-                nest.blocks()
-            else:
-                nest.blocks_of_variable_depth(shortfall)
-            nest.next_group()
+        for times, loads in shares(feed.count if feed else 0, shape.groups):
+            with b.loop(times):
+                if shortfall is None:
+                    nest.blocks(feed, loads)
+                else:
+                    nest.blocks_of_variable_depth(shortfall)
+                nest.next_group()
 
 
 def _wanted(shape):
@@ -99,6 +129,20 @@ def _is_unrolled(machine, shape):
     """Whether column blocks are written one by one, which saves some cycles a block."""
     words = shape.blocks * (3 * shape.terms + 2)
     return words <= _UNROLLED_WORDS and shape.terms * machine.mlen <= _SHORT_BLOCK
+
+
+class _Slots:
+    """Places among the terms of a product where loads may be written: `loads` of `feed` over `slots` of them."""
+
+    def __init__(self, b, machine, feed, loads, slots):
+        self.b, self.machine, self.feed, self.loads, self.slots = b, machine, feed, loads, slots
+        self.slot = 0
+
+    def fill(self):
+        """Write the loads that are due at the next slot."""
+        for _ in range(due(self.loads, self.slots, self.slot)):
+            self.feed.load(self.b, self.machine)
+        self.slot += 1
 
 
 class _Nest:
@@ -151,14 +195,15 @@ class _Nest:
                 self.b.advance(register, self.machine.blen * self.machine.mlen)
         self.b.advance(self.out, self.shape.group_step)
 
-    def blocks(self):
-        """Write all column blocks of a group."""
+    def blocks(self, feed, loads):
+        """Write all column blocks of a group, and among them `loads` loads of `feed`."""
         b, shape, blen = self.b, self.shape, self.machine.blen
         b.set(self.at, 0 if self.tile is None else self.tile)
         if _is_unrolled(self.machine, shape):
+            slots = _Slots(b, self.machine, feed, loads, shape.across * shape.blocks * (len(self.fixed) or 1))
             for column in range(shape.across):
                 for block in range(shape.blocks):
-                    self.sum()
+                    self.sum(slots)
                     b.emit("M_MM_WO", self.out, self.stride, column * shape.across_step + block * blen)
                     if block < shape.blocks - 1:
                         b.advance(self.at, self.back)
@@ -167,17 +212,22 @@ class _Nest:
             return
         with b.register() as to:
             b.set(to, self.out)
-            with b.loop(shape.blocks):
-                self.sum()
-                b.emit("M_MM_WO", to, self.stride, 0)
-                b.advance(self.at, self.back)
-                b.advance(to, blen)
+            for times, share in shares(loads, shape.blocks):
+                with b.loop(times):
+                    self.sum(_Slots(b, self.machine, feed, share, len(self.fixed) or 1))
+                    b.emit("M_MM_WO", to, self.stride, 0)
+                    b.advance(self.at, self.back)
+                    b.advance(to, blen)
 
-    def sum(self):
-        """Write the terms of one block: those with registers of their own, then the rest."""
+    def sum(self, slots):
+        """Write the terms of one block: those with registers of their own, then the rest.
+
+        Loads go behind terms: once the first one of a column is accepted, nothing reads the column before any more.
+        """
         b, shape = self.b, self.shape
         for number, register in enumerate(self.fixed):
             self.term(register)
+            slots.fill()
             if number < shape.terms - 1:
                 b.advance(self.at, shape.tile_step)
         if self.walking:
@@ -185,6 +235,8 @@ class _Nest:
             b.set(row, first)
             with b.loop(shape.terms - len(self.fixed), unroll=_WALK):
                 self.walk(row)
+        if not self.fixed:
+            slots.fill()
 
     def walk(self, row):
         """Write a term and go on to the next."""

@@ -30,15 +30,17 @@ from .rope import RopeOrder, RopeTables, rope_by_halves, rope_by_product
 from .score_rows import ScoreRows
 
 
-def lower(graph: ir.Graph, placement: Placement, machine: Machine) -> tuple[Program, Constants]:
-    """Write the program of a placed graph.
+def lower(
+    graph: ir.Graph, placement: Placement, machine: Machine, overlap: bool = False
+) -> tuple[Program, Constants]:
+    """Write the program of a placed graph; with `overlap` weights are loaded ahead (`passes.overlap`).
 
     Returns
     -------
     tuple of Program and Constants
         The words with their stages, and what they load from the fp SRAM.
     """
-    lowering = Lowering(placement, machine)
+    lowering = Lowering(placement, machine, overlap)
     for operator in graph.operators:
         with lowering.b.stage(operator.stage, operator.layer):
             _BY_KIND[type(operator)](lowering, operator)
@@ -48,8 +50,9 @@ def lower(graph: ir.Graph, placement: Placement, machine: Machine) -> tuple[Prog
 class Lowering:
     """The builder and where things lie; one method an operator kind."""
 
-    def __init__(self, placement: Placement, machine: Machine):
+    def __init__(self, placement: Placement, machine: Machine, overlap: bool = False):
         self.machine = machine
+        self.overlap = overlap
         self.b = Builder(machine.max_loop_instructions)
         self.constants = Constants()
         self.buffers: dict[Any, Activation] = placement.activations  # names may be None: those of absent weights
@@ -83,7 +86,7 @@ class Lowering:
                 else head_runs(machine, op.span, op.part_columns, op.columns, out))
         stride = op.span.rows.token_step if op.span else 1
         linear(self.b, machine, x, self.tensors[op.weight], runs, groups=op.groups,
-               partial=self.partial, stride=stride)
+               partial=self.partial, stride=stride, overlap=self.overlap)
         if op.bias is not None:
             self.bias(op, out, self.buffers[op.bias])
 
@@ -156,7 +159,8 @@ class Lowering:
         machine, whole = self.machine, self.unpacked(op)
         decode = op.q.token_major
         return OnlineAttention(
-            sequences=op.sequences, kv_heads=op.kv_heads, heads=whole.heads, parts=whole.parts, head_dim=op.head_dim,
+            sequences=op.sequences, kv_heads=op.kv_heads, heads=whole.heads // op.shares, shares=op.shares,
+            parts=whole.parts, head_dim=op.head_dim,
             rows=whole.shape.rows if decode else machine.mlen, live=whole.shape.real_rows if decode else machine.mlen,
             chunks=key_chunks(op, machine), q=whole.q, out=whole.out,
             out_row=whole.out.head if decode else machine.mlen,

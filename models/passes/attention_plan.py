@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from plena_emu.errors import EmuError
 from plena_emu.models.graph import Attend, Graph
 from plena_emu.models.lowering.key_chunks import most_blocks
@@ -62,10 +64,22 @@ def _candidates(build, machine) -> Iterator[Graph]:
     attend = _attend(graph)
     if attend is None:
         return
+    alone = attend.slots > 1 or attend.q.token_major  # heads that a step takes one by one, or as rows of a block
+    group = 1 if alone else attend.heads // attend.kv_heads
     chunk = min(most_blocks(machine, attend.q.parts), ceil_div(attend.keys, machine.mlen))
     while chunk:
-        yield build(chunk)
+        graph = build(chunk)
+        for shares in range(1, group + 1):
+            if group % shares == 0:
+                yield _shared(graph, shares)
         chunk //= 2
+
+
+def _shared(graph, shares):
+    """The graph whose attention takes a share of a KV head's query heads at a time."""
+    operators = [msgspec.structs.replace(operator, shares=shares) if isinstance(operator, Attend) else operator
+                 for operator in graph.operators]
+    return msgspec.structs.replace(graph, operators=operators)
 
 
 def _attend(graph):

@@ -5,8 +5,9 @@ import json
 import hardware_runs as hr
 import pytest
 
+import plena_emu
 from plena_emu.cli import main as plena
-from plena_emu.errors import EmuError
+from plena_emu.errors import EmuError, UsageError
 from plena_emu.request import RunRequest
 
 RUN = next(run for run in hr.runs() if run["program"] == "tm_fz_047")
@@ -200,3 +201,17 @@ def test_the_summary_shows_both_latencies_units_and_stalls(build, capsys):
     assert f"{timeline['total_makespan_cycles']:,} cycles" in text
     longest = max(timeline["stall_cycles_by_reason"], key=timeline["stall_cycles_by_reason"].get)
     assert longest in text and "hbm_matrix_dma" in text
+
+
+def test_a_clock_that_was_asked_for_needs_no_board(build):
+    """§7.12: --clock-mhz, else the board's clock, else CLOCK_PERIOD_PS."""
+    slow, usual = (plena_emu.run(str(build), timing="rtl-v1", timing_only=True, **more) for more in
+                   ({"clock_mhz": 500}, {}))
+    assert (slow.hardware.clock_period_ps, usual.hardware.clock_period_ps) == (2000, 1000)
+    assert slow.latency_ps == 2000 * slow.hardware.timeline["total_makespan_cycles"]
+    assert slow.compute_ps == 2 * usual.compute_ps
+
+
+def test_a_clock_without_board_and_hardware_timing_is_refused(build):
+    with pytest.raises(UsageError, match="--clock-mhz needs --board, or hardware timing"):
+        plena_emu.run(str(build), clock_mhz=500, timing_only=True)

@@ -9,6 +9,7 @@ from oracle import goldens
 
 from plena_emu.api import run
 from plena_emu.cli.main import main
+from plena_emu.report.quantities import milliseconds
 from plena_emu.result import FIELDS
 
 
@@ -48,6 +49,20 @@ def test_csv_holds_every_figure(build, key, capsys):
         for field in FIELDS:
             value = getattr(figures, field)
             assert row[field] == ("" if value is None else str(value))
+
+
+def test_the_headline_is_that_of_the_run(build, capsys):
+    """On a board: latency and its parts to the picosecond; else nanoseconds. Times from 10 ms on are in ms."""
+    flags = ["--board", "custom_a7", "--memory-model", "hbm", "--clock-mhz", "1"]
+    lines = output(capsys, build, "--by", "operator", *flags).splitlines()
+    result = run(build, timing_only=True, board="custom_a7", memory_model="hbm", clock_mhz=1)
+    assert lines[0] == f"{milliseconds(result.board_time_ps)} on custom_a7 at 1 MHz"
+    assert lines[1].split()[:2] == ["compute", milliseconds(result.compute_ps).split()[0]]
+    assert "time ms" in " ".join(lines) and result.latency_ps > 10**10
+    linear = next(row.figures for row in result.stages.by("operator") if row.key == ("linear",))
+    assert f"{linear.time_ps / 1e9:,.3f}" in next(line for line in lines if line.startswith("linear"))
+    lines = output(capsys, build, "--by", "operator", *flags[:4], "--reference-timing").splitlines()
+    assert " ms on " not in lines[0] and "custom_a7's latencies, --reference-timing" in lines[1]
 
 
 def test_json_is_the_record_of_the_run(build, capsys):

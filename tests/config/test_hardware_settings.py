@@ -4,6 +4,8 @@ import pytest
 import tomlkit
 from support import settings_document
 
+import plena_emu
+from plena_emu import RunRequest
 from plena_emu.config.hardware import hardware_of
 from plena_emu.config.settings import parse_settings
 from plena_emu.errors import EmuError
@@ -47,6 +49,31 @@ def test_all_faults_in_one_line(values, faults):
         hardware_of(settings(**values))
     assert all(fault in str(error.value) for fault in faults) and "\n" not in str(error.value)
     assert error.value.exit_code == 101
+
+
+ZERO = ("MLEN", "VLEN", "BLEN", "HLEN", "BROADCAST_AMOUNT", "HBM_SIZE", "MATRIX_SRAM_SIZE", "VECTOR_SRAM_SIZE")
+ZERO_OF_HARDWARE = ("HBM_M_Prefetch_Amount", "HBM_V_Prefetch_Amount", "HBM_V_Writeback_Amount", "HBM_CHANNELS",
+                    "CLOCK_PERIOD_PS")
+
+
+def test_all_zeros_are_in_one_line(tmp_path):
+    document = settings_document()
+    for key in (*ZERO, *ZERO_OF_HARDWARE):
+        document["TRANSACTIONAL"]["CONFIG"][key] = {"value": 0}
+    path = tmp_path / "settings.toml"
+    path.write_text(tomlkit.dumps(document))
+    for fields, named in (({"dma": "production"}, (*ZERO, *ZERO_OF_HARDWARE)), ({}, ZERO)):
+        with pytest.raises(EmuError) as error:
+            plena_emu.run(RunRequest(opcode="none.mem", settings_path=path, timing_only=True, dump_dir=None, **fields))
+        line = str(error.value)
+        assert [key for key in (*ZERO, *ZERO_OF_HARDWARE) if f"CONFIG.{key}.value: found 0" in line] == list(named)
+        assert error.value.exit_code == 101 and "\n" not in line
+
+
+@pytest.mark.parametrize("value", [False, 0.0, "0"])
+def test_what_is_no_integer_is_no_zero(value):
+    with pytest.raises(EmuError, match="CONFIG.MLEN.value: found"):
+        settings(MLEN=value, VLEN=value)
 
 
 def test_a_flag_that_is_no_power_of_two_is_named():

@@ -33,7 +33,9 @@ NOT_RUN = {
 # What a span of code names without telling anybody to type it: a flag, or a command without what it works on.
 NAMES = re.compile(r"transactional_emulator$"
                    r"|plena-emu(?: (?:run|manifest|plan|profile|dram|results|…)(?: --[a-z-]+)?)?$")
-NEEDS = {"plena-emu report": "matplotlib", "plena-emu plot": "matplotlib", "--plot": "matplotlib"}
+NEEDS = {
+    ".parquet": "pyarrow", "plena-emu report": "matplotlib", "plena-emu plot": "matplotlib", "--plot": "matplotlib",
+}
 # Words that stand for something: what a reader would put there.
 PLACEHOLDERS = {
     "[NAME]": "custom_a7", "NAME": "custom_a7", "MODEL": "tiny", "TRACE": "TRACE.csv", "PLACE": "end",

@@ -37,6 +37,17 @@ def test_program_size_does_not_grow_with_tokens(model, preset, lengths, most, tm
     assert max(words) < most * min(words), words
 
 
+def test_many_query_heads_of_one_kv_head(tmp_path):
+    """More than one iteration of a loop may do: a step takes a share of them."""
+    config = {"model_type": "llama", "vocab_size": 64, "hidden_size": 64, "intermediate_size": 64, "head_dim": 64,
+              "num_hidden_layers": 1, "num_key_value_heads": 1, "num_attention_heads": 64, "rms_norm_eps": 1e-5,
+              "max_position_embeddings": 8192}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    words = [compile_model(tmp_path / "config.json", tmp_path / "build", weights="none", prefill=tokens).words
+             for tokens in (64, 2048, 8192)]
+    assert max(words) < 1.3 * min(words), words
+
+
 @pytest.mark.parametrize("model, preset, lengths, most", [
     ("tiny", "m64b16", (1, 64, 2047), 1.2), ("smollm2-135m", "m64b16", (64, 1000, 8191), 1.15),
 ])

@@ -10,6 +10,7 @@ from plena_emu.cli.main import main
 from plena_emu.errors import EmuError, UsageError
 from plena_emu.models.board_estimate import estimate, interpolate, key_blocks, sample_positions
 from plena_emu.models.compiler import compile as compile_model
+from plena_emu.report.estimate import estimate_text
 
 SMALL = {"board": "custom_a7", "layers": 1, "prefill": 5}
 
@@ -87,6 +88,8 @@ def test_a_bidirectional_model_has_one_pass():
     found = estimate("llada-8b", board="v80", layers=1, prefill=4, preset="m256b64")
     assert found.decode == () and found.time_per_token is None and found.tokens_per_s is None
     assert found.memory_model == "resident"  # the board has no host link
+    text = estimate_text(found)
+    assert "one denoising pass" in text and "pass over 4 " in text and "first token" not in text
     with pytest.raises(UsageError, match="attends in both directions, so there is no decode"):
         estimate("llada-8b", board="v80", layers=1, prefill=4, decode=3)
 
@@ -118,7 +121,6 @@ def test_the_command_prints_table_json_and_csv(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, status, message", [
-    (["estimate", "tiny"], 2, "--board"),
     (["estimate", "gpt", "--board", "custom_a7"], 101, "model gpt: no such directory or config file"),
     (["estimate", "tiny", "--board", "nowhere"], 2, "nowhere"),
     (["estimate", "tiny", "--board", "custom_a7", "--preset", "m1"], 2, "preset m1: expected one of"),
@@ -161,3 +163,36 @@ def test_the_list_names_models_presets_and_families(capsys):
     assert main(["compile", "--list"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in ("smollm2-135m", "bidirectional", "m256b64", "the default", "qwen3, llada"))
+
+
+@pytest.mark.parametrize("board", [None, "custom_a7"])
+def test_a_hardware_timeline(board, tmp_path):
+    """Its times are those of single builds on the timeline, with a board at its clock; the serial ones beside them."""
+    found = estimate("tiny", board=board, layers=1, prefill=5, decode=1, timing="rtl-v1", schedule="overlap")
+    build = tmp_path / "build"
+    compile_model("tiny", build, layers=1, weights="none", board=board, prefill=5, schedule="overlap")
+    result = plena_emu.run(build, timing_only=True, timing="rtl-v1", **({"board": board} if board else {}))
+    timeline = result.hardware.timeline
+    assert found.prefill.seconds == result.latency_ps / 1e12 == found.time_to_first_token
+    assert found.prefill.serial_seconds == result.hardware.serial_latency_ps / 1e12
+    waits = sum(v for k, v in timeline["critical_path_cycles"].items() if k.startswith("hbm_"))
+    assert found.prefill.compute_share == pytest.approx(1 - waits / timeline["total_makespan_cycles"])
+    assert (found.timing, found.schedule, found.board) == ("rtl-v1", "overlap", board)
+    assert found.clock_mhz == (1000 if board is None else result.board.clock_mhz)
+    assert (found.prefill.board_time_ps is None) == (board is None)
+
+
+def test_without_a_board_the_reference_counts(tmp_path):
+    found = estimate("tiny", layers=1, prefill=5, decode=1)
+    compile_model("tiny", tmp_path / "build", layers=1, weights="none", prefill=5)
+    result = plena_emu.run(tmp_path / "build", timing_only=True)
+    assert found.prefill.seconds == result.latency_ps / 1e12 and found.prefill.serial_seconds is None
+    assert (found.board, found.clock_mhz, found.memory_model, found.timing) == (None, 1000, "hbm", "serial")
+    assert found.footprint.weight > 0
+
+
+def test_a_timeline_on_the_command_line(capsys):
+    assert main(["estimate", "tiny", "--layers", "1", "--prefill", "5", "--decode", "1", "--timing", "rtl-v1",
+                 "--schedule", "overlap", "--clock-mhz", "500"]) == 0
+    text = capsys.readouterr().out
+    assert "at 500 MHz" in text and "timing rtl-v1, schedule overlap" in text and "serial" in text

@@ -28,6 +28,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     causal: bool = True
     sequences: int = 1
     chunk: int = 1
+    shares: int = 1
     decode: bool = False
 
 
@@ -77,8 +78,8 @@ def run(case, tmp_path):
     mask = kernel.activation(future if causal else padding).address
     kernel.next_row += mlen  # the last block of queries is read as a whole
     online_attention(kernel.b, machine, kernel.fp, OnlineAttention(
-        sequences=case.sequences, kv_heads=case.kv, heads=1 if case.decode else case.group, parts=parts,
-        head_dim=case.dim, rows=block, live=case.group if case.decode else mlen,
+        sequences=case.sequences, kv_heads=case.kv, shares=case.shares, parts=parts, head_dim=case.dim,
+        heads=1 if case.decode else case.group // case.shares, rows=block, live=case.group if case.decode else mlen,
         chunks=KeyChunks(query_blocks=query_blocks, key_blocks=key_blocks, chunk=case.chunk, causal=causal),
         q=Steps(address=q_place.address, **steps), out=Steps(address=out.address, **out_steps),
         out_row=parts * out.block_step if case.decode else mlen, out_rows=case.group if case.decode else rows,
@@ -102,6 +103,8 @@ def run(case, tmp_path):
     Case(preset="m16b4", tokens=90, kv=2, group=3, chunk=2, sequences=2),
     Case(preset="m16b4", tokens=90, kv=1, group=2, chunk=4, dim=12),
     Case(preset="m16b4", tokens=75, group=2, chunk=3, dim=40),
+    Case(preset="m16b4", tokens=61, kv=2, group=6, chunk=2, shares=3, sequences=2),
+    Case(preset="m16b4", tokens=40, group=4, shares=4, causal=False, chunk=2),
     Case(preset="m16b4", tokens=80, kv=2, causal=False, chunk=5),
     Case(preset="m16b4", tokens=70, kv=2, causal=False, chunk=2, sequences=2, dim=32),
     Case(preset="m16b4", tokens=33, causal=False), Case(preset="m64b16", tokens=200, group=3, chunk=2, dim=64),
@@ -121,7 +124,7 @@ def test_online_attention(case, tmp_path):
     if case.decode:
         steps = chunks
     else:  # query blocks that see a chunk
-        steps = sum(blocks - (chunk * case.chunk if case.causal else 0) for chunk in range(chunks))
+        steps = case.shares * sum(blocks - (chunk * case.chunk if case.causal else 0) for chunk in range(chunks))
     # Keys and values once for all heads of a group, and one block of each again in every other step of a chunk.
     assert result.instruction_counts["H_PREFETCH_M"] == 2 * parts * units * (blocks + steps - chunks)
 

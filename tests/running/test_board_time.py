@@ -232,6 +232,31 @@ def test_a_part_beside_the_board_file(run, tmp_path, builds, capsys):
     assert f"board {board}: memory.dram: DRAM description {tmp_path / 'gone.yaml'}: cannot read" in line
 
 
+@pytest.mark.parametrize("flags", [
+    ["--board", "custom_a7"], ["--board", "nexys_video", "--memory-model", "weight-stream"], ["--board", "v80"],
+    ["--board", "custom_a7", "--clock-mhz", "50", "--ddr-speed", "2", "--ddr-capacity", "1M"],
+])
+def test_run_and_profile_have_one_headline(run, builds, capsys, flags):
+    """The same first lines, and a bound of `plan` that is not above them."""
+    record = run(ONE, *flags)
+    heads = []
+    for command in (["run", str(builds[ONE]), "--timing-only"], ["profile", str(builds[ONE])],
+                    ["profile", str(builds[ONE]), "--by", "opcode"]):
+        assert main([*command, *flags]) == 0
+        heads.append(capsys.readouterr().out.splitlines()[:4])
+    first = f"{record['board_time_ps'] // 10**9}.{record['board_time_ps'] % 10**9:09d} ms on "
+    assert heads[0][0].startswith(first) and [head[:3] for head in heads] == [heads[0][:3]] * 3
+    assert main(["profile", str(builds[ONE]), *flags, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    for name in ("board_time_ps", "board_time_ms", "compute_ps", "memory_ps", "housekeeping_ps", "model", "regime"):
+        assert found[name] == record[name], name
+    if "--memory-model" not in flags:
+        assert main(["plan", str(builds[ONE]), *flags, "--json"]) == 0
+        bound = json.loads(capsys.readouterr().out)
+        assert bound["compute_ps"] == record["compute_ps"] and bound["regime"] == record["regime"]
+        assert bound["board_time_ps"] == bound["compute_ps"] + bound["memory_ps"] <= record["board_time_ps"]
+
+
 # --- nothing is ignored without a line --------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fields, line", [

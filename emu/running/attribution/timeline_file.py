@@ -34,6 +34,8 @@ PS_PER_US = 1e6
 class Timeline:
     """Slices of a run, taken in as it goes on.
 
+    `tracks` are the names of the tracks, that of stages first; `part_name` is what the column MEMORY is called.
+
     Parameters
     ----------
     program : Program
@@ -46,6 +48,9 @@ class Timeline:
     bucket_ps : int
         Width of the buckets in which slices were merged, 0 while none were.
     """
+
+    tracks: tuple[str, ...] = TRACKS
+    part_name = "memory_ps"
 
     def __init__(self, program: Program, labels: Labels, most: int):
         units = [SCALAR if op is None else UNIT_OF.get(op.type, SCALAR) for op in isa.BY_ID]
@@ -86,7 +91,7 @@ class Timeline:
         linked = rows[moves][events[:, layout.MEV_LINK_PS] > 0]
         linked[:, TRACK] = LINK
         linked[:, BUSY] = np.minimum(linked[:, BUSY], events[events[:, layout.MEV_LINK_PS] > 0, layout.MEV_LINK_PS])
-        for part in (_runs(rows, stage), _runs(on_units, unit * len(self._labels.stages) + stage), linked):
+        for part in (joined_runs(rows, stage), joined_runs(on_units, unit * len(self._labels.stages) + stage), linked):
             self._add(part[part[:, BUSY] > 0] if part is not rows else part)
         self._count(events)
 
@@ -127,7 +132,7 @@ class Timeline:
         """
         table = np.concatenate(self._parts) if self._parts else np.zeros((0, WIDTH), dtype=np.int64)
         table = table[np.lexsort((table[:, START], table[:, TRACK]))]
-        free = dict.fromkeys(range(len(TRACKS)), 0)
+        free = dict.fromkeys(range(len(self.tracks)), 0)
         starts = table[:, START].tolist()
         for at, (track, busy) in enumerate(zip(table[:, TRACK].tolist(), table[:, BUSY].tolist(), strict=True)):
             starts[at] = max(starts[at], free[track])
@@ -159,8 +164,8 @@ class Timeline:
         return self._labels.stages
 
 
-def _runs(rows, key):
-    """Join rows that follow each other with the same key."""
+def joined_runs(rows, key):
+    """Join rows (int64[n, WIDTH]) that follow each other with the same key (int64[n], none of them -1)."""
     first = np.flatnonzero(np.diff(key, prepend=-1))
     joined = rows[first]
     for column in (BUSY, MEMORY, BYTES, INSTRUCTIONS):
@@ -174,7 +179,7 @@ def _merged(rows, bucket_ps, stages):
     order = np.lexsort((rows[:, START], *keys))
     rows = rows[order]
     changed = np.diff(keys[0][order], prepend=-1).astype(bool) | np.diff(keys[1][order], prepend=-1).astype(bool)
-    return _runs(rows, np.cumsum(changed))
+    return joined_runs(rows, np.cumsum(changed))
 
 
 def _thinned(parts):
@@ -222,7 +227,7 @@ def _write(timeline, file, about):
 
 def trace_events(timeline: Timeline) -> Iterator[dict]:
     """Yield the events of the trace-event format: names, slices with exact picoseconds in `args`, counters."""
-    for track, name in enumerate(TRACKS):
+    for track, name in enumerate(timeline.tracks):
         yield {"ph": "M", "name": "thread_name", "pid": 1, "tid": track, "args": {"name": name}}
         yield {"ph": "M", "name": "thread_sort_index", "pid": 1, "tid": track, "args": {"sort_index": track}}
     yield {"ph": "M", "name": "process_name", "pid": 1, "args": {"name": "PLENA"}}
@@ -231,9 +236,9 @@ def trace_events(timeline: Timeline) -> Iterator[dict]:
     for row in table.tolist():
         stage = timeline.stages[row[STAGE]]
         yield {
-            "ph": "X", "name": stage.operator, "cat": TRACKS[row[TRACK]], "pid": 1, "tid": row[TRACK],
+            "ph": "X", "name": stage.operator, "cat": timeline.tracks[row[TRACK]], "pid": 1, "tid": row[TRACK],
             "ts": row[START] / PS_PER_US, "dur": row[BUSY] / PS_PER_US,
-            "args": {"layer": stage.layer, "ps": row[BUSY], "memory_ps": row[MEMORY], "bytes": row[BYTES],
+            "args": {"layer": stage.layer, "ps": row[BUSY], timeline.part_name: row[MEMORY], "bytes": row[BYTES],
                      "instructions": row[INSTRUCTIONS]},
         }
     for instant, rate in timeline.bandwidth():

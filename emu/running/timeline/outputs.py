@@ -1,6 +1,9 @@
 """What a run with hardware timing leaves behind: its part of the result, and the files of spec §7.12."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +24,12 @@ from .rules import Rules, make_rules
 from .scoreboard import ScoreboardPass
 from .serial import SerialPass
 
+if TYPE_CHECKING:
+    from ...result.cycle_table import CycleTable
+    from ..attribution.labels import Labels
+    from .event_table import EventTable
+    from .unit_timeline import UnitTimeline
+
 PROFILE_NAME = "memory_profile.json"  # beside the program, unless another is named
 
 
@@ -33,23 +42,29 @@ class HardwareRun:
     warnings : list of str
     """
 
-    def __init__(self, request: RunRequest, settings, program: Program, hardware: Hardware):
+    def __init__(self, request: RunRequest, settings, program: Program, hardware: Hardware,
+                 units: UnitTimeline | None = None):
         self.hardware = hardware
         self.warnings: list[str] = []
         self._request = request
         self._rules: Rules | None = None
+        self._program = program
         self._traces: list[EventTrace] = []
+        self._table: EventTable | None = None
+        self._units = units
         if request.timing != "serial":
             from ...boards.timing_schema import load_timing
             self._rules = make_rules(load_timing(request.timing), settings)
         self._scoreboard: ScoreboardPass | None = None
         self._serial: SerialPass | None = None
         self._open_traces(program)
-        on_placed = self._add if self._traces else None
-        capacity = OBSERVED_SLICE if self._traces else 0
+        watched = bool(self._traces) or self._table is not None or units is not None
+        on_placed = self._add if watched else None
+        capacity = OBSERVED_SLICE if watched else 0
         if self._rules is not None:
-            self._scoreboard = ScoreboardPass(self._rules, program, settings, hardware.period_ps, capacity, on_placed)
-        elif self._traces or request.memory_profile is not None:
+            self._scoreboard = ScoreboardPass(self._rules, program, settings, hardware.period_ps, capacity, on_placed,
+                                              len(program) if request.stages else 0)
+        elif watched or request.memory_profile is not None:
             self._serial = SerialPass(program, hardware.period_ps, on_placed)
 
     @property
@@ -62,10 +77,18 @@ class HardwareRun:
         for path, memory_only in ((request.event_trace, False), (request.dma_event_trace, True)):
             if path is not None:
                 self._traces.append(EventTrace(path, program, self._rules, memory_only))
+        if request.event_table is not None:
+            from .event_table import EventTable
 
-    def _add(self, pcs, placed):
+            self._table = EventTable(request.event_table, program, self._rules, request.event_rows)
+
+    def _add(self, pcs, placed, events):
         for trace in self._traces:
             trace.add(pcs, placed)
+        if self._table is not None:
+            self._table.add(pcs, placed)
+        if self._units is not None:
+            self._units.place(pcs, placed, events)
 
     @property
     def latency_ps(self) -> int | None:
@@ -79,6 +102,18 @@ class HardwareRun:
         serial = self._serial
         return serial_validation({op.mnemonic: (int(serial.count[op.id]), int(serial.cycles[op.id]))
                                   for op in isa.OPS if serial is not None and serial.count[op.id]})
+
+    def cycles(self, counts: np.ndarray, labels: Labels) -> CycleTable | None:
+        """Say where the cycles of the timeline went; None in serial mode.
+
+        `counts` is how often each word was executed (int64[words]), `labels` what stage it belongs to.
+        """
+        if self._scoreboard is None:
+            return None
+        from .by_word import cycle_table
+
+        return cycle_table(self._program, counts, self._scoreboard.state, self._scoreboard.rules, labels,
+                           self._request.loops)
 
     def report(self, serial_latency_ps: int, memory, descriptors: np.ndarray) -> HardwareTiming:
         """Build the run's part of the result record.
@@ -116,6 +151,13 @@ class HardwareRun:
         origin = None if self._rules is None else calibration(self._rules)
         for trace in self._traces:
             trace.write(self.hardware.period_ps, origin, validation)
+        if self._table is not None:
+            self._table.write()
+            if self._table.left_out:
+                self.warnings.append(f"event trace {self._table.path}: {self._table.left_out} instructions after the"
+                                     f" first {request.event_rows} are left out (--event-rows)")
+        if self._units is not None and self._scoreboard is not None:
+            self._units.end(self._scoreboard.state)
         if request.rtl_validation_output is not None:
             self._write_validation(json_text(validation) + "\n")
         if request.memory_profile is not None:

@@ -24,16 +24,18 @@ class ScoreboardPass:
     trace_capacity : int
         Instructions of a slice whose placement is kept for `on_placed`; 0 keeps none.
     on_placed : callable, optional
-        Called after each slice with (word index of each instruction, its row of PLACED_* columns); both arrays are
-        used again.
+        Called after each slice with (word index of each instruction, its row of PLACED_* columns, the memory events
+        of the slice); the arrays are used again.
+    words : int
+        As for `new_scoreboard`.
     """
 
     def __init__(self, rules: Rules, program: Program, settings: Settings, period_ps: int, trace_capacity=0,
-                 on_placed=None):
+                 on_placed=None, words=0):
         self.rules = rules
         self.program = program
         self.tracked = sl.tracked_ops()
-        self.state = new_scoreboard(rules, settings, period_ps, trace_capacity)
+        self.state = new_scoreboard(rules, settings, period_ps, trace_capacity, words)
         self._on_placed = on_placed
 
     def prepare(self) -> None:
@@ -60,7 +62,7 @@ class ScoreboardPass:
             pc = int(reg[sl.SB_PC])
             raise EmuError(f"pc={pc} {self.program.text(pc)}: timing {self.rules.timing.source} has no cost for it")
         if self._on_placed is not None:
-            self._on_placed(executed[:count, layout.TR_PC], self.state.placed[:count])
+            self._on_placed(executed[:count, layout.TR_PC], self.state.placed[:count], events)
 
     def _slice(self, executed, count, events):
         return scoreboard_slice(self.program.table, executed, count, self.tracked, events, self.state)

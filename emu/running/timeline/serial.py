@@ -56,7 +56,7 @@ class SerialPass:
         if count:
             self.now_ps = int(after[-1])
         if self._on_placed is not None:
-            self._on_placed(pcs, _placed(first, last))
+            self._on_placed(pcs, _placed(first, last), events)
 
     def finish(self) -> None:
         """Do nothing: every slice is complete in itself."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from .cycle_table import CycleTable
+
 if TYPE_CHECKING:
     import pandas
 
@@ -358,7 +360,8 @@ class HardwareTiming(msgspec.Struct, kw_only=True):
 
     `timing` is `serial` or the name of the timing file `timing_file`, `dma` `reference` or `production`.
     `serial_latency_ps` is the latency of the serial run, whatever the headline is. `timeline` is the timeline object
-    of §7.11 (None in serial mode), `dma_transfers` what the DMAs moved (None with reference DMA).
+    of §7.11 (None in serial mode), `dma_transfers` what the DMAs moved (None with reference DMA). `stages` says where
+    the cycles of the timeline went, where somebody asked.
     """
 
     timing: str
@@ -369,6 +372,7 @@ class HardwareTiming(msgspec.Struct, kw_only=True):
     serial_latency_ps: int
     timeline: dict | None = None
     dma_transfers: dict[str, int] | None = None
+    stages: CycleTable | None = None
 
 
 class RunResult(msgspec.Struct, kw_only=True):
@@ -452,7 +456,7 @@ class RunResult(msgspec.Struct, kw_only=True):
 
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
 FORMATS = {"run": 2, "bench": 1, "plan": 2, "profile": 2, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
-           "compile": 1, "check": 1, "estimate": 1, "diff": 1, "sweep": 1, "search": 1}
+           "compile": 1, "check": 1, "estimate": 2, "diff": 1, "sweep": 1, "search": 1}
 
 
 def read_run(path: str) -> RunResult:
@@ -467,10 +471,10 @@ def read_run(path: str) -> RunResult:
     EmuError
         It cannot be read, or is no such record.
     """
-    from .errors import EmuError
-    from .inputs.documents import parse_json
-    from .inputs.schema import convert
-    from .inputs.text import read_text
+    from ..errors import EmuError
+    from ..inputs.documents import parse_json
+    from ..inputs.schema import convert
+    from ..inputs.text import read_text
 
     where = f"run record {path}"
     data = parse_json(read_text(path, "run record"), where)
