@@ -104,7 +104,7 @@ class DramEngine(_Engine):
         self.dram = load_dram(dram) if isinstance(dram, str) else dram
         self._revision = revision
         self._kernel = dram_timing.timing_slice_dram
-        state = new_state(self.dram, revision)
+        state = new_state(self.dram, revision, is_checked=isinstance(dram, str))
         room = new_run(state, transfer.addr, waits=len(transfer.addr))
         self._memory = dram_timing.DramMemory(transfer, state, room, new_memo(state, memo))
 
