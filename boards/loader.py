@@ -5,7 +5,8 @@ import pathlib
 
 import msgspec
 
-from plena_emu.errors import UsageError
+from plena_emu.errors import EmuError, UsageError
+from plena_emu.inputs.arguments import given_path
 from plena_emu.inputs.documents import parse_yaml
 from plena_emu.inputs.text import read_text
 
@@ -64,8 +65,9 @@ def load_board(name_or_path: str | os.PathLike, latency_profile: str | os.PathLi
     source = _locate(latency_profile, "latency profile", _PROFILES, profile_names(), _RENAMED_PROFILES)
     profile = schema.to_profile(_read_yaml(source, "latency profile"), os.fspath(source))
     if profile.part != board.part:
-        raise UsageError(
-            f"latency profile {profile.name} is for part {profile.part}, board {board.name} has {board.part}"
+        named = str(name_or_path) in board_names() and str(latency_profile) in profile_names()
+        raise (UsageError if named else EmuError)(  # what a file holds, the command line does not show
+            f"latency profile {latency_profile}: is for part {profile.part}, board {board.name} has {board.part}"
         )
     latency = msgspec.structs.replace(board.latency, **profile.latency)
     return msgspec.structs.replace(board, clock_mhz=profile.clock_mhz, latency=latency, latency_profile=profile.name)
@@ -102,7 +104,7 @@ def read_document(kind: str, name_or_path: str | os.PathLike) -> tuple[str, obje
 
 def _locate(asked, kind, directory, names, renamed):
     """Find what was asked for; a path stays as it was written."""
-    text = os.fspath(asked)
+    text = given_path(kind.replace(" ", "_"), asked)
     if os.sep in text or text.endswith((".yaml", ".yml")):
         return text
     if text in names:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.words import shown
 
 from .loader import _locate, _read_yaml
 from .schema import Text, _convert, _Section
@@ -178,7 +179,7 @@ def to_timing(data: object, source: str) -> Timing:
 
 def _known(key, names, where):
     if key not in names:
-        raise EmuError(f"{where}: found {key!r}, expected one of {', '.join(names)}")
+        raise EmuError(f"{where}: found {shown(key)}, expected one of {', '.join(names)}")
 
 
 def _check_measurement(measurement, where):
@@ -190,7 +191,7 @@ def _check_measurement(measurement, where):
         for key, value in point.items():
             _known(key, (*GEOMETRY, *FORMATS), f"{where}.points[{number}]")
             if isinstance(value, int) != (key in GEOMETRY):
-                raise EmuError(f"{where}.points[{number}].{key}: found {value!r}, expected a "
+                raise EmuError(f"{where}.points[{number}].{key}: found {shown(value)}, expected a "
                                + ("number" if key in GEOMETRY else "format such as e4m3"))
 
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Never
 from .boards import DEFAULT_BOARD
 from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
+from .inputs.arguments import check_names, count_of, given_path
 from .inputs.words import one_of, shown
 from .isa import REVISIONS
 from .logs import LEVELS, Log
 from .precompile import EXECUTED, kernels_of, make_ready
-from .request import RunRequest, check_names, count_of, path_of
+from .request import RunRequest
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -144,9 +145,9 @@ def manifest(
     from .manifests.generate import generate, manifest_json
 
     capacity, layers = _sizes(ddr_capacity, total_layers)
-    made, report = generate(_path("build", build), _board(board), capacity, layers)
+    made, report = generate(given_path("build", build), _board(board), capacity, layers)
     if output is not None:
-        write_whole(_path("output", output), manifest_json(made).encode(), "weight manifest")
+        write_whole(given_path("output", output), manifest_json(made).encode(), "weight manifest")
     return made, report
 
 
@@ -188,7 +189,7 @@ def plan(
     bandwidth = count_of("host_bandwidth", host_bandwidth, 1)
     overlay = Overlay(ddr_capacity=capacity, host_bandwidth=bandwidth)
     on, laid_over = lay_over(_board(DEFAULT_BOARD if board is UNSET else board), overlay)
-    where = _path("build", build)
+    where = given_path("build", build)
     found = find_manifest(where, on)
     make_ready(EXECUTED if has_program(where) else ())
     compute, warnings = compute_cycles_of(where, on, isa)
@@ -239,8 +240,8 @@ def profile(
     is_number = isinstance(clock_mhz, int | float) and not isinstance(clock_mhz, bool)
     if clock_mhz is not None and not (is_number and 1e-6 <= clock_mhz < 1e6):
         raise UsageError(f"clock_mhz: found {shown(clock_mhz)}, expected a number from 0.000001 to below 1000000")
-    where = _path("source", source)
-    settings_path = None if settings_path is None else _path("settings_path", settings_path)
+    where = given_path("source", source)
+    settings_path = None if settings_path is None else given_path("settings_path", settings_path)
     if static:
         if fields:
             raise UsageError(f"{min(fields)}: not with static, which runs nothing")
@@ -265,7 +266,7 @@ def _board_fields(board):
     from .boards import Board, load_board
 
     if not isinstance(board, Board):
-        return {"board": _path("board", board)}
+        return {"board": given_path("board", board)}
     if load_board(board.source, board.latency_profile) != board:
         raise UsageError(f"board {board.name}: found one that was changed after it was loaded, expected a name or file")
     return {"board": board.source, "latency_profile": board.latency_profile}
@@ -277,13 +278,6 @@ def _check_choice(name, value, choices):
                          f" {one_of(tuple(choice for choice in choices if choice is not None))}")
 
 
-def _path(name, value):
-    """Take a path as text; unlike a field of a request it must be there."""
-    if value is None:
-        raise UsageError(f"{name}: found nothing, expected a path")
-    return path_of(name, value)
-
-
 def _sizes(ddr_capacity, total_layers):
     return count_of("ddr_capacity", ddr_capacity, 0), count_of("total_layers", total_layers, 1)
 
@@ -292,4 +286,4 @@ def _board(board):
     """Load a board that is not loaded yet."""
     from .boards import Board, load_board
 
-    return board if isinstance(board, Board) else load_board(_path("board", board))
+    return board if isinstance(board, Board) else load_board(given_path("board", board))

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import operator
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from .errors import UsageError
+from .inputs.arguments import check_names, index_of, path_of
 from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, MOST_THREADS, PROFILE_LEVELS
-from .inputs.words import cut, one_of, shown
+from .inputs.words import cut
 from .isa import REVISIONS
 
 TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait for
 if TYPE_CHECKING:
     from fractions import Fraction
 
-_U64_MAX = 2**64 - 1
 
 _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight_manifest", "tables_dir", "dump_dir",
           "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
@@ -26,61 +24,6 @@ _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight
 # Field: smallest value.
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1,
            "timeline_slices": 1, "pc_log_count": 1, "event_rows": 1}
-
-
-def check_names(unknown: Iterable[str], names: Iterable[str]) -> None:
-    """Refuse keywords that there are not, with the closest that there is. Raises `UsageError`."""
-    import difflib  # where there is something to say
-
-    known = list(names)
-    for name in unknown:
-        close = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.6)
-        hint = f"{close[0]} perhaps" if close else f"a field of RunRequest, {one_of(known)}"
-        raise UsageError(f"{cut(name)}: found an unknown keyword, expected {hint}")
-
-
-def path_of(name: str, value: object) -> str | None:
-    """Take a path (or a name) as text; None stays None. Raises `UsageError`.
-
-    Returns
-    -------
-    str or None
-    """
-    if value is None:
-        return None
-    try:
-        text = os.fsdecode(value)  # type: ignore[arg-type]
-    except TypeError:
-        text = ""
-    if not text or "\0" in text:
-        raise UsageError(f"{name}: found {cut(repr(value))}, expected a path")
-    return text
-
-
-def _count(name, value):
-    """Take anything that counts as an integer, as those of numpy do, for an int; leave the rest as it is."""
-    if isinstance(value, bool):
-        return value
-    try:
-        number = operator.index(value)
-    except TypeError:
-        return value
-    if number > _U64_MAX:
-        raise UsageError(f"{name}: found {shown(number)}, expected at most {_U64_MAX}")
-    return number
-
-
-def count_of(name: str, value: object, smallest: int) -> int | None:
-    """Take a count of at least `smallest`, or None. Raises `UsageError`.
-
-    Returns
-    -------
-    int or None
-    """
-    number = _count(name, value)
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < smallest):
-        raise UsageError(f"{name}: found {shown(value)}, expected an integer from {smallest}")
-    return number
 
 
 @functools.cache
@@ -93,8 +36,10 @@ def _fields():
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
     flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused",
                                        "stages", "loops", "hashes", "overlap")]
+    words = [(name, str) for name in ("settings_origin", "weight_manifest_origin", "ddr_capacity_origin",
+                                      "pc_log_from")]
     return msgspec.defstruct("Fields", [
-        *counts, *flags, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
+        *counts, *flags, *words, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
         ("threads", Annotated[int, msgspec.Meta(ge=1, le=MOST_THREADS)] | None), ("started_at", float | None),
         ("dma", Literal[DMAS]),
         ("memory_profile", Literal[PROFILE_LEVELS] | None), ("stage_profile_schema", Literal[1, 2]),
@@ -281,7 +226,7 @@ class RunRequest:
         for name in _PATHS:
             setattr(self, name, path_of(name, getattr(self, name)))
         for name in _COUNTS:
-            setattr(self, name, _count(name, getattr(self, name)))
+            setattr(self, name, index_of(name, getattr(self, name)))
         if self.opcode is None:
             raise UsageError("opcode: found nothing, expected a path")
         if self.timing is None:

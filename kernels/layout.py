@@ -108,7 +108,7 @@ CTL_PC = 16
 CTL_SCALE = 17
 CTL_STRIDE = 18
 CTL_VMASK = 19
-CTL_DEPTH = 20  # active loops
+CTL_TOP_LOOP = 20  # slot of the innermost active loop, NO_LOOP where none is active
 CTL_EXECUTED = 21  # instructions executed so far
 CTL_LIMIT_AT = 22  # no loop is over MAX_LOOP_INSTRUCTIONS while CTL_EXECUTED is below this
 CTL_COMPUTE = 23  # compute picoseconds so far
@@ -123,13 +123,21 @@ CTL_ERR_B = 31  # what was expected
 CTL_GP = 32  # 16 u32 registers
 CTL_ADDR = 48  # 16 u64 HBM address registers (bit patterns)
 CTL_SKIPS = 64  # 1 where loops may be skipped (`loop_skip`), because nobody wants their data events
-CTL_WIDTH = 65
+CTL_FREE_LOOP = 65  # slot of a loop that has ended and may be used again; LOOP_BELOW leads to the next
+CTL_LOOP_SLOTS = 66  # slots that were ever used
+CTL_LOOP_OF = 67  # of each register: slot of the innermost active loop that counts in it
+CTL_WIDTH = 83
 
-# --- loop stack: int64[capacity, LOOP_WIDTH] --------------------------------------------------
-LOOP_WIDTH = 3
+# --- loop stack: int64[slots, LOOP_WIDTH] -----------------------------------------------------
+# A loop may end below others that never do (§1.7), so the stack is a list with links: nothing is searched or moved.
+LOOP_WIDTH = 6
 LOOP_PC = 0  # word index of C_LOOP_START
 LOOP_REG = 1  # its register
 LOOP_BASE = 2  # CTL_EXECUTED when its instruction count was last 0
+LOOP_BELOW = 3  # slot of the loop around it
+LOOP_ABOVE = 4  # slot of the loop in it
+LOOP_SAME = 5  # slot of the next loop around it that counts in the same register
+NO_LOOP = 0  # a slot that no loop has: what its row holds means nothing
 
 FP_REGISTERS = 8
 FP_SRAM_SIZE = 1024

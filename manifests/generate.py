@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from plena_emu.errors import EmuError
+from plena_emu.errors import EmuError, UsageError
+from plena_emu.inputs.arguments import count_of, given_path
 from plena_emu.inputs.documents import parse_json
 from plena_emu.inputs.schema import convert
 from plena_emu.inputs.text import read_text
@@ -80,8 +81,16 @@ def generate(
     Raises
     ------
     EmuError
-        A table is missing, malformed, or holds numbers that no manifest can: one line with file and name.
+        A table is missing, malformed, or holds numbers that no manifest can: one line with file and name. `UsageError`
+        for an argument of another type.
     """
+    from plena_emu.boards import Board
+
+    build_dir = given_path("build_dir", build_dir)
+    if not isinstance(board, Board):
+        raise UsageError(f"board: found {shown(board)}, expected a Board (load_board)")
+    ddr_capacity = count_of("ddr_capacity", ddr_capacity, 0)
+    total_layers = count_of("total_layers", total_layers, 1)
     regions, sizes_from, warnings, _ = regions_of_build(build_dir, kinds)
     capacity = board.ddr_capacity_bytes if ddr_capacity is None else ddr_capacity
     ceiling = min((region.offset for region in regions if region.kind == "weight"), default=0)

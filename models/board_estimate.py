@@ -17,6 +17,7 @@ import numpy as np
 from plena_emu.api import run
 from plena_emu.boards import DEFAULT_BOARD, load_board
 from plena_emu.errors import UsageError
+from plena_emu.inputs.arguments import check_names, given_path, path_of
 from plena_emu.manifests.footprint import footprint
 from plena_emu.program.cycle_costs import PS_PER_CYCLE
 from plena_emu.running.planning import find_manifest
@@ -160,6 +161,9 @@ def estimate(
     EmuError
         As `compile` and `run`; also a decode or an image of a model that has none.
     """
+    model, board = given_path("model", model), path_of("board", board)
+    check_names((name for name in options if name not in CompileOptions.__struct_fields__),
+                CompileOptions.__struct_fields__)
     config = find_model(model).text
     if image is not None:
         find_model(model).part("vision")

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.arguments import given_path, path_of
 
 from .references import EXACT, MACHINE, ROUNDING, load_references, relative_rms
 from .results import HBM_RESULTS, VRAM_DUMP, load_results
@@ -88,6 +89,7 @@ def check_build(build: str | os.PathLike, dump_dir: str | os.PathLike | None = N
     EmuError
         A file is missing or unsound, a dump is older than the program, or a reference has another shape.
     """
+    build, dump_dir = given_path("build", build), path_of("dump_dir", dump_dir)
     _check_dates(build, dump_dir or build)
     references = load_references(build)
     found = load_results(build, dump_dir)

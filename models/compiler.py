@@ -14,6 +14,7 @@ import plena_emu
 from plena_emu.boards import load_board
 from plena_emu.config.settings import load_settings
 from plena_emu.errors import EmuError
+from plena_emu.inputs.arguments import check_names, given_path
 from plena_emu.manifests.generate import make_manifest, manifest_json
 
 from . import build_files
@@ -90,10 +91,13 @@ def compile(model: str | os.PathLike, output: str | os.PathLike, *,  # noqa: A00
     EmuError
         Anything malformed, unsupported or too large, in one line; nothing is left under `output` then.
     """
+    model, output = given_path("model", model), given_path("output", output)
+    check_names((name for name in options if name not in CompileOptions.__struct_fields__),
+                CompileOptions.__struct_fields__)
     chosen = CompileOptions(**options)
     config, weights = open_model(model, chosen)
     kind = _TextCompiler if isinstance(config, TextConfig) else _VisionCompiler
-    return kind(config, weights, chosen, progress or (lambda *_: None)).compile(os.fspath(output))
+    return kind(config, weights, chosen, progress or (lambda *_: None)).compile(output)
 
 
 class _Compiler(abc.ABC):

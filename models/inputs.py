@@ -149,8 +149,8 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
         values = np.load(path, allow_pickle=False)
     except OSError as error:
         raise EmuError(f"{path}: cannot read: {error.strerror or error}") from None
-    except (ValueError, EOFError, SyntaxError, TokenError) as error:  # a header is read as Python's tokens
-        raise EmuError(f"{path}: not a sound .npy file: {' '.join(str(error).split())}") from None
+    except (ValueError, EOFError, SyntaxError, TokenError):  # a header is read as Python's tokens
+        raise EmuError(f"{path}: found no array, expected a .npy file") from None
     if not isinstance(values, np.ndarray):
         raise EmuError(f"{path}: found an archive of arrays, expected one array (.npy)")
     return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from plena_emu.boards.schema import Board
 
 TEMPLATE = "plena_settings.toml"
+_ANY_SIZE = 7_919_104_729_001_337  # no other value of a settings file
 DEFAULT_PRESET = "m64b16"
 
 
@@ -115,11 +117,18 @@ def settings_text(
     """
     from plena_emu.config.apply_board import apply_board
 
+    made = _stock_settings(preset, vector_sram_rows).replace(str(_ANY_SIZE), str(hbm_size))
+    return made if board is None else apply_board(made, board, None, TEMPLATE)
+
+
+@functools.lru_cache(maxsize=64)
+def _stock_settings(preset, vector_sram_rows):
+    """Write the settings without a board; `_ANY_SIZE` stands where HBM_SIZE will."""
     text = resources.files(__package__).joinpath(TEMPLATE).read_text()
     follows = {"HBM_M_Prefetch_Amount": preset.mlen, "HBM_V_Prefetch_Amount": preset.blen,
                "HBM_V_Writeback_Amount": preset.blen, "HBM_WIDTH": max(8 * preset.mlen, 512)}
     document = tomlkit.parse(text)
-    values = preset.geometry | follows | {"HBM_SIZE": hbm_size}
+    values = preset.geometry | follows | {"HBM_SIZE": _ANY_SIZE}
     if vector_sram_rows is not None:
         values["VECTOR_SRAM_SIZE"] = vector_sram_rows
     transactional = document["TRANSACTIONAL"]["CONFIG"]
@@ -128,5 +137,4 @@ def settings_text(
         transactional[key]["value"] = value
         if key in preset.geometry or key in follows:
             behavior[key]["value"] = value
-    made = tomlkit.dumps(document)
-    return made if board is None else apply_board(made, board, None, TEMPLATE)
+    return tomlkit.dumps(document)

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.arguments import given_path
 
 from .configs import TextConfig, VisionConfig
 from .folding import FoldedWeights
@@ -198,7 +199,7 @@ def load_references(build: str | os.PathLike) -> dict[str, np.ndarray]:
     EmuError
         The file is missing or unsound.
     """
-    path = os.path.join(build, FILE)
+    path = os.path.join(given_path("build", build), FILE)
     try:
         with np.load(path, allow_pickle=False) as held:
             return dict(held)
@@ -206,5 +207,5 @@ def load_references(build: str | os.PathLike) -> dict[str, np.ndarray]:
         raise EmuError(f"{path}: not found; a build that was compiled without weights has no references") from None
     except OSError as error:
         raise EmuError(f"{path}: cannot read: {error.strerror or error}") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise EmuError(f"{path}: not a sound npz file: {' '.join(str(error).split())}") from None
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        raise EmuError(f"{path}: found no readable arrays, expected a .npz file") from None

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.arguments import given_path, path_of
 from plena_emu.inputs.documents import parse_json
 from plena_emu.inputs.schema import convert
 from plena_emu.inputs.text import read_text
@@ -204,6 +205,7 @@ def load_results(build: str | os.PathLike, dump_dir: str | os.PathLike | None = 
     """
     from plena_emu.config.settings import load_settings
 
+    build, dump_dir = given_path("build", build), path_of("dump_dir", dump_dir)
     settings = load_settings(os.path.join(build, "plena_settings.toml"), "build directory")
     results = read_results(build)
     directory = dump_dir or build

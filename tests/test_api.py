@@ -18,11 +18,14 @@ import numpy as np
 import pytest
 
 import plena_emu
+from plena_emu import models
 from plena_emu.boards import load_board
 from plena_emu.cli.main import main as plena_emu_main
+from plena_emu.ddr import DdrTiming, preset
 from plena_emu.errors import UsageError
+from plena_emu.manifests.generate import generate
 from plena_emu.precompile import warm
-from plena_emu.program.assembler import assemble, mem_text
+from plena_emu.program.assembler import assemble, disassemble, mem_text
 from plena_emu.result import RunResult
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,7 +112,7 @@ def test_the_signature_names_every_field_and_nothing_else():
     ("memorymodel", "resident", "expected memory_model perhaps"),
     ("memory-model", "hbm", "expected memory_model perhaps"),
     ("dumpdir", "x", "expected dump_dir perhaps"), ("timingonly", True, "expected timing_only perhaps"),
-    ("no_such_thing_at_all", 1, "expected a field of RunRequest, one of opcode, hbm, "),
+    ("no_such_thing_at_all", 1, "expected one of opcode, hbm, "),
     ("memory_model", "resident ", r"expected one of auto, .* \(resident perhaps\)"),
     ("memory_model", "kv_swap", r"\(kv-swap perhaps\)"), ("isa", "MOE", r"\(moe perhaps\)"),
     ("log_level", "Info", r"\(info perhaps\)"),
@@ -185,6 +188,14 @@ def test_the_other_calls_do_what_the_commands_do(tmp_path, capsys):
     lambda: plena_emu.profile(BUILD, memory_modal="hbm"), lambda: plena_emu.plan(BUILD, isa="x"),
     lambda: plena_emu.profile(BUILD, msgspec.structs.replace(load_board("v80"), clock_mhz=5)),
     lambda: plena_emu.profile(BUILD, clock_mhz=True), lambda: plena_emu.profile(BUILD, settings_path=7),
+    lambda: plena_emu.run(BUILD, memory_model=np.array([1, 2])), lambda: plena_emu.run(BUILD, isa=np.array([1, 2])),
+    lambda: plena_emu.run(BUILD, pc_log="x", pc_log_from=5), lambda: plena_emu.run(BUILD, ddr_capacity_origin=5),
+    lambda: disassemble(5), lambda: mem_text(None), lambda: load_board(5), lambda: load_board("v80", 5),
+    lambda: generate(5, load_board("v80")), lambda: generate(BUILD, 5), lambda: generate(BUILD, load_board("v80"), -1),
+    lambda: generate(BUILD, load_board("v80"), None, 1.5), lambda: preset("x"), lambda: DdrTiming(True),
+    lambda: models.compile(5, "x"), lambda: models.compile("tiny", 5), lambda: models.compile("tiny", "x", prefil=1),
+    lambda: models.estimate(5, board="v80"), lambda: models.estimate("tiny", board=5), lambda: models.check_build(5),
+    lambda: models.load_results(None), lambda: models.load_references(5),
 ])
 def test_the_other_calls_refuse_what_makes_no_sense(call):
     with pytest.raises(UsageError, match=r"^(board )?\w+: found .*, expected "):

@@ -111,7 +111,8 @@ class Workload(msgspec.Struct):
                 else:
                     shutil.copytree(self.source, directory)
             except (OSError, tarfile.TarError, LZMAError, EOFError) as error:
-                raise EmuError(f"program {self.source}: cannot unpack: {error}") from None
+                why = getattr(error, "strerror", None) or "found no sound archive, expected a .tar.xz"
+                raise EmuError(f"program {self.source}: cannot unpack: {why}") from None
             yield directory, self._expected(directory)
 
     def _expected(self, directory):

@@ -20,7 +20,8 @@ def build_parser() -> Parser:
     """Make the parser of every flag of §5.1."""
     parser = Parser(
         prog=PROGRAM,
-        usage="%(prog)s --opcode FILE --hbm FILE --fpsram FILE [options]",
+        usage="%(prog)s --opcode FILE --hbm FILE\n"
+              "                              --fpsram FILE [options]",
         description="Transaction-level emulator of the PLENA accelerator; dumps go to the working directory.",
     )
     flags.add_file_flags(parser, required=True)
@@ -59,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run with the arguments of the process; returns the exit status of §5.5 (usage errors raise SystemExit 2)."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    if args.hbm_size == 0 and args.timing_mode is None:
+        parser.error("argument --hbm-size: size '0': found 0, expected at least 1 byte")
     from ..running.run_files import check_files_of_run
 
     try:

@@ -130,7 +130,7 @@ def add_overlay_flags(group):
 
 def add_model_flags(parser):
     """Add revision, HBM size and everything about the memory model, as the drop-in has it (§5.1)."""
-    flags = _add_machine_flags(parser, "hbm")
+    flags = _add_machine_flags(parser, "hbm", parse_size)  # 0 is refused once it is known how (§7.1)
     add_capacity_flag(flags, "512M", ("--ddr3-capacity",))
     flags.add_argument("--host-bandwidth", metavar="N", type=typed(parse_bandwidth), action=Once,
                        help=f"host link in bytes/s (default: {DEFAULT_HOST_BANDWIDTH})")
@@ -143,10 +143,10 @@ def add_board_model_flags(parser):
     add_bandwidth_flag(flags, f"the board's, else {DEFAULT_HOST_BANDWIDTH // 10**6}M")
 
 
-def _add_machine_flags(parser, default_model):
+def _add_machine_flags(parser, default_model, read_size=parse_positive_size):
     flags = parser.add_argument_group("machine")
     add_isa_flag(flags)
-    flags.add_argument("--hbm-size", metavar="SIZE", type=typed(parse_positive_size), action=Once,
+    flags.add_argument("--hbm-size", metavar="SIZE", type=typed(read_size), action=Once,
                        help="HBM size in place of HBM_SIZE; SIZE is bytes or has a suffix such as K, MB, GiB")
     flags.add_argument("--memory-model", choices=MEMORY_MODELS, action=Once,
                        help=f"timing of the memory (default: {default_model})")

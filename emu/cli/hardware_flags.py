@@ -1,7 +1,7 @@
 """Flags of hardware timing (spec §7.12): those of the drop-in, and those of `plena-emu run`."""
 
 from ..config.units import parse_count
-from ..errors import UsageError
+from ..errors import EmuError, UsageError
 from ..inputs.choices import DMAS
 from . import flags
 
@@ -111,7 +111,11 @@ def dropin_fields(args) -> dict:
     ------
     UsageError
         A flag without the one it needs.
+    EmuError
+        An HBM of 0 bytes, which this chapter refuses as it does other sizes (§7.1).
     """
+    if args.hbm_size == 0:
+        raise EmuError("--hbm-size: found 0, expected a multiple of 64")
     if args.timing_mode is None:
         given = [dest for dest, absent in _NEED_MODE.items() if getattr(args, dest) != absent]
         if given:

@@ -4,7 +4,6 @@ A command is a module of this package with `configure(parser)` and `run(args) ->
 module is imported only when the command was asked for, so usage errors and `--help` stay cheap.
 """
 
-import argparse
 import importlib
 import sys
 
@@ -46,8 +45,7 @@ def build_parser(argv):
     wanted = next((word for word in argv if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         module = importlib.import_module(f"{__package__}.{name.replace('-', '_')}") if name == wanted else None
-        sub = commands.add_parser(name, help=summary, description=getattr(module, "__doc__", None) or summary,
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = commands.add_parser(name, help=summary, description=getattr(module, "__doc__", None) or summary)
         if module is not None:
             module.configure(sub)
             sub.set_defaults(run=module.run)

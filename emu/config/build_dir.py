@@ -73,7 +73,7 @@ def fields_of(directory: str, given: dict) -> dict:
     size_file = os.path.join(directory, "hbm_size.txt")
     if "hbm_size" not in fields and os.path.lexists(size_file):
         fields["hbm_size"] = read_hbm_size(size_file)
-    if model != "hbm" and "weight_manifest" not in fields:
+    if not (isinstance(model, str) and model == "hbm") and "weight_manifest" not in fields:
         if model is not None:
             _check_tables(directory, fields)
         if os.path.lexists(os.path.join(directory, ADDRESSES)):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from ..errors import EmuError
+from ..inputs.words import shown
 from .settings import Settings
 
 DEFAULT_PERIOD_PS = 1000
@@ -45,9 +46,9 @@ def hardware_of(settings: Settings, channels: int | None = None) -> Hardware:
 
 def _number_faults(period, channels, channels_name):
     if type(period) is not int or not 1 <= period <= MOST_PERIOD_PS:
-        yield f"CLOCK_PERIOD_PS: found {period!r}, expected 1 to {MOST_PERIOD_PS}"
+        yield f"CLOCK_PERIOD_PS: found {shown(period)}, expected 1 to {MOST_PERIOD_PS}"
     if type(channels) is not int or not 1 <= channels <= MOST_CHANNELS or channels & (channels - 1):
-        yield f"{channels_name}: found {channels!r}, expected a power of two from 1 to {MOST_CHANNELS}"
+        yield f"{channels_name}: found {shown(channels)}, expected a power of two from 1 to {MOST_CHANNELS}"
 
 
 def _geometry_faults(settings):

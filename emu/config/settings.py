@@ -65,7 +65,9 @@ LATENCY_KEYS = {
     "int_basic": "SCALAR_INT_BASIC_CYCLES",
 }
 
-MOST_ROWS = 2**20  # of one transfer: it is simulated in one piece, in about a second, and nothing interrupts it
+# Of one transfer, whose accesses are listed before any of them is timed: 16384 rows of 16384 MX e4m3 elements fit.
+MOST_ROWS = 2**20
+MOST_TRANSFER_BYTES = 2**29
 # Field, key of the CONFIG table, smallest and largest value. Registers are u32, so larger SRAMs could not be
 # addressed; an edge above 65535 would make a tile larger than the address space. HBM addresses are u64, held in int64.
 _CONFIG = (
@@ -102,6 +104,11 @@ def _mantissa(kind):
     return kind.elem.mantissa
 
 BUILT_IN = "built-in defaults"  # source and origin of settings where there is no file
+
+
+def _whole_tiles(amount, mlen):
+    """Round the rows of a matrix prefetch up to whole tiles, at least one."""
+    return -(-max(amount, mlen) // mlen) * mlen
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,7 +161,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def pm(self) -> int:
         """Effective matrix prefetch amount: at least MLEN, rounded up to a multiple of it (§1.1)."""
-        return -(-max(self.hbm_m_prefetch_amount, self.mlen) // self.mlen) * self.mlen
+        return _whole_tiles(self.hbm_m_prefetch_amount, self.mlen)
 
     @property
     def pv(self) -> int:
@@ -268,6 +275,23 @@ def _check_types(types, mlen, vlen, source):
             _check_row(source, name, kind, "VLEN", vlen)
 
 
+def _check_transfers(types, values, source):
+    """Refuse transfers of more bytes than a run has room for, scales included."""
+    for key, amount, what in (
+        ("HBM_M_WEIGHT_TYPE", "HBM_M_Prefetch_Amount", "MLEN"), ("HBM_M_KV_TYPE", "HBM_M_Prefetch_Amount", "MLEN"),
+        ("HBM_V_ACT_TYPE", "HBM_V_Prefetch_Amount", "VLEN"), ("HBM_V_KV_TYPE", "HBM_V_Prefetch_Amount", "VLEN"),
+        ("HBM_V_ACT_TYPE", "HBM_V_Writeback_Amount", "VLEN"), ("HBM_V_KV_TYPE", "HBM_V_Writeback_Amount", "VLEN"),
+    ):  # fmt: skip
+        kind, rows, length = getattr(types, key.lower()), values[amount.lower()], values[what.lower()]
+        if what == "MLEN":
+            rows = _whole_tiles(rows, length)
+        scales = kind.scale.size_in_bits * (length // kind.block) if isinstance(kind, Mx) else 0
+        total = rows * (kind.elem.size_in_bits * length + scales) // 8
+        if total > MOST_TRANSFER_BYTES:
+            _fail(source, f"CONFIG.{amount}.value", f"{rows} rows of {what} {length} of {key}, {total} bytes a"
+                  " transfer", f"at most {MOST_TRANSFER_BYTES} bytes a transfer")
+
+
 def load_settings(path: str | os.PathLike, origin: str = "--settings", hardware: bool = False) -> Settings:
     """Read and check the settings file at `path` (§5.3); `hardware` as for `parse_settings`.
 
@@ -302,6 +326,7 @@ def parse_settings(text: str, source: str, origin: str, hardware: bool = False) 
     if values["hlen"] < values["vlen"] and values["vlen"] % values["hlen"]:
         _fail(source, "CONFIG.HLEN.value", values["hlen"], f"a divisor of VLEN {values['vlen']}")
     _check_types(top.precision, values["mlen"], values["vlen"], source)
+    _check_transfers(top.precision, values, source)
     column = "dc_lib_en" if values["dc_en"] else "dc_lib_dis"
     latency = Latency(*(getattr(getattr(top.latency, field), column) for field in LATENCY_KEYS))
     return Settings(**values, **msgspec.structs.asdict(top.precision), **_hardware_values(document), latency=latency,

@@ -74,6 +74,10 @@ def parse_yaml(text: str, where: str) -> object:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise EmuError(f"{where}{line}: not valid YAML: {error.problem}") from None
+    except yaml.reader.ReaderError as error:  # of text that is decoded already: a control character
+        number = text.count("\n", 0, error.position) + 1
+        raise EmuError(f"{where}, line {number}: not valid YAML: found the control character U+{error.character:04X}"
+                       ) from None
     except yaml.YAMLError as error:
         raise EmuError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:

@@ -2,6 +2,7 @@
 
 _LONGEST = 40  # characters of a value that are shown
 _WIDEST = 256  # bits of an integer that is shown in digits
+_KINDS = {"datetime": "a date and time", "bytes": "bytes", "ndarray": "an array"}  # types whose names are no words
 
 
 def shown(value: object) -> str:
@@ -23,7 +24,9 @@ def shown(value: object) -> str:
         return f"an integer of {value.bit_length()} bits"
     if isinstance(value, str):
         return repr(cut(value))
-    return cut(str(value)) if isinstance(value, int | float) else f"a {type(value).__name__}"
+    if isinstance(value, int | float):
+        return cut(str(value))
+    return _KINDS.get(type(value).__name__) or f"a {type(value).__name__}"
 
 
 def cut(text: str) -> str:

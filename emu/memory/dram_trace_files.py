@@ -170,6 +170,11 @@ def _lines(file, what):
         yield line
 
 
+# What arrays hold, by the letter that numpy has for it.
+_KINDS = {"b": "truth values", "i": "integers", "u": "integers", "f": "floats", "c": "complex numbers", "U": "strings",
+          "S": "bytes"}
+
+
 def _read_npz(path, what):
     if path == STANDARD_INPUT or not os.path.isfile(path):
         raise EmuError(f"{what}: found a .npz file, expected it as a file of its own: it is not read from a pipe")
@@ -185,7 +190,8 @@ def _read_npz(path, what):
         if name not in arrays:
             raise EmuError(f"{what}: array {name!r} is missing")
         if arrays[name].ndim != 1 or arrays[name].dtype.kind not in kinds:
-            raise EmuError(f"{what}: array {name!r}: found {arrays[name].dtype} of {arrays[name].ndim} dimensions,"
+            found = _KINDS.get(arrays[name].dtype.kind, "other values")
+            raise EmuError(f"{what}: array {name!r}: found {found} of {arrays[name].ndim} dimensions,"
                            f" expected {'strings' if kinds == 'U' else 'integers'} of one dimension")
     named = {name: _name_of(arrays[name], name, allowed, what)
              for name, allowed in (("preset", dram_names()), ("variant", REVISIONS)) if name in arrays}

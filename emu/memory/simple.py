@@ -5,7 +5,9 @@ The emulator itself uses one channel behind a memory model (`plena_emu.memory.mo
 
 import numpy as np
 
-from ..errors import EmuError
+from ..errors import EmuError, UsageError
+from ..inputs.arguments import index_of
+from ..inputs.words import shown
 from ..isa import REVISIONS
 from ..kernels.limits import OVERFLOW, TIME_LIMIT
 from ..kernels.simple import event_loop
@@ -30,10 +32,14 @@ def preset(channels: int = 1, revision: str = "base") -> np.ndarray:
     EmuError
         `channels` is not a power of two from 1 to 65536, or the revision is unknown.
     """
+    number = index_of("channels", channels)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise UsageError(f"channels: found {shown(channels)}, expected a power of two from 1 to 65536")
+    channels = number
     if channels < 1 or channels > 1 << 16 or channels & (channels - 1):
         raise EmuError(f"DDR preset: found {channels} channels, expected a power of two from 1 to 65536")
-    if revision not in REVISIONS:
-        raise EmuError(f"DDR preset: found revision {revision!r}, expected one of {', '.join(REVISIONS)}")
+    if not isinstance(revision, str) or revision not in REVISIONS:
+        raise EmuError(f"DDR preset: found revision {shown(revision)}, expected one of {', '.join(REVISIONS)}")
     organisation = np.zeros(simple_state.ORG_WIDTH, dtype=np.int64)
     extra = channels.bit_length() - 1
     separate = revision == "moe"

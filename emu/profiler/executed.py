@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..config.build_dir import fields_of
 from ..config.settings import defaults_warning
 from ..errors import DataNeeded, EmuError, UsageError
+from ..interrupts import unwinding
 from ..kernels import layout
 from ..kernels.memory.ledger import LG_PS
 from ..program.assembler import assemble, mem_text, read_source
@@ -72,7 +73,7 @@ def executed_profile(source: str, fields: dict) -> Profile:
         return _profile(source, files, fields)
     assert files.assembly is not None  # a source is one or the other
     words = mem_text(assemble(read_source(files.assembly), fields.get("isa", "base"), files.assembly))
-    with tempfile.TemporaryDirectory() as folder:
+    with unwinding(), tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "program.mem")
         with open(path, "w", encoding="ascii") as file:
             file.write(words)

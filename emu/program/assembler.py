@@ -209,7 +209,7 @@ def disassemble(words, revision: str = "base") -> list[str]:
         A word is no integer from 0 to 2^32 - 1.
     """
     _check_revision(revision)
-    words = [_word(word) for word in words]
+    words = _words(words)
     codes = isa.codes(revision)
     line = functools.cache(lambda word: _disassemble_word(word, codes, revision))
     return [line(word) for word in words]
@@ -239,7 +239,15 @@ def mem_text(words) -> str:
     -------
     str
     """
-    return "".join(f"0x{_word(word):08X}\n" for word in words)
+    return "".join(f"0x{word:08X}\n" for word in _words(words))
+
+
+def _words(values):
+    """Take integers as words."""
+    try:
+        return [_word(value) for value in values]
+    except TypeError:  # nothing to go through
+        raise UsageError(f"words: found {shown(values)}, expected integers from 0 to {_U32}") from None
 
 
 def _word(value):

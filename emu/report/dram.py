@@ -5,6 +5,7 @@ from ..boards.dram_schema import DramDescription
 from ..isa import REVISIONS
 from ..memory.dram_statistics import DramStatistics, ReplayStatistics
 from ..result import nanoseconds, scientific
+from .quantities import size
 from .table import Table, Title, pairs, write
 
 
@@ -45,8 +46,8 @@ def print_descriptions(descriptions: list[DramDescription], stream) -> None:
 def _description(found):
     """A row: name, peak of each revision, capacity, an unloaded read, the share of refreshes, and words."""
     peak = " / ".join(dict.fromkeys(f"{peak_bandwidth(found, isa) / 1e9:.1f}" for isa in REVISIONS))
-    size, share = found.capacity_bytes, refresh_share(found)
-    return (found.name, peak, f"{size >> 20:,} MiB" if size else "", f"{_read_ns(found):.1f}",
+    share = refresh_share(found)
+    return (found.name, peak, size(found.capacity_bytes) if found.capacity_bytes else "", f"{_read_ns(found):.1f}",
             f"{100 * share:.1f} %" if share else "none", "; ".join(filter(None, (found.description, found.note))))
 
 

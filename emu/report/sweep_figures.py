@@ -100,6 +100,10 @@ def _scale(axis, column, values):
     if min(values) > 0 and max(values) / min(values) >= (4 if sizes else 8):
         (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)(
             "log", **({"base": 2} if sizes else {}))
+    elif sizes and max(values) > min(values):
+        from matplotlib.ticker import MultipleLocator
+
+        axis.set_major_locator(MultipleLocator(2 ** math.ceil(math.log2((max(values) - min(values)) / 8))))
     if len(set(values)) <= _FEW and column in KEYS:
         axis.set_ticks(sorted(set(values)))
     axis.set_major_formatter(lambda value, place: _tick(column, value))

@@ -201,6 +201,9 @@ class Row(msgspec.Struct, kw_only=True):
     figures: Figures
 
 
+_KEY_LENGTHS = {"stages": 2, "regions": 1, "opcodes": 1, "loops": 1}  # of the tables of a StageTable
+
+
 class StageTable(msgspec.Struct, kw_only=True):
     """Where a run's time, bytes and multiply-adds went.
 
@@ -475,14 +478,22 @@ def read_run(path: str) -> RunResult:
     from ..inputs.documents import parse_json
     from ..inputs.schema import convert
     from ..inputs.text import read_text
+    from ..inputs.words import shown
 
     where = f"run record {path}"
     data = parse_json(read_text(path, "run record"), where)
     expected = f"plena-emu run {FORMATS['run']}"
     found = data.get("format") if isinstance(data, dict) else None
     if found != expected:
-        raise EmuError(f"{where}: format: found {found!r}, expected {expected!r}, as plena-emu run --json writes it")
-    return convert(data, RunResult, where)
+        told = "nothing" if found is None else shown(found)
+        raise EmuError(f"{where}: format: found {told}, expected {expected!r}, as plena-emu run --json writes it")
+    result = convert(data, RunResult, where)
+    for name, length in _KEY_LENGTHS.items() if result.stages is not None else ():
+        for at, row in enumerate(getattr(result.stages, name)):
+            if len(row.key) != length:
+                raise EmuError(f"{where}: stages.{name}[{at}].key: found a list of {len(row.key)}, expected a list of"
+                               f" {length}")
+    return result
 
 
 def record_json(kind: str, content: object, command: list[str]) -> bytes:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..errors import EmuError
+from ..interrupts import unwinding
 from ..logs import Log
 from ..manifests.footprint import footprint
 from ..manifests.generate import manifest_json
@@ -61,7 +62,7 @@ def capacity_curve(request: RunRequest) -> CapacityCurve:
     capacities = {sizes.total, sizes.total - 1, *(int(share * sizes.total) for share in _BEYOND)}
     capacities |= {sizes.weight, max(sizes.weight - 1, 0), *(int(share * sizes.weight) for share in _SHARES)}
     capacities.add((sizes.weight + sizes.total) // 2)
-    with tempfile.TemporaryDirectory() as folder:
+    with unwinding(), tempfile.TemporaryDirectory() as folder:
         points = [_point(request, manifest, capacity, os.path.join(folder, "manifest.json"))
                   for capacity in sorted(capacities)]
     return CapacityCurve(points=points, weight_bytes=sizes.weight, total_bytes=sizes.total)

@@ -29,7 +29,7 @@ from .caveats import ScaleLines
 from .crew import Task
 from .products import ProductFinder
 from .run_errors import data_error, run_error
-from .work import chunk_length, data_work, loop_budget, pieces, timing_work
+from .work import chunk_length, data_work, pieces, timing_work
 
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
@@ -313,7 +313,7 @@ class Simulation:
             The program did something illegal, or simulated time overflowed; what comes first in the
             program is what is raised.
         """
-        budget = min(self.slice, loop_budget(len(self.machine.control.loops)))
+        budget = self.slice
         if limit is not None:
             budget = min(budget, limit - self.executed)
         self._worker.join(AHEAD)

@@ -14,10 +14,10 @@ from ..kernels.limits import ACCESS_BYTES
 
 MOST_WORK = 1 << 28  # of one call: less than a second
 _MOST_OF_ONE = 1 << 40  # no sum over a chunk leaves int64
-_ELEMENT = 8  # of a vector or of a transfer
+_ELEMENT = 8  # of a vector
 _ROW = 16
-_ACCESS = 128  # of a memory engine
-_LOOP = 2  # an entry of the loop stack that C_LOOP_END looks at or moves
+_TRANSFERRED = 32  # an element of a transfer, in formats that are decoded one by one
+_ACCESS = 1024  # of a memory engine, in full event order
 _CONTROL_ROW = 4  # an address that control checks
 
 
@@ -32,7 +32,7 @@ def data_work(cfg: np.ndarray, descriptors: np.ndarray) -> np.ndarray:
         int(cfg[at]) for at in
         (layout.CFG_MLEN, layout.CFG_VLEN, layout.CFG_BLEN, layout.CFG_HLEN, layout.CFG_BROADCAST)
     )
-    transfer = max(rows * (_ROW + _ELEMENT * elements) for rows, elements in
+    transfer = max(rows * (_ROW + _TRANSFERRED * elements) for rows, elements in
                    descriptors[:, [layout.DESC_ROWS, layout.DESC_ELEMENTS]].tolist())
     units = {
         isa.M_MM: mlen * blen * blen, isa.M_TMM: mlen * blen * blen,
@@ -72,16 +72,6 @@ def chunk_length(descriptors: np.ndarray, most: int) -> int:
     """
     rows = int(descriptors[:, layout.DESC_ROWS].max(initial=1))
     return max(8, min(most, MOST_WORK // (_CONTROL_ROW * max(1, rows))))
-
-
-def loop_budget(capacity: int) -> int:
-    """Choose how many instructions control may execute in one call with a loop stack of `capacity` entries.
-
-    Returns
-    -------
-    int
-    """
-    return max(64, MOST_WORK // (_LOOP * capacity))
 
 
 def pieces(kinds: np.ndarray, work: np.ndarray) -> Iterator[tuple[int, int, bool]]:

@@ -189,7 +189,11 @@ class ClusterEngine:
     ----------
     workers : int
         How many there are now.
+    call : callable
+        What workers are asked to do with a batch: `run_batch`, unless scheduling alone is measured.
     """
+
+    call = staticmethod(run_batch)
 
     def __init__(self, client: Any, snapshots: Mapping[str, Snapshot], builds: str | None,
                  say: Callable[[str], None], own: _LocalWorkers | None = None):
@@ -266,7 +270,7 @@ class ClusterEngine:
 
     def _submit(self, worker, points):
         task = [(point.id, point.specification) for point in points]
-        future = self._client.submit(run_batch, self._name, task, key=f"plena-batch-{uuid.uuid4().hex}", pure=False,
+        future = self._client.submit(self.call, self._name, task, key=f"plena-batch-{uuid.uuid4().hex}", pure=False,
                                      workers=[worker], allow_other_workers=True)
         self._under_way[future] = _Batch(worker, points)
         future.add_done_callback(self._events.put)
@@ -281,8 +285,8 @@ class ClusterEngine:
                 found = [Outcome(*fields) for fields in future.result(timeout=60)]
             except Exception:  # it was lost between the two
                 return self._died(batch, 1, waiting)
-            seconds = sum(outcome.seconds for outcome in found)
-            waiting.measured(batch.points[0].group, len(found), seconds)
+            for point, outcome in zip(batch.points, found, strict=True):
+                waiting.measured(point.group, outcome.seconds)
             return found
         if future.status == "error":
             from distributed import KilledWorker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -193,7 +194,7 @@ class _Intake:
     def __init__(self, store: Store, watcher: Watcher):
         self._store, self._watcher = store, watcher
         self._lines: list[bytes] = []
-        self._written = time.monotonic()
+        self._written = -math.inf  # what comes first is written at once: a store that cannot be is told early
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Keep outcomes; write where enough have come, or the last were written long ago."""

@@ -17,7 +17,7 @@ from .values import Value
 # Keys of the settings that follow from the geometry a program was compiled for, or are part of it.
 GEOMETRY = {"MLEN", "VLEN", "BLEN", "HLEN", "BROADCAST_AMOUNT"}
 FOLLOWS = {"HBM_M_Prefetch_Amount", "HBM_V_Prefetch_Amount", "HBM_V_Writeback_Amount", "HBM_WIDTH"}
-FREE = ("HBM_SIZE", "MATRIX_SRAM_SIZE", "VECTOR_SRAM_SIZE", "MAX_LOOP_INSTRUCTIONS", "DC_EN", "CLOCK_PERIOD_PS",
+FREE = ("MATRIX_SRAM_SIZE", "VECTOR_SRAM_SIZE", "MAX_LOOP_INSTRUCTIONS", "DC_EN", "CLOCK_PERIOD_PS",
         "HBM_CHANNELS")
 LATENCIES = tuple(LATENCY_KEYS.values())
 
@@ -74,6 +74,8 @@ def check_settings_key(key: str, with_model: bool, with_board: bool) -> None:
     UsageError
     """
     name = f"settings.{key}"
+    if key == "HBM_SIZE":
+        raise UsageError(f"{name}: hbm_size.txt of a build beats it; see the key hbm_size")
     if key in FOLLOWS:
         raise UsageError(f"{name}: follows from the geometry (preset, settings.MLEN, settings.BLEN)")
     if key in GEOMETRY:

@@ -153,9 +153,10 @@ class Workshop:
         if "timing" in specification:
             fields["timing"] = self._file(specification["timing"])
         build = self.build(specification["program"])
+        path = self._settings_of_geometry(build, specification["program"])
         if "settings" in specification:
-            path = self._settings(build, specification["settings"])
-            fields |= {"settings_path": path, "settings_origin": ORIGIN}
+            path = self._settings(path, specification["settings"])
+        fields |= {"settings_path": path, "settings_origin": ORIGIN}
         return RunRequest(**({"dump_dir": None} | fields_of(build, fields | more)))
 
     def build(self, program: dict) -> str:
@@ -192,7 +193,7 @@ class Workshop:
             return
         found = sorted((os.path.getmtime(path), path) for path in (
             os.path.join(self._builds, name) for name in os.listdir(self._builds)) if path != newest)
-        for _, path in found[: len(found) - MOST_BUILDS]:
+        for _, path in found[: max(0, len(found) - MOST_BUILDS)]:
             shutil.rmtree(path, ignore_errors=True)
 
     def _document(self, key, specification):
@@ -230,11 +231,27 @@ class Workshop:
             _write(path, canonical(variants.with_keys(data, changes, key)))
         return path
 
-    def _settings(self, build, changes):
-        place = os.path.join(self.folder, "settings", digest_of(canonical([build, changes])))
+    def _settings_of_geometry(self, build, program):
+        """Find the settings of a build; compiled models of one geometry share a file, which is read once.
+
+        Theirs differ in HBM_SIZE alone, and `hbm_size.txt` beats that.
+        """
+        path = os.path.join(build, SETTINGS)
+        if "build" in program:
+            return path
+        options = program["options"]
+        key = canonical([program["model"], options["preset"], options.get("vector_sram_rows")])
+        shared = os.path.join(self.folder, "settings", digest_of(key), SETTINGS)
+        if not os.path.exists(shared):
+            os.makedirs(os.path.dirname(shared), exist_ok=True)
+            shutil.copy(path, shared)
+        return shared
+
+    def _settings(self, base, changes):
+        place = os.path.join(self.folder, "settings", digest_of(canonical([base, changes])))
         path = os.path.join(place, SETTINGS)
         if not os.path.exists(path):
-            with open(os.path.join(build, SETTINGS), encoding="utf-8") as file:
+            with open(base, encoding="utf-8") as file:
                 text = file.read()
             os.makedirs(place, exist_ok=True)
             _write(path, variants.settings_with(text, changes).encode())

@@ -17,24 +17,31 @@ from ..layout import (
     CTL_ADDR,
     CTL_COMPUTE,
     CTL_DELTA,
-    CTL_DEPTH,
     CTL_ERR_A,
     CTL_ERR_B,
     CTL_EVENTS,
     CTL_EXECUTED,
+    CTL_FREE_LOOP,
     CTL_GP,
     CTL_LIMIT_AT,
+    CTL_LOOP_OF,
+    CTL_LOOP_SLOTS,
     CTL_MEM_EVENTS,
     CTL_PC,
     CTL_SCALE,
     CTL_SKIPS,
     CTL_STRIDE,
+    CTL_TOP_LOOP,
     CTL_TOPK,
     CTL_VMASK,
     INT_SRAM_SIZE,
+    LOOP_ABOVE,
     LOOP_BASE,
+    LOOP_BELOW,
     LOOP_PC,
     LOOP_REG,
+    LOOP_SAME,
+    NO_LOOP,
     OP_COST,
     OP_F1,
     OP_ID,
@@ -86,8 +93,8 @@ class ControlState(NamedTuple):
         u64 address registers (bit patterns), a view of `ctl`.
     int_sram : int64[1024]
         u32 words.
-    loops : int64[capacity, LOOP_WIDTH]
-        Loop stack.
+    loops : int64[slots, LOOP_WIDTH]
+        Loop stack, linked from CTL_TOP_LOOP on.
     counts : int64[words]
         How often each word was executed.
     trace : int64[capacity, TR_WIDTH]
@@ -116,44 +123,69 @@ def check_limit(ctl, loops):
     """
     max_loop = ctl[CFG_MAX_LOOP]
     limit = NO_LIMIT
-    for i in range(ctl[CTL_DEPTH]):
-        at = loops[i, LOOP_BASE] + max_loop + 1
+    over = NO_LOOP
+    slot = ctl[CTL_TOP_LOOP]
+    while slot != NO_LOOP:
+        at = loops[slot, LOOP_BASE] + max_loop + 1
         if at <= ctl[CTL_EXECUTED]:
-            ctl[CTL_ERR_A] = loops[i, LOOP_PC]
-            ctl[CTL_ERR_B] = max_loop
-            return LOOP_LIMIT
+            over = slot
         limit = min(limit, at)
+        slot = loops[slot, LOOP_BELOW]
+    if over != NO_LOOP:
+        ctl[CTL_ERR_A] = loops[over, LOOP_PC]
+        ctl[CTL_ERR_B] = max_loop
+        return LOOP_LIMIT
     ctl[CTL_LIMIT_AT] = limit
     return OK
 
 
 @small
+def loops_full(ctl, loops):
+    """Tell whether no slot is left for another loop."""
+    return ctl[CTL_FREE_LOOP] == NO_LOOP and ctl[CTL_LOOP_SLOTS] == loops.shape[0] - 1
+
+
+@small
 def loop_start(ctl, loops, pc, reg, count):
-    """Execute C_LOOP_START: push a loop of `count` iterations.
+    """Execute C_LOOP_START: push a loop of `count` iterations into a free slot.
 
     Returns a status.
     """
     if count == 0:
         return LOOP_ZERO
-    depth = ctl[CTL_DEPTH]
+    slot = ctl[CTL_FREE_LOOP]
+    if slot == NO_LOOP:
+        slot = ctl[CTL_LOOP_SLOTS] + 1
+        ctl[CTL_LOOP_SLOTS] = slot
+    else:
+        ctl[CTL_FREE_LOOP] = loops[slot, LOOP_BELOW]
+    around = ctl[CTL_TOP_LOOP]
     ctl[CTL_GP + reg] = count
-    loops[depth, LOOP_PC] = pc
-    loops[depth, LOOP_REG] = reg
-    loops[depth, LOOP_BASE] = ctl[CTL_EXECUTED]
-    ctl[CTL_DEPTH] = depth + 1
-    if depth == 0:
+    loops[slot, LOOP_PC] = pc
+    loops[slot, LOOP_REG] = reg
+    loops[slot, LOOP_BASE] = ctl[CTL_EXECUTED]
+    loops[slot, LOOP_BELOW] = around
+    loops[slot, LOOP_ABOVE] = NO_LOOP
+    loops[slot, LOOP_SAME] = ctl[CTL_LOOP_OF + reg]
+    loops[around, LOOP_ABOVE] = slot
+    ctl[CTL_LOOP_OF + reg] = slot
+    ctl[CTL_TOP_LOOP] = slot
+    if around == NO_LOOP:
         ctl[CTL_LIMIT_AT] = ctl[CTL_EXECUTED] + ctl[CFG_MAX_LOOP] + 1
     return OK
 
 
 @small
-def loop_drop(ctl, loops, index):
-    """Remove entry `index` of the loop stack."""
-    depth = ctl[CTL_DEPTH] - 1
-    for i in range(index, depth):
-        for k in range(loops.shape[1]):
-            loops[i, k] = loops[i + 1, k]
-    ctl[CTL_DEPTH] = depth
+def loop_drop(ctl, loops, slot):
+    """Take a loop off the stack: the innermost of its register."""
+    below, above = loops[slot, LOOP_BELOW], loops[slot, LOOP_ABOVE]
+    loops[below, LOOP_ABOVE] = above
+    loops[above, LOOP_BELOW] = below
+    if above == NO_LOOP:
+        ctl[CTL_TOP_LOOP] = below
+    ctl[CTL_LOOP_OF + loops[slot, LOOP_REG]] = loops[slot, LOOP_SAME]
+    loops[slot, LOOP_BELOW] = ctl[CTL_FREE_LOOP]
+    ctl[CTL_FREE_LOOP] = slot
 
 
 @small
@@ -162,17 +194,15 @@ def loop_end(ctl, loops, pc, reg):
 
     Returns the pc of the next instruction, or -1 when no active loop uses `reg`.
     """
-    index = ctl[CTL_DEPTH] - 1
-    while index >= 0 and loops[index, LOOP_REG] != reg:
-        index -= 1
-    if index < 0:
+    slot = ctl[CTL_LOOP_OF + reg]
+    if slot == NO_LOOP:
         return -1
     if ctl[CTL_GP + reg] > 1:
         ctl[CTL_GP + reg] -= 1
-        loops[index, LOOP_BASE] = ctl[CTL_EXECUTED]
-        return loops[index, LOOP_PC] + 1
+        loops[slot, LOOP_BASE] = ctl[CTL_EXECUTED]
+        return loops[slot, LOOP_PC] + 1
     ctl[CTL_GP + reg] = 0
-    loop_drop(ctl, loops, index)
+    loop_drop(ctl, loops, slot)
     return pc + 1
 
 
@@ -313,7 +343,7 @@ def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
         elif op == isa.C_SET_V_MASK_REG:
             ctl[CTL_VMASK] = ctl[CTL_GP + rd]
         elif op == isa.C_LOOP_START:
-            if ctl[CTL_DEPTH] == loops.shape[0]:
+            if loops_full(ctl, loops):
                 status = LOOPS_FULL
             else:
                 ctl[CTL_EXECUTED] = executed
@@ -329,11 +359,12 @@ def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
                 compute += body_cost * times
                 next_pc += skipped
         elif op == isa.C_BREAK:
-            if ctl[CTL_DEPTH] == 0:
+            innermost = ctl[CTL_TOP_LOOP]
+            if innermost == NO_LOOP:
                 status = BREAK_OUTSIDE
             else:
-                ctl[CTL_GP + loops[ctl[CTL_DEPTH] - 1, LOOP_REG]] = 0
-                loop_drop(ctl, loops, ctl[CTL_DEPTH] - 1)
+                ctl[CTL_GP + loops[innermost, LOOP_REG]] = 0
+                loop_drop(ctl, loops, innermost)
         elif op == isa.INVALID:
             status = INVALID_OPCODE
         elif ctl[CTL_EVENTS] == events.shape[0] or ctl[CTL_MEM_EVENTS] == mem_events.shape[0]:

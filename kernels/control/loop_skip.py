@@ -23,11 +23,12 @@ from ..layout import (
     CFG_ROWS,
     CFG_TILES,
     CFG_VLEN,
-    CTL_DEPTH,
     CTL_EXECUTED,
     CTL_GP,
     CTL_LIMIT_AT,
+    CTL_TOP_LOOP,
     FP_REGISTERS,
+    NO_LOOP,
     OP_COST,
     OP_ID,
     OP_IMM,
@@ -302,7 +303,7 @@ def skip_loop(table, ctl, affine, counts, pc, times, budget):
     done = words * times
     if words == 0 or words > ctl[CFG_MAX_LOOP] or done > budget:
         return 0, 0
-    if ctl[CTL_DEPTH] > 0 and ctl[CTL_EXECUTED] + done >= ctl[CTL_LIMIT_AT]:
+    if ctl[CTL_TOP_LOOP] != NO_LOOP and ctl[CTL_EXECUTED] + done >= ctl[CTL_LIMIT_AT]:
         return 0, 0
     counter = table[pc, OP_RD]
     old = ctl[CTL_GP + counter]

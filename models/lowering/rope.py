@@ -35,23 +35,27 @@ class RopeOrder(msgspec.Struct, frozen=True, kw_only=True):
     single: bool
 
     def walk(self, b: Builder, vlen: int, values: tuple[Register, ...], head_step: int,
-             tables: tuple[tuple[Register, int], ...], one: Callable[[], None]) -> None:
-        """Write `one` for every row; `values` walk over the rows, `tables` (register, first address) over positions."""
+             tables: tuple[Register, ...], one: Callable[[], None]) -> None:
+        """Write `one` for every row; `values` walk over the rows, `tables` over the positions."""
         if self.single:  # rows follow one another
             with each_row(b, self.heads * self.tokens * self.sequences, *((value, vlen) for value in values), unroll=8):
                 one()
             return
-        back = self.token_step * vlen - self.heads * head_step
-        with b.step(back) as next_token, b.loop(self.sequences):
-            with b.loop(self.tokens):
+        # Token by token, in all sequences: they share the tables' row, and the loops stay short.
+        sequence = self.tokens * self.token_step * vlen - self.heads * head_step
+        token = self.token_step * vlen - self.sequences * self.tokens * self.token_step * vlen
+        if self.sequences == 1:
+            sequence, token = 0, sequence + token
+        with b.step(sequence) as next_sequence, b.step(token) as next_token, b.loop(self.tokens):
+            with b.loop(self.sequences):
                 with each_row(b, self.heads, *((value, head_step) for value in values), unroll=8):
                     one()
                 for value in values:
-                    b.advance(value, next_token)
-                for table, _ in tables:
-                    b.advance(table, vlen)
-            for table, start in tables:
-                b.set(table, start)
+                    b.advance(value, next_sequence)
+            for value in values:
+                b.advance(value, next_token)
+            for table in tables:
+                b.advance(table, vlen)
 
 
 def rope_by_product(
@@ -99,7 +103,7 @@ def _turn(b, x, rotated, tables, order, block):
             b.emit("V_MUL_VV", value, value, c)
             b.emit("V_ADD_VV", value, value, turned)
 
-        order.walk(b, x.vlen, (value, turned), head_step, ((c, starts[2]), (s, starts[3])), one)
+        order.walk(b, x.vlen, (value, turned), head_step, (c, s), one)
 
 
 def rope_by_halves(b: Builder, x: Activation, tables: RopeTables, order: RopeOrder, *, scratch: int) -> None:
@@ -123,4 +127,4 @@ def rope_by_halves(b: Builder, x: Activation, tables: RopeTables, order: RopeOrd
                 b.emit("V_SUB_VV", x1, x1, t2)
                 b.emit("V_ADD_VV", x2, x2, t1)
 
-            order.walk(b, x.vlen, (x1, x2), order.head_step * x.vlen, ((c, starts[2]), (s, starts[3])), one)
+            order.walk(b, x.vlen, (x1, x2), order.head_step * x.vlen, (c, s), one)

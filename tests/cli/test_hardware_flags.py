@@ -215,3 +215,15 @@ def test_a_clock_that_was_asked_for_needs_no_board(build):
 def test_a_clock_without_board_and_hardware_timing_is_refused(build):
     with pytest.raises(UsageError, match="--clock-mhz needs --board, or hardware timing"):
         plena_emu.run(str(build), clock_mhz=500, timing_only=True)
+
+
+@pytest.mark.parametrize("size, found", [("0", "--hbm-size: found 0"), ("100", "HBM size 100 is no multiple of 64")])
+def test_an_hbm_size_that_the_chapter_refuses_is_101(size, found, build, empty_directory, capsys):
+    flags = list(hr.arguments(build))
+    if "--hbm-size" in flags:
+        at = flags.index("--hbm-size")
+        del flags[at : at + 2]
+    assert hr.drop_in(*flags, "--timing-mode", "legacy", "--hbm-size", size) == 101
+    assert found in capsys.readouterr().err
+    if size == "0":
+        assert "expected at least 1 byte" in refused(capsys, *flags, "--hbm-size", size)

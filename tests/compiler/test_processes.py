@@ -36,8 +36,10 @@ for thread in threads:
 dumps = {open(f"{name}/vram_dump.bin", "rb").read() for name in found}
 print(len(found), len(set(found.values())), len(dumps), "numba" in sys.modules)
 """
-# Processes are forked while a thread is in the middle of a function of the compiler, and after. (Not while it imports:
-# the child of such a fork has an import lock that nobody gives back, in any Python program.)
+# Processes are forked while a thread is in the middle of a function of the compiler, and after. Not while it imports a
+# module: a child of such a fork that imports the same module waits for ever (Python 3.11, in any program; the thread
+# that holds the module's lock is not in the child). A wider test, without this care, hung once; whether for this
+# reason was not found out.
 FORKS = RUN + """
 import time
 from plena_emu.kernels.compiler import object_code, obtaining

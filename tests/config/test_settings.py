@@ -264,3 +264,20 @@ def test_every_golden_settings_file_loads(tmp_path):
             path.write_bytes(text)
             assert load_settings(path).mlen % 16 == 0
     assert len(seen) > 5
+
+
+@pytest.mark.parametrize("length, amount, rows, total", [
+    ("MLEN", "HBM_M_Prefetch_Amount", 16, 65528 * 65528 * 9 // 8),  # at least a tile
+    ("VLEN", "HBM_V_Prefetch_Amount", 2**20, 65528 * 9 * 2**17), ("VLEN", "HBM_V_Writeback_Amount", 7282, None),
+    ("VLEN", "HBM_V_Writeback_Amount", 7283, 7283 * 65528 * 9 // 8),
+])
+def test_the_largest_transfers(tmp_path, length, amount, rows, total):
+    """What a run lists before it times it has a limit; within it nothing is said."""
+    document = changed(f"{CONFIG}.{amount}.value", rows)
+    document["TRANSACTIONAL"]["CONFIG"][length]["value"] = document["TRANSACTIONAL"]["CONFIG"]["HLEN"]["value"] = 65528
+    if total is None:
+        assert load(tmp_path, document).sv == rows
+        return
+    with pytest.raises(EmuError, match=rf"{amount}.value: found \d+ rows of {length} 65528 of HBM_\w+, {total} bytes a"
+                                       r" transfer, expected at most 536870912 bytes a transfer$"):
+        load(tmp_path, document)

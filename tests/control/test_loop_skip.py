@@ -42,7 +42,7 @@ def outcome(words, config, skips, revision="base", limit=None):
     except EmuError as failure:
         error = str(failure)
     ctl = machine.control.ctl
-    kept = [layout.CTL_PC, layout.CTL_DEPTH, layout.CTL_EXECUTED, layout.CTL_COMPUTE, layout.CTL_DELTA,
+    kept = [layout.CTL_PC, layout.CTL_TOP_LOOP, layout.CTL_EXECUTED, layout.CTL_COMPUTE, layout.CTL_DELTA,
             *range(layout.CTL_GP, layout.CTL_GP + 16)]
     return error, ctl[kept].tolist(), machine.control.counts.tolist()
 

@@ -13,7 +13,7 @@ from plena_emu.config.settings import default_settings, with_hbm_size
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.kernels import status as st
-from plena_emu.kernels.control.control import control_slice
+from plena_emu.kernels.control.control import control_slice, loop_start
 from plena_emu.kernels.data.data import data_slice
 from plena_emu.machine.core import Machine
 from plena_emu.program.decode import decode
@@ -113,7 +113,7 @@ def execute(machine, op):
     if op in (isa.M_MM_WO, isa.M_MV_WO):
         table[0, layout.OP_IMM] = 0
     if op == isa.C_LOOP_END or op == isa.C_BREAK:
-        machine.control.ctl[layout.CTL_DEPTH] = 1
+        loop_start(machine.control.ctl, machine.control.loops, 0, 0, 1)
     machine.count_words(len(table))
     events, mem_events = np.zeros((1, layout.EV_WIDTH), np.int64), np.zeros((1, layout.MEV_WIDTH), np.int64)
     return control_slice(table, machine.cfg, machine.descriptors, machine.control, events, mem_events, 1)

@@ -28,6 +28,7 @@ NOT_RUN = {
     "pytest": "is the test suite",
     ".venv/bin/python -m pytest": "is the test suite",
     "NUMBA_": "is the test suite",
+    "dask ": "needs a cluster; tests/sweeping/test_cluster.py has one",
     "chromium": "needs a browser; tests/cli/test_report.py does the same where there is one",
 }
 # What a span of code names without telling anybody to type it: a flag, or a command without what it works on.
@@ -35,6 +36,7 @@ NAMES = re.compile(r"transactional_emulator$"
                    r"|plena-emu(?: (?:run|manifest|plan|profile|dram|results|…)(?: --[a-z-]+)?)?$")
 NEEDS = {
     ".parquet": "pyarrow", "plena-emu report": "matplotlib", "plena-emu plot": "matplotlib", "--plot": "matplotlib",
+    "plena-emu search": "optuna",
 }
 # Words that stand for something: what a reader would put there.
 PLACEHOLDERS = {
@@ -43,7 +45,8 @@ PLACEHOLDERS = {
     "FILE": "FILE.svg",
 }
 # Big work becomes smaller; what these print is not compared.
-SMALLER = {"estimate smollm2-135m": "estimate tiny"}
+SMALLER = {"estimate smollm2-135m": "estimate tiny",
+           "--model smollm2-135m --past 128": "--model tiny --layers 1 --past 8"}
 QUICK = {"--models": "hbm", "--runs": "2"}  # of every measurement of `bench`, where the command does not say
 BEFORE = {"plena-emu check BUILD": "plena-emu run BUILD --quiet"}  # rows of a table are in no order of work
 STATUS = {"--compare": (0, 1), "--fail-above": (0, 1)}  # 1: slower, which is an answer
@@ -131,7 +134,7 @@ def as_typed(text):
     text = " ".join(PLACEHOLDERS.get(word, word) for word in text.split(" "))
     for long, short in SMALLER.items():
         text = text.replace(long, short)
-    if "--prune" in text:  # what is kept for other versions of this checkout is not this test's to delete
+    if "--prune" in text:  # on a cache of its own, and not for long: what is kept elsewhere stays
         text = f"PLENA_CACHE_DIR=$PWD/cache {text} --no-warm"
     if "plena-emu bench" in text and "--compare" not in text:
         quick = " ".join(f"{flag} {value}" for flag, value in QUICK.items() if flag not in text)
@@ -144,6 +147,8 @@ def left_out(text):
     for begin, reason in NOT_RUN.items():
         if text.startswith(begin):
             return reason
+    if "--scheduler" in text:
+        return "needs a cluster; tests/sweeping/test_cluster.py has one"
     for part, module in NEEDS.items():
         if part in text and importlib.util.find_spec(module) is None:
             return f"needs {module}"

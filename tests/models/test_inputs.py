@@ -85,7 +85,7 @@ def test_unsuitable_embeddings(tmp_path, values, message):
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array", b"\x93NUMPY\x01\x00\x0a\x00{'descr': "])
 def test_files_that_are_no_arrays(tmp_path, content):
     (tmp_path / "t.npy").write_bytes(content)
-    with pytest.raises(EmuError, match=r"t\.npy: not a sound \.npy file"):
+    with pytest.raises(EmuError, match=r"t\.npy: found no array, expected a \.npy file"):
         text_inputs(TINY, SEEDED, CompileOptions(tokens=str(tmp_path / "t.npy")))
 
 
@@ -96,7 +96,7 @@ def test_archives_and_pickles_are_refused(tmp_path):
     with pytest.raises(EmuError, match="found an archive of arrays"):
         text_inputs(TINY, SEEDED, CompileOptions(tokens=str(tmp_path / "t.npy")))
     np.save(tmp_path / "t.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(EmuError, match="not a sound"):
+    with pytest.raises(EmuError, match="found no array"):
         text_inputs(TINY, SEEDED, CompileOptions(tokens=str(tmp_path / "t.npy")))
     with pytest.raises(EmuError, match="cannot read: No such file"):
         text_inputs(TINY, SEEDED, CompileOptions(tokens=str(tmp_path / "nowhere.npy")))

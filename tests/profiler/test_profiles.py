@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import assume, given, settings
@@ -528,3 +531,17 @@ def test_assembly_by_its_ending(tmp_path, capsys, ending):
     (tmp_path / f"a.{ending}").write_text("C_BREAK\n")
     assert main(["profile", str(tmp_path / f"a.{ending}"), "--static"]) == 0
     assert "C_BREAK" in capsys.readouterr().out
+
+
+def test_ctrl_c_leaves_no_directory_of_assembled_words(tmp_path):
+    """The words of an assembly text lie in a temporary directory while they run."""
+    (tmp_path / "p.asm").write_text("S_ADDI_INT gp1, gp0, 1\n")
+    write_settings(tmp_path / "plena_settings.toml")
+    (tmp_path / "t").mkdir()
+    code = ("import os, signal, sys; from plena_emu.cli import entry; import plena_emu.profiler.executed as e\n"
+            "def press(*_):\n    assert os.listdir(os.environ['TMPDIR'])\n    signal.raise_signal(signal.SIGINT)\n"
+            "e._profile = press\nsys.argv[1:] = ['profile', 'p.asm']\nsys.exit(entry.plena_emu())")
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+                         env={**os.environ, "TMPDIR": str(tmp_path / "t")})
+    assert (ran.returncode, ran.stderr) == (130, "plena-emu profile: error: interrupted\n")
+    assert list((tmp_path / "t").iterdir()) == []

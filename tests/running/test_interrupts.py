@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import write_settings
+from support import settings_document, write_settings
 
 from plena_emu import interrupts
 from plena_emu.precompile import warm
@@ -112,6 +112,65 @@ def test_from_outside_at_any_time(delay):
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err.count("interrupted")) in ((0, 0), (130, 1)), err
     assert err.count("\n") == err.count("interrupted")
+
+
+ENDLESS = """
+C_LOOP_START gp1, 4194303
+C_LOOP_START gp2, 4194303
+V_ADD_VV gp0, gp0, gp0, 0
+S_ADDI_INT gp3, gp3, 1
+C_LOOP_END gp2
+C_LOOP_END gp1
+"""
+# What never ends by itself: programs, and a trace that never comes.
+ENDLESS_COMMANDS = {
+    "drop-in": ("transactional_emulator", FILES.replace("p.mem", "endless.mem")),
+    "run": ("plena_emu", f"run {FILES.replace('p.mem', 'endless.mem')} --threads 2 --no-dumps"),
+    "one thread": ("plena_emu", f"run {FILES.replace('p.mem', 'endless.mem')} --threads 1 --no-dumps"),
+    "every instruction": ("plena_emu", f"run {FILES.replace('p.mem', 'endless.mem')} --timeline t.json --no-dumps"),
+    "rtl": ("plena_emu", "run endless.mem --settings s.toml --timing-only --timing rtl-v1"),
+    "large transfers": ("plena_emu", "run large.mem --settings large.toml --hbm hbm.bin --fpsram fp.bin --no-dumps"),
+    "profile": ("plena_emu", "profile endless.mem --settings s.toml"),
+    "dram": ("plena_emu", "dram -"),
+}
+
+
+@pytest.fixture(scope="module")
+def endless(directory):
+    """Files of what never ends."""
+    document = settings_document()
+    for key, value in {"MAX_LOOP_INSTRUCTIONS": 2**60, "HLEN": 16}.items():
+        document["TRANSACTIONAL"]["CONFIG"][key]["value"] = value
+    write_settings("s.toml", document)
+    for key, value in {"VLEN": 4096, "HLEN": 4096, "HBM_V_Prefetch_Amount": 100_000, "HBM_SIZE": 2**30}.items():
+        document["TRANSACTIONAL"]["CONFIG"][key]["value"] = value
+    write_settings("large.toml", document)
+    Path("endless.mem").write_text(mem_text(assemble(ENDLESS)))
+    Path("large.mem").write_text(mem_text(assemble("H_PREFETCH_V gp0, gp0, a0, 0, 0\n" * 1000)))
+
+
+@pytest.mark.parametrize("delay", [0.3, 0.8])
+@pytest.mark.parametrize("command", ENDLESS_COMMANDS)
+def test_what_never_ends_is_ended(endless, command, delay):
+    """Whatever it is busy with then; were it deaf, `communicate` would give up."""
+    program, words = ENDLESS_COMMANDS[command]
+    code = f"import sys; from plena_emu.cli import entry\nprint('!', flush=True)\nsys.exit(entry.{program}())"
+    process = subprocess.Popen([sys.executable, "-c", code, *words.split()], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.read(1) == "!"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(delay)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    name = program.replace("plena_", "plena-")
+    assert process.returncode == 130 and out.strip() == "", (out, err)
+    last = err.splitlines()[-1]
+    assert last.startswith(name) and last.endswith("error: interrupted") and err.count("interrupted") == 1
+    assert "Traceback" not in err and not list(Path().glob("*_dump.bin")) and not list(Path().glob(".plena-*"))
 
 
 CHILD = """

@@ -110,6 +110,7 @@ def test_geometry_of_the_settings_names_a_preset():
     ({"build": LINEAR, "board": "v80", "reference_timing": True, "clock_mhz": 100}, "not with --reference-timing"),
     ({"build": LINEAR, "settings.MLEN": 64}, "settings.MLEN: a compiled program keeps its geometry"),
     ({"build": LINEAR, "settings.HBM_V_Prefetch_Amount": 64}, "follows from the geometry"),
+    ({"build": LINEAR, "settings.HBM_SIZE": 64}, "see the key hbm_size"),
     ({"build": LINEAR, "board": "v80", "settings.VECTOR_ADD_CYCLES": 6}, "the board's latencies replace"),
     ({"build": LINEAR, "settings.VECTOR_AD_CYCLES": 6}, "settings.VECTOR_AD_CYCLES: found an unknown key"),
     ({"build": LINEAR, "settings.VECTOR_SRAM_SIZE": "0"}, "VECTOR_SRAM_SIZE.value: found 0"),

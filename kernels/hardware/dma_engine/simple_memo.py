@@ -2,9 +2,9 @@
 
 As `kernels.simple.memo` does for the reads of a prefetch, with two kinds of keys:
 
-- A *place* is where a prefetch begins, as there: elements and scales, each slid down within their rows of the memory.
-  It is used, and no line planned, where nothing is decided about lines (regime `resident`), no precharge is pending,
-  and elements and scales share no row, so that all lines of the one come before those of the other.
+- A *place* is where a prefetch begins, as there: elements and scales, each slid down within their rows of the memory;
+  then the precharges that its first lines meet. It is used, and no line planned, where nothing is decided about lines
+  (regime `resident`) and elements and scales share no row, so that all lines of one come before those of the other.
 - A *list* has each line of a batch, by its bank and its row from those of the first line, and by whether it takes the
   host link. It serves all other batches, unless a line waits for a swap.
 
@@ -107,11 +107,72 @@ def write_place(key, descriptor, event):
 
 
 @small
-def has_place(memo, state, descriptor, event, now):
-    """Write the place of a prefetch that starts at `now` into `memo.key`; returns whether it has one."""
-    if memo.reg[MEMO_ON] == 0 or state.queues[LAST_EVENT] > now + TCK:
-        return False
-    return write_place(memo.key, descriptor, event) > 0
+def append_rows(lines, n, first, rows, length, jump):
+    """Append lines of ascending rows to `lines[:n]`, which ascend too, until there are EARLY.
+
+    Returns how many there are.
+    """
+    for row in range(rows):
+        end = first + row * jump + length
+        line = (end - length) & -ACCESS_BYTES
+        if n > 0 and lines[n - 1] == line:
+            line += ACCESS_BYTES
+        while line < end and n < EARLY:
+            lines[n] = line
+            n += 1
+            line += ACCESS_BYTES
+        if n == EARLY:
+            break
+    return n
+
+
+@small
+def first_lines(lines, descriptor, event):
+    """Find the first lines, at most EARLY, of a prefetch that has a place.
+
+    Returns how many, 0 where its rows do not ascend.
+    """
+    rows, length, slen = descriptor[DESC_ROWS], descriptor[DESC_ROW_BYTES], descriptor[DESC_SCALE_BYTES]
+    index, scale_index, step = event[MEV_INDEX], event[MEV_SCALE], event[MEV_STEP]
+    jump, scale_jump = packed_step(descriptor, step, length), packed_step(descriptor, step, slen)
+    if jump < length or scale_jump < slen or max(jump, scale_jump) * rows > U32_MASK:
+        return 0
+    if slen > 0 and scale_index < index:
+        n = append_rows(lines, 0, scale_index, rows, slen, scale_jump)
+        return append_rows(lines, n, index, rows, length, jump)
+    n = append_rows(lines, 0, index, rows, length, jump)
+    return append_rows(lines, n, scale_index, rows if slen > 0 else 0, slen, scale_jump)
+
+
+@small
+def place_words(memo, state, lines, descriptor, event, now):
+    """Write the place of a prefetch that starts at `now` into `memo.key`; `lines` has room for its first lines.
+
+    Returns its length in words, 0 where it has none.
+    """
+    if memo.reg[MEMO_ON] == 0:
+        return 0
+    length = write_place(memo.key, descriptor, event)
+    if length == 0 or state.queues[LAST_EVENT] <= now + TCK:
+        return length
+    n = first_lines(lines, descriptor, event)
+    bank_0 = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
+    return append_pending(memo.key, length, state.banks, lines, n, BANK_SHIFT, bank_0, now) if n > 0 else 0
+
+
+@kernel
+def append_pending(key, length, banks, lines, n, shift, bank_0, now):
+    """Append the precharges that `lines[:n]` meet in their banks, counted from `bank_0`, to a key.
+
+    Returns its new length.
+    """
+    start, seen = length, 0
+    for i in range(n):
+        bank = (lines[i] >> shift) & (BANKS - 1)
+        if (seen >> bank) & 1 == 0 and banks[bank, BANK_DUE] > now + TCK:
+            length = insert_pending(banks, key, length, bank_0, bank, start, now)
+        seen |= 1 << bank
+    return length
 
 
 # --- lists -----------------------------------------------------------------------------------------
@@ -132,8 +193,7 @@ def write_key(key, state, lines, link, n, held, shift, write, now):
 
     Returns its length in words.
     """
-    organisation, banks = state.organisation, state.banks
-    first = lines[0]
+    organisation, first = state.organisation, lines[0]
     key[0] = n << 1 | write
     length = 1
     for at in range(0, n, LINES_A_WORD):
@@ -144,13 +204,8 @@ def write_key(key, state, lines, link, n, held, shift, write, now):
         length += 1
     if state.queues[LAST_EVENT] <= now + TCK:
         return length
-    bank_0, start, seen = (first >> shift) & (BANKS - 1), length, 0
-    for i in range(n if held > 0 else min(n, EARLY)):  # a line that waits for nobody comes early or meets none
-        bank = (lines[i] >> shift) & (BANKS - 1)
-        if (seen >> bank) & 1 == 0 and banks[bank, BANK_DUE] > now + TCK:
-            length = insert_pending(banks, key, length, bank_0, bank, start, now)
-        seen |= 1 << bank
-    return length
+    early = n if held > 0 else min(n, EARLY)  # a line that waits for nobody comes early or meets none
+    return append_pending(key, length, state.banks, lines, early, shift, (first >> shift) & (BANKS - 1), now)
 
 
 @small

@@ -26,7 +26,7 @@ from ...simple.memo import BANK_SHIFT, VALUE_READS, SimpleMemo, insert_value, re
 from ...simple.state import BANKS, SimpleState
 from .lines import READS, WRITES, LinePlan
 from .plan import begin_event, plan_event
-from .simple_memo import PLACE_WORDS, has_place, remember_phase, run_phase
+from .simple_memo import place_words, remember_phase, run_phase
 
 
 class SimpleLineMemory(NamedTuple):
@@ -70,22 +70,22 @@ def run_phases(mem, store):
 
 
 @kernel
-def prefetch_at_place(mem, event, descriptor):
-    """Run a prefetch whose place is in the memo's key, and whose lines nothing is decided about.
+def prefetch_at_place(mem, words, event, descriptor):
+    """Run a prefetch whose place are the first `words` of the memo's key, and whose lines nothing is decided about.
 
     Returns the instant of the end, or `OVERFLOW`.
     """
     transfer, state, plan, memo = mem.transfer, mem.state, mem.plan, mem.memo
     now = transfer.reg[TRANSFER_NOW]
     bank = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
-    key_hash, at = look_up(memo, memo.key, PLACE_WORDS)
+    key_hash, at = look_up(memo, memo.key, words)
     if at > 0:
         count_resident(transfer, memo.arena[at + VALUE_READS])
         done = recall(memo.arena, at, state, bank, now)
         return done if done <= TIME_LIMIT else OVERFLOW
     plan_event(transfer, plan, event, descriptor)
     done = run_phase(state, plan.reads, transfer.wait, transfer.link, plan.reg[READS], 0, 0, now)
-    insert_value(memo, state, PLACE_WORDS, key_hash, bank, plan.reg[READS], now, done)
+    insert_value(memo, state, words, key_hash, bank, plan.reg[READS], now, done)
     return done
 
 
@@ -93,9 +93,11 @@ def prefetch_at_place(mem, event, descriptor):
 def run_event(mem, event, descriptor):
     """Run a memory event from `TRANSFER_NOW` on: the instant of the end, or `OVERFLOW`."""
     transfer, store = mem.transfer, descriptor[DESC_STORE] == 1
-    plain = not store and transfer.regime.reg[RG_CODE] == RESIDENT
-    if plain and has_place(mem.memo, mem.state, descriptor, event, transfer.reg[TRANSFER_NOW]):
-        return prefetch_at_place(mem, event, descriptor)
+    if not store and transfer.regime.reg[RG_CODE] == RESIDENT:
+        now = transfer.reg[TRANSFER_NOW]
+        words = place_words(mem.memo, mem.state, mem.plan.reads, descriptor, event, now)
+        if words > 0:
+            return prefetch_at_place(mem, words, event, descriptor)
     plan_event(transfer, mem.plan, event, descriptor)
     return run_phases(mem, store)
 

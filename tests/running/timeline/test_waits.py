@@ -1,11 +1,12 @@
 """Each wait of spec §7.9 alone: a program of two or three instructions that stalls for exactly that reason, and its
 like that does not. The expected cycles are worked out by hand from §7.7 and §7.9."""
 
+import msgspec
 import pytest
 from scoreboard_streams import Instruction as I
 from scoreboard_streams import events_of
 
-from plena_emu.boards.timing_schema import load_timing
+from plena_emu.boards.timing_schema import Unit, load_timing
 from plena_emu.kernels.hardware.scoreboard.layout import OPERAND_REASONS
 
 ROW, TILE, CYCLE = 64, 4096, 1000
@@ -92,13 +93,29 @@ CASES = {
                                   [fp("S_ADD_FP", 1, 2, 3), fp_memory("S_LD_FP", 4)]),
 }  # fmt: skip
 
-# Every DMA waits for the port they share before it looks at its own unit, and holds both until the same cycle.
-NEVER_ALONE = ("matrix_dma_busy", "vector_dma_busy", "vector_store_busy")
+# Every DMA waits for the port they share before it looks at its own unit, and holds both until the same cycle: these
+# show only where there are more ports than one.
+BEHIND_THE_PORT = {
+    "matrix_dma_busy": ([prefetch_m(0, 10), prefetch_m(1, 10)], [prefetch_m(0, 10), prefetch_v(40, 5)]),
+    "vector_dma_busy": ([prefetch_v(40, 10), prefetch_v(50, 10)], [prefetch_v(40, 10), prefetch_m(1, 10)]),
+    "vector_store_busy": ([store_v(40, 10), store_v(50, 10)], [store_v(40, 10), prefetch_m(1, 10)]),
+}
 
 
 def test_every_reason_of_the_file_is_tested_or_never_shows():
     named = {*OPERAND_REASONS, *load_timing("rtl-v1").reasons()}
-    assert named == {*CASES, *NEVER_ALONE, "vector_sram_port_a_write"}
+    assert named == {*CASES, *BEHIND_THE_PORT, "vector_sram_port_a_write"}
+
+
+@pytest.mark.parametrize("reason", BEHIND_THE_PORT)
+def test_a_wait_behind_the_port(reason):
+    stalled, free = BEHIND_THE_PORT[reason]
+    rtl = load_timing("rtl-v1")
+    wide = msgspec.structs.replace(rtl, units=rtl.units | {"hbm_port": Unit(copies=2)})
+    issue, accepted, recovery, *_, found, dependency = events_of(stalled, timing=wide)[-1]
+    assert (issue, accepted, recovery, found, dependency) == (1, 11, 1, reason, 0)
+    assert events_of(free, timing=wide)[-1][:3] == (1, 1, 0)
+    assert events_of(stalled)[-1][6] == events_of(free)[-1][6] == "hbm_request_port_busy"
 
 
 SIMPLE = [reason for reason, case in CASES.items() if case[1] is not None]
