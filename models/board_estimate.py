@@ -123,6 +123,7 @@ def estimate(
     dma: str | None = None,
     hbm_channels: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    from_flags: bool = False,
     **options,
 ) -> Estimate:
     """Estimate what a model costs on a board, or without one on the memory and clock of the reference.
@@ -149,6 +150,8 @@ def estimate(
         As for `run`: with `rtl-v1` transfers and units run side by side.
     progress : callable or None
         Called with (what is timed, programs done, programs in all).
+    from_flags : bool
+        As for `run`: messages name flags.
     **options
         Fields of `CompileOptions`: `preset`, `layers`, `batch`.
 
@@ -172,7 +175,7 @@ def estimate(
     chosen = CompileOptions(**options | {"board": board, "weights": NONE})
     limits = {"timing": timing, "dma": dma, "hbm_channels": hbm_channels,
               "memory_model": memory_model, "ddr_capacity": ddr_capacity, "host_bandwidth": host_bandwidth,
-              "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed}
+              "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed, "from_flags": from_flags}
     positions = range(prefill, prefill + decode)
     mlen = find_preset(chosen.preset).mlen
     timed, held_out = (list(positions), None) if every_token else sample_positions(positions, mlen)
