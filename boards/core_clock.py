@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 
 from plena_emu.errors import UsageError
+from plena_emu.inputs.words import shown
 
 SLOWEST_MHZ, FASTEST_MHZ = 0.001, 1e6
 _PS_AT_1_MHZ = 10**6
@@ -46,5 +47,5 @@ def check_clock(mhz: float, what: str = "clock") -> float:
     UsageError
     """
     if isinstance(mhz, bool) or not isinstance(mhz, int | float) or not SLOWEST_MHZ <= mhz <= FASTEST_MHZ:
-        raise UsageError(f"{what}: found {str(mhz)[:40]}, expected MHz, {SLOWEST_MHZ:g} to {FASTEST_MHZ:.0f}")
+        raise UsageError(f"{what}: found {shown(mhz)}, expected a number of MHz, {SLOWEST_MHZ:g} to {FASTEST_MHZ:.0f}")
     return mhz

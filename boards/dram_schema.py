@@ -147,6 +147,19 @@ class DramDescription(DramFile, frozen=True, kw_only=True):
 
     source: str
 
+    @property
+    def label(self) -> str:
+        """What tables and records call it: its name, and the file where a part that ships, copied and changed, kept it.
+
+        A copy of `ddr3_800_x16` with another tRCD is `ddr3_800_x16 changed (./mine.yaml)`.
+        """
+        if self.name not in dram_names():
+            return self.name
+        shipped = load_dram(self.name)
+        if msgspec.structs.replace(self, source=shipped.source) == shipped:
+            return self.name
+        return f"{self.name} changed" + (f" ({self.source})" if self.source != shipped.source else "")
+
 
 def dram_names() -> list[str]:
     """Names of the DRAM descriptions that ship, sorted."""
@@ -170,9 +183,9 @@ def load_dram(name_or_path: str | os.PathLike) -> DramDescription:
     return to_dram(_read_yaml(source, "DRAM description"), os.fspath(source))
 
 
-def to_dram(data: object, source: str) -> DramDescription:
-    """Return the `DramDescription` of the parsed YAML of `source`; raises `EmuError`."""
-    return _checked(data, source, f"DRAM description {source}")
+def to_dram(data: object, source: str, what: str = "DRAM description") -> DramDescription:
+    """Return the `DramDescription` of what was parsed of the file `source`; raises `EmuError` for `what` it is."""
+    return _checked(data, source, f"{what} {source}")
 
 
 def checked(description: DramDescription, argument: str = "description") -> DramDescription:

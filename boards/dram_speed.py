@@ -6,6 +6,7 @@ from fractions import Fraction
 import msgspec
 
 from plena_emu.errors import UsageError
+from plena_emu.inputs.words import shown
 
 from .dram_schema import DramDescription, Refresh, checked
 from .dram_timing import COLUMN_COMMANDS, StandardTiming
@@ -15,15 +16,20 @@ IN_CLOCKS = ("tCCD", "tCCD_S", "tCCD_L", "tRTRS")
 SLOWEST, FASTEST = Fraction(1, 64), Fraction(64)
 
 
-def parse_speed(text: str) -> Fraction:
-    """Return the factor of `--ddr-speed`, a decimal number or a fraction such as 4/3; raises `UsageError`."""
+def parse_speed(text: str, what: str = "data rate factor") -> Fraction:
+    """Read a factor of a data rate, a decimal number or a fraction such as 4/3; raises `UsageError` naming `what`.
+
+    Returns
+    -------
+    Fraction
+    """
     try:
         if len(text) > 40:
             raise ValueError
         factor = Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise UsageError(f"data rate factor: found {text[:40]!r}, expected a number such as 2, 0.5 or 4/3") from None
-    return _in_range(factor)
+        raise UsageError(f"{what}: found {text[:40]!r}, expected a number such as 2, 0.5 or 4/3") from None
+    return _in_range(factor, what)
 
 
 def at_speed(description: DramDescription, factor: Fraction | int | float | str) -> DramDescription:
@@ -47,7 +53,7 @@ def at_speed(description: DramDescription, factor: Fraction | int | float | str)
         return description
     burst, latency = description.burst_clocks, description.read_latency
     changed = {
-        "name": f"{description.name} x {_shown(factor)}",
+        "name": f"{description.label} x {factor_text(factor)}",
         "period_ps": max(1, round(description.period_ps / factor)),
         "timing": _timing_at(description.timing, factor, burst),
         "revisions": {name: _rows_at(rows, factor, burst) for name, rows in description.revisions.items()},
@@ -56,35 +62,61 @@ def at_speed(description: DramDescription, factor: Fraction | int | float | str)
         changed["read_latency"] = burst + _clocks(latency - burst, factor)
     if description.refresh is not None:
         changed["refresh"] = Refresh(interval=_clocks(description.refresh.interval, factor))
-    return checked(msgspec.structs.replace(description, **changed), f"{description.name} at {_shown(factor)} times its"
-                   " data rate")
+    return checked(msgspec.structs.replace(description, **changed),
+                   f"{description.label} at {factor_text(factor)} times its data rate")
 
 
-def speed_factor(factor: Fraction | int | float | str) -> Fraction:
-    """Read a factor of a data rate, a number or text as `parse_speed` takes it; raises `UsageError`.
+def is_exact_at(description: DramDescription, factor: Fraction) -> bool:
+    """Tell whether the clock at `factor` times the data rate is a whole number of picoseconds.
+
+    Returns
+    -------
+    bool
+        Where it is not, the data rate is that of the nearest whole number.
+    """
+    return (description.period_ps / factor).denominator == 1
+
+
+def speed_factor(factor: Fraction | int | float | str, what: str = "data rate factor") -> Fraction:
+    """Read a factor of a data rate, a number or text as `parse_speed` takes it; raises `UsageError` naming `what`.
 
     Returns
     -------
     Fraction
     """
-    return parse_speed(factor) if isinstance(factor, str) else _in_range(_fraction(factor))
-
-
-def _fraction(factor):
+    if isinstance(factor, str):
+        return parse_speed(factor, what)
     try:
-        return Fraction(str(factor) if isinstance(factor, float) else factor)
-    except (TypeError, ValueError):
-        raise UsageError(f"factor: found {type(factor).__name__}, expected a number") from None
+        if isinstance(factor, bool):
+            raise TypeError
+        exact = Fraction(str(factor) if isinstance(factor, float) else factor)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{what}: found {shown(factor)}, expected a number from {SLOWEST} to {FASTEST}") from None
+    return _in_range(exact, what)
 
 
-def _in_range(factor):
+def factor_text(factor: Fraction) -> str:
+    """Write a factor as people do, without loss: `1.5`, or `4/3` where no decimal number is the same.
+
+    Returns
+    -------
+    str
+    """
+    rest = factor.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    if rest != 1:
+        return str(factor)
+    digits = max(factor.denominator.bit_length(), 1)
+    whole, tail = divmod(factor.numerator * 10**digits // factor.denominator, 10**digits)
+    return f"{whole}.{tail:0{digits}d}".rstrip("0").rstrip(".")
+
+
+def _in_range(factor, what):
     if not SLOWEST <= factor <= FASTEST:
-        raise UsageError(f"data rate factor: found {_shown(factor)}, expected {SLOWEST} to {FASTEST}")
+        raise UsageError(f"{what}: found {factor_text(factor)[:40]}, expected {SLOWEST} to {FASTEST}")
     return factor
-
-
-def _shown(factor):
-    return str(factor) if factor.denominator in (1, 3) else f"{float(factor):g}"
 
 
 def _clocks(clocks, factor):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Never
 
 from .boards import DEFAULT_BOARD
 from .config.build_dir import fields_of
 from .errors import EmuError, UsageError
-from .inputs.arguments import check_names, count_of, given_path
+from .inputs.arguments import check_names, count_of, given_path, path_of
 from .inputs.words import one_of, shown
 from .isa import REVISIONS
 from .logs import LEVELS, Log
@@ -55,8 +55,8 @@ def run(
     pc_log: PathLike | None = UNSET, pc_log_from: str = UNSET, pc_log_count: int = UNSET,
     board: PathLike | None = UNSET, latency_profile: PathLike | None = UNSET, clock_mhz: float | None = UNSET,
     ddr_speed: Fraction | float | str | None = UNSET, reference_timing: bool = UNSET, dram: PathLike | None = UNSET,
-    say_unused: bool = UNSET, memory_trace: PathLike | None = UNSET, dma: str | None = UNSET, timing: PathLike = UNSET,
-    hbm_channels: int | None = UNSET, event_table: PathLike | None = UNSET,
+    say_unused: bool = UNSET, from_flags: bool = UNSET, memory_trace: PathLike | None = UNSET, dma: str | None = UNSET,
+    timing: PathLike = UNSET, hbm_channels: int | None = UNSET, event_table: PathLike | None = UNSET,
     event_rows: int = UNSET, event_trace: PathLike | None = UNSET, dma_event_trace: PathLike | None = UNSET,
     rtl_validation_output: PathLike | None = UNSET, profile_output: PathLike | None = UNSET,
     memory_profile: str | None = UNSET, progress: Callable[[int, int, int, int], None] | None = UNSET,
@@ -115,7 +115,7 @@ def _directory(build):
 
 def manifest(
     build: PathLike, board: PathLike | Board, *, ddr_capacity: int | None = None, total_layers: int | None = None,
-    output: PathLike | None = None,
+    kinds: Mapping[str, str] | None = None, output: PathLike | None = None,
 ) -> tuple[Manifest, Report]:
     """Make the weight manifest of a build directory from its address and size tables (spec §6.3).
 
@@ -129,6 +129,9 @@ def manifest(
         Bytes of DDR; the board's where it is left out.
     total_layers : int, optional
         Project the footprint to so many layers.
+    kinds : dict of str to str, optional
+        Patterns of names (`*` and `?`) and the kind of the regions that match, `weight`, `kv` or `activation`, before
+        the rules for names; of several that match the last counts.
     output : str, bytes or os.PathLike, optional
         File to write the manifest to, as JSON; nothing is written without it.
 
@@ -145,7 +148,7 @@ def manifest(
     from .manifests.generate import generate, manifest_json
 
     capacity, layers = _sizes(ddr_capacity, total_layers)
-    made, report = generate(given_path("build", build), _board(board), capacity, layers)
+    made, report = generate(given_path("build", build), _board(board), capacity, layers, _kinds(kinds), "kinds")
     if output is not None:
         write_whole(given_path("output", output), manifest_json(made).encode(), "weight manifest")
     return made, report
@@ -153,7 +156,8 @@ def manifest(
 
 def plan(
     build: PathLike, board: PathLike | Board = UNSET, *, ddr_capacity: int | None = None,
-    host_bandwidth: int | None = None, total_layers: int | None = None, isa: str = "base",
+    host_bandwidth: int | None = None, clock_mhz: float | None = None, dram: PathLike | None = None,
+    ddr_speed: Fraction | float | str | None = None, total_layers: int | None = None, isa: str = "base",
 ) -> Plan:
     """Work out what a model costs on a board from its weight manifest alone: footprint, regime, lower bounds.
 
@@ -166,6 +170,8 @@ def plan(
         the manifest states none (§10.1).
     ddr_capacity, host_bandwidth : int, optional
         Bytes of DDR, bytes/s of the host link; the board's where they are left out.
+    clock_mhz, dram, ddr_speed
+        Core clock in MHz, name or file of the memory part, factor on its data rate, laid over the board as in `run`.
     total_layers : int, optional
         Also plan for so many layers.
     isa : str
@@ -181,20 +187,19 @@ def plan(
         A file is missing or malformed; `UsageError` for arguments that make no sense.
     """
     from .profiler.compute_bound import compute_cycles_of, has_program
-    from .running.board_part import Overlay, lay_over
+    from .running.board_part import Overlay
     from .running.planning import find_manifest, make_plan
 
     _check_choice("isa", isa, REVISIONS)
     capacity, layers = _sizes(ddr_capacity, total_layers)
-    bandwidth = count_of("host_bandwidth", host_bandwidth, 1)
-    overlay = Overlay(ddr_capacity=capacity, host_bandwidth=bandwidth)
-    on, laid_over = lay_over(_board(DEFAULT_BOARD if board is UNSET else board), overlay)
+    overlay = Overlay(clock_mhz=_clock(clock_mhz), dram=path_of("dram", dram), ddr_speed=_speed(ddr_speed),
+                      ddr_capacity=capacity, host_bandwidth=count_of("host_bandwidth", host_bandwidth, 1))
+    on = _board(DEFAULT_BOARD if board is UNSET else board)
     where = given_path("build", build)
     found = find_manifest(where, on)
     make_ready(EXECUTED if has_program(where) else ())
     compute, warnings = compute_cycles_of(where, on, isa)
-    plan = make_plan(found, on, capacity, bandwidth, layers, board_named=board is not UNSET, compute=compute, isa=isa,
-                     laid_over=laid_over)
+    plan = make_plan(found, on, overlay, layers, board_named=board is not UNSET, compute=compute, isa=isa)
     plan.warnings.extend(warnings)
     return plan
 
@@ -237,18 +242,18 @@ def profile(
     _check_choice("isa", isa, REVISIONS)
     _check_choice("latencies", latencies, (None, "board", "settings"))
     _check_choice("static", static, (False, True))
-    is_number = isinstance(clock_mhz, int | float) and not isinstance(clock_mhz, bool)
-    if clock_mhz is not None and not (is_number and 1e-6 <= clock_mhz < 1e6):
-        raise UsageError(f"clock_mhz: found {shown(clock_mhz)}, expected a number from 0.000001 to below 1000000")
+    _clock(clock_mhz)
     where = given_path("source", source)
     settings_path = None if settings_path is None else given_path("settings_path", settings_path)
     if static:
         if fields:
             raise UsageError(f"{min(fields)}: not with static, which runs nothing")
         from .profiler.sources import static_profile
+        from .running.board_part import Overlay
 
         return static_profile(where, _board(DEFAULT_BOARD if board is UNSET else board), revision=isa,
-                              latencies=latencies or "board", clock_mhz=clock_mhz, settings_path=settings_path)
+                              latencies=latencies or "board", settings_path=settings_path,
+                              overlay=Overlay(clock_mhz=clock_mhz))
     if latencies is not None:
         raise UsageError("latencies: only with static; a run takes the board's, and without one the settings'")
     known = set(RunRequest.__dataclass_fields__) - {"opcode", "dump_dir"}
@@ -276,6 +281,36 @@ def _check_choice(name, value, choices):
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise UsageError(f"{name}: found {shown(value)}, expected"
                          f" {one_of(tuple(choice for choice in choices if choice is not None))}")
+
+
+def _clock(mhz):
+    """Take a clock in MHz; None stays None."""
+    from .boards.core_clock import check_clock
+
+    return None if mhz is None else check_clock(mhz, "clock_mhz")
+
+
+def _speed(factor):
+    """Take a factor on a data rate; None stays None."""
+    from .boards.dram_speed import speed_factor
+
+    return None if factor is None else speed_factor(factor, "ddr_speed")
+
+
+def _kinds(kinds):
+    """Take patterns and kinds as pairs."""
+    if kinds is None:
+        return ()
+    from .manifests.schema import KINDS
+
+    if not isinstance(kinds, Mapping):
+        raise UsageError(f"kinds: found {shown(kinds)}, expected a dict of patterns and kinds, such as"
+                         " {'*_proj.weight': 'weight'}")
+    for pattern, kind in kinds.items():
+        if not isinstance(pattern, str) or not pattern:
+            raise UsageError(f"kinds: found the pattern {shown(pattern)}, expected text")
+        _check_choice(f"kinds[{shown(pattern)}]", kind, KINDS)
+    return tuple(kinds.items())
 
 
 def _sizes(ddr_capacity, total_layers):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from .errors import UsageError
 from .inputs.arguments import check_names, index_of, path_of
-from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, PROFILE_LEVELS
-from .inputs.words import cut
+from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, MOST_THREADS, PROFILE_LEVELS
+from .inputs.words import cut, flag_of
 from .isa import REVISIONS
 
 TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait for
@@ -21,6 +21,9 @@ _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight
           "results", "board", "latency_profile", "dram", "memory_trace", "timing", "event_trace", "dma_event_trace",
           "event_table", "rtl_validation_output", "profile_output", "stage_profile_asm", "stage_profile_out",
           "timeline", "pc_log")
+# Field that says what named a value: the field of the value.
+_ORIGINS = {"settings_origin": "settings_path", "weight_manifest_origin": "weight_manifest",
+            "ddr_capacity_origin": "ddr_capacity"}
 # Field: smallest value.
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1,
            "timeline_slices": 1, "pc_log_count": 1, "event_rows": 1}
@@ -35,12 +38,13 @@ def _fields():
 
     counts = [(name, Annotated[int, msgspec.Meta(ge=smallest)] | None) for name, smallest in _COUNTS.items()]
     flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused",
-                                       "stages", "loops", "hashes", "overlap")]
+                                       "from_flags", "stages", "loops", "hashes", "overlap")]
     words = [(name, str) for name in ("settings_origin", "weight_manifest_origin", "ddr_capacity_origin",
                                       "pc_log_from")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, *words, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
-        ("threads", Literal[1, 2] | None), ("started_at", float | None), ("dma", Literal[DMAS]),
+        ("threads", Annotated[int, msgspec.Meta(ge=1, le=MOST_THREADS)] | None), ("started_at", float | None),
+        ("dma", Literal[DMAS]),
         ("memory_profile", Literal[PROFILE_LEVELS] | None), ("stage_profile_schema", Literal[1, 2]),
     ])
 
@@ -86,8 +90,8 @@ class RunRequest:
     timing_only : bool
         Leave out the data pass (and the dumps).
     threads : int or None
-        1 or 2 (timing beside data); None takes 2 where two CPUs can be used, 1 for
-        `timing_only`.
+        From 2 on timing runs beside data, and independent products on all of them. None takes one for each CPU that can
+        be used, 4 at most, and 1 for `timing_only`.
     memo : bool
         Whether timing remembers its answers to repeated access patterns; the figures are the same.
     trace : bool
@@ -126,6 +130,9 @@ class RunRequest:
         With a board: cycles of 1000 ps and the DDR of §3.5, as without one (§10.1).
     say_unused : bool
         Whether fields that the run does not use are warnings; the drop-in keeps to the reference's records.
+    from_flags : bool
+        Whether the fields are the flags of a command line: messages and the record then call `ddr_speed`
+        `--ddr-speed`.
     memory_trace : str or None
         File the memory accesses are written to, as a trace of `plena-emu dram`.
     dma : str or None
@@ -155,15 +162,15 @@ class RunRequest:
     intsram: str | None = None
     vram: str | None = None
     settings_path: str | None = None
-    settings_origin: str = "--settings"
+    settings_origin: str = None  # type: ignore[assignment]  # left out, it is the name of the field
     hbm_size: int | None = None
     isa: str = "base"
     memory_model: str | None = None
     weight_manifest: str | None = None
-    weight_manifest_origin: str = "--weight-manifest"
+    weight_manifest_origin: str = None  # type: ignore[assignment]
     tables_dir: str | None = None
     ddr_capacity: int | None = None
-    ddr_capacity_origin: str = "--ddr-capacity"
+    ddr_capacity_origin: str = None  # type: ignore[assignment]
     host_bandwidth: int | None = None
     dump_dir: str | None = "."
     dump_hbm: bool = False
@@ -192,6 +199,7 @@ class RunRequest:
     reference_timing: bool = False
     dram: str | None = None
     say_unused: bool = True
+    from_flags: bool = False
     memory_trace: str | None = None
     dma: str | None = None
     timing: str = "serial"
@@ -216,6 +224,7 @@ class RunRequest:
     def __repr__(self):
         """Show what differs from the defaults."""
         usual = {"dma": self._usual_dma, "memory_model": DEFAULT_MODEL if self.board is None else None}
+        usual |= {origin: self.called(name) for origin, name in _ORIGINS.items()}
         told = (f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self)
                 if getattr(self, field.name) != usual.get(field.name, field.default))
         return f"RunRequest({', '.join(told)})"
@@ -232,6 +241,9 @@ class RunRequest:
             raise UsageError("timing: found nothing, expected serial or a timing file")
         if self.dma is None:
             self.dma = self._usual_dma
+        for origin, name in _ORIGINS.items():
+            if getattr(self, origin) is None:
+                setattr(self, origin, self.called(name))
         from .inputs.schema import misfit_of  # not before the arguments are parsed
 
         misfit = misfit_of({name: getattr(self, name) for name in _fields().__struct_fields__}, _fields())
@@ -245,7 +257,11 @@ class RunRequest:
         if self.memory_model is None and self.board is None:
             self.memory_model = DEFAULT_MODEL
         if not self.timing_only and None in (self.hbm, self.fpsram):
-            raise UsageError("a run with data needs --hbm and --fpsram")
+            raise UsageError(f"a run with data needs {self.called('hbm')} and {self.called('fpsram')}")
+
+    def called(self, name: str) -> str:
+        """Name a field as whoever asked does: `--ddr-speed` on a command line, `ddr_speed` in Python."""
+        return flag_of(name) if self.from_flags else name
 
     @property
     def has_regions(self) -> bool:
@@ -254,24 +270,25 @@ class RunRequest:
 
     def _check_board_flags(self):
         """Refuse what lays over a board without one, and what contradicts the reference's timing."""
-        for flag, value in (("--latency-profile", self.latency_profile), ("--ddr-speed", self.ddr_speed),
-                            ("--reference-timing", self.reference_timing or None)):
-            if value is not None and self.board is None:
-                raise UsageError(f"{flag} needs --board")
+        called, reference = self.called, self.called("reference_timing")
+        for name in ("latency_profile", "ddr_speed", "reference_timing"):
+            if getattr(self, name) not in (None, False) and self.board is None:
+                raise UsageError(f"{called(name)} needs {called('board')}")
         if self.clock_mhz is not None and self.board is None and not self.is_hardware:
-            raise UsageError("--clock-mhz needs --board, or hardware timing (--timing rtl-v1 or --dma production)")
+            raise UsageError(f"{called('clock_mhz')} needs {called('board')}, or hardware timing ({called('timing')}"
+                             f" rtl-v1 or {called('dma')} production)")
         if self.clock_mhz is not None:
             from .boards.core_clock import check_clock
 
-            check_clock(self.clock_mhz, "--clock-mhz")
+            check_clock(self.clock_mhz, called("clock_mhz"))
         if self.ddr_speed is not None:
             from .boards.dram_speed import speed_factor
 
-            self.ddr_speed = speed_factor(self.ddr_speed)
+            self.ddr_speed = speed_factor(self.ddr_speed, called("ddr_speed"))
         if self.reference_timing and self.clock_mhz is not None:
-            raise UsageError("--clock-mhz: not with --reference-timing, which counts 1000 ps a core cycle")
+            raise UsageError(f"{called('clock_mhz')}: not with {reference}, which counts 1000 ps a core cycle")
         if self.reference_timing and self.ddr_speed is not None:
-            raise UsageError("--ddr-speed: not with --reference-timing, which leaves the board's part out")
+            raise UsageError(f"{called('ddr_speed')}: not with {reference}, which leaves the board's part out")
 
     @property
     def _usual_dma(self):
@@ -279,12 +296,15 @@ class RunRequest:
 
     def _check_hardware(self):
         """Refuse what only hardware timing has without it."""
+        production = f"production DMA ({self.called('dma')} production)"
         if self.dma != "production":
-            for name, value in (("--hbm-channels", self.hbm_channels), ("a memory profile", self.memory_profile)):
+            for name, value in ((self.called("hbm_channels"), self.hbm_channels),
+                                ("a memory profile", self.memory_profile)):
                 if value is not None:
-                    raise UsageError(f"{name} needs production DMA (--dma production)")
+                    raise UsageError(f"{name} needs {production}")
         elif self.memory_trace is not None:
-            raise UsageError("a memory trace needs reference DMA (--dma reference): its replay knows no lines")
+            raise UsageError(f"a memory trace needs reference DMA ({self.called('dma')} reference): its replay knows no"
+                             " lines")
         if self.memory_profile is None and self.profile_output is not None:
             raise UsageError("profile_output needs memory_profile")
         if self.event_table is not None and not self.event_table.endswith((".parquet", ".csv")):
@@ -292,7 +312,8 @@ class RunRequest:
         outputs = ("event_table", "event_trace", "dma_event_trace", "rtl_validation_output")
         for name in outputs if not self.is_hardware else ():
             if getattr(self, name) is not None:
-                raise UsageError(f"{name} needs hardware timing (--timing rtl-v1 or --dma production)")
+                raise UsageError(f"{name} needs hardware timing ({self.called('timing')} rtl-v1 or"
+                                 f" {self.called('dma')} production)")
 
     def _check_observers(self):
         """Refuse what cannot watch one run together, and chapter 8 where the reference does not have it."""
@@ -301,13 +322,15 @@ class RunRequest:
                              " instruction anyway")
         if self.stage_profile_asm is None and not self.overlap:
             return
-        flag = "--experimental-overlap-prefetch-compute" if self.overlap else "--stage-profile-asm"
+        name = "overlap" if self.overlap else "stage_profile_asm"
+        asked = "--experimental-overlap-prefetch-compute" if self.overlap and self.from_flags else self.called(name)
         if self.isa != "moe":
-            raise UsageError(f"{flag} needs --isa moe: no other revision of the reference has it")
+            raise UsageError(f"{asked} needs {self.called('isa')} moe: no other revision of the reference has it")
         if self.is_hardware:
-            raise UsageError(f"{flag}: not with hardware timing, no line of the reference has both")
+            raise UsageError(f"{asked}: not with hardware timing, no line of the reference has both")
         if self.board is not None and not self.reference_timing:
-            raise UsageError(f"{flag}: not in a board's time, its cycles are 1000 ps: give --reference-timing as well")
+            raise UsageError(f"{asked}: not in a board's time, its cycles are 1000 ps: give"
+                             f" {self.called('reference_timing')} as well")
 
     @property
     def is_hardware(self) -> bool:

@@ -59,7 +59,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def generate(
     build_dir: str | os.PathLike, board: Board, ddr_capacity: int | None = None, total_layers: int | None = None,
-    kinds: Sequence[tuple[str, str]] = (),
+    kinds: Sequence[tuple[str, str]] = (), called: str = "--kind",
 ) -> tuple[Manifest, Report]:
     """Make the manifest of a build directory and the report of how it came about; writes nothing.
 
@@ -73,6 +73,8 @@ def generate(
         Project the footprint to so many layers, at least 1.
     kinds
         (pattern, kind) pairs that decide before the rules for names; the last that matches counts.
+    called : str
+        What messages call `kinds`.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def generate(
         raise UsageError(f"board: found {shown(board)}, expected a Board (load_board)")
     ddr_capacity = count_of("ddr_capacity", ddr_capacity, 0)
     total_layers = count_of("total_layers", total_layers, 1)
-    regions, sizes_from, warnings, _ = regions_of_build(build_dir, kinds)
+    regions, sizes_from, warnings, _ = regions_of_build(build_dir, kinds, called)
     capacity = board.ddr_capacity_bytes if ddr_capacity is None else ddr_capacity
     ceiling = min((region.offset for region in regions if region.kind == "weight"), default=0)
     source = os.path.join(build_dir, MANIFEST_NAME)
@@ -129,7 +131,7 @@ def make_manifest(build_dir: str | os.PathLike, board: Board) -> Manifest:
 
 
 def regions_of_build(
-    build_dir: str | os.PathLike, kinds: Sequence[tuple[str, str]] = ()
+    build_dir: str | os.PathLike, kinds: Sequence[tuple[str, str]] = (), called: str = "--kind"
 ) -> tuple[list[Region], dict[str, int], list[str], dict[int, str]]:
     """Read the tables of a build: what `make_regions` makes of them, and the tensors' names by offset."""
     addresses = _read_table(build_dir, ADDRESSES_NAME, required=True)
@@ -137,7 +139,7 @@ def regions_of_build(
     layouts = _read_table(build_dir, "tensor_layouts.json")
     regions, sizes_from, warnings = make_regions(
         addresses, sizes, layouts, os.path.join(build_dir, ADDRESSES_NAME), kinds)
-    warnings += undecided_names(addresses, kinds) + unused_patterns(addresses, kinds)
+    warnings += undecided_names(addresses, kinds, called) + unused_patterns(addresses, kinds, called)
     return regions, sizes_from, warnings, {offset: name for name, offset in addresses.items() if _is_int(offset)}
 
 

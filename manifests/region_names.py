@@ -1,6 +1,6 @@
 """What a region is, by the name of its tensor: kind and layer (spec §6.3, §10)."""
 
-import fnmatch
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -20,7 +20,6 @@ _LIKE_WEIGHT = re.compile(
     r"(^|[_./])(weights?|bias|kernel)([_./]|$)|lm_head|embed(ding)?s?([_./]|$)|embed_tokens|(^|[_./])wte|(^|[_./])wpe|"
     r"(^|[_./])([qkvo]|qkv|out|gate|up|down|in|c)_?proj([_./]|$)|(^|[_./])fc_?[0-9]|(^|[_./])w[qkvo12]([_./]|$)",
     re.IGNORECASE)
-_SHOWN = 8  # names a warning lists
 
 
 def kind_of(name: str) -> str:
@@ -50,7 +49,9 @@ def layer_of(name: str) -> int:
 
 
 def parse_kind(text: str) -> tuple[str, str]:
-    """Read `PATTERN=KIND` of `--kind`, a pattern with `*` and `?` as file names have them; raises `UsageError`.
+    """Read `PATTERN=KIND` of `--kind`; raises `UsageError`.
+
+    In a pattern `*` stands for any characters and `?` for one; every other character, brackets too, is itself.
 
     Returns
     -------
@@ -70,11 +71,29 @@ def kind_named(name: str, kinds: Sequence[tuple[str, str]]) -> str | None:
     -------
     str or None
     """
-    return next((kind for pattern, kind in reversed(kinds) if fnmatch.fnmatchcase(name, pattern)), None)
+    return next((kind for pattern, kind in reversed(kinds) if _matches(name, pattern)), None)
 
 
-def undecided_names(names: Iterable[str], kinds: Sequence[tuple[str, str]] = ()) -> list[str]:
+def _matches(name, pattern):
+    return _expression(pattern).fullmatch(name) is not None
+
+
+@functools.lru_cache(256)
+def _expression(pattern):
+    wild = {"*": ".*", "?": "."}
+    return re.compile("".join(wild.get(part, re.escape(part)) for part in re.split(r"([*?])", pattern)), re.DOTALL)
+
+
+def undecided_names(names: Iterable[str], kinds: Sequence[tuple[str, str]] = (), called: str = "--kind") -> list[str]:
     """Warn of names that no rule knows and that look like weights or caches: they count as activations (§6.3).
+
+    Names that differ in numbers alone are one pattern, with how many there are: `layers.0.q_proj.weight` and
+    `layers.1.q_proj.weight` are `layers.*.q_proj.weight (2)`. So every name is told, however many layers there are.
+
+    Parameters
+    ----------
+    called : str
+        What the overruling patterns are called where they are given.
 
     Returns
     -------
@@ -85,20 +104,27 @@ def undecided_names(names: Iterable[str], kinds: Sequence[tuple[str, str]] = ())
            and (_LIKE_KV.search(name) or _LIKE_WEIGHT.search(name))]
     if not odd:
         return []
-    more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
-    listed = ", ".join(name[:60] for name in odd[:_SHOWN])
-    looks = "look" if len(odd) > 1 else "looks"
-    return [f"{listed}{more} {looks} like weights or caches by name and count as activations; the rule is {_RULE};"
-            " --kind NAME-PATTERN=weight|kv|activation decides otherwise"]
+    alike: dict[str, list[str]] = {}
+    for name in odd:
+        alike.setdefault(re.sub(r"[0-9]+", "*", name), []).append(name)
+    listed = ", ".join(found[0] if len(found) == 1 else f"{pattern} ({len(found)})" for pattern, found in alike.items())
+    verbs = ("look like weights or caches", "count as activations") if len(odd) > 1 else (
+        "looks like a weight or a cache", "counts as an activation")
+    return [f"{listed} {verbs[0]} by name and {verbs[1]}; the rule is {_RULE}; {_syntax(called)} decides otherwise"]
 
 
-def unused_patterns(names: Iterable[str], kinds: Sequence[tuple[str, str]]) -> list[str]:
-    """Warn of patterns that match no name, a line each.
+def _syntax(called):
+    return f"{called} NAME-PATTERN=weight|kv|activation" if called.startswith("--") else (
+        f"{called} {{NAME-PATTERN: weight, kv or activation}}")
+
+
+def unused_patterns(names: Iterable[str], kinds: Sequence[tuple[str, str]], called: str = "--kind") -> list[str]:
+    """Warn of patterns that match no name, a line each; `called` is what they are called where they are given.
 
     Returns
     -------
     list of str
     """
     known = list(names)
-    return [f"--kind {pattern}={kind} is not used: no region has such a name" for pattern, kind in kinds
-            if not any(fnmatch.fnmatchcase(name, pattern) for name in known)]
+    return [f"{called} {pattern}={kind} is not used: no region has such a name" for pattern, kind in kinds
+            if not any(_matches(name, pattern) for name in known)]

@@ -17,9 +17,10 @@ import numpy as np
 from plena_emu.api import run
 from plena_emu.boards import DEFAULT_BOARD, load_board
 from plena_emu.errors import UsageError
-from plena_emu.inputs.arguments import check_names, given_path
+from plena_emu.inputs.arguments import check_names, given_path, path_of
 from plena_emu.manifests.footprint import footprint
 from plena_emu.program.cycle_costs import PS_PER_CYCLE
+from plena_emu.result import BoardRecord, MemoryLimits
 from plena_emu.running.planning import find_manifest
 
 from .compiler import compile as compile_model
@@ -81,6 +82,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     `time_per_token` is the mean over the decode positions, None where there is no decode. `timing` is `serial` or the
     name of a timing file, whose units run side by side. Without a board (`board` is None) the clock is that of a core
     cycle of 1000 ps, or of the settings' CLOCK_PERIOD_PS or the flag with hardware timing.
+    `on_board` and `limits` are those of the last run: memory part, what was laid over the board, capacity and link.
     """
 
     model: str
@@ -89,6 +91,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     board: str | None
     timing: str
     clock_mhz: float
+    on_board: BoardRecord | None = None
+    limits: MemoryLimits | None = None
     memory_model: str
     regime: str | None
     capacity_bytes: int | None
@@ -123,6 +127,7 @@ def estimate(
     dma: str | None = None,
     hbm_channels: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    from_flags: bool = False,
     **options,
 ) -> Estimate:
     """Estimate what a model costs on a board, or without one on the memory and clock of the reference.
@@ -149,6 +154,8 @@ def estimate(
         As for `run`: with `rtl-v1` transfers and units run side by side.
     progress : callable or None
         Called with (what is timed, programs done, programs in all).
+    from_flags : bool
+        As for `run`: messages name flags.
     **options
         Fields of `CompileOptions`: `preset`, `layers`, `batch`.
 
@@ -161,7 +168,7 @@ def estimate(
     EmuError
         As `compile` and `run`; also a decode or an image of a model that has none.
     """
-    model, board = given_path("model", model), given_path("board", board)
+    model, board = given_path("model", model), path_of("board", board)
     check_names((name for name in options if name not in CompileOptions.__struct_fields__),
                 CompileOptions.__struct_fields__)
     config = find_model(model).text
@@ -172,7 +179,7 @@ def estimate(
     chosen = CompileOptions(**options | {"board": board, "weights": NONE})
     limits = {"timing": timing, "dma": dma, "hbm_channels": hbm_channels,
               "memory_model": memory_model, "ddr_capacity": ddr_capacity, "host_bandwidth": host_bandwidth,
-              "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed}
+              "clock_mhz": clock_mhz, "dram": dram, "ddr_speed": ddr_speed, "from_flags": from_flags}
     positions = range(prefill, prefill + decode)
     mlen = find_preset(chosen.preset).mlen
     timed, held_out = (list(positions), None) if every_token else sample_positions(positions, mlen)
@@ -192,6 +199,7 @@ def estimate(
     return Estimate(
         model=config.name, preset=chosen.preset, schedule=chosen.schedule, timing=timer.timing,
         board=None if timer.last.board is None else timer.last.board.name, clock_mhz=timer.clock_mhz,
+        on_board=timer.last.board, limits=timer.last.limits,
         memory_model=timer.last.model, regime=timer.last.regime, batch=batch, footprint=timer.footprint,
         capacity_bytes=timer.last.limits.ddr_capacity_bytes if timer.last.limits else None,
         time_to_first_token=first.seconds + (seen.seconds if seen else 0), image=seen, prefill=first,

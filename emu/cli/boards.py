@@ -49,8 +49,10 @@ def _show(args):
     import sys
 
     from ..boards import load_board
+    from ..running.board_part import open_part
 
     board = load_board(args.board, args.latency_profile)
+    open_part(board)  # the file's memory.dram is checked as everything else
     if args.json:
         from ..result import record_json
 

@@ -4,8 +4,8 @@
 
 A CSV trace has a line for each 64-byte access, `time_ps,read|write,address`: times never run backwards, addresses
 are multiples of 64, decimal or hexadecimal (0x), # begins a comment, a header is optional. Each access is spawned
-at its own time. A .npz trace holds batches (batch_kind, batch_t, batch, op, addr) and may name DRAM and revision;
-`plena-emu run --memory-trace` writes one. Text may be compressed by gzip, and - is standard input.
+at its own time. A .npz trace holds batches (batch_kind, batch_t, batch, op, addr) and may hold DRAM and revision;
+`plena-emu run --memory-trace` writes one with both. Text may be compressed by gzip, and - is standard input.
 
 Traces of other simulators are known by their first line, or by --format: ramulator (LD|ST address, address R|W),
 dramsim3 (address READ|WRITE cycle), gem5 (decoded packets), scalesim (cycle, address, ...; scalesim-ofmap are writes).
@@ -25,8 +25,8 @@ def configure(parser):
                         help="CSV, .npz or another simulator's trace; - is standard input")
     parser.add_argument("--list", action="store_true", help="list the DRAMs that ship, with bandwidth and latency")
     parser.add_argument("--dram", metavar="NAME", type=flags.path, action=flags.Once,
-                        help="a DRAM that ships (--list), or the path of a description (default: what a .npz trace"
-                             " names, else hbm2)")
+                        help="a DRAM that ships (--list), or the path of a description (default: that of a .npz"
+                             " trace, else hbm2)")
     parser.add_argument("--ddr-speed", metavar="FACTOR", type=flags.typed(flags.speed), action=flags.Once,
                         help="data rate times FACTOR; core timings keep their nanoseconds")
     flags.add_isa_flag(parser)
@@ -61,14 +61,15 @@ def run(args):
     _check_flags(args)
     from ..precompile import make_ready
 
-    make_ready(("dram.replay",))
+    make_ready(("dram.replay", "dram.trace_text"))
     from ..atomic_files import write_whole
     from ..memory.dram_trace_files import completions, read_trace
     from ..result import record_json
 
     trace = read_trace(args.trace, args.format, args.word_bytes or 1)
     isa = flags.revision(args) if args.isa or trace.isa is None else trace.isa
-    found = _replay(args, trace, _description(args, trace), isa)
+    description, origin = _description(args, trace)
+    found = _replay(args, trace, description, isa)
     text = record_json("dram", found.statistics, args.command_line)
     for target, data, what in ((args.output, lambda: completions(trace, found), "completions"),
                                (args.json, lambda: text, "JSON record")):
@@ -79,7 +80,7 @@ def run(args):
     if "-" not in (args.output, args.json):
         from ..report.dram import print_dram
 
-        print_dram(found.statistics, args.trace, isa, sys.stdout)
+        print_dram(found.statistics, args.trace, isa, sys.stdout, origin)
     return 0
 
 
@@ -117,15 +118,24 @@ def _file(target):
 
 
 def _description(args, trace):
-    """Description of the DRAM, at its speed."""
+    """Find the DRAM, at its speed, and where it comes from in words."""
     from ..boards.dram_schema import load_dram
 
-    description = load_dram(args.dram or trace.dram or "hbm2")
+    if args.dram is None and trace.without_dram:
+        raise EmuError(f"trace {args.trace}: the run's memory was the idealised DDR of §3.5, which is no DRAM behind a"
+                       " controller: expected --dram NAME (--list shows those that ship)")
+    found, origin = args.dram or trace.dram or "hbm2", " (--dram)" if args.dram else " (of the trace)"
+    if args.dram is None and trace.dram is None:
+        origin = " (default)"
+    description = load_dram(found) if isinstance(found, str) else found
     if args.ddr_speed is None:
-        return description
-    from ..boards.dram_speed import at_speed
+        return description, origin
+    from ..boards.dram_speed import at_speed, factor_text
 
-    return at_speed(description, args.ddr_speed)
+    try:
+        return at_speed(description, args.ddr_speed), origin
+    except EmuError as error:
+        raise EmuError(f"--ddr-speed {factor_text(args.ddr_speed)}: {error}") from None
 
 
 def _replay(args, trace, description, isa):

@@ -67,7 +67,7 @@ def run(args):
             image=args.image,
             memory_model=args.memory_model, ddr_capacity=args.ddr_capacity, host_bandwidth=args.host_bandwidth,
             clock_mhz=args.clock_mhz, dram=args.dram, ddr_speed=args.ddr_speed, progress=progress,
-            **hardware_flags.run_fields(args), **options)
+            from_flags=True, **hardware_flags.run_fields(args), **options)
     if args.csv:
         write_whole(args.csv, estimate_csv(found).encode(), "CSV")
     if args.json:

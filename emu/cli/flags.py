@@ -117,13 +117,13 @@ def add_bandwidth_flag(parser, default):
                         f" {default})")
 
 
-def add_overlay_flags(group):
-    """Add what lays over a board: its clock, the part and the part's data rate."""
+def add_overlay_flags(group, without_board="; without a board in place of the idealised banks, or of hbm2"):
+    """Add what lays over a board: clock, part and the part's data rate; `without_board` ends the help of the part."""
     group.add_argument("--clock-mhz", metavar="MHZ", type=typed(clock), action=Once,
                        help="core clock in place of the board's")
     group.add_argument("--dram", metavar="NAME", type=path, action=Once,
                        help="a DRAM behind its controller (plena-emu dram --list) or the path of a description, in"
-                            " place of the board's; without a board in place of the idealised banks, or of hbm2")
+                            f" place of the board's{without_board}")
     group.add_argument("--ddr-speed", metavar="FACTOR", type=typed(speed), action=Once,
                        help="data rate of the board's memory times FACTOR; core timings keep their nanoseconds")
 
@@ -189,6 +189,7 @@ def fields(args) -> dict:
         "ddr_capacity": args.ddr_capacity,
         "ddr_capacity_origin": args.ddr_capacity_origin,
         "host_bandwidth": args.host_bandwidth,
+        "from_flags": True,
     }
 
 

@@ -44,7 +44,7 @@ def run(args):
     from ..precompile import kernels_of, make_ready
     from ..request import RunRequest
 
-    fields = fields_of(args.build_dir, {"isa": flags.revision(args)})
+    fields = fields_of(args.build_dir, {"isa": flags.revision(args), "from_flags": True})
     # Values do not depend on the memory model.
     request = RunRequest(**(fields | {"memory_model": "hbm", "dump_dir": None, "stages": False}))
     make_ready(kernels_of(request))

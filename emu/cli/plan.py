@@ -20,7 +20,7 @@ def configure(parser):
                         help=f"a board that ships, or the path of a board file (default: {DEFAULT_BOARD})")
     add_capacity_flag(parser, "that of a board that was named, else the manifest's, else the default board's")
     add_bandwidth_flag(parser, "the board's")
-    add_overlay_flags(parser)
+    add_overlay_flags(parser, without_board="")
     parser.add_argument("--total-layers", metavar="N", type=typed(positive), action=Once,
                         help="also plan for N layers")
     flags.add_isa_flag(parser)
@@ -37,19 +37,16 @@ def run(args):
     from ..report.plan import plan_text
     from ..report.table import terminal_width
     from ..result import record_json
-    from ..running.board_part import lay_over, open_part, overlay_of
+    from ..running.board_part import overlay_of
     from ..running.planning import find_manifest, make_plan
 
-    board, laid_over = lay_over(load_board(args.board or DEFAULT_BOARD), overlay_of(args))
+    board = load_board(args.board or DEFAULT_BOARD)
     manifest = find_manifest(args.build, board)
     make_ready(EXECUTED if has_program(args.build) else ())
     isa = flags.revision(args)
     compute, warning = compute_cycles_of(args.build, board, isa)
-    plan = make_plan(
-        manifest, board, args.ddr_capacity, args.host_bandwidth, args.total_layers, board_named=args.board is not None,
-        part=open_part(board, args.dram, args.ddr_speed), compute=compute, isa=isa, laid_over=laid_over,
-        ddr_capacity_origin=args.ddr_capacity_origin,
-    )
+    plan = make_plan(manifest, board, overlay_of(args), args.total_layers, board_named=args.board is not None,
+                     compute=compute, isa=isa)
     plan.warnings.extend(warning)
     if args.json:
         sys.stdout.write(record_json("plan", plan, args.command_line).decode())

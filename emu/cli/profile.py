@@ -83,10 +83,12 @@ def _run_static(args):
             raise UsageError(f"{flag}: not with --static, which runs nothing")
     from ..boards import load_board
     from ..profiler.sources import static_profile
+    from ..running.board_part import Overlay
 
     return _show(args, static_profile(
         args.source, load_board(args.board or DEFAULT_BOARD, args.latency_profile), revision=flags.revision(args),
-        settings_path=args.settings, latencies=args.latencies or "board", clock_mhz=args.clock_mhz))
+        settings_path=args.settings, latencies=args.latencies or "board",
+        overlay=Overlay(clock_mhz=args.clock_mhz, from_flags=True)))
 
 
 def _show(args, found):
@@ -130,7 +132,7 @@ def _fields(args):
         "memory_model": args.memory_model, "weight_manifest": args.weight_manifest, "ddr_capacity": args.ddr_capacity,
         "ddr_capacity_origin": args.ddr_capacity_origin, "clock_mhz": args.clock_mhz,
         "ddr_speed": args.ddr_speed, "reference_timing": args.reference_timing or None,
-        "host_bandwidth": args.host_bandwidth, **hardware_flags.run_fields(args),
+        "host_bandwidth": args.host_bandwidth, "from_flags": True, **hardware_flags.run_fields(args),
     }.items() if value is not None}
 
 

@@ -63,7 +63,7 @@ def curve_of(result):
     if fields["weight_manifest"] is not None and fields["weight_manifest"].endswith("hbm_addrs.json"):
         del fields["weight_manifest"]
     folder = os.path.dirname(result.program.path) or "."
-    given = {name: value for name, value in fields.items() if value is not None}
+    given = {name: value for name, value in fields.items() if value is not None} | {"from_flags": True}
     if "weight_manifest" not in given:
         given = fields_of(folder, given | {"timing_only": True})
     request = RunRequest(**(given | {"timing_only": True, "dump_dir": None}))
@@ -85,7 +85,7 @@ def _board_fields(result):
     """Fields of a request for what was laid over the board of a record."""
     if result.board is None:
         return {}
-    laid_over = {one.flag: one.after for one in result.board.laid_over}
-    clock = laid_over.get("--clock-mhz")
-    return {"clock_mhz": clock and float(clock), "ddr_speed": laid_over.get("--ddr-speed"),
+    laid_over = {one.flag.removeprefix("--").replace("-", "_"): one.after for one in result.board.laid_over}
+    clock = laid_over.get("clock_mhz")
+    return {"clock_mhz": clock and float(clock), "ddr_speed": laid_over.get("ddr_speed"),
             "reference_timing": result.time_basis == "reference"}

@@ -4,6 +4,7 @@ import os
 
 from ..errors import EmuError, UsageError
 from ..inputs.choices import DEFAULT_MODEL
+from ..inputs.words import flag_of
 from .units import read_hbm_size
 
 ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file
@@ -57,6 +58,7 @@ def fields_of(directory: str, given: dict) -> dict:
         what = "not a directory" if os.path.exists(directory) else "not found"
         raise EmuError(f"build directory {directory}: {what}")
     fields = {name: value for name, value in given.items() if value is not None}
+    called = flag_of if fields.get("from_flags") else str
     model = fields.get("memory_model", None if "board" in fields else DEFAULT_MODEL)
     for file in BUILD_FILES:
         path = os.path.join(directory, file.name)
@@ -65,7 +67,8 @@ def fields_of(directory: str, given: dict) -> dict:
         if os.path.lexists(path):
             fields[file.field] = path
         elif file.is_needed(fields.get("timing_only", False)):
-            raise EmuError(f"build directory {directory}: {file.name} not found, expected there or as --{file.flag}")
+            raise EmuError(f"build directory {directory}: {file.name} not found, expected there or as"
+                           f" {called(file.field)}")
     results = os.path.join(directory, RESULTS)
     if "results" not in fields and os.path.lexists(results):
         fields["results"] = results
@@ -77,7 +80,7 @@ def fields_of(directory: str, given: dict) -> dict:
         fields["hbm_size"] = read_hbm_size(size_file)
     if not (isinstance(model, str) and model == "hbm") and "weight_manifest" not in fields:
         if model is not None:
-            _check_tables(directory, fields)
+            _check_tables(directory, fields, called)
         if os.path.lexists(os.path.join(directory, ADDRESSES)):
             fields["tables_dir"] = directory
     return fields
@@ -105,11 +108,12 @@ def settings_beside(program: str, given: dict) -> dict:
     return given | {"settings_path": path, "settings_origin": BESIDE}
 
 
-def _check_tables(directory, fields):
+def _check_tables(directory, fields, called):
     """Check that the directory's tables can stand in for a weight manifest that is not there."""
-    missing = (f"build directory {directory}: weight_manifest.json not found, --memory-model"
+    missing = (f"build directory {directory}: weight_manifest.json not found, {called('memory_model')}"
                f" {fields['memory_model']} needs")
     if not os.path.lexists(os.path.join(directory, ADDRESSES)):
-        raise EmuError(f"{missing} it there or as --weight-manifest")
+        raise EmuError(f"{missing} it there or as {called('weight_manifest')}")
     if "board" not in fields:
-        raise EmuError(f"{missing} one: name a --board, or write it with plena-emu manifest {directory} --board NAME")
+        raise EmuError(f"{missing} one: name a {called('board')}, or write it with plena-emu manifest {directory}"
+                       " --board NAME")

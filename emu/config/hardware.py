@@ -19,7 +19,7 @@ class Hardware(NamedTuple):
     channels: int
 
 
-def hardware_of(settings: Settings, channels: int | None = None) -> Hardware:
+def hardware_of(settings: Settings, channels: int | None = None, called: str = "--hbm-channels") -> Hardware:
     """Check the settings of a run with hardware timing (§7.1).
 
     Parameters
@@ -27,14 +27,16 @@ def hardware_of(settings: Settings, channels: int | None = None) -> Hardware:
     settings : Settings
         With the HBM size of the run.
     channels : int, optional
-        `--hbm-channels`, which beats HBM_CHANNELS.
+        Those that were asked for, which beat HBM_CHANNELS.
+    called : str
+        What messages call them.
 
     Raises
     ------
     EmuError
         All that is wrong, in one line.
     """
-    name = "HBM_CHANNELS" if channels is None else "--hbm-channels"
+    name = "HBM_CHANNELS" if channels is None else called
     found = settings.hbm_channels if channels is None else channels
     period = DEFAULT_PERIOD_PS if settings.clock_period is None else settings.clock_period
     found = DEFAULT_CHANNELS if found is None else found

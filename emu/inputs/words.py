@@ -47,3 +47,13 @@ def one_of(values) -> str:
     str
     """
     return ("one of " if len(values) > 1 else "") + ", ".join(str(value) for value in values)
+
+
+def flag_of(field: str) -> str:
+    """Name the flag of a command line that sets a field of `RunRequest`: `ddr_speed` is `--ddr-speed`.
+
+    Returns
+    -------
+    str
+    """
+    return f"--{field.removesuffix('_path').replace('_', '-')}"

@@ -52,7 +52,7 @@ def statistics(state: dram_state.DramState, description: DramDescription, revisi
     total = ACCESS_BYTES * int(front["reads"] + front["writes"])
     moved = total - int(channels["queued"].sum() + channels["active"].sum()) * int(state.config[0]["sub_request_bytes"])
     return DramStatistics(
-        dram=description.name,
+        dram=description.label,
         reads=int(front["reads"]),
         writes=int(front["writes"]),
         bytes=total,

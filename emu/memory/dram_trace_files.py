@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ..boards.dram_schema import dram_names
+from ..boards.dram_schema import DramDescription, dram_names, to_dram
 from ..errors import EmuError
+from ..inputs.documents import parse_json
 from ..inputs.opening import open_input
 from ..inputs.text import LARGEST
 from ..inputs.words import one_of, shown
@@ -26,6 +27,7 @@ ARRAYS = {"batch_kind": "U", "batch_t": "iu", "batch": "iu", "op": "iu", "addr":
 STANDARD_INPUT = "-"
 MAX_ACCESSES = 1 << 26
 MAX_LINE = 1 << 20  # characters
+START = 1 << 12  # bytes in which the first line of a text is looked for
 MAX_ARRAYS = 16 * MAX_ACCESSES  # bytes of the arrays of a .npz
 GZIP, ZIP, NPY, GEM5 = b"\x1f\x8b", b"PK", b"\x93NUMPY", b"gem5"
 
@@ -34,7 +36,9 @@ class Trace(msgspec.Struct, kw_only=True):
     """A trace: `op` (0 a read, 1 a write) and `addr` of every access, and when they come.
 
     Either `batch_kind`, `batch_t` and `batch` in the form of `dram_replay.replay_batches`, or the `time` of every
-    access in what `times` says (`ps` or `clocks`), or neither. `dram` and `isa` are those the file names, if any.
+    access in what `times` says (`ps` or `clocks`), or neither. `dram` (a description, or the name of one that ships)
+    and `isa` are those the file holds, if any. `without_dram` says that the accesses are those of a run whose memory
+    was no DRAM behind a controller.
     """
 
     format: str
@@ -45,8 +49,9 @@ class Trace(msgspec.Struct, kw_only=True):
     batch_kind: list[str] | None = None
     batch_t: np.ndarray | None = None
     batch: np.ndarray | None = None
-    dram: str | None = None
+    dram: DramDescription | str | None = None
     isa: str | None = None
+    without_dram: bool = False
 
     def time_ps(self, clock_ps: float) -> np.ndarray:
         """Return the times in ps, a clock being `clock_ps`, rounded to whole ps; raises `EmuError` past the limit."""
@@ -97,9 +102,21 @@ def read_trace(path: str, form: str | None = None, word_bytes: int = 1) -> Trace
             if form is not None:
                 raise EmuError(f"{what}: found a .npz file, expected format {form}")
             return _read_npz(path, what)
+        if (form or _format_at_start(file, what)) == "csv":
+            from .dram_trace_csv import read_csv
+
+            time, op, address = read_csv(file, what, MAX_ACCESSES)
+            return Trace(format="csv", times=FORMATS["csv"].times, time=time, op=op, addr=address)
         text = io.TextIOWrapper(file, encoding="utf-8-sig")  # spreadsheets begin CSV with a byte order mark
         stack.callback(text.detach)  # standard input is not its to close
         return _read_text(text, what, form, word_bytes)
+
+
+def _format_at_start(file, what):
+    """Format that the first line tells of a text, None where it does not lie at the very start."""
+    lines = file.peek(START)[:START].removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").splitlines(keepends=True)
+    texts = (line.partition("#")[0].strip() for line in lines if line.endswith(("\n", "\r")))
+    return next((guess(text, os.path.basename(what)) for text in texts if text), None)
 
 
 @contextlib.contextmanager
@@ -183,13 +200,17 @@ def _read_npz(path, what):
                            f" expected {'strings' if kinds == 'U' else 'integers'} of one dimension")
     named = {name: _name_of(arrays[name], name, allowed, what)
              for name, allowed in (("preset", dram_names()), ("variant", REVISIONS)) if name in arrays}
-    return Trace(format="npz", batch_kind=arrays["batch_kind"].tolist(), dram=named.get("preset"),
-                 isa=named.get("variant"), **{name: arrays[name] for name in ARRAYS if name != "batch_kind"})
+    told = "description" in arrays
+    if told and "preset" in named:
+        raise EmuError(f"{what}: found a preset and a description, expected one of them")
+    dram = _description_of(arrays["description"], path) if told else named.get("preset")
+    return Trace(format="npz", batch_kind=arrays["batch_kind"].tolist(), dram=dram, isa=named.get("variant"),
+                 without_dram=told and dram is None, **{name: arrays[name] for name in ARRAYS if name != "batch_kind"})
 
 
 def _arrays(path, what):
     """Arrays of a .npz by name, those that are no part of a trace left out."""
-    wanted = (*ARRAYS, "preset", "variant")
+    wanted = (*ARRAYS, "preset", "variant", "description")
     with zipfile.ZipFile(path) as members:
         size = sum(item.file_size for item in members.infolist() if item.filename.removesuffix(".npy") in wanted)
     if size > MAX_ARRAYS:
@@ -204,6 +225,17 @@ def _name_of(found, name, allowed, what):
         raise EmuError(f"{what}: {name}: found {'no text' if text is None else shown(text)}, expected"
                        f" {one_of(allowed)}")
     return text
+
+
+def _description_of(found, path):
+    """Take the JSON text of a description; None for `null`."""
+    what = f"trace {path}"
+    text = str(found) if found.ndim == 0 and found.dtype.kind == "U" else None
+    if text is None or len(text) > LARGEST["DRAM description"]:
+        size = "no text" if text is None else f"{len(text)} characters"
+        raise EmuError(f"{what}: description: found {size}, expected JSON text of a DRAM description or null")
+    data = parse_json(text, f"{what}: description")
+    return None if data is None else to_dram(data, path, "trace")
 
 
 def completions(trace: Trace, found) -> bytes:

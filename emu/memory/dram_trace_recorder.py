@@ -1,17 +1,20 @@
 """The memory accesses of a run as a trace that `plena-emu dram` replays (spec §3.2, §3.3, §4.9).
 
 A memory instruction is a batch: a prefetch is a gather task of its reads, a store a core that reads and writes each
-block in turn; each begins so many picoseconds of computing after the one before is complete. So a replay on the run's
-memory takes as long as the run's memory did, where nothing waited for a host link.
+block in turn; each begins so many picoseconds of computing (at the run's clock) after the one before is complete. The
+trace holds the whole description of the run's memory, as it was laid over and changed, so a replay takes as long as the
+run's memory did, where nothing waited for a host link.
 """
 
 import io
+import json
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..atomic_files import write_whole
-from ..boards.dram_schema import dram_names
+from ..boards.dram_schema import DramDescription
 from ..errors import EmuError
 from ..kernels import layout
 from ..kernels.limits import ACCESS_BYTES, U32_MASK
@@ -43,12 +46,20 @@ class RecordedMemory:
         """Write the trace of all events so far as `.npz`; raises `EmuError`."""
         arrays = trace_arrays(np.concatenate([np.zeros((0, layout.MEV_WIDTH), np.int64), *self._events]),
                               self._descriptors)
-        dram = self._model.engine.dram
-        named = {"preset": dram.name} if dram is not None and dram.name in dram_names() else {}
         data = io.BytesIO()
-        values: dict[str, Any] = {"variant": self._revision, **named, **arrays}
+        values: dict[str, Any] = {"variant": self._revision, "description": _description(self._model.engine.dram),
+                                  **arrays}
         np.savez_compressed(data, **values)
         write_whole(path, data.getvalue(), "memory trace")
+
+
+def _description(dram: DramDescription | None) -> str:
+    """Write a description as JSON text, without its path, under the name that tables show; `null` for no DRAM."""
+    if dram is None:
+        return "null"
+    fields = msgspec.to_builtins(dram) | {"name": dram.label}
+    del fields["source"]
+    return json.dumps(fields)
 
 
 def trace_arrays(events: np.ndarray, descriptors: np.ndarray) -> dict[str, np.ndarray]:

@@ -171,8 +171,8 @@ def with_channels(description: DramDescription, channels: int) -> DramDescriptio
         The description is not hbm2.
     """
     if description.name != "hbm2":
-        raise EmuError(f"DRAM description {description.source}: its channels are {description.organisation.channel};"
-                       " --hbm-channels is for hbm2 only")
+        raise EmuError(f"DRAM description {description.source}: its channels are {description.organisation.channel},"
+                       f" found {channels} asked for: only hbm2 takes another number")
     org = msgspec.structs.replace(description.organisation, channel=channels)
     levels = ("channel", "rank", "bankgroup", "bank")
     widths = {level: getattr(org, level).bit_length() - 1 for level in levels}
@@ -186,4 +186,5 @@ def with_channels(description: DramDescription, channels: int) -> DramDescriptio
         bit, used = bit + widths[level], used + widths[level]
     row = msgspec.structs.replace(description.mapping.row, first=low + 3, xor=tuple(column[used:]))
     mapping = msgspec.structs.replace(description.mapping, column=tuple(column), row=row, **fields)
-    return msgspec.structs.replace(description, organisation=org, mapping=mapping)
+    name = description.name if org == description.organisation else f"{description.label} with {channels} channels"
+    return msgspec.structs.replace(description, name=name, organisation=org, mapping=mapping)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from ..errors import EmuError
-from ..inputs.choices import MEMORY_MODELS
+from ..inputs.choices import IDEALISED, MEMORY_MODELS
 from ..kernels import layout
 from ..kernels.limits import TIME_LIMIT
 from ..kernels.memory import regimes as rg
@@ -254,7 +254,7 @@ class RegimeModel:
         Bytes/s of the host link, not 0.
     dram : str or DramDescription, optional
         A DRAM description, or its name or file: its controller takes the place of the idealised DDR banks. `hbm` is
-        the model of plain reads, on `hbm2` where no other is given.
+        the model of plain reads, on `hbm2` where no other is given; with `IDEALISED` on the idealised banks.
     revision : str
         `base` or `moe`; a DRAM's timing may differ between them (§4.6).
     memo : bool
@@ -286,7 +286,9 @@ class RegimeModel:
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
         self.ledger = ledger or new_ledger(0, ())
-        if regime == "hbm":
+        if dram == IDEALISED:
+            dram = None
+        elif regime == "hbm":
             dram = dram or "hbm2"
         arrays = _regime(self._plan, self.bandwidth)
         self.timing_key = _timing_key(arrays, dram, revision, memo, dma, channels)

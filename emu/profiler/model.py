@@ -18,6 +18,7 @@ from ..config.apply_board import latency_key
 from ..config.settings import LATENCY_KEYS, Settings
 from ..errors import EmuError
 from ..program import cycle_costs as costs
+from ..result import LaidOver, MemoryLimits, PartRecord
 from ..running.attribution.loops import Span, close_loops
 
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ class Profile(msgspec.Struct, kw_only=True):
     which `board_time_ps` repeats on a board (§10.1), else it is None, as `board` and `clock_mhz` are. `model` and
     `regime` are its memory model and what that settled on. Of the static view the latency is its cycles at the board's
     clock, `model` is None, and `memory_charged` says whether the board states what transfers take.
-    `seconds` is the latency: that of static cycles at the clock, not rounded to picoseconds a cycle.
+    `part`, `laid_over` and `limits` are those of the run's record; `core_period_ps` is not exact where the clock's
+    period was rounded to whole picoseconds. `seconds` is the latency: that of static cycles at the clock, not rounded
+    to picoseconds a cycle.
     """
 
     view: str
@@ -135,6 +138,10 @@ class Profile(msgspec.Struct, kw_only=True):
     latencies_from: str
     clock_mhz: float | None
     core_period_ps: int
+    core_period_exact: bool = True
+    part: PartRecord | None = None
+    laid_over: list[LaidOver] = []
+    limits: MemoryLimits | None = None
     seconds: float
     latency_ps: int
     board_time_ps: int | None
@@ -151,7 +158,7 @@ class Profile(msgspec.Struct, kw_only=True):
     warnings: list[str]
 
 
-def make_machine(board: Board, settings: Settings, latencies: str = "board", clock_mhz: float | None = None) -> Machine:
+def make_machine(board: Board, settings: Settings, latencies: str = "board") -> Machine:
     """Collect costs: the latencies of the board, or those of the settings for `latencies` = "settings"."""
     if latencies == "settings":
         latency, source = settings.latency.by_name(), f"settings {settings.source}"
@@ -164,7 +171,7 @@ def make_machine(board: Board, settings: Settings, latencies: str = "board", clo
         "H_PREFETCH_V": board.memory.prefetch_v_cycles,
         "H_STORE_V": board.memory.store_v_cycles,
     }
-    return Machine(latency, source, settings.mlen, settings.vlen, memory, board.name, clock_mhz or board.clock_mhz)
+    return Machine(latency, source, settings.mlen, settings.vlen, memory, board.name, board.clock_mhz)
 
 
 def match_loops(entries: Sequence[Entry]) -> tuple[list[Span], list[int]]:
@@ -224,7 +231,7 @@ def profile_static(listing: Listing, counts: Sequence[int], machine: Machine) ->
     """Profile a listing whose entry i runs `counts[i]` times. Raises `EmuError` where the cycles pass 2^63 - 1."""
     each_of: dict[tuple, int] = {}
     compute, memory = [], []
-    period = core_period_ps(machine.clock_mhz)[0]
+    period, is_exact = core_period_ps(machine.clock_mhz)
     for entry, count in zip(listing.entries, counts, strict=True):
         key = (entry.mnemonic, entry.rd == 0, entry.rs3)
         if key not in each_of:
@@ -249,6 +256,7 @@ def profile_static(listing: Listing, counts: Sequence[int], machine: Machine) ->
         latencies_from=machine.latency_from,
         clock_mhz=machine.clock_mhz,
         core_period_ps=period,
+        core_period_exact=is_exact,
         seconds=total // period / (machine.clock_mhz * 1e6),
         latency_ps=total,
         board_time_ps=total,

@@ -11,6 +11,7 @@ from ..config.units import read_hbm_size
 from ..errors import EmuError
 from ..program.assembler import read_source
 from ..program.decode import decode, read_words
+from ..running.board_part import NOTHING_ASKED, Overlay, lay_over
 from .model import Listing, Profile, make_machine, profile_static
 from .static import read_assembly, read_program, static_counts
 
@@ -41,7 +42,7 @@ def static_profile(
     revision: str = "base",
     settings_path: str | None = None,
     latencies: str = "board",
-    clock_mhz: float | None = None,
+    overlay: Overlay = NOTHING_ASKED,
 ) -> Profile:
     """Profile a build directory, a .asm or a .mem file without executing it.
 
@@ -51,6 +52,8 @@ def static_profile(
         Its clock, transfer cycles and, for `latencies` = "board", latencies.
     settings_path : str, optional
         Settings file; else that beside the program, else the search order of §5.3.
+    overlay : Overlay
+        Of which the clock counts.
 
     Returns
     -------
@@ -65,7 +68,10 @@ def static_profile(
     settings = settings_of(settings_path, files)
     listing = _static_listing(files, settings, revision)
     listing.warnings += defaults_warning(settings.source)
-    return profile_static(listing, static_counts(listing), make_machine(board, settings, latencies, clock_mhz))
+    board, laid_over = lay_over(board, overlay)
+    found = profile_static(listing, static_counts(listing), make_machine(board, settings, latencies))
+    found.laid_over += laid_over
+    return found
 
 
 def find_sources(source: str) -> Sources:

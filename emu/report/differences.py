@@ -22,6 +22,7 @@ def differences_text(found: Differences, width: int | None = None, every: bool =
     latency = found.latency
     change = f"{100 * found.slower_by:+.3f} %" if latency.before != latency.after else "unchanged"
     blocks: list = [f"latency {nanoseconds(latency.before)} ns -> {nanoseconds(latency.after)} ns ({change})"]
+    blocks += [f"note: {line}" for line in found.remarks]
     if not (found.totals or found.stages or found.regions or found.inputs or found.remarks):
         blocks.append("nothing else differs")
     for title, changes in (("Totals", found.totals), ("Stages", found.stages), ("HBM regions", found.regions)):
@@ -30,7 +31,6 @@ def differences_text(found: Differences, width: int | None = None, every: bool =
     if found.inputs:
         rows = [(one.key, one.before or "-", one.after or "-") for one in found.inputs]
         blocks += ["", Title("Settings and inputs"), Table(rows, "lll", ("key", "before", "after"))]
-    blocks += [f"note: {line}" for line in found.remarks]
     return render(blocks, width)
 
 

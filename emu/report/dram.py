@@ -29,12 +29,12 @@ def dram_rows(found: DramStatistics):
     yield "DRAM rejected attempts", f"{found.rejected_attempts:,}" if found.rejected_attempts else None
 
 
-def print_dram(found: DramStatistics, trace: str, isa: str, stream) -> None:
-    """Write the table of a replayed trace to the text `stream`."""
+def print_dram(found: DramStatistics, trace: str, isa: str, stream, origin: str = "") -> None:
+    """Write the table of a replayed trace to the text `stream`; `origin` says what named the memory."""
     rows = [("accesses", f"{found.reads:,} reads, {found.writes:,} writes, {found.bytes:,} bytes"),
             ("last event", f"{nanoseconds(found.last_event_ps)} ns"),
             *((name.removeprefix("DRAM "), text) for name, text in dram_rows(found))]
-    write([Title(f"{trace} on {found.dram}, isa {isa}"), pairs(rows)], stream)
+    write([Title(f"{trace} on {found.dram}{origin}, isa {isa}"), pairs(rows)], stream)
 
 
 def print_descriptions(descriptions: list[DramDescription], stream) -> None:

@@ -14,7 +14,7 @@ from ..memory.dram_statistics import DramStatistics
 from ..result import RunResult, escape, nanoseconds, scientific
 from ..running.provenance import file_hash
 from . import figures as fg
-from .board_time import link_busy, part_line, parts_of
+from .board_time import laid_over_rows, link_busy, part_line, parts_of, stopped
 from .dram import dram_rows
 from .quantities import milliseconds, time_unit
 from .stages import share_of_other, stages_of
@@ -124,8 +124,10 @@ def _headline(result):
     where = "" if board is None else f"on {board.name} at {board.clock_mhz:g} MHz"
     if board is not None and result.board_time_ps is None:
         where = f"with {board.name}'s latencies, in the reference's time"
-    rows = [("part", "time", "share")]
-    rows += [(name, milliseconds(part), f"{100 * part / result.latency_ps:.1f} %" if result.latency_ps else "")
+    where += stopped(result)
+    shares = result.latency_ps and not result.timeline_ps  # with a timeline the parts overlap
+    rows = [("part", "time", "share" if shares else "")]
+    rows += [(name, milliseconds(part), f"{100 * part / result.latency_ps:.1f} %" if shares else "")
              for name, part in parts_of(result)]
     if link_busy(result) is not None:
         rows.append(("host link busy", milliseconds(result.link_busy_ps), "beside them"))
@@ -234,7 +236,9 @@ def _memory(result):
     rows = [("bytes read", f"{result.bytes_read:,}"), ("bytes written", f"{result.bytes_written:,}"),
             ("utilization", f"{scientific(result.utilization_bytes_per_s)} bytes/s"), ("model", result.model_line)]
     if result.board:
-        rows += [("memory part", part_line(result.board.part) if result.board_time_ps is not None else None)]
+        part = result.board.part
+        rows += [("memory part", part_line(part) if part or result.board_time_ps is not None else None),
+                 *laid_over_rows(result.board.laid_over)]
     if result.limits:
         limits = result.limits
         rows += [("DDR capacity", _of_limit(limits.ddr_capacity_bytes, "bytes", limits.ddr_capacity_from)),

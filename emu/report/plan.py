@@ -1,7 +1,7 @@
 """The tables of `plena-emu plan`."""
 
 from ..running.planning import Plan
-from .board_time import board_time_blocks, laid_over_rows, part_line
+from .board_time import board_time_blocks, laid_over_rows, part_line, rounding
 from .quantities import byte_count, duration, mib, milliseconds
 from .table import Table, pairs, render
 
@@ -27,7 +27,7 @@ def plan_text(plan: Plan, width: int | None = None) -> str:
         *_headline(plan),
         f"Plan of {plan.manifest}",
         pairs((
-            ("board", f"{plan.board}, {plan.clock_mhz:g} MHz"),
+            ("board", f"{plan.board}, {plan.clock_mhz:g} MHz{rounding(plan)}"),
             ("memory part", part_line(plan.part)),
             *laid_over_rows(plan.laid_over),
             ("DDR capacity", f"{byte_count(plan.capacity_bytes)} ({plan.capacity_from})"),

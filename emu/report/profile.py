@@ -2,7 +2,7 @@
 
 from ..profiler.model import Profile, TypeProfile
 from ..result import nanoseconds
-from .board_time import board_time_blocks
+from .board_time import board_time_blocks, laid_over_rows, limit_rows, part_line, rounding
 from .quantities import duration
 from .table import Table, pairs, render
 
@@ -32,10 +32,12 @@ def profile_text(profile: Profile, width: int | None = None) -> str:
             ("instructions", f"{profile.static_instructions:,} static, {profile.dynamic_instructions:,}"
                              f" {'dynamic' if is_static else 'executed'}"),
             ("latencies", f"{profile.latencies_from}; MLEN {profile.mlen}, VLEN {profile.vlen}"),
+            *_board(profile),
             ("latency", _latency(profile)),
             ("compute", f"{profile.compute_cycles:,} cycles"),
             ("memory", _memory(profile)),
             ("time", f"{duration(profile.seconds, 6)} at {profile.clock_mhz:g} MHz" if is_static else None),
+            *limit_rows(profile.limits),
             *(("warning", warning) for warning in profile.warnings),
         ), indent=2),
         "",
@@ -59,6 +61,16 @@ def _headline(profile):
                else ()))
     where = f"{profile.board} at {profile.clock_mhz:g} MHz"
     return board_time_blocks(where, profile.board_time_ps, parts, profile.link_busy_ps)
+
+
+def _board(profile):
+    """List board, memory part and what was laid over them."""
+    if profile.board is None:
+        return
+    yield "board", f"{profile.board}, {profile.clock_mhz:g} MHz{rounding(profile)}"
+    if profile.view != "static" and (profile.part is not None or profile.board_time_ps is not None):
+        yield "memory part", part_line(profile.part)
+    yield from laid_over_rows(profile.laid_over)
 
 
 def _latency(profile):

@@ -5,7 +5,7 @@ import io
 
 from ..errors import EmuError
 from ..result import FIELDS, Figures, Row, RunResult, StageTable, nanoseconds
-from .board_time import board_headline
+from .board_time import board_headline, board_rows, limit_rows
 from .quantities import time_unit
 from .table import Table, render
 
@@ -86,15 +86,20 @@ def share_of_other(table: StageTable) -> float:
 
 def _head(result, table, names):
     model = result.model if result.regime in (None, result.model) else f"{result.model} ({result.regime})"
-    lines = [f"{result.program.path} by {', '.join(names)}"]
+    rows = []
     if result.board_time_ps is None:
         basis = f" ({result.board.name}'s latencies, --reference-timing)" if result.board else ""
-        lines.append(f"  latency    {nanoseconds(result.latency_ps)} ns; compute {nanoseconds(result.compute_ps)} ns,"
-                     f" memory {nanoseconds(result.memory_ps)} ns{basis}")
-    lines.append(f"  memory     {model}")
+        rows.append(("latency", f"{nanoseconds(result.latency_ps)} ns; compute {nanoseconds(result.compute_ps)} ns,"
+                                f" memory {nanoseconds(result.memory_ps)} ns{basis}"))
+    rows.append(("memory", model))
+    if result.board is not None:
+        rows += board_rows(result.board, result.board_time_ps is not None)
+    rows += limit_rows(result.limits)
     if set(names) & {"layer", "operator"}:
-        lines.append(f"  stages     from {table.source}; {100 * share_of_other(table):.2f} % of the time is other")
-    return lines + [f"  warning    {line}" for line in [*table.warnings, *result.warnings]]
+        rows.append(("stages", f"from {table.source}; {100 * share_of_other(table):.2f} % of the time is other"))
+    rows += [("warning", line) for line in [*table.warnings, *result.warnings]]
+    width = max(10, *(len(name) for name, _ in rows))
+    return [f"{result.program.path} by {', '.join(names)}", *(f"  {name:<{width}} {text}" for name, text in rows)]
 
 
 def _titles(rows, names, unit):

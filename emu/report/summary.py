@@ -1,7 +1,7 @@
 """The summary `plena-emu run` prints: one table a question (spec §5.6 names the inputs)."""
 
 from ..result import RunResult, nanoseconds, scientific
-from .board_time import board_headline, laid_over_rows, part_line
+from .board_time import board_headline, board_rows, limit_rows
 from .hardware import hardware_blocks
 from .quantities import byte_count, duration
 from .table import Table, Title, pairs, write
@@ -31,36 +31,20 @@ def _inputs(result):
         ("memory model", model),
         ("weight manifest", result.sources.weight_manifest),
         ("HBM", byte_count(g.hbm_size)),
-        *_board(result.board),
-        *_limits(result.limits),
+        *_board(result.board, result.board_time_ps is not None),
+        *limit_rows(result.limits),
     ))
 
 
-def _board(board):
+def _board(board, on_board_time):
     """Say which board, what it replaced, and what it says of the geometry."""
     if board is None:
         return
-    profile = f" with {board.latency_profile}" if board.latency_profile else ""
     replaced = len(board.changes)
-    rounded = "" if board.core_period_exact else f" (rounded to {board.core_period_ps:,} ps a cycle)"
-    yield "board", (f"{board.name}{profile}, {board.clock_mhz:g} MHz{rounded}, {replaced}"
-                    f" {'value' if replaced == 1 else 'values'} of the settings replaced")
-    part = board.part
-    if part is not None:
-        yield "memory part", part_line(part)
-    yield from laid_over_rows(board.laid_over)
+    values = f", {replaced} {'value' if replaced == 1 else 'values'} of the settings replaced"
+    yield from board_rows(board, on_board_time, values)
     hints = [f"{hint.status} at batch {hint.batch}" for hint in board.tile_hints]
     yield "tile hint", ", ".join(hints) or "none for this geometry"
-
-
-def _limits(limits):
-    """Say what the memory model may use, and what decided so."""
-    if limits is None:
-        return
-    if limits.ddr_capacity_bytes is not None:
-        yield "DDR capacity", f"{byte_count(limits.ddr_capacity_bytes)} ({limits.ddr_capacity_from})"
-    if limits.host_bandwidth_bytes_per_s is not None:
-        yield "host link", f"{limits.host_bandwidth_bytes_per_s:,} bytes/s ({limits.host_bandwidth_from})"
 
 
 def _with_origin(source, origin):

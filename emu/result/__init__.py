@@ -68,7 +68,10 @@ class TileStatus(msgspec.Struct, kw_only=True):
 
 
 class LaidOver(msgspec.Struct, kw_only=True):
-    """A value of the board that a flag replaced; `before` is None where the board has none."""
+    """A value of the board that a flag replaced; `before` is None where the board has none.
+
+    `flag` is what was typed: `--clock-mhz`, or in Python the name of the field, `clock_mhz`.
+    """
 
     flag: str
     before: str | None
@@ -76,11 +79,17 @@ class LaidOver(msgspec.Struct, kw_only=True):
 
 
 class PartRecord(msgspec.Struct, kw_only=True):
-    """The memory part behind a run on a board: peak bytes/s of row hits, and the part of the time it refreshes."""
+    """The memory part behind a run on a board: peak bytes/s of row hits, and the part of the time it refreshes.
+
+    `name` says where a part that ships was copied and changed under its name. The clock is not exact where the asked
+    data rate (`ddr_speed`) gives a period of no whole number of picoseconds, which is rounded to nearest.
+    """
 
     name: str
     file: str
     named_by: str
+    clock_period_ps: int
+    clock_period_exact: bool = True
     peak_bytes_per_s: float
     refresh_share: float
 

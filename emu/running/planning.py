@@ -26,8 +26,8 @@ from ..manifests.capacity_regime import Choice, choose_regime, decide_regime
 from ..manifests.footprint import LINE, Footprint, footprint, layer_count, owned_lines, project_regions, transfer_ns
 from ..manifests.schema import Manifest, load_manifest
 from ..result import LaidOver, PartRecord
-from .board_part import Part, open_part
-from .platform import available_capacity, resolve_bandwidth
+from .board_part import NOTHING_ASKED, Overlay, lay_over, no_part_warning, open_part, without
+from .platform import available_capacity, no_link_misfit, resolve_bandwidth
 
 if TYPE_CHECKING:
     from ..boards.schema import Board
@@ -110,13 +110,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of the planner.
 
     `resident_up_to_layers` and `kv_swap_up_to_layers` are the most layers that stay in a regime at this capacity
-    (0: not even one; None: any number). `compute_ps` is the compute time of the build's program at the board's clock,
-    None without a program. `board_time_ps` is the bound of the chosen regime, the sum of `compute_ps` and `memory_ps`.
+    (0: not even one; None: any number). `core_period_ps` is what a core cycle counts as; it is not exact where the
+    clock's period is no whole number of ps and was rounded. `compute_ps` is the compute time of the build's program at
+    the board's clock, None without a program. `board_time_ps` is the bound of the chosen regime, the sum of
+    `compute_ps` and `memory_ps`.
     """
 
     manifest: str
     board: str
     clock_mhz: float
+    core_period_ps: int
+    core_period_exact: bool
     part: PartRecord | None
     laid_over: list[LaidOver]
     compute_ps: int | None
@@ -178,47 +182,49 @@ def find_manifest(build: str | os.PathLike, board: Board) -> Manifest:
 def make_plan(
     manifest: Manifest,
     board: Board,
-    ddr_capacity: int | None = None,
-    host_bandwidth: int | None = None,
+    overlay: Overlay = NOTHING_ASKED,
     total_layers: int | None = None,
     *,
     board_named: bool = False,
-    part: Part | None = None,
     compute: ComputeCycles | None = None,
     isa: str = "base",
-    ddr_capacity_origin: str = "--ddr-capacity",
-    laid_over: tuple[LaidOver, ...] = (),
 ) -> Plan:
-    """Plan a manifest on a board; flags that are None leave the value to manifest and board (§10.1).
+    """Plan a manifest on a board (§10.1).
 
     Parameters
     ----------
+    overlay : Overlay
+        What is asked for in place of the board's values.
+    total_layers : int, optional
+        Also plan for so many layers.
     board_named : bool
         Whether somebody chose the board: its capacity counts before the manifest's then.
-    part : Part or None
-        The memory; None: the board's own.
     compute : ComputeCycles or None
         Core cycles that the build's program computes.
     isa : str
         Revision, which some parts have figures of their own for.
-    ddr_capacity_origin : str
-        What named `ddr_capacity`.
-    laid_over : tuple of LaidOver
-        What was laid over the board, for the record.
 
     Returns
     -------
     Plan
+
+    Raises
+    ------
+    EmuError
+        The memory part is missing or malformed, or cannot be at the data rate that was asked for.
     """
-    asked = None if ddr_capacity is None else Choice(ddr_capacity, ddr_capacity_origin)
+    asked = None if overlay.ddr_capacity is None else Choice(overlay.ddr_capacity, overlay.called("ddr_capacity"))
     first = asked or (available_capacity(board) if board_named else None)
     regime, capacity = decide_regime("auto", manifest, asked, available_capacity(board), first)
     assert capacity is not None  # `auto` compares with one
-    part = part or open_part(board)
+    part = open_part(board, overlay)
+    laid_over = _laid_over(board, overlay, part, manifest, board_named)
+    board = lay_over(board, overlay)[0]
     pace = pace_of(part.description if part else None, isa)
-    period = board.core_period[0]
+    period, is_exact = board.core_period
     compute_ps = None if compute is None else compute.total * period
-    link = resolve_bandwidth(host_bandwidth, board)  # None: only the times need it here
+    # None: only the times need it here.
+    link = resolve_bandwidth(overlay.host_bandwidth, board, overlay.called("host_bandwidth"))
     found = footprint(manifest.regions)
     layers = max(1, layer_count(manifest.regions))
     projected = None
@@ -237,8 +243,10 @@ def make_plan(
         manifest=manifest.source,
         board=board.name,
         clock_mhz=board.clock_mhz,
+        core_period_ps=period,
+        core_period_exact=is_exact,
         part=part.record(isa) if part else None,
-        laid_over=list(laid_over),
+        laid_over=laid_over,
         compute_ps=compute_ps,
         memory_ps=chosen.memory_ps,
         board_time_ps=chosen.run_ps,
@@ -256,9 +264,29 @@ def make_plan(
         kv_swap_up_to_layers=_most_layers(lambda n: project_regions(manifest.regions, n).weight, capacity.value),
         projected=projected,
         warnings=[*manifest.warnings, *([capacity.warning] if capacity.warning else []),
-                  *([] if part else [f"board {board.name} names no memory.dram: bounds are those of the idealised DDR"
-                                     " of §3.5"])],
+                  *([] if part else [no_part_warning(board, overlay)]),
+                  *_without_link(board, overlay, link, regime, found.total, capacity)],
     )
+
+
+def _laid_over(board, overlay, part, manifest, board_named):
+    """List what is laid over the board; a capacity takes the place of the manifest's where no board was named."""
+    found = lay_over(board, overlay)[1]
+    if part is None:
+        found = without(found, ["ddr_speed"], overlay)
+    own = manifest.ddr_capacity_bytes
+    if board_named or own is None:
+        return list(found)
+    return [msgspec.structs.replace(one, before=str(own)) if one.flag == overlay.called("ddr_capacity") else one
+            for one in found]
+
+
+def _without_link(board, overlay, link, regime, total, capacity):
+    """Say where `run` refuses what is planned: the board has no host link, and not everything fits."""
+    if link is not None or regime == "resident":
+        return []
+    return [f"{no_link_misfit(board, total, capacity)}; run refuses it, and {regime} has no times, without"
+            f" {overlay.called('host_bandwidth')}"]
 
 
 def _sizes(found: Footprint, layer_id=None):

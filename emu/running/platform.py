@@ -8,7 +8,7 @@ import msgspec
 
 from ..config.settings import Settings, with_hbm_size
 from ..errors import EmuError
-from ..inputs.choices import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH
+from ..inputs.choices import DEFAULT_DDR_CAPACITY, DEFAULT_HOST_BANDWIDTH, IDEALISED
 from ..manifests.capacity_regime import LINK_REGIMES, Choice, decide_regime
 from ..manifests.footprint import footprint
 from ..manifests.schema import Manifest, load_manifest
@@ -40,9 +40,10 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     period_ps : int
         A core cycle.
     part : Part or None
-        The board's memory in board time; None in the reference's, and where the board file names none.
+        The memory of a run on a board: in board time the board's or what was asked for, in the reference's only the
+        latter. None where neither is there.
     dram : DramDescription, str or None
-        What the memory model is timed with; None for the DDR of §3.5.
+        What the memory model is timed with, as `memory.models` takes it.
     model, regime : str
         The memory model of the run, and what it settled on, which is never `auto`.
     manifest : Manifest
@@ -121,24 +122,24 @@ def resolve_platform(request: RunRequest, settings: Settings, shared: Shared = A
     board, laid_over = _open_board(request, shared)
     on_board_time = board is not None and not request.reference_timing
     settings, changes, hints = _settings_on(board, settings, shared)
-    part = _open_part(request, board, shared) if on_board_time else None
+    part = _open_part(request, board, shared) if on_board_time or request.dram is not None else None
     model, warnings = _choose_model(request, board)
     if model == "hbm":
         regime, manifest, capacity, link = "hbm", NO_MANIFEST, None, None
     else:
         manifest = _open_manifest(request, board, model, shared)
         regime, capacity = _decide(request, model, manifest, board)
-        link = resolve_bandwidth(request.host_bandwidth, board)
-        _check_link(model, regime, link, board)
+        link = resolve_bandwidth(request.host_bandwidth, board, request.called("host_bandwidth"))
+        _check_link(request, model, regime, link, board)
         _check_default_fits(request, model, manifest, capacity, board)
         warnings += _does_not_fit(regime, manifest, capacity) if on_board_time else []
         warnings += [capacity.warning] if capacity and capacity.warning else []
     warnings = [*_misfits(board, settings, hints), *_memory_warnings(request, board, part, model), *warnings,
                 *(unused_fields(request, model, regime, manifest, capacity) if request.say_unused else ())]
     return Platform(settings=with_hbm_size(settings, request.hbm_size), board=board, changes=changes, tile_hints=hints,
-                    laid_over=_in_use(laid_over, request, capacity, link),
+                    laid_over=_in_use(laid_over, request, part, regime, capacity),
                     period_ps=board.core_period[0] if on_board_time else PS_PER_CYCLE, part=part,
-                    dram=part.description if part else request.dram, model=model, regime=regime, manifest=manifest,
+                    dram=_memory_of(request, part, on_board_time), model=model, regime=regime, manifest=manifest,
                     capacity=capacity, link=link, on_board_time=on_board_time, warnings=tuple(warnings))
 
 
@@ -154,22 +155,39 @@ def _open_board(request, shared):
     return lay_over(board, overlay_of(request))
 
 
-def _in_use(laid_over, request, capacity, link):
-    """Leave out a capacity or bandwidth that was asked for and plays no part."""
-    used = {"--host-bandwidth": link, request.ddr_capacity_origin: capacity}
-    return tuple(one for one in laid_over
-                 if one.flag not in used or (used[one.flag] is not None and used[one.flag].origin == one.flag))
+def _in_use(laid_over, request, part, regime, capacity):
+    """Leave out what was asked for and plays no part, and name what it took the place of in the reference's time."""
+    if not laid_over:
+        return ()
+    from .board_part import IDEALISED_DDR, overlay_of, without
+
+    unused = {"ddr_speed": part is None, "host_bandwidth": regime not in LINK_REGIMES,
+              "ddr_capacity": capacity is None or capacity.origin != request.ddr_capacity_origin}
+    found = without(laid_over, [name for name, is_unused in unused.items() if is_unused], overlay_of(request))
+    if not request.reference_timing:
+        return found
+    usual = "hbm2" if regime == "hbm" else IDEALISED_DDR
+    return tuple(msgspec.structs.replace(one, before=usual) if one.flag == request.called("dram") else one
+                 for one in found)
 
 
 def _open_part(request, board, shared):
-    from .board_part import at_speed_of, open_part
-
-    if request.dram is None and board.memory.dram is None:
+    if board is None or (request.dram is None and board.memory.dram is None):
         return None
-    key = ("part", board.source, board.memory.dram, request.dram)
-    part = shared.once(key, lambda: open_part(board, request.dram))
+    from .board_part import at_speed_of, open_part, overlay_of
+
+    overlay = overlay_of(request)
+    key = ("part", board.source, board.memory.dram, request.dram, request.from_flags)
+    part = shared.once(key, lambda: open_part(board, msgspec.structs.replace(overlay, ddr_speed=None)))
     speed = request.ddr_speed
-    return part if speed is None else shared.once((*key, speed), lambda: at_speed_of(part, speed))
+    return part if speed is None else shared.once((*key, speed), lambda: at_speed_of(part, overlay))
+
+
+def _memory_of(request, part, on_board_time):
+    """Choose what the memory model is timed with: a board without a part has the DDR of §3.5 behind every model."""
+    if part is not None:
+        return part.description
+    return IDEALISED if on_board_time else request.dram
 
 
 def _choose_model(request, board):
@@ -178,7 +196,7 @@ def _choose_model(request, board):
         return request.memory_model, []
     if not request.has_regions:
         return "hbm", ["found neither a weight manifest nor hbm_addrs.json, so no region of the memory is known: timed"
-                       " as with --memory-model hbm"]
+                       f" as with {request.called('memory_model')} hbm"]
     return "auto" if request.host_bandwidth is not None or board.host_bandwidth is not None else "resident", []
 
 
@@ -202,8 +220,13 @@ def available_capacity(board: Board | None) -> Choice:
     return Choice(board.ddr_capacity_bytes, f"board {board.name}")
 
 
-def resolve_bandwidth(asked: int | None, board: Board | None) -> Choice | None:
+def resolve_bandwidth(asked: int | None, board: Board | None, origin: str = "--host-bandwidth") -> Choice | None:
     """Choose the bytes/s of the host link: those asked for, else the board's, else without a board 60 MB/s (§6.2).
+
+    Parameters
+    ----------
+    origin : str
+        What named `asked`.
 
     Returns
     -------
@@ -211,7 +234,7 @@ def resolve_bandwidth(asked: int | None, board: Board | None) -> Choice | None:
         None for a board without a link.
     """
     if asked is not None:
-        return Choice(asked, "--host-bandwidth")
+        return Choice(asked, origin)
     if board is None:
         return Choice(DEFAULT_HOST_BANDWIDTH, "default")
     return None if board.host_bandwidth is None else Choice(board.host_bandwidth, f"board {board.name}")
@@ -242,15 +265,14 @@ def _memory_warnings(request, board, part, model):
     """List where the memory that is timed is not the board's, one line each."""
     if board is None or part is not None:
         return []
-    is_hbm = board.memory.type.startswith("hbm")
-    if model == "hbm" and request.dram is None and not is_hbm:
-        return [f"board {board.name} has {board.memory.type} memory, the model hbm times an HBM2: for the board's DDR"
-                " choose --memory-model auto"]
-    if request.reference_timing or request.dram is not None:
+    if not request.reference_timing:
+        from .board_part import no_part_warning, overlay_of
+
+        return [no_part_warning(board, overlay_of(request))]
+    if request.memory_model != "hbm" or board.memory.type.startswith("hbm"):
         return []
-    stands_in = "the hbm2 of chapter 4" if model == "hbm" else "the idealised DDR of §3.5, 19.2 GB/s,"
-    unused = ", and --ddr-speed is not used" if request.ddr_speed is not None else ""
-    return [f"board {board.name} names no memory.dram: {stands_in} stands in for its memory{unused}"]
+    hint = f": for the board's DDR choose {request.called('memory_model')} auto" if request.has_regions else ""
+    return [f"board {board.name} has {board.memory.type} memory, the model hbm times an HBM2{hint}"]
 
 
 def _open_manifest(request, board, model, shared):
@@ -262,14 +284,14 @@ def _open_manifest(request, board, model, shared):
 
         return shared.once(("manifest", request.tables_dir, board.source),
                            lambda: make_manifest(request.tables_dir, board))
-    raise EmuError(f"--memory-model {model}: needs --weight-manifest FILE")
+    raise EmuError(f"{request.called('memory_model')} {model}: needs {request.called('weight_manifest')} FILE")
 
 
-def _check_link(model, regime, link, board):
+def _check_link(request, model, regime, link, board):
     """Refuse a regime that uses the link of a board that has none."""
     if link is None and regime in LINK_REGIMES:
         what = f"{model} settles on {regime}, which" if model == "auto" else model
-        raise EmuError(f"board {board.name} has no host link: {what} needs --host-bandwidth")
+        raise EmuError(f"board {board.name} has no host link: {what} needs {request.called('host_bandwidth')}")
 
 
 def _does_not_fit(regime, manifest, capacity):
@@ -285,6 +307,16 @@ def _check_default_fits(request, model, manifest, capacity, board):
     """Refuse a model that has to be resident, because the board has no link, and does not fit (§10.1)."""
     total = footprint(manifest.regions).total
     if request.memory_model is None and model == "resident" and total > capacity.value:
-        raise EmuError(f"board {board.name} has no host link, so all has to fit its memory: found {total} bytes,"
-                       f" expected at most {capacity.value} ({capacity.origin}); name --host-bandwidth or a"
-                       " --memory-model")
+        raise EmuError(f"{no_link_misfit(board, total, capacity)}; name {request.called('host_bandwidth')} or a"
+                       f" {request.called('memory_model')}")
+
+
+def no_link_misfit(board: Board, total: int, capacity: Choice) -> str:
+    """Say that a model of `total` bytes does not fit a board that could not bring the rest in.
+
+    Returns
+    -------
+    str
+    """
+    return (f"board {board.name} has no host link, so all has to fit its memory: found {total} bytes, expected at most"
+            f" {capacity.value} ({capacity.origin})")

@@ -6,13 +6,12 @@ from typing import Any
 
 from ..atomic_files import check_outputs
 from ..config.settings_search import find_settings_file
+from ..inputs.words import flag_of
 
 HBM_DUMP = "hbm_dump.bin"  # at the level debug, with the model hbm (§5.4)
 RESULTS_DUMP = "hbm_results.bin"  # of a compiled model (§9.2)
-_INPUTS = {"opcode": "--opcode", "hbm": "--hbm", "fpsram": "--fpsram", "intsram": "--intsram", "vram": "--vram",
-           "weight_manifest": "--weight-manifest", "board": "--board", "latency_profile": "--latency-profile",
-           "dram": "--dram", "results": "results.json", "timing": "--timing",
-           "stage_profile_asm": "--stage-profile-asm"}
+_INPUTS = ("opcode", "hbm", "fpsram", "intsram", "vram", "weight_manifest", "board", "latency_profile", "dram",
+           "timing", "stage_profile_asm")
 _OUTPUTS = ("timeline", "pc_log", "memory_trace", "event_table", "event_trace", "dma_event_trace",
             "rtl_validation_output", "profile_output")
 _TABLES = ("hbm_addrs.json", "hbm_sizes.json", "tensor_layouts.json")  # of a build directory (§6.3)
@@ -43,16 +42,17 @@ def check_files_of_run(fields: Mapping[str, Any], **outputs: str | None) -> None
     ------
     UsageError
     """
-    inputs = [(flag, fields.get(name)) for name, flag in _INPUTS.items()]
+    called = flag_of if fields.get("from_flags") else str
+    inputs = [*((called(name), fields.get(name)) for name in _INPUTS), ("results.json", fields.get("results"))]
     settings = find_settings_file(fields.get("settings_path"), os.environ, origin=fields.get("settings_origin", ""))
     if settings is not None:
-        inputs.append((settings[1] or "--settings", settings[0]))
+        inputs.append((settings[1] or called("settings_path"), settings[0]))
     if fields.get("tables_dir") is not None:
         inputs += [(name, os.path.join(fields["tables_dir"], name)) for name in _TABLES]
-    written = [(f"--{name.replace('_', '-')}", path) for name, path in outputs.items()]
-    written += [(f"--{name.replace('_', '-')}", fields.get(name)) for name in _OUTPUTS]
+    written = [(flag_of(name), path) for name, path in outputs.items()]
+    written += [(called(name), fields.get(name)) for name in _OUTPUTS]
     if fields.get("stage_profile_asm") is not None:
-        written.append(("--stage-profile-out", fields.get("stage_profile_out")))
+        written.append((called("stage_profile_out"), fields.get("stage_profile_out")))
     if fields.get("dump_dir") is not None and not fields.get("timing_only"):
         names = [*sram_dumps(fields["isa"]), *([HBM_DUMP] if fields.get("dump_hbm") else []),
                  *([RESULTS_DUMP] if fields.get("results") else [])]

@@ -17,6 +17,7 @@ from ..atomic_files import make_directory
 from ..config.hardware import hardware_of
 from ..config.settings import find_settings
 from ..errors import DataNeeded, EmuError
+from ..inputs.choices import IDEALISED
 from ..inputs.number_formats import Fp, Plain
 from ..kernels import layout
 from ..kernels.compiler.jit import JIT
@@ -143,7 +144,7 @@ def _check_timing_only(request, program):
     used = set(program.table[:, layout.OP_ID].tolist())
     if request.timing_only and isa.V_TOPK in used and isa.S_LD_INT in used:
         raise DataNeeded(f"program {request.opcode}: holds V_TOPK and S_LD_INT, so its timing can depend on data;"
-                         " run it without --timing-only")
+                         f" run it without {request.called('timing_only')}")
 
 
 def _check_store_types(settings, program):
@@ -295,7 +296,7 @@ def _hardware_of(request, settings, platform):
     """
     if not request.is_hardware:
         return None
-    hardware = hardware_of(settings, request.hbm_channels)
+    hardware = hardware_of(settings, request.hbm_channels, request.called("hbm_channels"))
     if platform.on_board_time:
         return hardware._replace(period_ps=platform.period_ps)
     if request.clock_mhz is None:
@@ -310,7 +311,7 @@ def _channels(request, platform, hardware):
     if hardware is None:
         return None
     part = getattr(platform.dram, "name", platform.dram)
-    return hardware.channels if part in (None, "hbm2") else request.hbm_channels
+    return hardware.channels if part in (None, "hbm2", IDEALISED) else request.hbm_channels
 
 
 def _open_hardware(request, settings, program, hardware, units, log):

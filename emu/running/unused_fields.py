@@ -32,10 +32,11 @@ def unused_fields(request: RunRequest, model: str, regime: str, manifest: Manife
     -------
     list of str
     """
+    called = request.called
     settled = f"the memory model {model}" if model == regime else f"{model} settled on {regime}, which"
     lines = []
     if request.host_bandwidth is not None and regime not in LINK_REGIMES:
-        lines.append(f"--host-bandwidth is not used: {settled} moves nothing over the host link")
+        lines.append(f"{called('host_bandwidth')} is not used: {settled} moves nothing over the host link")
     if request.ddr_capacity is not None and regime in _NO_CAPACITY:
         lines.append(f"{request.ddr_capacity_origin} is not used: {settled} has no capacity")
     own = manifest.ddr_capacity_bytes
@@ -43,8 +44,8 @@ def unused_fields(request: RunRequest, model: str, regime: str, manifest: Manife
         lines.append(f"the weight manifest's DDR capacity of {own} bytes is not used: layer-swap takes that of"
                      f" {capacity.origin}, {capacity.value}")
     if request.weight_manifest is not None and regime == "hbm" and request.weight_manifest_origin != ORIGIN:
-        lines.append("--weight-manifest is not used: the memory model hbm has no regions")
+        lines.append(f"{called('weight_manifest')} is not used: the memory model hbm has no regions")
     if request.dump_hbm and (regime != "hbm" or request.timing_only or request.dump_dir is None):
         why = "the run writes no dumps" if regime == "hbm" else f"{settled} writes no hbm_dump.bin (§5.4)"
-        lines.append(f"--dump-hbm is not used: {why}")
+        lines.append(f"{called('dump_hbm')} is not used: {why}")
     return lines

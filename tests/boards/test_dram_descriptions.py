@@ -288,7 +288,8 @@ def test_other_data_rates_keep_nanoseconds(name, factor):
 
 @pytest.mark.parametrize("factor, message", [
     ("0", "expected 1/64 to 64"), ("-1", "expected 1/64 to 64"), ("65", "expected 1/64 to 64"), ("x", "found 'x'"),
-    ("1/0", "found '1/0'"), (float("nan"), "expected a number"), (None, "found NoneType"), ("9" * 60, "found '999"),
+    ("1/0", "found '1/0'"), (float("nan"), "expected a number"), (None, "found null"),
+    (True, "found true"), (float("inf"), "found inf, expected a number from 1/64 to 64"), ("9" * 60, "found '999"),
 ])  # fmt: skip
 def test_wrong_factors(factor, message):
     with pytest.raises(UsageError) as caught:

@@ -182,7 +182,7 @@ def test_timing_alone_needs_no_preloads(tmp_path, capsys):
     assert "expected BUILD_DIR or --opcode\n" in capsys.readouterr().err
     assert plena_emu(["run", str(tmp_path)]) == 101
     assert "hbm_for_behave_sim.bin not found" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="needs --hbm and --fpsram"):
+    with pytest.raises(UsageError, match="needs hbm and fpsram"):
         RunRequest(opcode="p.mem", hbm="h.bin")
 
 

@@ -171,13 +171,13 @@ def test_timing_alone_and_two_threads_give_the_same(build, capsys):
 @pytest.mark.parametrize("fields, text", [
     ({"timing": "rtl-v9"}, "unknown timing 'rtl-v9'"),
     ({"dma": "fast"}, "dma"),
-    ({"hbm_channels": 8}, "--hbm-channels needs production DMA"),
+    ({"hbm_channels": 8}, "hbm_channels needs production DMA"),
     ({"event_trace": "x"}, "event_trace needs hardware timing"),
     ({"memory_profile": "opcode"}, "a memory profile needs production DMA"),
     ({"profile_output": "x", "timing": "rtl-v1"}, "profile_output needs memory_profile"),
-    ({"hbm_channels": 12, "timing": "rtl-v1"}, "--hbm-channels: found 12, expected a power of two"),
+    ({"hbm_channels": 12, "timing": "rtl-v1"}, "hbm_channels: found 12, expected a power of two"),
     ({"memory_trace": "x.npz", "dma": "production"}, "a memory trace needs reference DMA"),
-    ({"dram": "ddr4", "hbm_channels": 4, "timing": "rtl-v1"}, "--hbm-channels is for hbm2 only"),
+    ({"dram": "ddr4", "hbm_channels": 4, "timing": "rtl-v1"}, "found 4 asked for: only hbm2 takes another number"),
 ])  # fmt: skip
 def test_requests_that_are_refused(fields, text, build):
     import plena_emu
@@ -213,7 +213,7 @@ def test_a_clock_that_was_asked_for_needs_no_board(build):
 
 
 def test_a_clock_without_board_and_hardware_timing_is_refused(build):
-    with pytest.raises(UsageError, match="--clock-mhz needs --board, or hardware timing"):
+    with pytest.raises(UsageError, match="clock_mhz needs board, or hardware timing"):
         plena_emu.run(str(build), clock_mhz=500, timing_only=True)
 
 

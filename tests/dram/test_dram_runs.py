@@ -2,11 +2,15 @@
 
 import json
 import lzma
+import os
 import pathlib
 import shutil
 
+import msgspec
+import numpy as np
 import pytest
 
+from plena_emu.boards import load_board
 from plena_emu.boards.dram_schema import load_dram
 from plena_emu.cli.main import main
 from plena_emu.memory.dram_replay import replay_batches
@@ -116,13 +120,31 @@ def test_the_summary_tells_of_the_controller(build, capsys):
 # --- a run as a trace ---------------------------------------------------------------------------
 
 
+BOARD = ["--board", "custom_a7", "--ddr-speed", "3", "--clock-mhz", "150"]
+
+
+def changed(path, name="ddr3_800_x16", before="tRCD: 6", after="tRCD: 7"):
+    """A copy of a description that ships, with another number."""
+    text = pathlib.Path(load_dram(name).source).read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    return path
+
+
 @pytest.mark.parametrize("flags, model", [
     ([], "hbm"), (["--isa", "base", "--dram", "ddr4"], "hbm"), (["--dram", "ddr3_800_x16"], "resident"),
+    (BOARD, "resident"), (BOARD, "hbm"), ([*BOARD, "--dram", "./mine.yaml"], "resident"),
+    (["--board", "./board.yaml"], "resident"), (["--dram", "./mine.yaml"], "hbm"),
 ])  # fmt: skip
-def test_a_run_replayed_takes_as_long(run, tmp_path, capsys, flags, model):
-    """The trace names memory and revision, holds each access, and what is not computing is the replay's time."""
+def test_a_run_replayed_takes_as_long(run, tmp_path, capsys, monkeypatch, flags, model):
+    """The trace holds memory and revision as they were, and each access; what is not computing is the replay's time."""
+    monkeypatch.chdir(tmp_path)
+    changed(tmp_path / "mine.yaml")
+    board = pathlib.Path(load_board("custom_a7").source).read_text()
+    (tmp_path / "board.yaml").write_text(board.replace("dram: ddr3_800_x16", "dram: ./mine.yaml"))
     path, out = tmp_path / "run.npz", tmp_path / "replay.json"
     record = run(model, *flags, "--memory-trace", str(path))
+    (tmp_path / "mine.yaml").unlink()  # the trace needs no file of the run
     assert main(["dram", str(path), "--json", str(out)]) == 0
     replayed, counted = json.loads(out.read_text()), record["dram_statistics"]
     capsys.readouterr()
@@ -136,13 +158,47 @@ def test_a_run_replayed_takes_as_long(run, tmp_path, capsys, flags, model):
     assert found.done_ps.max() - computed == record["memory_ps"]
 
 
-def test_a_trace_of_a_memory_of_ones_own_names_none(run, tmp_path):
-    description = tmp_path / "mine.yaml"
-    description.write_text(pathlib.Path(load_dram("ddr4").source).read_text().replace("name: ddr4", "name: mine"))
+def test_a_changed_part_is_told_from_the_one_that_ships(run, tmp_path, capsys):
+    """A copy keeps its name; record, statistics and replay say that it is another memory, and so does a faster one."""
+    path, trace = changed(tmp_path / "mine.yaml"), tmp_path / "run.npz"
+    name = f"ddr3_800_x16 changed ({path})"
+    record = run("resident", "--board", "custom_a7", "--dram", str(path), "--memory-trace", str(trace))
+    assert record["board"]["part"]["name"] == record["dram_statistics"]["dram"] == name
+    assert record["board"]["laid_over"] == [{"flag": "--dram", "before": "ddr3_800_x16", "after": str(path)}]
+    fast = run("resident", "--board", "custom_a7", "--dram", str(path), "--ddr-speed", "1.5")
+    assert fast["board"]["part"]["name"] == f"{name} x 1.5"
+    assert main(["dram", str(trace)]) == 0
+    assert f"{trace} on {name} (of the trace), isa" in capsys.readouterr().out
+    assert main(["dram", str(trace), "--dram", "ddr4"]) == 0
+    assert f"{trace} on ddr4 (--dram), isa" in capsys.readouterr().out
+    changed(path, before="tRCD: 6", after="tRCD:   6")
+    assert load_dram(path).label == "ddr3_800_x16"  # a copy of which nothing is changed
+    described = msgspec.structs.replace(load_dram("hbm2"), read_latency=9)
+    assert described.label == "hbm2 changed"
+
+
+def test_a_trace_is_the_same_bytes_wherever_the_product_lies(run, tmp_path):
+    """It holds no path: of the run's files it keeps what they say."""
     path = tmp_path / "run.npz"
-    for model, *flags in (("hbm", "--dram", str(description)), ("resident",)):
-        run(model, "--memory-trace", str(path), *flags)
-        assert read_trace(str(path)).dram is None and len(read_trace(str(path)).addr) > 1000
+    run("hbm", "--dram", "ddr4", "--memory-trace", str(path))
+    text = str(np.load(path)["description"])
+    assert json.loads(text)["name"] == "ddr4" and os.path.dirname(load_dram("ddr4").source) not in text
+
+
+@pytest.mark.parametrize("flags", [["--memory-model", "resident"], ["--board", "./none.yaml"],
+                                   ["--board", "./none.yaml", "--memory-model", "hbm"]])
+def test_a_trace_of_the_idealised_ddr_needs_a_dram(build, tmp_path, capsys, monkeypatch, flags):
+    monkeypatch.chdir(tmp_path)
+    board = pathlib.Path(load_board("custom_a7").source).read_text()
+    (tmp_path / "none.yaml").write_text(board.replace("dram: ddr3_800_x16", ""))
+    assert main(["run", str(build), "--timing-only", "--quiet", "--memory-trace", "run.npz", *flags]) == 0
+    capsys.readouterr()
+    assert main(["dram", "run.npz"]) == 101
+    line, = capsys.readouterr().err.splitlines()
+    assert line == ("plena-emu dram: error: trace run.npz: the run's memory was the idealised DDR of §3.5, which is no"
+                    " DRAM behind a controller: expected --dram NAME (--list shows those that ship)")
+    assert main(["dram", "run.npz", "--dram", "ddr4"]) == 0
+    assert "run.npz on ddr4 (--dram), isa" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("target, message", [

@@ -51,7 +51,7 @@ def test_command_on_a_trace_of_batches(tmp_path, capsys):
     """The command takes DRAM and revision from the file; its completions are those of the trace."""
     path = VENDORED / "m19_rmw_then_prefetch.npz"
     assert main(["dram", str(path), "-o", str(tmp_path / "out.csv")]) == 0
-    assert "on hbm2, isa moe" in capsys.readouterr().out
+    assert "on hbm2 (of the trace), isa moe" in capsys.readouterr().out
     rows = np.loadtxt(tmp_path / "out.csv", delimiter=",", skiprows=1, usecols=(0, 3, 4), dtype=np.int64)
     with np.load(path) as golden:
         for column, (name, _) in enumerate(COLUMNS):

@@ -48,6 +48,8 @@ def test_the_commands_of_the_page_work(tmp_path, monkeypatch, capsys):
                 example().make(tmp_path / arguments[1])
             else:
                 assert program == "plena-emu" and arguments[0] in COMMANDS
+                if "clm60m" in arguments and "--layers" not in arguments:
+                    arguments += ["--layers", "1"]
                 small = arguments[0] != "estimate"  # a smaller model stands for the one shown
                 assert main(arguments if small else ["estimate", "tiny", *arguments[2:-1], "2"]) == 0, command
     assert os.path.exists("step.npz") and "every bar holds" in capsys.readouterr().out
@@ -57,7 +59,7 @@ def test_the_python_of_the_page_works(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.S):
         exec(compile(code, "docs/models.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("True [('hidden', 0.0")
+    assert capsys.readouterr().out.startswith("True True [('hidden', 0.0")
 
 
 def test_the_page_names_what_there_is():

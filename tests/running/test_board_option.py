@@ -407,7 +407,7 @@ def test_names_that_are_refused(run, flags, status, words):
 
 
 def test_a_profile_without_a_board_is_refused_in_python_too():
-    with pytest.raises(UsageError, match="--latency-profile needs --board"):
+    with pytest.raises(UsageError, match="latency_profile needs board"):
         RunRequest(opcode="p", hbm="h", fpsram="f", latency_profile="nexys_video_150mhz")
 
 

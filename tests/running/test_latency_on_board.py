@@ -16,6 +16,7 @@ from plena_emu.manifests.schema import load_manifest
 from plena_emu.profiler.compute_bound import compute_cycles_of
 from plena_emu.profiler.sources import static_profile
 from plena_emu.request import RunRequest
+from plena_emu.running.board_part import Overlay
 from plena_emu.running.planning import make_plan
 from plena_emu.running.runner import execute
 
@@ -84,7 +85,8 @@ def test_bytes_read_are_conserved_and_regimes_change_at_the_thresholds(program):
     read = {timing(program, regime).bytes_read for regime in REGIMES}
     for capacity, regime in expected.items():
         run = timing(program, "auto", "open.json", capacity=capacity)
-        assert run.regime == regime == make_plan(manifest_without_capacity(manifest), A7, capacity).regime
+        assert run.regime == regime == make_plan(
+            manifest_without_capacity(manifest), A7, Overlay(ddr_capacity=capacity)).regime
         read.add(run.bytes_read)
     assert len(read) == 1
 
@@ -97,7 +99,7 @@ def manifest_without_capacity(manifest):
 def test_bounds_of_the_plan_hold_for_runs(program, bandwidth):
     manifest = load_manifest(str(program / "weight_manifest.json"))
     compute, _ = compute_cycles_of(str(program), A7)
-    plan = make_plan(manifest, A7, None, bandwidth, compute=compute)
+    plan = make_plan(manifest, A7, Overlay(host_bandwidth=bandwidth), compute=compute)
     for row in plan.regimes:
         run = timing(program, row.regime, bandwidth=bandwidth, board="custom_a7")
         assert run.compute_ps == plan.compute_ps == row.run_ps - row.memory_ps

@@ -24,7 +24,7 @@ from plena_emu.manifests.footprint import first_regions, footprint, owned_lines
 from plena_emu.manifests.schema import Manifest, Region, load_manifest
 from plena_emu.memory.models import open_model
 from plena_emu.profiler.compute_bound import compute_cycles_of
-from plena_emu.running.board_part import open_part
+from plena_emu.running.board_part import Overlay
 from plena_emu.running.planning import find_manifest, make_plan
 from plena_emu.running.platform import available_capacity, resolve_bandwidth
 
@@ -52,7 +52,7 @@ def test_bounds_hold_for_golden_runs(folder, run):
     """Every bound is below what the reference measured, and the regime is the one it chose."""
     args = dict(zip(run["args"][::2], run["args"][1::2], strict=True))
     manifest = load_manifest(str(folder / args["--weight-manifest"]))
-    plan = make_plan(manifest, IDEALISED, None, int(args["--host-bandwidth"]))
+    plan = make_plan(manifest, IDEALISED, Overlay(host_bandwidth=int(args["--host-bandwidth"])))
     assert plan.host_bandwidth == A7.host_bandwidth
     regime, swapped, streamed = re.match(
         r"Capacity model \[(.*)\] .* swapped bytes: (\d+) .* streamed bytes: (\d+)", run["model_statistics"]).groups()
@@ -81,7 +81,7 @@ def test_the_published_case():
 def test_a_revision_has_its_own_figures():
     """hbm2 moves twice as much with moe as with base (§10.2)."""
     manifest = load_manifest(str(GOLDEN / "base_clm60m_dec_L1_m256b64_a7" / "weight_manifest.json"))
-    base, moe = (make_plan(manifest, A7, part=open_part(A7, "hbm2"), isa=isa) for isa in ("base", "moe"))
+    base, moe = (make_plan(manifest, A7, Overlay(dram="hbm2"), isa=isa) for isa in ("base", "moe"))
     assert (base.part.peak_bytes_per_s, moe.part.peak_bytes_per_s) == (64e9, 128e9)
     assert moe.memory_ps < 0.55 * base.memory_ps
 
@@ -141,7 +141,7 @@ def emulate(manifest, capacity, bandwidth, addresses, rows, model="auto", dram=N
 def check_bounds(manifest, board_capacity, bandwidth, addresses, rows, dram=None):
     board = msgspec.structs.replace(A7, memory=msgspec.structs.replace(A7.memory, dram=dram))
     for model in ("auto", "resident", "kv-swap", "weight-stream"):
-        plan = make_plan(manifest, board, board_capacity, bandwidth)
+        plan = make_plan(manifest, board, Overlay(ddr_capacity=board_capacity, host_bandwidth=bandwidth))
         memory = emulate(manifest, plan.capacity_bytes, bandwidth, addresses, rows, model, dram)
         found = memory.statistics
         if model == "auto":
@@ -242,7 +242,7 @@ def test_regimes_begin_where_the_plan_says(regions, step):
     for row in make_plan(manifest, A7).regimes:
         capacity = row.possible_from_bytes + step
         if capacity >= 0:
-            chosen = make_plan(manifest, A7, capacity).regime
+            chosen = make_plan(manifest, A7, Overlay(ddr_capacity=capacity)).regime
             assert chosen == choose_regime(found, capacity)
             order = ["weight-stream", "kv-swap", "resident"]
             reached = order.index(chosen) >= order.index(row.regime)
@@ -254,10 +254,10 @@ def test_regimes_begin_where_the_plan_says(regions, step):
 def test_layer_limits(regions, capacity):
     """At the limit the regime still holds, with one layer more it does not."""
     manifest = Manifest(0, tuple(regions))
-    plan = make_plan(manifest, A7, capacity)
+    plan = make_plan(manifest, A7, Overlay(ddr_capacity=capacity))
 
     def regime(layers):
-        return make_plan(manifest, A7, capacity, total_layers=layers).projected.regime
+        return make_plan(manifest, A7, Overlay(ddr_capacity=capacity), layers).projected.regime
 
     limits = (plan.resident_up_to_layers, {"resident"}), (plan.kv_swap_up_to_layers, {"resident", "kv-swap"})
     for limit, allowed in limits:

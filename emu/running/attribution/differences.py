@@ -84,6 +84,10 @@ def differences(before: RunResult, after: RunResult) -> Differences:
     """
     remarks = [f"{name} run has no stages: they are not compared"
                for name, result in (("the first", before), ("the second", after)) if result.stages is None]
+    if before.time_basis != after.time_basis:
+        times = {"board": "its board's time", "reference": "the reference's time"}
+        remarks.insert(0, f"the first run tells {times[before.time_basis]}, the second {times[after.time_basis]}"
+                          " (§10.1): what differs in time is not only the program's")
     stages: list[Change] = []
     regions: list[Change] = []
     if before.stages is not None and after.stages is not None:

@@ -165,8 +165,8 @@ class HardwareRun:
 
     def _write_validation(self, text):
         if self.timeline is None:
-            self.warnings.append("--rtl-validation-output is not written: in serial mode it needs an event trace or a"
-                                 " memory profile")
+            name = self._request.called("rtl_validation_output")
+            self.warnings.append(f"{name} is not written: in serial mode it needs an event trace or a memory profile")
             return
         path = self._request.rtl_validation_output
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
