@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MODULES = (
     "data.tables", "data.data", "dram.replay", "dram.timing", "hardware.dma_engine.timing", "simple.timing",
     "hardware.dma_engine.simple_timing", "control.control", "hardware.scoreboard.timeline", "simple.batch",
+    "dram.trace_text",
 )
 EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 
@@ -115,6 +116,10 @@ def _first_call(module):
         from .memory.dram_replay import replay
 
         replay("hbm2", time_ps=[0], is_write=[0], address=[0])
+    elif module == "dram.trace_text":
+        from .memory.dram_trace_csv import CsvAccesses
+
+        CsvAccesses("", 1).feed(b"0,read,0\n")
     elif module == "simple.batch":
         from .memory.simple import DdrTiming
 

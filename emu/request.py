@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from .errors import UsageError
 from .inputs.arguments import check_names, index_of, path_of
-from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, PROFILE_LEVELS
+from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, MOST_THREADS, PROFILE_LEVELS
 from .inputs.words import cut, flag_of
 from .isa import REVISIONS
 
@@ -43,7 +43,8 @@ def _fields():
                                       "pc_log_from")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, *words, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
-        ("threads", Literal[1, 2] | None), ("started_at", float | None), ("dma", Literal[DMAS]),
+        ("threads", Annotated[int, msgspec.Meta(ge=1, le=MOST_THREADS)] | None), ("started_at", float | None),
+        ("dma", Literal[DMAS]),
         ("memory_profile", Literal[PROFILE_LEVELS] | None), ("stage_profile_schema", Literal[1, 2]),
     ])
 
@@ -89,8 +90,8 @@ class RunRequest:
     timing_only : bool
         Leave out the data pass (and the dumps).
     threads : int or None
-        1 or 2 (timing beside data); None takes 2 where two CPUs can be used, 1 for
-        `timing_only`.
+        From 2 on timing runs beside data, and independent products on all of them. None takes one for each CPU that can
+        be used, 4 at most, and 1 for `timing_only`.
     memo : bool
         Whether timing remembers its answers to repeated access patterns; the figures are the same.
     trace : bool

@@ -20,6 +20,7 @@ from plena_emu.errors import UsageError
 from plena_emu.inputs.arguments import check_names, given_path, path_of
 from plena_emu.manifests.footprint import footprint
 from plena_emu.program.cycle_costs import PS_PER_CYCLE
+from plena_emu.result import BoardRecord, MemoryLimits
 from plena_emu.running.planning import find_manifest
 
 from .compiler import compile as compile_model
@@ -81,6 +82,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     `time_per_token` is the mean over the decode positions, None where there is no decode. `timing` is `serial` or the
     name of a timing file, whose units run side by side. Without a board (`board` is None) the clock is that of a core
     cycle of 1000 ps, or of the settings' CLOCK_PERIOD_PS or the flag with hardware timing.
+    `on_board` and `limits` are those of the last run: memory part, what was laid over the board, capacity and link.
     """
 
     model: str
@@ -89,6 +91,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     board: str | None
     timing: str
     clock_mhz: float
+    on_board: BoardRecord | None = None
+    limits: MemoryLimits | None = None
     memory_model: str
     regime: str | None
     capacity_bytes: int | None
@@ -195,6 +199,7 @@ def estimate(
     return Estimate(
         model=config.name, preset=chosen.preset, schedule=chosen.schedule, timing=timer.timing,
         board=None if timer.last.board is None else timer.last.board.name, clock_mhz=timer.clock_mhz,
+        on_board=timer.last.board, limits=timer.last.limits,
         memory_model=timer.last.model, regime=timer.last.regime, batch=batch, footprint=timer.footprint,
         capacity_bytes=timer.last.limits.ddr_capacity_bytes if timer.last.limits else None,
         time_to_first_token=first.seconds + (seen.seconds if seen else 0), image=seen, prefill=first,

@@ -51,7 +51,7 @@ LAYERS = {
                    "program", "request", "running"},
     "profiler": _HOST | _ALL_KERNELS | {"boards", "config", "machine", "precompile", "program", "running"},
     "api": _HOST | {"boards", "config", "manifests", "precompile", "profiler", "running"},
-    "bench": _HOST | {"config", "precompile", "running"},
+    "bench": _HOST | {"config", "kernels", "precompile", "running"},
     "models": _HOST | {"api", "assembler", "boards", "config", "inputs", "manifests", "program", "running"},
     "sweeping": _HOST | {"boards", "config", "manifests", "models", "precompile", "running"},
     "report": _HOST

@@ -80,6 +80,66 @@ class Figure(msgspec.Struct, kw_only=True):
         return PROCESS if self.mode == PROCESS else "simulate"
 
 
+class SideBySide(msgspec.Struct, kw_only=True):
+    """The drop-in (`own`) and another executable on the same program in the same turns: whole processes.
+
+    `ratio` is the reference's time over the own; `net_ratio` the same with each one's start-up taken off, None where
+    that is within noise.
+    """
+
+    program: str
+    model: str
+    instructions: int | None
+    own: Timing
+    reference: Timing
+    own_startup: Timing
+    reference_startup: Timing
+    ratio: float
+    net_ratio: float | None
+    own_peak_bytes: int | None = None
+    reference_peak_bytes: int | None = None
+
+
+class GrowthPoint(msgspec.Struct, kw_only=True):
+    """A timing-only run of a model cut to `layers`, with a prompt of `tokens`; `accesses` are of 64 bytes."""
+
+    layers: int
+    tokens: int
+    instructions: int
+    accesses: int
+    simulate: Timing
+
+    @property
+    def ns_per_instruction(self) -> float:
+        """Nanoseconds of the simulate phase per executed instruction."""
+        return 1e9 * self.simulate.median_s / self.instructions
+
+    @property
+    def ns_per_access(self) -> float:
+        """Nanoseconds of the simulate phase per 64-byte access."""
+        return 1e9 * self.simulate.median_s / self.accesses
+
+
+class Growth(msgspec.Struct, kw_only=True):
+    """How the time of a model grows with `grows`: `layers` or `tokens`."""
+
+    model: str
+    preset: str
+    memory_model: str
+    grows: str
+    points: list[GrowthPoint]
+
+    def spread(self, what: str) -> float:
+        """Work out how much larger the largest `ns_per_instruction` or `ns_per_access` is than the smallest: 0 is flat.
+
+        Returns
+        -------
+        float
+        """
+        values = [getattr(point, what) for point in self.points]
+        return max(values) / min(values) - 1
+
+
 class Mean(msgspec.Struct, kw_only=True):
     """Geometric mean of the speed-ups of `programs` figures, and the smallest; model `all` takes every model."""
 
@@ -93,7 +153,7 @@ class Mean(msgspec.Struct, kw_only=True):
 class BenchRecord(msgspec.Struct, kw_only=True):
     """Result of one benchmark: `kernel` has the figures of runs in one process, `process` those of whole processes.
 
-    `command` holds the words of the command line.
+    `command` holds the words of the command line, `reference` the executable of `side_by_side`.
     """
 
     format: str = FORMAT
@@ -105,6 +165,9 @@ class BenchRecord(msgspec.Struct, kw_only=True):
     process: list[Figure]
     means: list[Mean]
     notes: list[str]
+    reference: str | None = None
+    side_by_side: list[SideBySide] = []
+    growth: list[Growth] = []
 
     def to_json(self) -> str:
         """Write the whole record as JSON text.

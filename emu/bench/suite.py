@@ -19,10 +19,12 @@ from ..errors import DataNeeded, EmuError
 from ..request import RunRequest
 from .programs import Expected, ExpectedRun, Workload
 from .record import BUSY, KERNEL_MODES, PHASES, PROCESS, BenchRecord, figure, means, now, this_machine
+from .side_by_side import compared, in_turns
 
 EXECUTABLE = "transactional_emulator"
 LATENCY = re.compile(r"Simulation completed\. Latency (\d+)\.(\d{3})ns")
 STATISTICS = re.compile(r"HBM Statistics - .*(?:\n(?!\d{4}-).*)?")  # the model's own line has no time stamp
+SIDE_BY_SIDE = "side by side"
 DUMPS = "bench_dumps"  # in the scratch directory
 USER_CHOICES = ("PLENA_SETTINGS_TOML", "RUST_LOG", "PLENA_ISA")  # variables that must not reach a measured process
 
@@ -30,6 +32,7 @@ USER_CHOICES = ("PLENA_SETTINGS_TOML", "RUST_LOG", "PLENA_ISA")  # variables tha
 def run_suite(
     workloads: list[Workload], models: list[str], modes: list[str], runs: int, notes: list[str],
     request_of: Callable[..., RunRequest], progress: Callable[[str], None] = lambda text: None,
+    reference: str | None = None,
 ) -> BenchRecord:
     """Measure every workload on every model in every mode, `runs` times after a run that does not count.
 
@@ -39,6 +42,8 @@ def run_suite(
         `request_of(args, isa, **fields)`: the `RunRequest` of the arguments of the drop-in, with `fields` replaced.
     progress : callable
         Called with what is measured next.
+    reference : str, optional
+        Another executable with the drop-in's interface, which is timed on the same programs in turns.
 
     Returns
     -------
@@ -57,17 +62,22 @@ def run_suite(
         executable = find_executable()
         for workload in workloads:
             suite.measure(workload, {PROCESS: lambda case: suite.processes(case, executable)})
+    if reference is not None:
+        pair = find_executable(), reference
+        for workload in workloads:
+            suite.measure(workload, {SIDE_BY_SIDE: lambda case: suite.two_executables(case, pair)})
     in_process = {mode: lambda case, mode=mode: suite.runs_here(case, mode) for mode in KERNEL_MODES if mode in modes}
     if in_process:
         for workload in workloads:
             suite.measure(workload, in_process)
     notes = [*notes, *suite.notes()]
-    if not suite.figures:
+    if not suite.figures and not suite.side_by_side:
         raise EmuError(f"nothing was measured: {'; '.join(notes)}")
     kernel = [found for found in suite.figures if found.mode != PROCESS]
     process = [found for found in suite.figures if found.mode == PROCESS]
     return BenchRecord(started=started, machine=machine, runs=runs, kernel=kernel, process=process,
-                       means=means(kernel + process), notes=notes)
+                       means=means(kernel + process), notes=notes, reference=reference,
+                       side_by_side=suite.side_by_side)
 
 
 def find_executable() -> str:
@@ -105,6 +115,14 @@ class _Case:
                 raise EmuError(f"{self.workload.name} on {self.model}, {mode}: {what} {found!r}, expected {wanted!r}")
         run.latency_ps = latency_ps
 
+    def check_output(self, mode, output):
+        """Check what a process wrote, as `check` does."""
+        latency, statistics = LATENCY.search(output), STATISTICS.search(output)
+        if latency is None or statistics is None:
+            last = output.strip().rpartition("\n")[2]
+            raise EmuError(f"{self.workload.name} on {self.model}, {mode}: no latency or statistics, {last!r}")
+        self.check(mode, int(latency[1] + latency[2]), statistics[0])
+
     def figure(self, mode, wall, reference_s, **more):
         """Make the figure of checked runs."""
         return figure(
@@ -123,6 +141,7 @@ class _Suite:
         self.request_of = request_of
         self.progress = progress
         self.figures = []
+        self.side_by_side = []
         self.left_out = {}  # programs by reason, each once
         self.latencies = {}  # by program and model: they must agree also where no golden says so
 
@@ -145,7 +164,8 @@ class _Suite:
                 for mode, measure in measures.items():
                     self.progress(f"{workload.name} {model} {mode}")
                     try:
-                        self.figures.append(measure(_Case(workload, expected, run, model)))
+                        figure = measure(_Case(workload, expected, run, model))
+                        (self.side_by_side if mode == SIDE_BY_SIDE else self.figures).append(figure)
                     except DataNeeded:
                         self._leave_out(workload, f"not in {mode} mode, as timing can depend on data")
                 if run.latency_ps is not None:
@@ -156,17 +176,22 @@ class _Suite:
         samples, peaks = [], []
         for repetition in range(self.runs + 1):
             seconds, peak, output = run_process([executable, *case.run.args], case.expected.isa)
-            latency, statistics = LATENCY.search(output), STATISTICS.search(output)
-            if latency is None or statistics is None:
-                last = output.strip().rpartition("\n")[2]
-                raise EmuError(f"{case.workload.name} on {case.model}, {PROCESS}: no latency or statistics, {last!r}")
-            case.check(PROCESS, int(latency[1] + latency[2]), statistics[0])
+            case.check_output(PROCESS, output)
             if repetition:
                 samples.append(seconds)
                 peaks.append(peak)
         walls = case.workload.walls
         return case.figure(PROCESS, {PROCESS: samples}, walls and walls.process_s(case.model),
                            peak_memory_bytes=None if None in peaks else max(peaks))
+
+    def two_executables(self, case, executables):
+        """Measure whole processes of two executables in turns, in the working directory."""
+        own, reference = in_turns(
+            lambda command: run_process(command, case.expected.isa),
+            lambda command, output: case.check_output(os.path.basename(command), output),
+            executables, case.run.args, self.runs,
+        )
+        return compared(case.workload.name, case.model, own, reference, case.expected.dynamic_instructions)
 
     def runs_here(self, case, mode):
         """Measure runs within this process, in the working directory."""

@@ -2,6 +2,8 @@
 
   plena-emu bench --json new.json --plot new.svg
   plena-emu bench base_aten_linear examples/linear --modes data --runs 9
+  plena-emu bench --modes data --reference ../other/transactional_emulator
+  plena-emu bench --growth llama-3.1-8b
   plena-emu bench --compare old.json new.json
 
 Without PROGRAM: the golden programs with a reference wall, and the examples. A PROGRAM is the name of a golden
@@ -42,6 +44,13 @@ def configure(parser):
     parser.add_argument("--runs", metavar="N", type=flags.typed(_runs), action=flags.Once, default=5,
                         help="repetitions that count (default: 5)")
     flags.add_isa_flag(parser)
+    parser.add_argument("--reference", metavar="EXE", type=flags.path, action=flags.Once,
+                        help="another executable with the drop-in's interface: time both on the same programs in turns,"
+                             " and tell the ratios with and without start-up")
+    parser.add_argument("--growth", metavar="MODEL", type=flags.path, action=flags.Once,
+                        help="a model (plena-emu compile --list): how timing-only runs of it grow with layers and"
+                             " tokens")
+    parser.add_argument("--preset", metavar="NAME", action=flags.Once, help="geometry of --growth (default: m64b16)")
     parser.add_argument("--json", metavar="FILE", type=flags.path, action=flags.Once,
                         help="write every figure as JSON; - is standard output, in place of the tables")
     parser.add_argument("--plot", metavar="FILE", type=flags.path, action=flags.Once,
@@ -73,18 +82,43 @@ def run(args):
     if args.compare:
         return _compare(args)
     from ..bench.programs import find_workloads
+    from ..bench.side_by_side import check_executable
     from ..bench.suite import run_suite
 
     _check_outputs(args)
-    workloads, notes = find_workloads(args.programs, args.golden, args.all, flags.revision(args))
+    if args.preset is not None and args.growth is None:
+        raise UsageError("--preset needs --growth")
+    reference = check_executable(args.reference) if args.reference is not None else None
     try:
         with unwinding():
-            record = run_suite(workloads, args.models, args.modes, args.runs, notes, _request_of, _show)
+            if args.growth is not None:
+                record = _growth(args)
+            else:
+                workloads, notes = find_workloads(args.programs, args.golden, args.all, flags.revision(args))
+                record = run_suite(workloads, args.models, args.modes, args.runs, notes, _request_of, _show, reference)
     finally:
         _show("")
     record.command = args.command_line
     _report(args, record)
     return EXIT_OK
+
+
+def _growth(args):
+    """Measure how a model grows; nothing else is measured then."""
+    if args.programs or args.golden or args.all or args.plot or args.reference:
+        raise UsageError("--growth measures a model alone: leave programs, --golden, --all, --plot and --reference out")
+    from ..bench.growth import measure_growth
+    from ..bench.record import BenchRecord, now, this_machine
+    from ..models.compiler import compile as compile_model
+    from ..models.presets import DEFAULT_PRESET
+    from ..models.sources import find_model
+
+    layers = find_model(args.growth).part("text").layers
+    preset = args.preset or DEFAULT_PRESET
+    machine, started = this_machine(), now()
+    growth = measure_growth(args.growth, preset, layers, args.models, args.runs, compile_model, _show)
+    return BenchRecord(started=started, machine=machine, runs=args.runs, kernel=[], process=[], means=[], notes=[],
+                       growth=growth)
 
 
 def _request_of(args, isa, **fields):

@@ -61,7 +61,7 @@ def run(args):
     _check_flags(args)
     from ..precompile import make_ready
 
-    make_ready(("dram.replay",))
+    make_ready(("dram.replay", "dram.trace_text"))
     from ..atomic_files import write_whole
     from ..memory.dram_trace_files import completions, read_trace
     from ..result import record_json

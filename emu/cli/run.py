@@ -21,6 +21,7 @@ from ..atomic_files import check_creatable, check_directory
 from ..config.build_dir import BUILD_FILES, fields_of
 from ..config.units import parse_count
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
+from ..inputs.choices import MOST_THREADS
 from ..interrupts import at_interrupt
 from ..logs import RUNNER, Log
 from ..running.run_files import check_files_of_run
@@ -47,9 +48,9 @@ def configure(parser):
     group.add_argument("--max-instructions", metavar="N", type=flags.typed(_positive), action=flags.Once,
                        help="stop after N executed instructions, with status 3 and without dumps")
     group.add_argument("--timing-only", action="store_true", help="leave out the data: latency and counts, no dumps")
-    group.add_argument("--threads", metavar="N", type=int, choices=(1, 2), action=flags.Once,
-                       help="1, or 2 to run timing beside data; the results are the same (default: 2 on two"
-                       " CPUs, 1 with --timing-only)")
+    group.add_argument("--threads", metavar="N", type=flags.typed(_threads), action=flags.Once,
+                       help=f"from 2 on timing runs beside data, and large products on all of them; {MOST_THREADS} at"
+                       " most; the results are the same (default: one a CPU, 4 at most, 1 with --timing-only)")
     group.add_argument("--no-memo", action="store_true",
                        help="simulate every memory batch, also where one like it came before; the results are the same")
     group.add_argument("--memory-trace", metavar="FILE", type=flags.named_output, action=flags.Once,
@@ -109,6 +110,13 @@ def _positive(text):
     number = parse_count(text)
     if number == 0:
         raise UsageError(f"number {text!r}: expected at least 1")
+    return number
+
+
+def _threads(text):
+    number = _positive(text)
+    if number > MOST_THREADS:
+        raise UsageError(f"number {text!r}: expected at most {MOST_THREADS}")
     return number
 
 

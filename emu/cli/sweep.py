@@ -206,22 +206,22 @@ def _report(args, result, wanted):
 
 def _show(result, wanted, top):
     from ..report.sweeps import pivot_blocks, sweep_blocks
-    from ..report.table import write
+    from ..report.table import terminal_width, write
 
-    blocks = []
+    blocks, width = [], terminal_width(sys.stdout)
     if wanted.pivot:
         blocks += pivot_blocks(result.pivot(*wanted.pivot))
     if wanted.best:
         column, largest = wanted.best
         columns = wanted.columns or ([] if column == "time_ms" or column in result.varying else [column, "time_ms"])
         blocks += sweep_blocks(result.best(column, top, largest), columns,
-                               f"{'Largest' if largest else 'Smallest'} {column}")
+                               f"{'Largest' if largest else 'Smallest'} {column}", width)
     if wanted.pareto:
         names = [name.removeprefix("-") for name in wanted.pareto if name.removeprefix("-") not in result.varying]
         blocks += sweep_blocks(result.pareto(*wanted.pareto), wanted.columns or names,
-                               f"No point beats these in {' and '.join(wanted.pareto)}")
+                               f"No point beats these in {' and '.join(wanted.pareto)}", width)
     if not blocks:
-        blocks = sweep_blocks(result, wanted.columns)
+        blocks = sweep_blocks(result, wanted.columns, None, width)
     write(blocks, sys.stdout)
 
 

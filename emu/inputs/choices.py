@@ -8,4 +8,5 @@ SCHEDULES = ("plain", "overlap")  # of a compiled model
 DEFAULT_DDR_CAPACITY = 512 * 2**20  # bytes
 DEFAULT_HOST_BANDWIDTH = 60_000_000  # bytes/s
 DEFAULT_MODEL = "hbm"  # without a board
+MOST_THREADS = 64
 IDEALISED = "idealised"  # in place of a DRAM's name: the idealised DDR of §3.5, also behind the model hbm

@@ -121,10 +121,22 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
         hbm_touched=lazy_zeros(pages, np.uint8, "HBM page map"),
         work=np.zeros(max(16 * mlen, vlen, 128), dtype=np.float32),
-        partial_sums=np.zeros(max(mlen, vlen, 64), dtype=np.float32),
+        partial_sums=np.zeros(max(mlen, vlen, 128), dtype=np.float32),
         codes=np.zeros((2, max(4 * mlen, 4 * vlen)), dtype=np.uint8),
         exp_codes=np.zeros(1 << 16, dtype=np.uint16),
     )
+
+
+def hand_state(data: DataState) -> DataState:
+    """Make the state of a thread that computes products of M_MM and M_TMM beside others, in the same SRAMs.
+
+    Returns
+    -------
+    DataState
+        With an accumulator, cleared, and scratch of its own.
+    """
+    own = {name: np.zeros_like(getattr(data, name)) for name in ("m_accum", "work", "partial_sums")}
+    return data._replace(**own)
 
 
 class Machine:

@@ -62,20 +62,27 @@ def place(description: DramDescription, address: int) -> Place:
     return _place(description, int(address))
 
 
-def _place(description, address):
-    """`place` of arguments that were checked."""
-    fields = dict.fromkeys(("column", *LEVELS), 0)
-    for field in fields:
-        for number, mask in enumerate(description.bit_masks(field)):
-            fields[field] |= ((address & mask).bit_count() & 1) << number
+def _masks(description):
+    """Address-bit masks of each field of a place other than the row."""
+    return {field: description.bit_masks(field) for field in ("column", *LEVELS)}
+
+
+def _place(description, address, masks=None):
+    """`place` of arguments that were checked; `masks` are those of `_masks`, for many addresses."""
+    fields = {field: sum(((address & mask).bit_count() & 1) << number for number, mask in enumerate(found))
+              for field, found in (masks or _masks(description)).items()}
     row = address >> description.mapping.row.first
     for number, bit in enumerate(description.mapping.row.xor):
         row ^= (address >> bit & 1) << number
     return Place(row=row, **fields)
 
 
-def new_state(description: DramDescription, revision: str = "base") -> dram_state.DramState:
+def new_state(
+    description: DramDescription, revision: str = "base", is_checked: bool = False
+) -> dram_state.DramState:
     """Build the unused memory of a description in an ISA revision (`base` or `moe`), at clock 0.
+
+    `is_checked` tells that the description comes from its file as it is, and was checked as that was read.
 
     Raises
     ------
@@ -87,7 +94,7 @@ def new_state(description: DramDescription, revision: str = "base") -> dram_stat
     if revision not in REVISIONS:
         checked(description)
         raise EmuError(f"DRAM revision: found {revision!r}, expected {' or '.join(REVISIONS)}")
-    config = _config_of(description, revision)
+    config = _config_of(description, revision, is_checked)
     channels = _records(config[0].channels, dram_state.STATE)
     channels.key = dram_state.EMPTY
     channels.slot_key = dram_state.EMPTY
@@ -98,14 +105,15 @@ def new_state(description: DramDescription, revision: str = "base") -> dram_stat
     return dram_state.DramState(config, _records(1, dram_state.FRONT), channels, _records(0, dram_state.ACCESS))
 
 
-def _config_of(description, revision):
+def _config_of(description, revision, is_checked):
     """CONFIG record of a description; those of the last few are kept, because many runs may have the same memory."""
     try:
         key = msgspec.json.encode(description), revision
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):  # `checked` says what is wrong
         key = b"", revision
     if key not in _configs:
-        checked(description)
+        if not is_checked:
+            checked(description)
         config = _records(1, dram_state.CONFIG)
         _fill_config(config[0], description)
         _fill_places(config[0], description)
@@ -189,12 +197,13 @@ def _fill_config(cfg, description):
 
 def _fill_places(cfg, description):
     """Tables of the mapping (§4.2): it is linear, so an address's place is the exclusive or of its bits' places."""
+    masks = _masks(description)
     for bit in range(ADDRESS_BITS):
         table, half = cfg.place[bit // 8], 1 << bit % 8
-        table[half : 2 * half] = table[:half] ^ _packed(cfg, _place(description, 1 << bit))
+        table[half : 2 * half] = table[:half] ^ _packed(cfg, _place(description, 1 << bit, masks))
     for sub_request in range(int(cfg.sub_requests)):
         first = sub_request * int(cfg.sub_request_bytes)
-        cfg.sub_request_place[sub_request] = _packed(cfg, _place(description, first))
+        cfg.sub_request_place[sub_request] = _packed(cfg, _place(description, first, masks))
 
 
 def _packed(cfg, place):

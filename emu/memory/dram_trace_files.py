@@ -26,6 +26,7 @@ ARRAYS = {"batch_kind": "U", "batch_t": "iu", "batch": "iu", "op": "iu", "addr":
 STANDARD_INPUT = "-"
 MAX_ACCESSES = 1 << 26
 MAX_LINE = 1 << 20  # characters
+START = 1 << 12  # bytes in which the first line of a text is looked for
 MAX_ARRAYS = 16 * MAX_ACCESSES  # bytes of the arrays of a .npz
 GZIP, ZIP, NPY, GEM5 = b"\x1f\x8b", b"PK", b"\x93NUMPY", b"gem5"
 
@@ -100,9 +101,21 @@ def read_trace(path: str, form: str | None = None, word_bytes: int = 1) -> Trace
             if form is not None:
                 raise EmuError(f"{what}: found a .npz file, expected format {form}")
             return _read_npz(path, what)
+        if (form or _format_at_start(file, what)) == "csv":
+            from .dram_trace_csv import read_csv
+
+            time, op, address = read_csv(file, what, MAX_ACCESSES)
+            return Trace(format="csv", times=FORMATS["csv"].times, time=time, op=op, addr=address)
         text = io.TextIOWrapper(file, encoding="utf-8-sig")  # spreadsheets begin CSV with a byte order mark
         stack.callback(text.detach)  # standard input is not its to close
         return _read_text(text, what, form, word_bytes)
+
+
+def _format_at_start(file, what):
+    """Format that the first line tells of a text, None where it does not lie at the very start."""
+    lines = file.peek(START)[:START].removeprefix(b"\xef\xbb\xbf").decode("ascii", "replace").splitlines(keepends=True)
+    texts = (line.partition("#")[0].strip() for line in lines if line.endswith(("\n", "\r")))
+    return next((guess(text, os.path.basename(what)) for text in texts if text), None)
 
 
 @contextlib.contextmanager

@@ -45,6 +45,15 @@ class CsvReader:
         self._fields = len(HEADER)
         self._first = True
 
+    def expect_accesses(self) -> None:
+        """Take no header any more: lines were read elsewhere."""
+        self._first = False
+
+    @property
+    def more_fields(self) -> int:
+        """Fields behind the address."""
+        return self._fields - len(HEADER)
+
     def read(self, text, where):
         """Yield the access of a line."""
         fields = [field.strip() for field in text.split(",")]

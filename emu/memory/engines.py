@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from ..kernels import layout
+from ..kernels.compiler.jit import bind
 from ..kernels.memory import memo_table as mt
 from ..kernels.memory.transfer import Transfer
 from ..kernels.simple import memo as simple_memo
@@ -52,7 +53,18 @@ def new_simple_memo(
     )
 
 
-class SimpleEngine:
+class _Engine:
+    """What the engines share: the kernel's call, laid out once for the descriptors of a run."""
+
+    _bound: tuple = (None, None, None)  # kernel, descriptors, call
+
+    def _call(self, kernel, descriptors, memory):
+        if self._bound[0] is not kernel or self._bound[1] is not descriptors:
+            self._bound = kernel, descriptors, bind(kernel, (), (descriptors, memory))
+        return self._bound[2]
+
+
+class SimpleEngine(_Engine):
     """DDR timing of §3.5 (`SimpleTiming`); `accesses` is the longest list of accesses of an event."""
 
     dram = None
@@ -62,7 +74,7 @@ class SimpleEngine:
 
     def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
-        return simple_timing.timing_slice(events, count, descriptors, self._memory)
+        return self._call(simple_timing.timing_slice, descriptors, self._memory)(events, count)
 
     @property
     def last_event_ps(self) -> int:
@@ -80,7 +92,7 @@ class SimpleEngine:
         return memo_statistics(self._memory.memo.reg)
 
 
-class DramEngine:
+class DramEngine(_Engine):
     """DRAM of a description (or its name or file) behind its FR-FCFS controller, in an ISA revision."""
 
     def __init__(self, transfer: Transfer, dram: str | DramDescription, revision: str, memo: bool = True):
@@ -92,13 +104,13 @@ class DramEngine:
         self.dram = load_dram(dram) if isinstance(dram, str) else dram
         self._revision = revision
         self._kernel = dram_timing.timing_slice_dram
-        state = new_state(self.dram, revision)
+        state = new_state(self.dram, revision, is_checked=isinstance(dram, str))
         room = new_run(state, transfer.addr, waits=len(transfer.addr))
         self._memory = dram_timing.DramMemory(transfer, state, room, new_memo(state, memo))
 
     def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
-        return self._kernel(events, count, descriptors, self._memory)
+        return self._call(self._kernel, descriptors, self._memory)(events, count)
 
     @property
     def last_event_ps(self) -> int:

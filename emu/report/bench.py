@@ -1,5 +1,7 @@
 """The tables of `plena-emu bench` and of its comparison of two results."""
 
+import statistics
+
 from ..bench.compare import NOISE_FACTOR, SMALLEST_S, SMALLEST_SHARE, Comparison
 from ..bench.record import COUNTED_ABOVE, PROCESS, BenchRecord
 from .quantities import size
@@ -32,6 +34,14 @@ def bench_text(record: BenchRecord, width: int | None = None) -> str:
                 for mean in record.means]
         blocks += ["", f"Against the reference: goldens with a wall and more than {COUNTED_ABOVE:,} instructions",
                    _table(("mode", "model", "programs", "geometric mean", "smallest"), rows, 2)]
+    if record.side_by_side:
+        blocks += ["", f"Side by side with {record.reference}: whole processes in turns, seconds",
+                   _table(_SIDE_BY_SIDE, map(_side_by_side_row, record.side_by_side), 2),
+                   _geometric(record.side_by_side)]
+    for growth in record.growth:
+        blocks += ["", f"Growth of {growth.model} ({growth.preset}) on {growth.memory_model} with {growth.grows}:"
+                   f" timing-only, time per instruction within {growth.spread('ns_per_instruction'):.0%}, per access"
+                   f" within {growth.spread('ns_per_access'):.0%}", _table(_GROWTH, map(_growth_row, growth.points), 0)]
     if any(found.speedup is not None for found in record.kernel + record.process):
         blocks += ["", "x: reference wall / median. +-: median deviation of the runs."]
     return render(blocks + [f"note: {note}" for note in record.notes], width)
@@ -58,6 +68,35 @@ _KERNEL = ("program", "model", "mode", "instructions", "cycles", "start-up", "lo
 _PROCESS = ("program", "model", "instructions", "cycles", "wall s", "+-", "peak MiB", "instr/s", "cycles/s", "x")
 
 
+_SIDE_BY_SIDE = ("program", "model", "instructions", "own", "start-up", "peak MiB", "reference", "start-up", "peak MiB",
+                 "x", "x less start-up")
+_GROWTH = ("layers", "tokens", "instructions", "accesses", "simulate ms", "+-", "ns/instruction", "ns/access")
+
+
+def _side_by_side_row(found):
+    return (found.program, found.model, _count(found.instructions), f"{found.own.median_s:.3f}",
+            f"{found.own_startup.median_s:.3f}", _mib(found.own_peak_bytes), f"{found.reference.median_s:.3f}",
+            f"{found.reference_startup.median_s:.3f}", _mib(found.reference_peak_bytes), _times(found.ratio),
+            _times(found.net_ratio))
+
+
+def _geometric(rows):
+    """Say the geometric means of the ratios."""
+    net = [row.net_ratio for row in rows if row.net_ratio is not None]
+    text = f"geometric mean {statistics.geometric_mean(row.ratio for row in rows):,.1f}"
+    return f"{text}, less start-up {statistics.geometric_mean(net):,.1f} (of {len(net)})" if net else text
+
+
+def _growth_row(point):
+    return (f"{point.layers}", f"{point.tokens}", _count(point.instructions), _count(point.accesses),
+            _ms(point.simulate), _spread(point.simulate), f"{point.ns_per_instruction:,.2f}",
+            f"{point.ns_per_access:,.2f}")
+
+
+def _mib(value):
+    return "-" if value is None else f"{value / MIB:,.0f}"
+
+
 def _kernel_row(found):
     wall = found.wall
     return (found.program, found.model, found.mode, _count(found.instructions), f"{found.cycles:,.0f}",
@@ -67,7 +106,7 @@ def _kernel_row(found):
 
 def _process_row(found):
     wall = found.wall[PROCESS]
-    peak = "-" if found.peak_memory_bytes is None else f"{found.peak_memory_bytes / MIB:,.0f}"
+    peak = _mib(found.peak_memory_bytes)
     return (found.program, found.model, _count(found.instructions), f"{found.cycles:,.0f}", f"{wall.median_s:.3f}",
             _spread(wall), peak, _rate(found.instructions_per_s), _rate(found.cycles_per_s), _times(found.speedup))
 

@@ -6,6 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from .board_time import board_rows, limit_rows
 from .quantities import duration, mib, size
 from .table import Table, Title, pairs, render
 
@@ -39,6 +40,8 @@ def estimate_text(found: Estimate, width: int | None = None) -> str:
         Title(f"{found.model} {where} {found.clock_mhz:g} MHz, {found.preset}, batch {found.batch}, memory"
               f" {memory}{capacity}{timing}{schedule}"),
         pairs((
+            *(() if found.on_board is None else board_rows(found.on_board, on_board_time=True)),
+            *limit_rows(found.limits),
             ("footprint", f"weights {mib(sizes.weight)}, cache {mib(sizes.kv)}, activations {mib(sizes.activation)}"),
             ("time to first token" if found.decode else "one denoising pass", duration(found.time_to_first_token)),
             ("time per output token", None if per_token is None else duration(per_token)),

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..sweeping.results import Pivot, Row, SweepResult
-from .table import Block, Table, Title
+from .table import GAP, Block, Table, Title
 
 MOST_ROWS = 40  # of a table; files have all
 _SIZES = ("ddr_capacity", "hbm_size")
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _SHORT_ID = 10
+_SPARED = ("bytes_read", "link_ms", "compute")  # figures that go first where a table is too wide
 _HEADS = {"time_ms": "time ms", "regime": "regime", "compute": "compute", "link_ms": "link ms", "read": "read",
           "footprint_bytes": "footprint"}
 
@@ -58,8 +59,16 @@ def _rate_text(rate):
     return f"{rate:.4g} B/s"
 
 
-def sweep_blocks(result: SweepResult, columns: Sequence[str] = (), heading: str | None = None) -> list[Block]:
+def sweep_blocks(result: SweepResult, columns: Sequence[str] = (), heading: str | None = None,
+                 width: int | None = None) -> list[Block]:
     """Lay the rows of a sweep out: what varies, and the main figures or those that were asked for.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Figures; where none are named, the main ones, of which those that say least go where the table is too wide.
+    width : int, optional
+        Columns of the terminal.
 
     Returns
     -------
@@ -68,20 +77,34 @@ def sweep_blocks(result: SweepResult, columns: Sequence[str] = (), heading: str 
     shown = result.rows[:MOST_ROWS]
     good = [row for row in shown if row.failure is None]
     names = list(columns) or _main(good)
-    keys = [key for key in result.varying if key not in names]
-    head = ["point", *(short_name(key) for key in keys), *(_HEADS.get(name, name.replace("_", " ")) for name in names)]
-    rows = [[row.id[:_SHORT_ID], *(text_of(key, row.get(key)) for key in keys), *(_cell(row, name) for name in names)]
-            for row in good]
-    align = "l" + "".join(_align(result.rows, key) for key in [*keys, *names])
+    table = _table_of(result, good, names)
+    for name in () if columns or width is None else _SPARED:
+        if _width_of(table) > width and name in names:
+            names.remove(name)
+            table = _table_of(result, good, names)
     blocks: list[Block] = [] if heading is None else [Title(heading)]
-    if rows:
-        blocks.append(Table(rows, align, head))
+    if good:
+        blocks.append(table)
     blocks += _failures(shown)
     if len(result.rows) > MOST_ROWS:
         blocks.append(f"and {len(result.rows) - MOST_ROWS:,} more points: --csv, --parquet and --jsonl have all,"
                       " --best and --pareto choose")
     blocks += _warnings(result.rows)
     return blocks
+
+
+def _table_of(result, rows, names) -> Table:
+    keys = [key for key in result.varying if key not in names]
+    head = ["point", *(short_name(key) for key in keys), *(_HEADS.get(name, name.replace("_", " ")) for name in names)]
+    cells = [[row.id[:_SHORT_ID], *(text_of(key, row.get(key)) for key in keys), *(_cell(row, name) for name in names)]
+             for row in rows]
+    return Table(cells, "l" + "".join(_align(result.rows, key) for key in [*keys, *names]), head)
+
+
+def _width_of(table):
+    columns = zip(*[table.head, *table.rows], strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def _main(rows):

@@ -1,15 +1,16 @@
 """The drive loop of a run: control, data and timing over chunks of events.
 
 Control fills a chunk; then data consumes its events on this thread while timing consumes the memory events
-of this and earlier chunks on another (both release the GIL). The two never meet, so bytes and latency are the
-same with one thread and with two.
+of this and earlier chunks on another (both release the GIL). Independent products of a chunk (`products`) go to
+whichever threads are free. What runs side by side never meets, so bytes and latency are the same with any number of
+threads.
 """
 
 import collections
 import os
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,19 +18,23 @@ import numpy as np
 from ..errors import EmuError
 from ..kernels import layout
 from ..kernels import status as st
+from ..kernels.compiler.jit import bind
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import data_slice
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
-from ..machine.core import Machine
+from ..machine.core import Machine, hand_state
 from ..program.decode import Program
 from .caveats import ScaleLines
+from .crew import Task
+from .products import ProductFinder
 from .run_errors import data_error, run_error
 from .work import chunk_length, data_work, pieces, timing_work
 
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
 SLICE = 1 << 18  # most instructions a slice executes
+MOST_UNASKED = 4  # threads of a run that was not told how many: products are short
 
 
 class Chunk(NamedTuple):
@@ -47,13 +52,20 @@ class Chunk(NamedTuple):
 
 
 def default_threads(timing_only: bool = False) -> int:
-    """Choose 2 where this process may use two CPUs, else 1; without data control is too short to be worth a second.
+    """Choose one for each CPU that this process may use, MOST_UNASKED at most; one without data: control is short.
 
     Returns
     -------
     int
     """
-    return 1 if timing_only else min(2, len(os.sched_getaffinity(0)))
+    return 1 if timing_only else min(MOST_UNASKED, len(os.sched_getaffinity(0)))
+
+
+class _Job(NamedTuple):
+    """A call on a worker; `is_help` where the caller does the same meanwhile."""
+
+    call: Callable[[], object]
+    is_help: bool
 
 
 class _Worker:
@@ -71,17 +83,22 @@ class _Worker:
         while (job := self._jobs.get()) is not None:
             error = None
             try:
-                if not failed:
+                if not failed or job.is_help:
                     with np.errstate(**self._warnings):
-                        job()
+                        job.call()
             except BaseException as raised:  # handed to the thread that waits
                 error, failed = raised, True
-            self._done.put(error)
+            if not job.is_help:
+                self._done.put(error)
 
     def start(self, job):
         """Begin a job once those before are done; none begins after one that failed."""
-        self._jobs.put(job)
+        self._jobs.put(_Job(job, False))
         self._pending += 1
+
+    def help(self, job):
+        """Begin a job that `join` does not wait for, once those before are done; it raises nothing."""
+        self._jobs.put(_Job(job, True))
 
     def join(self, left=0):
         """Wait until at most `left` of the jobs that were started are not done."""
@@ -96,6 +113,25 @@ class _Worker:
         self._jobs.put(None)
 
 
+class _Hand:
+    """A worker with accumulators and scratch of its own, which shares the SRAMs with the main thread."""
+
+    def __init__(self, worker, kernel, state):
+        self._worker = worker
+        self._kernel = kernel
+        self._state = state
+        self._call: Callable | None = None
+
+    def help(self, task, events):
+        """Take pieces of a task once the worker is free."""
+        self._worker.help(lambda: task.work(lambda first, past: self._run(events[first:], past - first)))
+
+    def _run(self, events, count):
+        if self._call is None:
+            self._call = bind(self._kernel, (), (self._state,))
+        return self._call(events, count)
+
+
 class _Inline:
     """A worker that runs every job at once, on the calling thread."""
 
@@ -103,9 +139,6 @@ class _Inline:
         job()
 
     def join(self, left=0):
-        pass
-
-    def stop(self):
         pass
 
 
@@ -137,7 +170,8 @@ class Simulation:
     data : bool
         Whether the data pass runs.
     threads : int
-        2 lets timing run beside data. Where no thread can be started, `lacks_thread` is true and it does not.
+        From 2 on timing runs beside data, and all of them compute products. `lacks_thread` is true where not so many
+        can be started.
     timeline : ScoreboardPass or SerialPass, optional
         Takes what control executed, after timing; it runs on the thread of timing.
     watched : bool
@@ -173,21 +207,27 @@ class Simulation:
         if timeline is not None:
             self._take_chunk()
         self.lacks_thread = False
-        self._worker = self._new_worker(threads)
+        self._workers = self._new_workers(threads - 1 if data else min(threads - 1, 1))
+        self._worker = self._workers[0] if self._workers else _Inline()
+        self._crew = [_Hand(worker, data_slice, hand_state(machine.data)) for worker in self._workers if data]
+        self._finder = ProductFinder(machine.cfg, self._data_work) if self._crew else None
+        self._data_call: Callable | None = None
+        self._control_call: tuple[object, Callable] | None = None
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self._longest = min(SLICE, (TIME_LIMIT - 1) // dearest)
         self.slice = min(len(machine.control.trace) or SLICE, self._longest)
         self.ctl[layout.CTL_SKIPS] = int(not data)
 
-    def _new_worker(self, threads):
-        """Start the thread of timing where it is wanted and the system allows one."""
-        if threads > 1:
-            try:
-                return _Worker()
-            except RuntimeError:
-                self.lacks_thread = True
-        return _Inline()
+    def _new_workers(self, wanted):
+        """Start the threads that are wanted, as far as the system allows."""
+        workers = []
+        try:
+            while len(workers) < wanted:
+                workers.append(_Worker())
+        except RuntimeError:
+            self.lacks_thread = True
+        return workers
 
     @property
     def ctl(self):
@@ -214,20 +254,45 @@ class Simulation:
 
     def prepare_data(self) -> None:
         """Load (or compile) the data kernel."""
-        data_slice(self.events, 0, self.machine.data)
+        self._data_call = bind(data_slice, (), (self.machine.data,))
+        self._data_call(self.events, 0)
 
     def _control(self, budget):
         m = self.machine
-        mem_events = self._chunks[0].mem_events
-        return control_slice(self.program.table, m.cfg, m.descriptors, m.control, self.events, mem_events, budget)
+        if self._control_call is None or self._control_call[0] is not m.control:
+            first = (self.program.table, m.cfg, m.descriptors, m.control)
+            self._control_call = m.control, bind(control_slice, first, ())
+        return self._control_call[1](self.events, self._chunks[0].mem_events, budget)
 
     def _run_data(self, count):
         """Run the data pass over the first `count` events of the chunk."""
-        for first, past, heavy in pieces(self.events[:count, 0], self._data_work):
-            done = first + _heard(heavy, data_slice, self.events[first:], past - first, self.machine.data)
+        events = self.events[:count]
+        if self._finder is None:
+            self._run_in_order(events)
+            return
+        for first, past, parts in self._finder.groups(events):
+            if parts:
+                self._run_together(parts)
+            else:
+                self._run_in_order(events[first:past])
+
+    def _run_in_order(self, events):
+        """Run the data pass over events, one after the other."""
+        if self._data_call is None:
+            self.prepare_data()
+        for first, past, heavy in pieces(events[:, 0], self._data_work):
+            done = first + _heard(heavy, self._data_call, events[first:], past - first)
             if done < past:
                 self._worker.join()
-                raise data_error(int(self.events[done, 0]))
+                raise data_error(int(events[done, 0]))
+
+    def _run_together(self, parts):
+        """Run parts of the chunk's events on whichever threads are free."""
+        task = Task(parts)
+        for hand in self._crew:
+            hand.help(task, self.events)
+        task.work(lambda first, past: self._data_call(self.events[first:], past - first))
+        task.join()
 
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
@@ -338,8 +403,9 @@ class Simulation:
             yield self._passed.popleft()
 
     def close(self) -> None:
-        """End the thread of timing; also of a run that stopped half way."""
-        self._worker.stop()
+        """End the threads; also of a run that stopped half way."""
+        for worker in self._workers:
+            worker.stop()
 
     def _check_time(self, picoseconds):
         """Check compute time alone, and the end of the run; `memory` checks the times of its events."""

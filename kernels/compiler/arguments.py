@@ -32,10 +32,45 @@ class Kinds:
         """
         leaves: list = []
         _flatten(args, leaves)
-        words: list[int] = []
         if len(leaves) != len(self._leaves):
             self._refuse(args)
-        for value, array in zip(leaves, self._leaves, strict=True):
+        return self._lay_out(leaves, self._leaves, args)
+
+    def bind(self, first: tuple, last: tuple):
+        """Lay out the first and the last arguments of many calls once.
+
+        Returns
+        -------
+        callable
+            As `words_of`, for the arguments between them.
+
+        Raises
+        ------
+        TypeError
+            They are not of these kinds.
+        """
+        before: list = []
+        behind: list = []
+        _flatten(first, before)
+        _flatten(last, behind)
+        kinds = self._leaves[len(before) : len(self._leaves) - len(behind)]
+        if len(before) + len(behind) > len(self._leaves):
+            self._refuse((*first, *last))
+        head = self._lay_out(before, self._leaves[: len(before)], first)
+        tail = self._lay_out(behind, self._leaves[len(self._leaves) - len(behind) :], last)
+
+        def words_between(args):
+            leaves: list = []
+            _flatten(args, leaves)
+            if len(leaves) != len(kinds):
+                self._refuse((*first, *args, *last))
+            return head + self._lay_out(leaves, kinds, args) + tail
+
+        return words_between
+
+    def _lay_out(self, leaves, kinds, args):
+        words: list[int] = []
+        for value, array in zip(leaves, kinds, strict=True):
             if array is None:
                 try:
                     value = operator.index(value)

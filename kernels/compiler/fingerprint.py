@@ -2,7 +2,7 @@
 
 Every module with entry kernels has a directory of its own. Its name is a hash of the module's
 source and of every source it imports, directly or not (the instruction table among them), the versions of
-Python, numba, llvmlite and numpy, the CPU and every `NUMBA_*` variable that changes code. A changed kernel therefore
+Python, numba, llvmlite and numpy, the CPU and every variable that changes code. A changed kernel therefore
 never finds stale code (numba itself does not notice a changed helper in another file), and a
 change in one pass does not recompile the others.
 
@@ -19,6 +19,9 @@ import sys
 from .imports import imported_names
 
 KERNELS = "plena_emu.kernels"
+
+# Set to 4, 8 or 16, it overrides how many f32 a vector of the kernels has (`simd`).
+LANES_VARIABLE = "PLENA_SIMD_LANES"
 
 # Variables that name places or threads, not code.
 _NEUTRAL = {"NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER", "NUMBA_DISABLE_JIT"}
@@ -76,7 +79,7 @@ def _environment():
     digest.update(sys.version.encode())
     digest.update(_cpu().encode())
     for name in sorted(os.environ):
-        if name.startswith("NUMBA_") and name not in _NEUTRAL:
+        if name == LANES_VARIABLE or (name.startswith("NUMBA_") and name not in _NEUTRAL):
             digest.update(f"{name}={os.environ[name]}".encode())
     return digest
 

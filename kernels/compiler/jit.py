@@ -51,3 +51,17 @@ def entry(function):
         return NativeEntry(function, key)
     ENTRIES.append(njit(**OPTIONS)(function))
     return ENTRIES[-1]
+
+
+def bind(kernel, first: tuple, last: tuple):
+    """Fix the first and the last arguments of an entry for many calls; the rest stands between them.
+
+    The arrays among them are held until the function is dropped.
+
+    Returns
+    -------
+    callable
+    """
+    if isinstance(kernel, NativeEntry):
+        return kernel.bind(first, last)
+    return lambda *args: kernel(*first, *args, *last)

@@ -83,8 +83,24 @@ class NativeEntry:
 
     def __call__(self, *args):
         pointer, kinds = self._bound or self._bind()
+        return self._call(pointer, kinds.words_of, args)
+
+    def bind(self, first: tuple, last: tuple):
+        """Make a function of the arguments between `first` and `last`, which are laid out once and kept.
+
+        Laying out the arrays of a large tuple takes longer than a short call of the kernel.
+        """
+        pointer, kinds = self._bound or self._bind()
+        words_between = kinds.bind(first, last)
+
+        def call(*args):
+            return self._call(pointer, words_between, args)
+
+        return call
+
+    def _call(self, pointer, words_of, args):
         try:
-            words = kinds.words_of(args)
+            words = words_of(args)
         except TypeError as refused:
             raise TypeError(f"{self.__name__}: {refused}") from None
         result = ctypes.c_int64(0)

@@ -20,10 +20,11 @@ from .gemm import (
     pack_panel,
     product,
 )
-from .microkernel import fused_4x16, rounded_8x8
+from .microkernel import LANES, WIDE_ROWS, fused_wide, rounded_8x8
 from .row_lanes import round_values
 
 BMM_SCALE = np.float32(0.25)
+PACKS = LANES < 16  # a panel of columns is one cache line a row then, which is read at the speed of a packed one
 SMALL_BLEN = 8  # up to here the reference takes other summation orders
 
 
@@ -39,15 +40,15 @@ def m_mm(cfg, rows, tiles, m_accum, work, partial_sums, tile, column, row):
     b0 = tile + column
     if blen % PANEL == 0:
         chunk = chunk_length(mlen)
-        packed = mlen > NEAR and blen > PANEL
+        packed = PACKS and mlen > NEAR and blen > PANEL
         for j in range(0, blen, PANEL):
             panel, panel0, panel_term = tiles, b0 + j, mlen
             if packed:
                 pack_panel(tiles, panel0, mlen, mlen, work)
                 panel, panel0, panel_term = work, 0, PANEL
-            fused_4x16(
+            fused_wide(
                 rows, a0, mlen, 1, panel, panel0, panel_term, mlen, chunk, m_accum, j, blen, ONE, partial_sums,
-                blen // 4,
+                blen // WIDE_ROWS,
             )
     elif blen == SMALL_BLEN:
         rounded_8x8(rows, a0, mlen, 1, tiles, b0, mlen, mlen, mlen, m_accum, 0, blen, ONE, partial_sums, 1)

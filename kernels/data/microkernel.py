@@ -9,7 +9,7 @@ below by itself, because a call with its arrays taken apart costs as much as a s
 import numpy as np
 
 from ..compiler.jit import JIT
-from ..compiler.llvm_ir import F32, element_pointer, splat
+from ..compiler.simd import lanes
 from .floats import fma_arrays
 
 if JIT:
@@ -17,6 +17,8 @@ if JIT:
     from numba import types
     from numba.core import cgutils
     from numba.extending import intrinsic
+
+    from ..compiler.llvm_ir import F32, element_pointer, splat
 
     def _vector_fma(builder, vector):
         """Declare the LLVM intrinsic x * y + z with a single rounding, for every element of a vector."""
@@ -135,10 +137,18 @@ def _plain(rows, vectors, simd_width, fused):
 
 _make = _compiled if JIT else _plain
 
+# Rows, vectors and lanes of a block of 16 columns that uses the CPU's registers to the full: accumulators enough to
+# hide the latency of an addition, and no more than there are registers.
+_WIDE = {16: (8, 1, 16), 8: (4, 2, 8), 4: (2, 4, 4)}
+LANES = lanes() if JIT else 8
+WIDE_ROWS = _WIDE[LANES][0]
+
 # `kind`_rxc: out[r, c] += scale * sum over k of a[r, k] * b[k, c] for `count` blocks of r rows, one below the other.
 # Arguments: a, its first element, steps to the next row and term; b, its first element, step to the next term (columns
 # adjacent); k; chunk: how many terms are summed on their own before the sums are added in order; out, its first
-# element, step to the next row; scale (f32); scratch of r * c f32; count. `fused` takes one rounding a term.
+# element, step to the next row; scale (f32); scratch of r * c f32; count. `fused` takes one rounding a term; `wide` is
+# WIDE_ROWS x 16.
+fused_wide = _make(*_WIDE[LANES], True)
 fused_4x16 = _make(4, 2, 8, True)
 fused_4x8 = _make(4, 1, 8, True)
 fused_4x4 = _make(4, 1, 4, True)

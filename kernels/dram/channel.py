@@ -322,6 +322,8 @@ def best_active(channel, now):
         bank = np.int64(channel.active_order[at])
         ready = np.int64(channel.ready[channel.active_request[bank, REQ_COMMAND], bank])
         best = min(best, max(ready - now, 0) << POSITION_BITS | at)
+        if ready <= now:
+            break
     return best
 
 

@@ -82,6 +82,7 @@ LOOP = np.dtype(
         ("lock_front", _i8, (2,)),
         ("lock_back", _i8, (2,)),
         ("retry_due", _i8, (2,)),
+        ("retry_channel", _i8, (2,)),  # record that refused the holder's request
         ("first_attempt", _i8, (2,)),  # clock of the holder's; NONE before it
         # sub-requests whose return is known, a list a channel
         ("return_front", _i8, (CHANNELS,)),

@@ -86,7 +86,7 @@ def test_json(records, capsys):
 
 
 @pytest.mark.parametrize("content, message", [
-    ("{", "not JSON"), ("[]", "format: found None"), ('{"format": "plena-emu run 99"}', "found 'plena-emu run 99'"),
+    ("{", "not JSON"), ("[]", "format: found nothing"), ('{"format": "plena-emu run 99"}', "found 'plena-emu run 99'"),
     ('{"format": "plena-emu run 1"}', "expected"), ("\udcff", "not UTF-8"),
 ])
 def test_records_that_are_none(records, tmp_path, capsys, content, message):

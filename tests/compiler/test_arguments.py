@@ -32,6 +32,21 @@ def test_arrays_and_tuples_are_taken_apart():
     assert kinds.words_of(args) == [*laid_out(a), *laid_out(b), 7, *laid_out(a), 8]
 
 
+def test_bound_arguments_are_laid_out_once():
+    a, b = np.zeros((2, 3)), np.zeros(5, dtype=np.int64)
+    args = (Pair(a, (b, 7)), 1, a, 8, (b, b), 9)
+    kinds = Kinds(kinds_of(args))
+    for first in range(len(args) + 1):
+        for last in range(first, len(args) + 1):
+            assert kinds.bind(args[:first], args[last:])(args[first:last]) == kinds.words_of(args)
+    for wrong in ((), (1, 2), (1.5,), (a,)):
+        with pytest.raises(TypeError, match="found arguments of kinds"):
+            kinds.bind(args[:1], args[2:])(wrong)
+    for first, last in (((b,), ()), ((), (a,)), (args, (1,))):
+        with pytest.raises(TypeError, match="found arguments of kinds"):
+            kinds.bind(first, last)
+
+
 @pytest.mark.parametrize("value", [
     1.5, 1.0, np.float64(2), np.float32(2), None, "1", b"1", 1j, [1], {}, np.zeros(1), object(), (1, 2), (),
 ])  # fmt: skip

@@ -24,6 +24,7 @@ def test_what_the_fingerprint_depends_on(package):
     before = fingerprint(package)
     assert fingerprint(package, NUMBA_BOUNDSCHECK="1") != before
     assert fingerprint(package, NUMBA_OPT="1") != before
+    assert fingerprint(package, PLENA_SIMD_LANES="4") != before
     assert fingerprint(package, NUMBA_CACHE_DIR="elsewhere", NUMBA_NUM_THREADS="1") == before
     (package / "data" / "scalar.py").write_text((package / "data" / "scalar.py").read_text() + "\n")
     assert fingerprint(package) == before
@@ -56,8 +57,8 @@ def test_the_fingerprint_covers_exactly_what_an_entry_module_loads(module):
             f"import plena_emu.kernels.{module}\nprint(*[name for name in sys.modules if 'plena_emu.' in name])")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
-    # Loaded only to start a process, and where numba alone compiles.
-    elsewhere = {f"plena_emu.kernels.compiler.{name}" for name in ("children", "compile_lock", "plain")}
+    # Loaded only to start a process, where numba alone compiles, and where object code is loaded.
+    elsewhere = {f"plena_emu.kernels.compiler.{name}" for name in ("children", "compile_lock", "elf", "plain")}
     assert sorted({*run.stdout.split(), *elsewhere}) == sources(module)
 
 

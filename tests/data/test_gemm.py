@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import products as pr
 
+from plena_emu.kernels.compiler import jit
 from plena_emu.kernels.data import gemm as kernel
-from plena_emu.kernels.data import reduce
+from plena_emu.kernels.data import microkernel, reduce
 
 F32 = np.float32
 LENGTHS = (4, 8, 12, 16, 64, 128, 192, 194, 200, 256, 382, 384, 392, 512)
@@ -93,6 +94,34 @@ def test_products(k, fused):
                         work, part,
                     )
                     assert same(out, (order(a, matrix, fused) * F32(0.25)).ravel())
+
+
+@pytest.mark.parametrize("lanes", sorted(microkernel._WIDE))
+def test_blocks_of_every_vector_width(lanes):
+    """The blocks of CPUs with vectors of 4, 8 and 16 lanes: the same bits, whatever this CPU has."""
+    height, vectors, _ = microkernel._WIDE[lanes]
+    assert height * vectors * lanes <= 128  # room of `partial_sums`
+    wide = wide_caller(lanes)
+    for k, rows in ((5, height), (64, 2 * height), (256, height), (392, 3 * height)):
+        matrix = operands(k, 40, k, k == 64)[1]
+        a = np.concatenate([operands(k, 40, k + r, False)[0] for r in range(rows)])
+        out = np.ones((rows, 20), dtype=F32)
+        with np.errstate(all="ignore"):
+            wide(a.ravel(), k, matrix.ravel(), 7, 40, k, kernel.chunk_length(k), out.ravel(), 20, np.zeros(128, F32),
+                 rows // height)
+            assert same(out[:, 3:19], pr.chunked(a, matrix[:, 7:23], True) * F32(0.25) + F32(1))
+        assert (out[:, :3] == 1).all() and (out[:, 19:] == 1).all()
+
+
+def wide_caller(lanes):
+    """A kernel that calls a block of a width; an intrinsic itself cannot be called from Python."""
+    block = microkernel._make(*microkernel._WIDE[lanes], True)
+
+    @jit.kernel
+    def call(a, k, b, b0, b_term, terms, chunk, out, out_row, part, count):
+        block(a, 0, k, 1, b, b0, b_term, terms, chunk, out, 3, out_row, np.float32(0.25), part, count)
+
+    return call
 
 
 @pytest.mark.parametrize("fused", [False, True], ids=["two roundings", "one rounding"])

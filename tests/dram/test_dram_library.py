@@ -186,6 +186,32 @@ def test_against_the_tick_by_tick_model(name, revision, trace):
         assert exact <= counted.read_latency_p99_ps <= exact * (1 + 1 / 1024)
 
 
+def crowded(seed):
+    """A trace whose queues are full of reads and of writes for most of the time: retries, forwarded reads, ties."""
+    rng = np.random.default_rng(seed)
+    kinds = [str(kind) for kind in rng.choice(["G", "S", "S"], rng.integers(1, 4))]
+    times, at_ps = [], 0
+    for kind in kinds:
+        gap = int(rng.choice([0, 1000, 2499, 100_000]))
+        at_ps += gap
+        times.append(at_ps if kind == "S" else gap)
+    batch = np.repeat(np.arange(len(kinds)), rng.integers(100, 250, len(kinds)))
+    op = (rng.random(len(batch)) < rng.choice([0.2, 0.5, 0.8])).astype(int)
+    return kinds, times, batch, op, rng.integers(0, rng.choice([16, 300, 5000, 1 << 22]), len(batch)) * 64
+
+
+@pytest.mark.parametrize("name, revision", MEMORIES)
+@pytest.mark.parametrize("seed", range(12))
+def test_full_queues_against_the_tick_by_tick_model(name, revision, seed):
+    kinds, times, batch, op, address = crowded(seed)
+    found = replay_batches(name, kinds, times, batch, op, address, revision)
+    front, *columns = oracle.replay(CONFIGS[name](revision), kinds, times, batch, op, address)
+    for wanted, instants in zip(columns, (found.issue_ps, found.accept_ps, found.done_ps), strict=True):
+        assert instants.tolist() == wanted
+    counted = found.statistics
+    assert counted.rejected_attempts == sum(channel.rejected for channel in front.channels)
+
+
 @pytest.mark.parametrize("spread", SPREADS)
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(trace=batches())

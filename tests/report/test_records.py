@@ -42,6 +42,8 @@ def test_every_format_is_asked_for():
 
 @pytest.mark.parametrize("kind, command", COMMANDS, ids=[kind for kind, _ in COMMANDS])
 def test_format_and_command_come_first(kind, command, tmp_path, monkeypatch, capsys):
+    if kind == "search":
+        pytest.importorskip("optuna", reason="the extra `search`")
     monkeypatch.chdir(tmp_path)
     Path("t.csv").write_text("0,read,0\n64,write,128\n")
     if kind == "diff":

@@ -307,3 +307,13 @@ def test_the_help_of_a_plan_has_no_run_without_a_board(capsys):
             main([command, "--help"])
         texts.append(" ".join(capsys.readouterr().out.split()))
     assert "without a board in place" not in texts[0] and "without a board in place" in texts[1]
+
+
+def test_an_estimate_names_part_clock_and_what_was_laid_over(capsys):
+    command = ["estimate", "tiny", *A7, "--prefill", "4", "--decode", "1", "--clock-mhz", "150", "--ddr-speed", "3"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["flag"] for one in found["on_board"]["laid_over"]] == ["--clock-mhz", "--ddr-speed"]
+    assert main(command) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "150 MHz (rounded to 6,667 ps a cycle)" in text and "ddr3_800_x16 x 3 (board custom_a7)" in text

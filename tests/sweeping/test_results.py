@@ -137,6 +137,14 @@ def test_tables_fit_and_lose_nothing(swept, width):
         assert max(map(len, text.splitlines())) <= max(width, 60)
 
 
+def test_a_narrow_terminal_has_fewer_figures_and_still_a_line_a_point(swept):
+    for width in (64, 70, 80):
+        lines = render(sweep_blocks(swept, width=width), width).splitlines()
+        assert len([line for line in lines if any(line.startswith(row.id[:10]) for row in swept)]) == 8
+        assert "time ms" in lines[0] and "regime" in lines[0] and max(map(len, lines)) <= width
+    assert "bytes read" in render(sweep_blocks(swept, width=200), 200)
+
+
 def test_long_tables_say_what_is_left_out():
     many = rows_of(*({"time_ms": n, "latency_ps": 1, "compute_ps": 1} for n in range(100)))
     text = render(sweep_blocks(many))

@@ -1,0 +1,133 @@
+"""CSV traces of a DRAM read by a kernel, a part of the text at a time; lines that it does not know are read one by one.
+
+What a trace says, and what is wrong with one, is up to `dram_trace_formats.CsvReader`: the kernel takes usual lines.
+"""
+
+from typing import BinaryIO
+
+import numpy as np
+
+from ..errors import EmuError
+from ..inputs.text import LARGEST
+from ..kernels.dram import trace_text as tt
+from .dram_trace_formats import HEADER, CsvReader
+
+PART = 1 << 22  # bytes read at a time
+MAX_LINE = 1 << 20  # characters
+SHORTEST = len("0,read,0\n")  # line of an access
+PADDING = 64  # zeros that the kernel may look at behind a text
+_MARK = b"\xef\xbb\xbf"  # byte order mark, with which spreadsheets begin CSV
+
+
+class CsvAccesses:
+    """Accesses of a CSV trace, read from parts of its text.
+
+    Parameters
+    ----------
+    what : str
+        Names the trace in messages.
+    most : int
+        Accesses that a trace may have.
+    """
+
+    def __init__(self, what: str, most: int):
+        self._what = what
+        self._most = most
+        self._reader = CsvReader()
+        self._reg = np.zeros(tt.TEXT_WIDTH, dtype=np.int64)
+        self._time = np.zeros(0, dtype=np.int64)
+        self._op = np.zeros(0, dtype=np.uint8)
+        self._address = np.zeros(0, dtype=np.int64)
+
+    def feed(self, text: bytes) -> None:
+        """Read whole lines, the last of which ends with a newline. Raises `EmuError`."""
+        reg = self._reg
+        reg[tt.TEXT_AT] = 0
+        padded = np.zeros(len(text) + PADDING, dtype=np.uint8)
+        padded[: len(text)] = np.frombuffer(text, dtype=np.uint8)
+        self._make_room(len(text) // SHORTEST + 1)
+        while not tt.parse_csv(padded, len(text), self._reader.more_fields, self._time, self._op, self._address, reg):
+            at = int(reg[tt.TEXT_AT])
+            end = text.index(b"\n", at)
+            self._read_line(text[at:end])
+            reg[tt.TEXT_AT] = end + 1
+        if reg[tt.TEXT_ACCESSES] > self._most:
+            raise EmuError(f"{self._what}:{reg[tt.TEXT_LINES]}: found more than {self._most} accesses, the most a trace"
+                           " may have")
+
+    def _make_room(self, more):
+        """Make the arrays long enough for `more` accesses, and for as many again as there are where they grow."""
+        needed = int(self._reg[tt.TEXT_ACCESSES]) + more
+        if needed > len(self._time):
+            size, used = max(needed, 2 * len(self._time)), int(self._reg[tt.TEXT_ACCESSES])
+            old = self._time, self._op, self._address
+            self._time, self._op, self._address = (np.zeros(size, dtype=array.dtype) for array in old)
+            for new, array in zip((self._time, self._op, self._address), old, strict=True):
+                new[:used] = array[:used]
+
+    def _read_line(self, raw):
+        """Read a line that the kernel left; a lone carriage return ends a line, too."""
+        reg = self._reg
+        if reg[tt.TEXT_ACCESSES] > 0:
+            self._reader.expect_accesses()
+        for piece in raw.removesuffix(b"\r").split(b"\r"):
+            reg[tt.TEXT_LINES] += 1
+            where = f"{self._what}:{reg[tt.TEXT_LINES]}"
+            if len(piece) > MAX_LINE:
+                raise EmuError(f"{where}: found a line of more than {MAX_LINE} characters")
+            text = piece.decode().partition("#")[0].strip()
+            for time, op, address in self._reader.read(text, where) if text else ():
+                if time < reg[tt.TEXT_TIME]:
+                    raise EmuError(f"{where}: {HEADER[0]}: found {time} behind {reg[tt.TEXT_TIME]}, expected no falling"
+                                   " times")
+                at = int(reg[tt.TEXT_ACCESSES])
+                self._time[at], self._op[at] = time, op
+                self._address[at : at + 1].view(np.uint64)[0] = address
+                reg[tt.TEXT_TIME] = time
+                reg[tt.TEXT_ACCESSES] += 1
+
+    @property
+    def lines(self) -> int:
+        """Lines read so far."""
+        return int(self._reg[tt.TEXT_LINES])
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Take what was read: uint64 times in ps, uint8 operations (1 for a write), uint64 addresses.
+
+        Returns
+        -------
+        (np.ndarray, np.ndarray, np.ndarray)
+        """
+        count = int(self._reg[tt.TEXT_ACCESSES])
+        return self._time[:count].view(np.uint64), self._op[:count], self._address[:count].view(np.uint64)
+
+
+def read_csv(file: BinaryIO, what: str, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read the accesses of a CSV trace; `what` names it, `most` accesses may be in it.
+
+    Returns
+    -------
+    (np.ndarray, np.ndarray, np.ndarray)
+        As `CsvAccesses.arrays`.
+
+    Raises
+    ------
+    EmuError, UnicodeDecodeError
+        A line is none of a trace; a byte is no UTF-8.
+    """
+    found = CsvAccesses(what, most)
+    rest, size = b"", 0
+    while part := file.read(PART):
+        size += len(part)
+        if size == len(part):
+            part = part.removeprefix(_MARK)
+        if size > LARGEST["trace"]:
+            raise EmuError(f"{what}: found more than {LARGEST['trace']} characters, expected at most that many")
+        whole, newline, rest = (rest + part).rpartition(b"\n")
+        if newline:
+            found.feed(whole + newline)
+        if len(rest) > MAX_LINE:
+            raise EmuError(f"{what}:{found.lines + 1}: found a line of more than {MAX_LINE} characters")
+    if rest:
+        found.feed(rest + b"\n")
+    return found.arrays()

@@ -1,0 +1,38 @@
+"""How many f32 the vectors of the CPU hold: it shapes register blocks, never results."""
+
+import functools
+import os
+
+from .fingerprint import LANES_VARIABLE
+from .modes import KernelError
+
+LANES = (4, 8, 16)
+
+
+@functools.cache
+def lanes() -> int:
+    """Find how many f32 a vector register of this CPU holds, or what `PLENA_SIMD_LANES` says in its place.
+
+    Called where kernels are compiled. Code for wider vectors than the CPU has is slower, not wrong.
+
+    Returns
+    -------
+    int
+        16 with AVX-512, 8 with AVX2, else 4.
+
+    Raises
+    ------
+    KernelError
+        The variable holds anything but 4, 8 or 16.
+    """
+    text = os.environ.get(LANES_VARIABLE, "").strip()
+    if text:
+        if text not in map(str, LANES):
+            raise KernelError(f"environment variable {LANES_VARIABLE}: found {text[:40]!r}, expected 4, 8 or 16")
+        return int(text)
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 16
+    return 8 if features.get("avx2") else 4
