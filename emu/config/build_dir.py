@@ -11,6 +11,12 @@ ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a 
 RESULTS = "results.json"  # of a compiled model (§9.3)
 ADDRESSES = "hbm_addrs.json"  # where the tensors lie (§6.3)
 SETTINGS = "plena_settings.toml"
+TABLES = (ADDRESSES, "hbm_sizes.json", "tensor_layouts.json")  # they also name the regions of a run
+PROGRAM = "generated_machine_code.mem"
+ASSEMBLY = "generated_asm_code.asm"  # its comments name stages where `STAGES` does not
+STAGES = "stages.json"  # of a compiled model (§9.6)
+HBM_SIZE = "hbm_size.txt"
+READ_BESIDE = (STAGES, ASSEMBLY, *TABLES, HBM_SIZE)  # what a run reads of a build directory without a flag for it
 ORIGIN = "build directory"  # of settings that were found there
 BESIDE = "beside the program"  # of settings that were found there
 
@@ -30,7 +36,7 @@ class BuildFile:
 
 
 BUILD_FILES = (
-    BuildFile("opcode", "generated_machine_code.mem", ALWAYS),
+    BuildFile("opcode", PROGRAM, ALWAYS),
     BuildFile("hbm", "hbm_for_behave_sim.bin", WITH_DATA),
     BuildFile("fpsram", "fp_sram.bin", WITH_DATA),
     BuildFile("intsram", "int_sram.bin"),
@@ -38,6 +44,28 @@ BUILD_FILES = (
     BuildFile("settings", SETTINGS, field="settings_path"),
     BuildFile("weight_manifest", "weight_manifest.json"),
 )
+
+
+def build_of(opcode: str) -> str | None:
+    """Find the build directory (§5.6) that machine code lies in, by its name; None for a program on its own.
+
+    Returns
+    -------
+    str or None
+    """
+    folder, name = os.path.split(opcode)
+    return (folder or ".") if name == PROGRAM else None
+
+
+def files_of_build(directory: str) -> list[tuple[str, str]]:
+    """List the files of a build directory that are read, whether they are there or not: (name, path).
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    names = [*(file.name for file in BUILD_FILES), RESULTS, *READ_BESIDE]
+    return [(name, os.path.join(directory, name)) for name in names]
 
 
 def fields_of(directory: str, given: dict) -> dict:
@@ -75,7 +103,7 @@ def fields_of(directory: str, given: dict) -> dict:
     for field in ("settings_path", "weight_manifest"):
         if given.get(field) is None and field in fields:
             fields.setdefault(f"{field.removesuffix('_path')}_origin", ORIGIN)
-    size_file = os.path.join(directory, "hbm_size.txt")
+    size_file = os.path.join(directory, HBM_SIZE)
     if "hbm_size" not in fields and os.path.lexists(size_file):
         fields["hbm_size"] = read_hbm_size(size_file)
     if not (isinstance(model, str) and model == "hbm") and "weight_manifest" not in fields:

@@ -28,6 +28,7 @@ NOT_RUN = {
     "pytest": "is the test suite",
     ".venv/bin/python -m pytest": "is the test suite",
     "NUMBA_": "is the test suite",
+    "plena-emu bench --growth": "takes minutes; tests/bench/test_side_by_side.py has fewer points",
     "dask ": "needs a cluster; tests/sweeping/test_cluster.py has one",
     "chromium": "needs a browser; tests/cli/test_report.py does the same where there is one",
 }
