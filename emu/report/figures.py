@@ -112,6 +112,8 @@ def draw(kind: str, result: RunResult, curve: CapacityCurve | None = None, theme
         figure = Figure(figsize=(size.width, height), layout="constrained")
         axes = figure.add_subplot()
         _DRAWN[kind](axes, result, curve, theme)
+        if result.stopped_by_max_instructions and kind != "capacity":
+            axes.set_title("stopped before its end", fontsize=size.font)
         data = io.BytesIO()
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
         figure.savefig(data, format=format, dpi=160, metadata=metadata)
@@ -231,6 +233,10 @@ def _draw_capacity(axes: Axes, result, curve, theme):
         own = [point for point in curve.points if point.regime == regime]
         axes.plot([point.capacity_bytes / 2**20 for point in own], [point.latency_ps / 1e9 for point in own], "o",
                   color=colour, label=regime)
+    own_size = result.limits and result.limits.ddr_capacity_bytes
+    if own_size and not result.stopped_by_max_instructions:
+        axes.plot(own_size / 2**20, result.latency_ps / 1e9, "D", markersize=9, fillstyle="none", color=theme.ink,
+                  label="this run", linestyle="")
     edges = (curve.weight_bytes, "weights fit", "right"), (curve.total_bytes, "everything fits", "left")
     for size, name, side in edges:
         if size:
