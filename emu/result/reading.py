@@ -45,6 +45,7 @@ def read_run(path: str) -> RunResult:
     result = convert(data, RunResult, where)
     _check_times(result, where)
     if result.stages is not None:
+        assert isinstance(data, dict)  # it has a format
         for name in _TABLES:
             _check_rows(getattr(result.stages, name), data["stages"].get(name), f"{where}: stages.{name}")
         _check_sums(result, result.stages, where)
