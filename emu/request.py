@@ -310,7 +310,8 @@ class RunRequest:
         if self.memory_profile is None and self.profile_output is not None:
             raise UsageError("profile_output needs memory_profile")
         if self.event_table is not None and not self.event_table.endswith((".parquet", ".csv")):
-            raise UsageError(f"{self.called('event_table')} {self.event_table}: expected a name that ends in .parquet or .csv")
+            raise UsageError(f"{self.called('event_table')} {self.event_table}: expected a name that ends in .parquet"
+                             " or .csv")
         if self.event_rows is not None and self.event_table is None:
             raise UsageError(f"{self.called('event_rows')} needs {self.called('event_table')}")
         outputs = ("event_table", "event_trace", "dma_event_trace", "rtl_validation_output")

@@ -13,7 +13,8 @@ def hardware_blocks(result) -> list:
     found = result.hardware
     if found is None:
         return []
-    rows = [("timing", found.timing), ("DMA", found.dma), ("memory", _memory(result)), ("core cycle", f"{found.clock_period_ps:,} ps")]
+    rows = [("timing", found.timing), ("DMA", found.dma), ("memory", _memory(result)),
+            ("core cycle", f"{found.clock_period_ps:,} ps")]
     timeline = found.timeline
     if timeline is None:
         return [Title("Hardware timing"), pairs(rows)]
