@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.opening import open_input
 
 from .configs import TextConfig, VisionConfig
 from .forward.text import check_ids, embed
@@ -146,7 +147,8 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
         It cannot be read or is none.
     """
     try:
-        values = np.load(path, allow_pickle=False)
+        with open_input(path) as file:
+            values = np.load(file, allow_pickle=False)
     except OSError as error:
         raise EmuError(f"{path}: cannot read: {error.strerror or error}") from None
     except (ValueError, EOFError, SyntaxError, TokenError):  # a header is read as Python's tokens

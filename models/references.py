@@ -23,6 +23,7 @@ import numpy as np
 
 from plena_emu.errors import EmuError
 from plena_emu.inputs.arguments import given_path
+from plena_emu.inputs.opening import open_input
 
 from .configs import TextConfig, VisionConfig
 from .folding import FoldedWeights
@@ -219,7 +220,7 @@ def load_references(build: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     path = os.path.join(given_path("build", build), FILE)
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with open_input(path) as file, np.load(file, allow_pickle=False) as held:
             return dict(held)
     except FileNotFoundError:
         raise EmuError(f"{path}: not found; a build that was compiled without weights has no references") from None

@@ -8,6 +8,7 @@ import numpy as np
 
 from plena_emu.errors import EmuError
 from plena_emu.inputs.documents import parse_json
+from plena_emu.inputs.opening import open_input
 from plena_emu.inputs.schema import convert
 from plena_emu.inputs.text import read_text
 
@@ -96,6 +97,7 @@ class _File:
     def __init__(self, path):
         self.path = path
         try:
+            open_input(path).close()  # the library would wait for the writer of a pipe
             with safe_open(path, "numpy") as file:
                 self.names = list(file.keys())
             with open(path, "rb") as file:

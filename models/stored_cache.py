@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -10,7 +9,9 @@ import msgspec
 import numpy as np
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.documents import parse_json
 from plena_emu.inputs.schema import convert
+from plena_emu.inputs.text import read_text
 
 from .configs import TextConfig
 from .forward.text import Cache
@@ -164,14 +165,13 @@ def _start_errors(references, found, tokens, build):
 def _check_same(build, config, preset):
     """Refuse a build of another model or preset."""
     path = os.path.join(build, "model.json")
+    if not os.path.lexists(path):
+        raise EmuError(f"{path}: not found, expected a build of this compiler")
     try:
-        with open(path, "rb") as file:
-            record = json.load(file)
+        record = parse_json(read_text(path, "model config"), path)
         made = convert(record["config"], TextConfig, f"{path}: config"), record["preset"]["name"]
-    except FileNotFoundError:
-        raise EmuError(f"{path}: not found, expected a build of this compiler") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EmuError(f"{path}: {error}") from None
+    except (KeyError, TypeError):
+        raise EmuError(f"{path}: expected config and preset, as a build of this compiler has them") from None
     if made[1] != preset:
         raise EmuError(f"{build}: was compiled for preset {made[1]}, expected {preset}")
     if made[0] != config:

@@ -93,7 +93,8 @@ def test_errors_are_one_line(change, words, tmp_path, monkeypatch):
     ("opcode", 5), ("opcode", ""), ("settings_path", "a\0b"), ("dump_dir", 1), ("progress", 1), ("log_level", "loud"),
     ("log_level", []), ("isa", np.array([1, 2])), ("memory_model", 3), ("threads", True), ("memo", "false"),
     ("memo", ""),
-    ("timing_only", "no"), ("dump_hbm", "0"), ("trace", 1), ("started_at", "x"), ("ddr_capacity", 2**64),
+    ("timing_only", "no"), ("settings_origin", 5), ("weight_manifest_origin", 5), ("ddr_capacity_origin", 5),
+    ("dump_hbm", "0"), ("trace", 1), ("started_at", "x"), ("ddr_capacity", 2**64),
     pytest.param("ddr_capacity", 10**5000, id="digits"),
 ])
 def test_a_request_that_makes_no_sense(field, value):

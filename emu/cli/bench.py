@@ -20,6 +20,7 @@ import sys
 
 from ..atomic_files import check_directory, check_outputs
 from ..bench.record import MODES
+from ..config.build_dir import files_of_build
 from ..config.units import parse_count
 from ..errors import EXIT_OK, EmuError, UsageError
 from ..inputs.choices import MEMORY_MODELS
@@ -142,7 +143,8 @@ def _check_outputs(args):
         check_plot(args.plot)
     for path in (args.json, args.plot):
         check_directory(path, "result")
-    check_outputs([("--json", None if args.json == "-" else args.json), ("--plot", args.plot)])
+    check_outputs([("--json", None if args.json == "-" else args.json), ("--plot", args.plot)],
+                  [pair for path in args.programs for pair in [("PROGRAM", path), *files_of_build(path)]])
 
 
 def _show(text):

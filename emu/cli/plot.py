@@ -25,12 +25,13 @@ def run(args):
     """Write the figure; 0."""
     from ..report.figures import DARK, LIGHT, check_format, check_matplotlib, draw
     from ..result import read_run
-    from .report import curve_of
+    from .report import check_output, curve_of
 
     format = check_format(args.output)
     check_directory(args.output, "-o")
     check_matplotlib("plot")
     result = read_run(args.record)
+    check_output(args.output, [args.record], [result])
     curve = curve_of(result) if args.kind == "capacity" else None
     drawn = draw(args.kind, result, curve, DARK if args.dark else LIGHT, format=format)
     write_whole(args.output, drawn, "figure")

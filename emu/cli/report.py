@@ -9,7 +9,9 @@ each program without data. Needs matplotlib, the extra `report`.
 
 import sys
 
-from ..atomic_files import check_directory, write_whole
+import msgspec
+
+from ..atomic_files import check_directory, check_outputs, write_whole
 from . import flags
 
 
@@ -32,6 +34,7 @@ def run(args):
 
     check_matplotlib("report")
     results = [read_run(path) for path in args.records]
+    check_output(args.output, args.records, results)
     curves = [curve_of(result) if args.capacity_curve else None for result in results]
     page = report_html(results, curves).encode("utf-8", "surrogateescape")
     if args.output is None:
@@ -39,6 +42,21 @@ def run(args):
     else:
         write_whole(args.output, page, "report")
     return 0
+
+
+def check_output(output, records, results):
+    """Refuse an output that is a record, or a file of a run that a record is of: hashes and curves read those."""
+    from ..config.build_dir import build_of, files_of_build
+
+    inputs = [("RUN.json", path) for path in records]
+    for result in results:
+        sources = msgspec.structs.asdict(result.sources)
+        del sources["sha256"], sources["settings_origin"]
+        inputs += [("the record as program", result.program.path),
+                   *((f"the record as {name}", path) for name, path in sources.items())]
+        build = build_of(result.program.path)
+        inputs += files_of_build(build) if build is not None else []
+    check_outputs([("-o", output)], inputs)
 
 
 def curve_of(result):

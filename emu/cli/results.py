@@ -7,6 +7,8 @@ for a vision encoder, and `K_<layer>` and `V_<layer>` [batch, KV heads, tokens, 
 f32, without padding. Without -o only names, shapes and where they come from are shown.
 """
 
+import os
+
 from .flags import Once, path
 
 
@@ -25,8 +27,9 @@ def run(args):
 
     import msgspec
 
-    from ..atomic_files import check_directory, write_whole
-    from ..models.results import load_results, read_results, results_bytes
+    from ..atomic_files import check_directory, check_outputs, write_whole
+    from ..config.build_dir import files_of_build
+    from ..models.results import HBM_RESULTS, VRAM_DUMP, load_results, read_results, results_bytes
 
     if args.output is None:
         for result in read_results(args.build).results:
@@ -37,6 +40,8 @@ def run(args):
         sys.stdout.buffer.write(results_bytes(load_results(args.build, args.dump_dir)))
         return 0
     check_directory(args.output, "results")
+    dumps = [(name, os.path.join(args.dump_dir or args.build, name)) for name in (VRAM_DUMP, HBM_RESULTS)]
+    check_outputs([("-o", args.output)], [*files_of_build(args.build), *dumps])
     found = load_results(args.build, args.dump_dir)
     write_whole(args.output, results_bytes(found), "results")
     print(f"Wrote {args.output}: {', '.join(found)}")

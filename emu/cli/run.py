@@ -3,8 +3,9 @@
   plena-emu run BUILD_DIR --board custom_a7
 
 Give a build directory of a testbench, or --opcode, --hbm and --fpsram (timing alone needs no preloads); a flag
-beats the file of the directory. A .mem file in place of the directory is the program. Dumps go to the build directory
-(else to the working directory) unless --dump-dir says otherwise; that directory is made where it is not there.
+beats the file of the directory. A .mem file in place of the directory is the program; plena_settings.toml beside it
+counts, as in a build directory. Dumps go to the build directory (else to the working directory) unless --dump-dir says
+otherwise; that directory is made where it is not there.
 With a board times are the board's: its clock, its memory part and its host link count, and how much DDR there is; flags
 beat it. It replaces the latencies of the settings, never the geometry. --reference-timing counts as without a board.
 
@@ -18,7 +19,7 @@ import sys
 import time
 
 from ..atomic_files import check_creatable, check_directory
-from ..config.build_dir import BUILD_FILES, fields_of
+from ..config.build_dir import BUILD_FILES, fields_of, settings_beside
 from ..config.units import parse_count
 from ..errors import EXIT_ERROR, EXIT_MAX_INSTRUCTIONS, EXIT_OK, UsageError
 from ..inputs.choices import MOST_THREADS
@@ -133,8 +134,7 @@ def run(args):
         raise UsageError(f"--memory-trace {args.memory_trace}: expected a name that ends in .npz")
     if args.dump_dir:
         check_creatable(args.dump_dir, "--dump-dir")
-    take_program(args)
-    request = make_request(args)
+    request = make_request(args, take_program(args))
     record = None if args.json == "-" else args.json
     check_files_of_run(vars(request), log_file=args.log_file, json=record)
     log = make_log(args)
@@ -145,10 +145,16 @@ def run(args):
 
 
 def take_program(args):
-    """Take a program file in place of the build directory for `--opcode`; assembly is refused with what to do."""
+    """Take a program file in place of the build directory for `--opcode`; assembly is refused with what to do.
+
+    Returns
+    -------
+    str or None
+        The program, where it was named so.
+    """
     path = args.build_dir
-    if path is None or not os.path.isfile(path):
-        return
+    if path is None or os.path.isdir(path) or not os.path.exists(path):
+        return None
     if path.lower().endswith((".asm", ".isa", ".s")):
         words = f"{os.path.splitext(path)[0]}.mem"
         raise UsageError(f"{path}: found assembly, expected BUILD_DIR or machine code:"
@@ -156,10 +162,11 @@ def take_program(args):
     if args.opcode is not None:
         raise UsageError(f"{path}: found a file beside --opcode, expected BUILD_DIR or one program")
     args.opcode, args.build_dir = path, None
+    return path
 
 
-def make_request(args):
-    """Make the `RunRequest` of the flags and, below them, the files of the build directory."""
+def make_request(args, program=None):
+    """Make the `RunRequest` of the flags and, below them, the files of the build directory or beside the program."""
     fields = {
         "board": args.board,
         "latency_profile": args.latency_profile,
@@ -184,6 +191,8 @@ def make_request(args):
     } | hardware_flags.run_fields(args) | hardware_flags.trace_fields(args)
     if args.build_dir is not None:
         fields |= fields_of(args.build_dir, fields | flags.fields(args))
+    elif program is not None:
+        fields |= settings_beside(program, {"settings_path": args.settings})
     missing = [f"--{file.flag}" for file in BUILD_FILES
                if file.is_needed(args.timing_only) and fields.get(file.field, getattr(args, file.flag)) is None]
     if missing and args.opcode is not None:

@@ -19,7 +19,7 @@ from ..interrupts import unwinding
 from . import flags
 from .entry import say
 from .sweep import check_files, sweep_progress, write_files
-from .sweep_flags import add_engine_flags, add_file_flags, add_study_flags, engine_of, study_of
+from .sweep_flags import add_engine_flags, add_file_flags, add_study_flags, engine_of, files_of_study, study_of
 
 EXIT_NO_ANSWER = 1
 
@@ -57,6 +57,7 @@ def run(args):
     from ..sweeping.search import check_search, run_search
 
     study, engine = _study(args), engine_of(args)
+    check_files(args, files_of_study(args, study))
     check_search(study, study.search)
     with sweep_progress(args.quiet) as watcher:
         store = open_store(args.store, args.resume, args.retry_failed, watcher)

@@ -20,7 +20,7 @@ from ..errors import EXIT_INTERRUPTED, EXIT_OK, UsageError
 from ..interrupts import unwinding
 from . import flags
 from .entry import say
-from .sweep_flags import FILES, add_engine_flags, add_file_flags, add_study_flags, engine_of, study_of
+from .sweep_flags import FILES, add_engine_flags, add_file_flags, add_study_flags, engine_of, files_of_study, study_of
 
 EXIT_SOME_FAILED = 1
 
@@ -63,6 +63,7 @@ def run(args):
     from ..sweeping.execution import open_store, run_study
 
     study, engine = study_of(args), engine_of(args)
+    check_files(args, files_of_study(args, study))
     wanted = _Wanted(args, study)
     with sweep_progress(args.quiet) as watcher:
         store = open_store(args.store, args.resume, args.retry_failed, watcher)
@@ -82,10 +83,10 @@ def run(args):
     return _report(args, result, wanted)
 
 
-def check_files(args):
-    """Refuse output files that cannot be, before anything runs."""
+def check_files(args, inputs=()):
+    """Refuse output files that cannot be, or are one of the `inputs` (name, path), before anything runs."""
     outputs = [*((name, getattr(args, name)) for name in (*FILES, "plot")), ("report", args.report and args.report[1])]
-    check_outputs((f"--{name}", path) for name, path in outputs if path != "-")
+    check_outputs(((f"--{name}", path) for name, path in outputs if path != "-"), inputs)
     for name in FILES:
         if getattr(args, name) not in (None, "-"):
             check_directory(getattr(args, name), f"--{name}")

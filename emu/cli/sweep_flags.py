@@ -90,6 +90,25 @@ def study_of(args):
     return make_study(axes, zipped, args.where)
 
 
+def files_of_study(args, study) -> list[tuple[str, str]]:
+    """List the files that the points of a study read, and those of its store: (what names it, path).
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    from ..config.build_dir import files_of_build
+
+    found = [("STUDY.yaml", path) for path in args.sources]
+    for key, values in study.axes.items():
+        for value in values:
+            if isinstance(value, str):
+                found += [(key, value), (key, os.path.join(value, "config.json")), *files_of_build(value)]
+    for folder, _, names in os.walk(args.store or os.devnull):
+        found += [("--store", os.path.join(folder, name)) for name in names]
+    return found
+
+
 def axes_of(args) -> dict[str, object]:
     """Collect the axes of flags and build directories, as they were written and in that order."""
     builds = [path for path in args.sources if os.path.isdir(path) or not path.endswith((".yaml", ".yml"))]

@@ -10,7 +10,15 @@ from .units import read_hbm_size
 ALWAYS, WITH_DATA, NEVER = "always", "with data", "never"  # when a run needs a file
 RESULTS = "results.json"  # of a compiled model (§9.3)
 ADDRESSES = "hbm_addrs.json"  # where the tensors lie (§6.3)
+SETTINGS = "plena_settings.toml"
+TABLES = (ADDRESSES, "hbm_sizes.json", "tensor_layouts.json")  # they also name the regions of a run
+PROGRAM = "generated_machine_code.mem"
+ASSEMBLY = "generated_asm_code.asm"  # its comments name stages where `STAGES` does not
+STAGES = "stages.json"  # of a compiled model (§9.6)
+HBM_SIZE = "hbm_size.txt"
+READ_BESIDE = (STAGES, ASSEMBLY, *TABLES, HBM_SIZE)  # what a run reads of a build directory without a flag for it
 ORIGIN = "build directory"  # of settings that were found there
+BESIDE = "beside the program"  # of settings that were found there
 
 
 class BuildFile:
@@ -28,14 +36,36 @@ class BuildFile:
 
 
 BUILD_FILES = (
-    BuildFile("opcode", "generated_machine_code.mem", ALWAYS),
+    BuildFile("opcode", PROGRAM, ALWAYS),
     BuildFile("hbm", "hbm_for_behave_sim.bin", WITH_DATA),
     BuildFile("fpsram", "fp_sram.bin", WITH_DATA),
     BuildFile("intsram", "int_sram.bin"),
     BuildFile("vram", "vram_preload.bin"),
-    BuildFile("settings", "plena_settings.toml", field="settings_path"),
+    BuildFile("settings", SETTINGS, field="settings_path"),
     BuildFile("weight_manifest", "weight_manifest.json"),
 )
+
+
+def build_of(opcode: str) -> str | None:
+    """Find the build directory (§5.6) that machine code lies in, by its name; None for a program on its own.
+
+    Returns
+    -------
+    str or None
+    """
+    folder, name = os.path.split(opcode)
+    return (folder or ".") if name == PROGRAM else None
+
+
+def files_of_build(directory: str) -> list[tuple[str, str]]:
+    """List the files of a build directory that are read, whether they are there or not: (name, path).
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    names = [*(file.name for file in BUILD_FILES), RESULTS, *READ_BESIDE]
+    return [(name, os.path.join(directory, name)) for name in names]
 
 
 def fields_of(directory: str, given: dict) -> dict:
@@ -72,8 +102,8 @@ def fields_of(directory: str, given: dict) -> dict:
         fields["results"] = results
     for field in ("settings_path", "weight_manifest"):
         if given.get(field) is None and field in fields:
-            fields[f"{field.removesuffix('_path')}_origin"] = ORIGIN
-    size_file = os.path.join(directory, "hbm_size.txt")
+            fields.setdefault(f"{field.removesuffix('_path')}_origin", ORIGIN)
+    size_file = os.path.join(directory, HBM_SIZE)
     if "hbm_size" not in fields and os.path.lexists(size_file):
         fields["hbm_size"] = read_hbm_size(size_file)
     if not (isinstance(model, str) and model == "hbm") and "weight_manifest" not in fields:
@@ -82,6 +112,28 @@ def fields_of(directory: str, given: dict) -> dict:
         if os.path.lexists(os.path.join(directory, ADDRESSES)):
             fields["tables_dir"] = directory
     return fields
+
+
+def settings_beside(program: str, given: dict) -> dict:
+    """Add the settings file that lies beside a program, as in a build directory, where none is given.
+
+    It comes before `$PLENA_SETTINGS_TOML` and `../plena_settings.toml`, as a build directory's does.
+
+    Parameters
+    ----------
+    program : str
+        Path of machine code or assembly that was named in place of a build directory.
+    given : dict
+        Fields of a `RunRequest`.
+
+    Returns
+    -------
+    dict
+    """
+    path = os.path.join(os.path.dirname(program), SETTINGS)
+    if given.get("settings_path") is not None or not os.path.lexists(path):
+        return given
+    return given | {"settings_path": path, "settings_origin": BESIDE}
 
 
 def _check_tables(directory, fields, called):

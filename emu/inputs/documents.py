@@ -1,6 +1,7 @@
 """Parses JSON, TOML and YAML text into plain values; a repeated key is an error, whatever the format says of it."""
 
 import json
+import math
 import re
 import tomllib
 
@@ -23,15 +24,18 @@ def parse_json(text: str, where: str) -> object:
     Raises
     ------
     EmuError
-        It is no JSON, or an object has a key twice.
+        It is no JSON (NaN and Infinity are none), a number is larger than any float, or an object has a key twice.
     """
     repeated: list[_Repeated] = []
     try:
-        data = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, repeated))
+        data = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, repeated),
+                          parse_constant=_no_number, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise EmuError(f"{where}: not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise EmuError(f"{where}: not JSON: {_TOO_DEEP}") from None
+    except _NoNumber as error:
+        raise EmuError(f"{where}: not JSON: found {error}, expected a finite number") from None
     except ValueError:
         raise EmuError(f"{where}: not JSON: {_TOO_LONG}") from None
     if repeated:
@@ -86,6 +90,22 @@ def parse_yaml(text: str, where: str) -> object:
         raise EmuError(f"{where}: not valid YAML: a value is not what its tag says (!!int, !!map, …)") from None
     _check_characters(data, where)
     return data
+
+
+class _NoNumber(ValueError):
+    """What Python takes for a number and JSON does not."""
+
+
+def _no_number(name):
+    raise _NoNumber(name)
+
+
+def _finite(digits):
+    """Take a number with a point or an exponent; one beyond every float would become infinite."""
+    value = float(digits)
+    if math.isinf(value):
+        raise _NoNumber(cut(digits))
+    return value
 
 
 class _Repeated(dict):

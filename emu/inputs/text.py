@@ -4,6 +4,7 @@ import codecs
 import os
 
 from ..errors import EmuError
+from .opening import open_input
 
 MIB = 2**20
 # Most bytes of each kind of text input: far above what anybody writes, far below what fills a machine's memory. An
@@ -115,7 +116,7 @@ def _read_bytes(source, kind, origin):
     most = LARGEST[kind]
     parts, size = [], 0
     try:
-        with open(source, "rb") as file:
+        with open_input(source) as file:
             while part := file.read(_PART):
                 parts.append(part)
                 size += len(part)

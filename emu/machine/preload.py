@@ -6,6 +6,7 @@ import stat
 import numpy as np
 
 from ..errors import EmuError
+from ..inputs.opening import open_input
 from ..kernels.data.tables import to_bf16
 from ..kernels.layout import INT_SRAM_SIZE
 from .formats import unpack_sram
@@ -27,7 +28,7 @@ def read_file(path: str, what: str, most: int, limit: str) -> bytes:
     parts = []
     size = 0
     try:
-        with open(path, "rb") as file:
+        with open_input(path) as file:
             while part := file.read(PART):
                 parts.append(part)
                 size += len(part)
@@ -78,7 +79,7 @@ def load_hbm(path: str, hbm: np.ndarray) -> int:
     view = memoryview(hbm.data)
     size = 0
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_input(path, buffering=0) as file:
             status = os.fstat(file.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size > len(hbm):
                 raise EmuError(f"HBM preload {path}: {status.st_size} bytes, expected at most {len(hbm)} (the HBM"

@@ -16,6 +16,7 @@ import numpy as np
 from ..boards.dram_schema import DramDescription, dram_names, to_dram
 from ..errors import EmuError
 from ..inputs.documents import parse_json
+from ..inputs.opening import open_input
 from ..inputs.text import LARGEST
 from ..inputs.words import one_of, shown
 from ..isa import REVISIONS
@@ -87,7 +88,7 @@ def read_trace(path: str, form: str | None = None, word_bytes: int = 1) -> Trace
                 raise EmuError(f"{what}: standard input is closed")
             file: Any = sys.stdin.buffer  # a reader that can peek
         else:
-            file = stack.enter_context(open(path, "rb"))
+            file = stack.enter_context(open_input(path))
         start = file.peek(8)[:8]
         if start.startswith(GZIP):
             file = io.BufferedReader(gzip.GzipFile(fileobj=file))

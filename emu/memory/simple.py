@@ -3,10 +3,12 @@
 The emulator itself uses one channel behind a memory model (`plena_emu.memory.models`).
 """
 
+import operator
+
 import numpy as np
 
 from ..errors import EmuError, UsageError
-from ..inputs.arguments import index_of
+from ..inputs.arguments import count_of, index_of
 from ..inputs.words import shown
 from ..isa import REVISIONS
 from ..kernels.limits import OVERFLOW, TIME_LIMIT
@@ -110,8 +112,11 @@ class DdrTiming:
         return max(self.now_ps, int(self._state.queues[simple_state.LAST_EVENT]))
 
     def idle(self, picoseconds: int) -> None:
-        """Let time pass."""
-        self.now_ps += picoseconds
+        """Let time pass. Raises `UsageError` for what is no count of picoseconds."""
+        number = count_of("picoseconds", picoseconds, 0)
+        if number is None:
+            raise UsageError("picoseconds: found null, expected an integer from 0")
+        self.now_ps += number
 
     def read(self, addresses, waits=None, links=None) -> int:
         """Issue these reads (byte addresses) at once; returns and moves on to the completion of the last, in ps.
@@ -125,7 +130,8 @@ class DdrTiming:
         return self._run(simple_store, addresses, None, None)
 
     def _run(self, operation, addresses, waits, links):
-        addr, wait, link = (_column(values, len(addresses)) for values in (addresses, waits, links))
+        addr = _column("addresses", addresses, None)
+        wait, link = (_column(name, values, len(addr)) for name, values in (("waits", waits), ("links", links)))
         for odd in wait[wait % 1000 != 0][:1]:
             raise EmuError(f"DDR: found a wait of {odd} ps, expected whole nanoseconds")
         if len(addr) > self._reads:
@@ -142,11 +148,17 @@ class DdrTiming:
         self._state = grown._replace(banks=self._state.banks, queues=self._state.queues)
 
 
-def _column(values, length):
-    """int64 array of u64 values, zeros for None."""
-    if values is None:
+def _column(name, values, length):
+    """int64 array of u64 values: as many as `length` says, where it is known, and zeros for None then."""
+    if values is None and length is not None:
         return np.zeros(length, dtype=np.int64)
-    return np.array(values, dtype=np.uint64).view(np.int64)
+    try:
+        numbers = np.array([operator.index(value) for value in values], dtype=np.uint64)
+    except (TypeError, OverflowError):
+        raise UsageError(f"{name}: found {shown(values)}, expected integers from 0 to 2^64 - 1") from None
+    if length is not None and len(numbers) != length:
+        raise UsageError(f"{name}: found {len(numbers)}, expected one for each of {length} addresses")
+    return numbers.view(np.int64)
 
 
 class NaiveTiming:
@@ -161,7 +173,7 @@ class NaiveTiming:
     def read(self, addresses) -> int:
         """Issue these accesses at once; returns and moves on to the completion of the last, in ps."""
         command = bus = self.now_ps
-        for _ in addresses:
+        for _ in _column("addresses", addresses, None):
             command += simple_state.TCK
             bus = max(bus, command + simple_state.CAS) + simple_state.BURST
         self.now_ps = bus

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..config.build_dir import fields_of
+from ..config.build_dir import BESIDE, fields_of, settings_beside
 from ..config.settings import defaults_warning
 from ..errors import DataNeeded, EmuError, UsageError
 from ..interrupts import unwinding
@@ -17,7 +17,7 @@ from ..program.assembler import assemble, mem_text, read_source
 from ..request import RunRequest
 from ..result import RunResult
 from .model import Listing, Profile, cycles_of, sum_up
-from .sources import ASSEMBLY_ENDINGS, SETTINGS, Sources, find_sources, with_labels
+from .sources import ASSEMBLY_ENDINGS, Sources, find_sources, with_labels
 from .static import read_program
 
 if TYPE_CHECKING:
@@ -45,10 +45,7 @@ def run_request(source: str, fields: dict) -> RunRequest:
         return RunRequest(dump_dir=None, **fields_of(source, fields))
     if source.lower().endswith(ASSEMBLY_ENDINGS):
         raise UsageError(f"{source}: only machine code runs, expected a build directory or FILE.mem")
-    beside = os.path.join(os.path.dirname(source), SETTINGS)
-    if "settings_path" not in fields and os.path.lexists(beside):
-        fields = fields | {"settings_path": beside, "settings_origin": "beside the program"}
-    return RunRequest(**{"opcode": source, "dump_dir": None} | fields)
+    return RunRequest(**{"opcode": source, "dump_dir": None} | settings_beside(source, fields))
 
 
 def executed_profile(source: str, fields: dict) -> Profile:
@@ -78,7 +75,7 @@ def executed_profile(source: str, fields: dict) -> Profile:
         with open(path, "w", encoding="ascii") as file:
             file.write(words)
         if files.settings is not None:
-            fields = {"settings_path": files.settings, "settings_origin": "beside the program"} | fields
+            fields = {"settings_path": files.settings, "settings_origin": BESIDE} | fields
         try:
             return _profile(source if os.path.isdir(source) else path, files, fields | {"opcode": path})
         except EmuError as error:

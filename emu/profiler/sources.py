@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..config.build_dir import BESIDE, SETTINGS
 from ..config.settings import Settings, defaults_warning, find_settings, load_settings, with_hbm_size
 from ..config.units import read_hbm_size
 from ..errors import EmuError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 ASSEMBLY = "generated_asm_code.asm"
 ASSEMBLY_ENDINGS = (".asm", ".isa", ".s")
 MACHINE_CODE = "generated_machine_code.mem"
-SETTINGS = "plena_settings.toml"
 INT_SRAM = "int_sram.bin"
 HBM_SIZE = "hbm_size.txt"
 
@@ -109,10 +109,8 @@ def settings_of(asked: str | None, files: Sources) -> Settings:
     -------
     Settings
     """
-    if asked or not files.settings:
-        found = find_settings(asked, os.environ)
-    else:
-        found = load_settings(files.settings, "beside the program")
+    beside = not asked and files.settings
+    found = load_settings(beside, BESIDE) if beside else find_settings(asked, os.environ)
     return with_hbm_size(found, read_hbm_size(files.hbm_size) if files.hbm_size else None)
 
 

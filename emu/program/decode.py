@@ -9,6 +9,7 @@ import numpy as np
 from .. import isa
 from ..config.settings import Settings
 from ..errors import EmuError
+from ..inputs.opening import open_input
 from ..kernels.layout import OP_COST, OP_F1, OP_ID, OP_IMM, OP_RD, OP_RS1, OP_RS2, OP_RS3, OP_WIDTH
 from ..kernels.limits import TIME_LIMIT
 from . import cycle_costs as costs
@@ -44,7 +45,7 @@ def _read_tokens(source):
     parts = []
     sound = True
     try:
-        with open(source, "rb") as file:
+        with open_input(source) as file:
             while sound and (part := file.read(_PART)):
                 part = part if parts else part.removeprefix(_MARK)
                 parts.append(part)

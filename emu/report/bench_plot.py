@@ -27,7 +27,6 @@ def write_plot(record: BenchRecord, path: str) -> None:
     """Draw a panel for each mode to `path` (.png or .svg): speed-ups where there is a reference, else seconds."""
     check_plot(path)
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
     figures = record.kernel + record.process
     compared = any(found.speedup is not None for found in figures)
@@ -35,6 +34,13 @@ def write_plot(record: BenchRecord, path: str) -> None:
         figures = [found for found in figures if found.speedup is not None]
     modes = list(dict.fromkeys(found.mode for found in figures))
     programs = list(dict.fromkeys(found.program for found in figures))
+    with rc_context({"svg.hashsalt": "plena-emu", "text.parse_math": False}):  # the same file for the same record
+        _write(record, path, figures, modes, programs, compared)
+
+
+def _write(record, path, figures, modes, programs, compared):
+    from matplotlib.figure import Figure
+
     plot = Figure(figsize=(4.5 * len(modes) + 2.5, 0.35 * len(programs) + 1.8), layout="constrained")
     panels = plot.subplots(1, len(modes), sharey=True, squeeze=False)[0]
     for panel, mode in zip(panels, modes, strict=True):
@@ -44,9 +50,8 @@ def write_plot(record: BenchRecord, path: str) -> None:
     panels[0].set_ylim(len(programs) - 0.5, -0.5)
     plot.suptitle(f"{record.machine.cpu}, medians of {record.runs} runs", fontsize="medium")
     data = io.BytesIO()
-    with rc_context({"svg.hashsalt": "plena-emu"}):  # the same file for the same record
-        plot.savefig(data, format=os.path.splitext(path)[1][1:], dpi=150,
-                     metadata={"Date": None} if path.endswith(".svg") else None)
+    plot.savefig(data, format=os.path.splitext(path)[1][1:], dpi=150,
+                 metadata={"Date": None} if path.endswith(".svg") else None)
     write_whole(path, data.getvalue(), "plot")
 
 

@@ -22,6 +22,7 @@ KINDS = ("stages", "roofline", "capacity", "timeline")
 SIMPLE_CLOCK_PS = 1250  # the idealised banks take one 64-byte access a clock (§3.5)
 REGIMES = ("resident", "kv-swap", "weight-stream")
 MOST_OPERATORS = 16
+MOST_LETTERS = 28  # of a name in a picture; tables have all of it
 
 
 class Theme(NamedTuple):
@@ -49,6 +50,17 @@ class Size(NamedTuple):
 
 
 WIDE, NARROW = Size(8.6, 9.5), Size(4.0, 8.0)
+
+
+def picture_text(name: object, most: int = MOST_LETTERS) -> str:
+    """Write a name from outside as text of a picture: one line, no control characters, cut with an ellipsis.
+
+    Returns
+    -------
+    str
+    """
+    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(name))
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def check_matplotlib(what: str) -> None:
@@ -109,6 +121,7 @@ def draw(kind: str, result: RunResult, curve: CapacityCurve | None = None, theme
 def figure_style(theme: Theme, size: Size) -> dict:
     """Style of every figure, for matplotlib's `rc_context`."""
     return {
+        "text.parse_math": False,  # names of operators and builds may hold a `$`
         "svg.hashsalt": "plena-emu", "svg.fonttype": "none", "font.size": size.font, "font.family": "sans-serif",
         "figure.facecolor": theme.ground, "axes.facecolor": theme.ground, "savefig.facecolor": theme.ground,
         "text.color": theme.ink, "axes.labelcolor": theme.ink, "axes.edgecolor": theme.faint,
@@ -122,16 +135,18 @@ def _draw_stages(axes: Axes, result, curve, theme):
     """Time by operator: compute, waits for memory without the host link, the host link's part of them."""
     table = stages_of(result, "a figure of stages")
     rows = sorted(table.by("operator"), key=lambda row: row.figures.time_ps)[-MOST_OPERATORS:]
-    names = [str(row.key[0]) for row in rows]
+    names = [picture_text(row.key[0]) for row in rows]
+    places = range(len(rows))  # names that are cut may be equal
     unit, scale = time_unit(result.end_ps)
     compute = [row.figures.compute_ps / scale for row in rows]
     link = [min(row.figures.link_ps, row.figures.memory_ps) / scale for row in rows]
     memory = [row.figures.memory_ps / scale - part for row, part in zip(rows, link, strict=True)]
-    axes.barh(names, compute, color=theme.compute, label="compute")
-    axes.barh(names, memory, left=compute, color=theme.memory, label="memory")
+    axes.barh(places, compute, color=theme.compute, label="compute")
+    axes.barh(places, memory, left=compute, color=theme.memory, label="memory")
     if any(link):
         left = [sum(pair) for pair in zip(compute, memory, strict=True)]
-        axes.barh(names, link, left=left, color=theme.link, label="host link")
+        axes.barh(places, link, left=left, color=theme.link, label="host link")
+    axes.set_yticks(places, names)
     axes.set_xlabel(f"simulated time, {unit}")
     axes.grid(axis="y", visible=False)
     axes.legend(loc="lower right")
@@ -156,7 +171,7 @@ def _draw_roofline(axes: Axes, result, curve, theme):
     if table.total.broadcast_multiply_adds:  # broadcast products have a roof of their own (§9.4)
         roofs.append((table.broadcast_size * 1e3 / table.core_period_ps, "broadcast products", ":"))
     found = [(row.figures.multiply_adds / (row.figures.bytes_read + row.figures.bytes_written),
-              row.figures.multiply_adds / (row.figures.time_ps / 1e3), str(row.key[0])) for row in rows]
+              row.figures.multiply_adds / (row.figures.time_ps / 1e3), picture_text(row.key[0])) for row in rows]
     edges = [peak / bandwidth, *(intensity for intensity, _, _ in found)]
     low, high = min(edges) / 4, max(edges) * 8
     axes.set_xscale("log")

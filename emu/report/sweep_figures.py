@@ -205,7 +205,7 @@ def _draw_heat(axes: Axes, result, rows, columns, theme):
                     dark = float(norm(value)) < 0.55
                     axes.annotate(_short(column, value), (x, y), ha="center", va="center", fontsize=7.5,
                                   color="white" if dark else "black")
-    axes.figure.colorbar(image, ax=axes, label=_label(column))
+    axes.figure.colorbar(image, ax=axes, label=_label(column), format=lambda value, place: _tick(column, value))
 
 
 def _short(column, value):

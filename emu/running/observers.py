@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..atomic_files import whole_file, write_whole
-from ..errors import EmuError
+from ..errors import EmuError, UsageError
 from ..logs import RUNNER, Log
 from ..machine.core import Machine
 from ..manifests.schema import Manifest
@@ -82,7 +82,15 @@ class Observers:
 
         self._timeline = UnitTimeline(self._program, self._open_books.labels, self._request.timeline_slices,
                                       self._period_ps)
+        self._check_slices(self._timeline)
         return self._timeline
+
+    def _check_slices(self, timeline):
+        """Refuse, before anything runs, a bound that no merging could keep."""
+        most = self._request.timeline_slices
+        if most < timeline.least:
+            raise UsageError(f"{self._request.called('timeline_slices')} {most}: expected at least {timeline.least}: a"
+                             " slice for each stage on each track")
 
     def _new_ledger(self):
         """The ledger that the run keeps, None where nobody asks for figures by instruction."""
@@ -141,7 +149,9 @@ class Observers:
         if self._request.timeline is not None and self.units is None:
             from .attribution.timeline_file import Timeline
 
-            self._timeline = Timeline(self._program, self._open_books.labels, self._request.timeline_slices)
+            self._timeline = Timeline(self._program, self._open_books.labels, self._request.timeline_slices,
+                                      self.ledger)
+            self._check_slices(self._timeline)
             watching.append(self._timeline)
 
         def watch(executed, events):
@@ -161,7 +171,7 @@ class Observers:
 
     def _stages(self) -> Labels | None:
         """The stages of the program for whoever shows progress; None where its files are malformed."""
-        from .attribution.accounts import build_of
+        from ..config.build_dir import build_of
         from .attribution.labels import labels_of
 
         if self._books is not None:
@@ -226,9 +236,10 @@ class Observers:
                  "latency_ps": result.latency_ps, "end_ps": result.end_ps,
                  "core_period_ps": self._period_ps, "time_basis": result.time_basis,
                  "board": result.board and result.board.name, "clock_mhz": result.board and result.board.clock_mhz}
+        table = self._timeline.slices()
         with whole_file(path, "--timeline") as file:
             write_timeline(self._timeline, file, path.endswith(".gz"), about)
-        result.timeline = TimelineFile(path=path, slices=len(self._timeline.slices()),
+        result.timeline = TimelineFile(path=path, slices=len(table) + len(self._timeline.layers(table)),
                                        bucket_ps=self._timeline.bucket_ps,
                                        bandwidth=self._timeline.bandwidth(RECORDED_POINTS))
         self._log.info("Wrote timeline", RUNNER, path=path, slices=result.timeline.slices)

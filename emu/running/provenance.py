@@ -1,11 +1,14 @@
 """The parts of a result record that say what was run, with what and from where."""
 
 import hashlib
+import os
 import platform
+import stat
 
 from .. import __version__
 from ..config.settings import BUILT_IN, Settings
 from ..errors import EmuError
+from ..inputs.opening import open_input
 from ..kernels.compiler.fingerprint import package_version
 from ..program.decode import Program
 from ..request import RunRequest
@@ -69,7 +72,12 @@ def hashes_of(opcode: str, sources: Sources, timing_only: bool) -> dict[str, str
         from ..boards.dram_schema import load_dram
 
         paths["dram"] = load_dram(sources.dram).source  # a name, where there is no board
-    return {name: file_hash(path) for name, path in paths.items() if path is not None}
+    return {name: file_hash(path) for name, path in paths.items() if path is not None and not _is_read_once(path)}
+
+
+def _is_read_once(path):
+    """Whether a path is a pipe, a terminal or the like, which the run has read to its end."""
+    return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)
 
 
 def file_hash(path: str) -> str:
@@ -86,7 +94,7 @@ def file_hash(path: str) -> str:
         It cannot be read.
     """
     try:
-        with open(path, "rb") as file:
+        with open_input(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise EmuError(f"{path}: cannot read: {error.strerror}") from None

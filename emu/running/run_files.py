@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..atomic_files import check_outputs
+from ..config.build_dir import READ_BESIDE, TABLES, build_of
 from ..config.settings_search import find_settings_file
 from ..inputs.words import flag_of
 
@@ -14,7 +15,6 @@ _INPUTS = ("opcode", "hbm", "fpsram", "intsram", "vram", "weight_manifest", "boa
            "timing", "stage_profile_asm")
 _OUTPUTS = ("timeline", "pc_log", "memory_trace", "event_table", "event_trace", "dma_event_trace",
             "rtl_validation_output", "profile_output")
-_TABLES = ("hbm_addrs.json", "hbm_sizes.json", "tensor_layouts.json")  # of a build directory (§6.3)
 
 
 def sram_dumps(revision: str) -> tuple[str, ...]:
@@ -48,7 +48,10 @@ def check_files_of_run(fields: Mapping[str, Any], **outputs: str | None) -> None
     if settings is not None:
         inputs.append((settings[1] or called("settings_path"), settings[0]))
     if fields.get("tables_dir") is not None:
-        inputs += [(name, os.path.join(fields["tables_dir"], name)) for name in _TABLES]
+        inputs += [(name, os.path.join(fields["tables_dir"], name)) for name in TABLES]
+    build = build_of(os.fspath(fields["opcode"])) if fields.get("opcode") else None
+    if build is not None:  # stages and names of regions
+        inputs += [(name, os.path.join(build, name)) for name in READ_BESIDE]
     written = [(flag_of(name), path) for name, path in outputs.items()]
     written += [(called(name), fields.get(name)) for name in _OUTPUTS]
     if fields.get("stage_profile_asm") is not None:

@@ -16,6 +16,7 @@ from ..boards.loader import read_document
 from ..config.build_dir import ADDRESSES
 from ..config.settings_search import find_settings_file
 from ..errors import EmuError
+from ..inputs.opening import open_input
 
 SETTINGS = "plena_settings.toml"
 PROGRAM = "generated_machine_code.mem"
@@ -126,9 +127,10 @@ def snapshot_file(path: str) -> Snapshot:
 
 def _read(path):
     try:
-        if os.path.getsize(path) > LARGEST_FILE:
-            raise EmuError(f"input {path}: found more than {LARGEST_FILE} bytes, expected at most that many")
-        with open(path, "rb") as file:
-            return file.read()
+        with open_input(path) as file:
+            data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise EmuError(f"input {path}: cannot read: {error.strerror}") from None
+    if len(data) > LARGEST_FILE:
+        raise EmuError(f"input {path}: found more than {LARGEST_FILE} bytes, expected at most that many")
+    return data

@@ -1,6 +1,7 @@
 """Do command lines refuse what they alone show to be wrong: status 2, one line, no heavy import (§5.1, §5.5)?"""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -189,7 +190,7 @@ def test_a_program_in_place_of_a_build_directory(tmp_path, capsys, monkeypatch):
     build = Path(__file__).resolve().parents[2] / "examples" / "linear" / "build"
     monkeypatch.chdir(tmp_path)
     program, text = build / "generated_machine_code.mem", build / "generated_asm_code.asm"
-    settings = ["--settings", str(build / "plena_settings.toml"), "--hbm-size", "16384"]
+    settings = ["--hbm-size", "16384"]
     assert plena_emu(["run", str(program), *settings, "--timing-only", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["instructions"] == 1685
     preloads = ["--hbm", str(build / "hbm_for_behave_sim.bin"), "--fpsram", str(build / "fp_sram.bin")]
@@ -204,6 +205,27 @@ def test_a_program_in_place_of_a_build_directory(tmp_path, capsys, monkeypatch):
     ):
         assert plena_emu(["run", *map(str, argv)]) == 2
         assert capsys.readouterr().err == f"plena-emu run: error: {message}\n"
+
+
+def test_settings_beside_a_program_count_as_those_of_a_build_directory(tmp_path, capsys, monkeypatch):
+    """In `run` and `profile` alike, before the environment's, after --settings; and the output says so."""
+    build = tmp_path / "build"
+    shutil.copytree(Path(__file__).resolve().parents[2] / "examples" / "linear" / "build", build)
+    program = build / "generated_machine_code.mem"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PLENA_SETTINGS_TOML", "none.toml")
+    flags = [program, "--timing-only", "--hbm-size", "16384"]
+    for argv in (["run", *flags, "--json", "-"], ["profile", program, "--json"]):
+        assert plena_emu(list(map(str, argv))) == 0
+        record = json.loads(capsys.readouterr().out)
+        assert str(build / "plena_settings.toml") in json.dumps(record)
+    assert plena_emu(["run", *map(str, flags)]) == 0
+    assert f"{build}/plena_settings.toml (beside the program)" in capsys.readouterr().out
+    assert plena_emu(["run", *map(str, flags), "--settings", "gone.toml"]) == 101
+    assert "gone.toml (--settings): cannot read" in capsys.readouterr().err
+    (build / "plena_settings.toml").unlink()
+    assert plena_emu(["run", *map(str, flags)]) == 101
+    assert "none.toml ($PLENA_SETTINGS_TOML): cannot read" in capsys.readouterr().err
 
 
 def test_run_refusals(tmp_path, capsys):

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plena_emu.api import run
 from plena_emu.cli import dropin, flags
 from plena_emu.cli.main import COMMANDS
 from plena_emu.cli.main import main as plena_emu
@@ -84,6 +85,22 @@ DESTRUCTIVE = {
     "run . --dram ./d.yaml --json {}": "d.yaml",
     "run . --memory-model resident --json {}": "weight_manifest.json",
     "run --opcode generated_machine_code.mem --timing-only --json {}": "generated_machine_code.mem",
+    "run . --timing-only --quiet --json {}": "stages.json",
+    "run . --timing-only --pc-log {}": "stages.json",
+    "run . --timing-only --timeline {}": "generated_asm_code.asm",
+    "run . --timing-only --json {}": "hbm_addrs.json",
+    "run --opcode generated_machine_code.mem --timing-only --timeline {}": "stages.json",
+    "report r.json -o {}": "r.json",
+    "report s.json r.json -o {}": "r.json",
+    "report r.json -o ./{}": "generated_machine_code.mem",
+    "plot r.svg --kind stages -o {}": "r.svg",
+    "plot r.svg --kind capacity -o {}": "r.svg",
+    "results . -o {}": "hbm_addrs.json",
+    "sweep . --board v80 --csv {}": "generated_machine_code.mem",
+    "sweep . --board ./v80.yaml --json {}": "v80.yaml",
+    "sweep study.yaml --jsonl {}": "study.yaml",
+    "search . --board v80 --ddr-capacity 1M,2M --minimize time_ms --trials 1 --csv {}": "plena_settings.toml",
+    "bench generated_machine_code.mem --json {}": "generated_machine_code.mem",
     "dram t.csv -o {}": "t.csv",
     "dram t.csv --json {}": "t.csv",
 }
@@ -96,11 +113,20 @@ def test_no_output_destroys_an_input(build, capsys, words, link):
     boards = pathlib.Path(importlib.import_module("plena_emu.boards").__file__).parent
     shutil.copy(boards / "v80.yaml", "v80.yaml")
     shutil.copy(boards / "dram" / "ddr4.yaml", "d.yaml")
+    if "report" in words or "plot" in words:
+        pytest.importorskip("matplotlib")
+        record = run(str(build), timing_only=True).to_json()
+        for name in ("r.json", "s.json", "r.svg"):
+            (build / name).write_text(record)
+    (build / "study.yaml").write_text("axes: {build: ., board: v80}\n")
     name = DESTRUCTIVE[words]
+    if not (build / name).exists():
+        (build / name).write_text("{}")
+    other = "other" + pathlib.Path(name).suffix
     if link:
-        link(name, "other")
+        link(name, other)
     before = {path: path.read_bytes() for path in build.iterdir()}
-    assert plena_emu(words.format("other" if link else name).split()) == 2
+    assert plena_emu(words.format(other if link else name).split()) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "expected a file that is not read" in err
     assert {path: path.read_bytes() for path in build.iterdir()} == before

@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree
 
 import pytest
 from oracle import goldens
@@ -114,6 +115,27 @@ def test_plots(records, kind, end, magic, tmp_path):
     path = tmp_path / f"f.{end}"
     assert main(["plot", str(records[0] / "timed.json"), "--kind", kind, "-o", str(path), "--dark"]) == 0
     assert path.read_bytes().startswith(magic)
+
+
+STRANGE = ("$x^{$", "a\x01b\n<c>&", "ffn.gate_up_and_much_more_than_a_picture_has_room_for")
+
+
+@pytest.mark.parametrize("name", STRANGE)
+@pytest.mark.parametrize("kind", ["stages", "roofline"])
+def test_names_from_outside_are_text(records, name, kind, tmp_path):
+    """Neither mathematics nor control characters, and no longer than a picture has room for; tables have all of it."""
+    record = json.loads((records[0] / "timed.json").read_text())
+    for row in record["stages"]["stages"]:
+        row["key"][1] = name if row["key"][1] == "linear" else row["key"][1]
+    path = tmp_path / "$x^{$.json"
+    path.write_text(json.dumps(record))
+    assert main(["plot", str(path), "--kind", kind, "-o", str(tmp_path / "f.svg")]) == 0
+    shown = " ".join(xml.etree.ElementTree.parse(tmp_path / "f.svg").getroot().itertext())
+    expected = {STRANGE[0]: STRANGE[0], STRANGE[1]: "a\ufffdb\ufffd<c>&", STRANGE[2]: STRANGE[2][:27] + "…"}[name]
+    assert expected in shown
+    if kind == "stages":
+        assert main(["report", str(path), "-o", str(tmp_path / "r.html")]) == 0
+        assert html.escape(name) in (tmp_path / "r.html").read_text()
 
 
 def test_hashes_are_those_of_the_run(tmp_path, capsys):

@@ -28,6 +28,8 @@ def refused(parse, text):
     ("json", "1" * 5000, "too many digits"), ("json", '{"a": 1, "a": 2}', "x: a: found twice, expected once"),
     ("json", '{"p": [0, {"q": {"a": 1, "b": 2, "a": 1}}]}', "x: p[1].q.a: found twice, expected once"),
     ("json", r'{"\ud800": 1}', "halves of surrogate pairs"), ("json", r'[["\udc00"]]', "halves of surrogate pairs"),
+    ("json", '{"a": NaN}', "found NaN, expected a finite number"), ("json", "[-Infinity]", "found -Infinity"),
+    ("json", "[1e999]", "found 1e999, expected"), ("json", "1" * 400 + ".0", "expected a finite number"),
     ("toml", "x = 1\nx = 2", "not valid TOML"), ("toml", "x = " + "1" * 5000, "too many digits"),
     ("toml", "x = " + "[" * 5000, "nested too"), ("toml", "x = 1979-13-01", "not valid TOML"),
     ("yaml", "name: [", "line"), ("yaml", "a: 1\n b: 2\n", "line 2"), ("yaml", "a: 1\na: 2\n", "line 2: not valid"),

@@ -59,7 +59,7 @@ def directory(tmp_path_factory):
     write_settings(place / "s.toml")
     before = os.getcwd()
     os.chdir(place)
-    yield
+    yield place
     os.chdir(before)
 
 
@@ -137,7 +137,12 @@ ENDLESS_COMMANDS = {
 
 @pytest.fixture(scope="module")
 def endless(directory):
-    """Files of what never ends."""
+    """Files of what never ends, in a directory without the dumps of other tests."""
+    apart = directory / "endless"
+    apart.mkdir()
+    for name in ("hbm.bin", "fp.bin"):
+        (apart / name).write_bytes((directory / name).read_bytes())
+    os.chdir(apart)
     document = settings_document()
     for key, value in {"MAX_LOOP_INSTRUCTIONS": 2**60, "HLEN": 16}.items():
         document["TRANSACTIONAL"]["CONFIG"][key]["value"] = value

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import memory
 
-from plena_emu.errors import EmuError
+from plena_emu.errors import EmuError, UsageError
 from plena_emu.memory.simple import DdrTiming, NaiveTiming, preset
 
 TCK = 833
@@ -187,6 +187,23 @@ def test_a_preset_wants_a_known_revision():
 def test_waits_are_whole_nanoseconds():
     with pytest.raises(EmuError, match="wait of 833 ps, expected whole nanoseconds"):
         DdrTiming().read([0], [833])
+
+
+@pytest.mark.parametrize("memory", [DdrTiming, NaiveTiming])
+@pytest.mark.parametrize("addresses", [5, None, "abc", [-1], [1.5], [2**64], [[1], [2]], [[1], [1, 2]], ["x"], [None]])
+def test_addresses_are_u64(memory, addresses):
+    with pytest.raises(UsageError, match=r"^addresses: found .*, expected integers from 0 to 2\^64 - 1$"):
+        memory().read(addresses)
+
+
+def test_other_arguments_of_the_library():
+    with pytest.raises(UsageError, match="^waits: found 2, expected one for each of 1 addresses$"):
+        DdrTiming().read([0], [1000, 2000])
+    for odd in ("x", -1, None, 1.5):
+        with pytest.raises(UsageError, match="^picoseconds: found"):
+            DdrTiming().idle(odd)
+    assert DdrTiming().read([2**64 - 64]) == DdrTiming().read([2**64 - 64], [0], [0])
+    assert DdrTiming().read([]) == DdrTiming().now_ps == 0
 
 
 def test_time_does_not_wrap():

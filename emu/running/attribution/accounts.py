@@ -1,11 +1,11 @@
 """From the counters of a run to figures by stage, region, opcode and loop: sums of rows, nothing is estimated."""
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from ... import isa
+from ...config.build_dir import build_of
 from ...kernels import layout
 from ...kernels.limits import ACCESS_BYTES
 from ...kernels.memory import ledger as lg
@@ -17,8 +17,6 @@ from .labels import Labels, labels_of, path_name
 from .loops import loop_paths
 from .multiply_adds import broadcast_words, multiply_adds_of
 from .regions import OUTSIDE, named_regions
-
-MACHINE_CODE = "generated_machine_code.mem"
 
 # Which compute time an instruction type belongs to.
 UNITS = {"matrix": "matrix_ps", "vector": "vector_ps", "scalar_fp": "scalar_ps", "scalar_int": "scalar_ps",
@@ -32,17 +30,6 @@ _UNITS = ("matrix_ps", "vector_ps", "scalar_ps")  # in the order of their column
 
 # Columns before those of the ledger.
 _INSTRUCTIONS, _COMPUTE, _MATRIX, _VECTOR, _SCALAR, _MULTIPLY_ADDS, _BROADCAST, _FIRST = range(8)
-
-
-def build_of(opcode: str) -> str | None:
-    """Find the build directory (§5.6) that machine code lies in, by its name; None for a program on its own.
-
-    Returns
-    -------
-    str or None
-    """
-    folder, name = os.path.split(opcode)
-    return (folder or ".") if name == MACHINE_CODE else None
 
 
 class Bookkeeping:

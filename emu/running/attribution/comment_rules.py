@@ -6,7 +6,11 @@ A comment says what the words below it do. Three kinds of answer:
 - `SAME`: a detail of what goes on (shapes, addresses, steps inside an operator); nothing changes;
 - `NEXT`: preparation (clearing, allocating, headings); the words below belong to the operator that is named next.
 
-A comment that no rule knows leads to `other`: an unknown step must not be counted for its neighbour.
+A comment of this project's compiler is a layer and an operator as they are, such as `layer 0 attn.qkv` or `final_norm`
+(`STAGE`). A comment that no rule knows leads to `other`: an unknown step must not be counted for its neighbour.
+`Reset Registers [[1, 2]]` names as many instructions as registers. What follows them without a comment of its own is
+nobody's detail, so it is `other` (programs written by hand have such work).
+
 The first rule whose pattern begins the comment decides, if it holds where the comment stands. Comments are compared
 without the `;`, `=` and `-` around them.
 """
@@ -20,7 +24,9 @@ SAME = "same"
 NEXT = "next"
 BY_TENSOR = "by tensor"  # the tensor that the pattern's only group names decides (`TENSORS`)
 
-LAYER_BEGINS = re.compile(r"LAYER (\d+)/\d+ START")
+STAGE = re.compile(rf"(?:layer (\d{{1,9}}) )?({'|'.join(map(re.escape, o.NAMES))})$")
+LAYER_BEGINS = re.compile(r"LAYER (\d{1,9})/\d+ START")
+RESET = re.compile(r"Reset Registers \[\[([\d, ]*)\]\]")
 LAYER_ENDS = re.compile(r"LAYER \d+/\d+ COMPLETE")
 
 # Which operator a tensor is loaded for, or multiplied with. The first pattern that is the whole name decides.

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from ... import isa
+from ...config.build_dir import ASSEMBLY, STAGES
 from ...errors import EmuError
 from ...inputs.documents import parse_json
 from ...inputs.schema import convert
@@ -14,12 +15,9 @@ from ...inputs.text import read_text, read_utf8
 from ...kernels.layout import OP_ID
 from ...program.decode import Program
 from .assembly_lines import AssemblyLines, read_lines
-from .comment_rules import LAYER_BEGINS, LAYER_ENDS, NEXT, SAME, answer_to
+from .comment_rules import LAYER_BEGINS, LAYER_ENDS, NEXT, RESET, SAME, STAGE, answer_to
 from .loops import loop_paths
 from .operators import OTHER
-
-ASSEMBLY = "generated_asm_code.asm"
-STAGES = "stages.json"
 
 
 class Stage(NamedTuple):
@@ -148,29 +146,51 @@ def comment_stages(lines: AssemblyLines) -> list[tuple[int, Stage]]:
     begins: list[tuple[int, Stage]] = []
     layer, operator = None, NEXT
     layers_seen = False
-    waiting: list[tuple[int, int | None]] = [(0, None)]  # words and layers whose operator is named later
+    # Words and layers whose operator is named later, or is `OTHER` already.
+    waiting: list[tuple[int, int | None, str | None]] = [(0, None, None)]
     known: dict[tuple[str, bool, bool], str] = {}
-    for line, word in zip(lines.comments, lines.word_of_comment, strict=True):
+    ends = [*lines.word_of_comment, len(lines.instructions)][1:]
+    for line, word, end in zip(lines.comments, lines.word_of_comment, ends, strict=True):
         place = (line, layers_seen and layer is None, operator == NEXT)
         answer = known.get(place)
         if answer is None:
             comment = line.strip("; =-\t")
-            if started := LAYER_BEGINS.match(comment):
+            if stage := STAGE.match(comment):
+                layer, answer = None if stage[1] is None else int(stage[1]), stage[2]
+            elif started := LAYER_BEGINS.match(comment):
                 layer, layers_seen, answer = int(started[1]), True, NEXT
             elif LAYER_ENDS.match(comment):
                 layer, answer = None, NEXT
             else:
                 answer = known[place] = answer_to(comment, *place[1:])
         if answer == SAME:
+            uncommented = word + _resets(line)
+            if word < uncommented < end:
+                waiting.append((uncommented, layer, OTHER))
+                if operator != NEXT:
+                    operator = OTHER
+                    begins += _named(waiting, OTHER)
             continue
         if answer == NEXT:
-            waiting.append((word, layer))
+            waiting.append((word, layer, None))
         else:
-            begins += [(first, Stage(its_layer, answer)) for first, its_layer in waiting]
+            begins += _named(waiting, answer)
             begins.append((word, Stage(layer, answer)))
-            waiting.clear()
         operator = answer
-    return begins + [(first, Stage(its_layer, OTHER)) for first, its_layer in waiting]
+    return begins + _named(waiting, OTHER)
+
+
+def _named(waiting, operator):
+    """Name what waited for an operator; nothing waits any more then."""
+    named = [(first, Stage(layer, known or operator)) for first, layer, known in waiting]
+    waiting.clear()
+    return named
+
+
+def _resets(line):
+    """How many instructions a comment about resetting registers names; 0 for any other comment."""
+    found = RESET.search(line) if "Reset Registers" in line else None
+    return len(found[1].split(",")) if found else 0
 
 
 def belongs_to(lines: AssemblyLines, program: Program) -> bool:

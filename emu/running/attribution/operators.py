@@ -27,4 +27,6 @@ CONNECTOR = "connector"
 ROUTER = "ffn.router"
 LINEAR = "linear"
 
+NAMES = (EMBED, NORM, QKV, ROPE, KV_STORE, SCORES, SOFTMAX, VALUES, ATTENTION_OUT, RESIDUAL, GATE_UP, ACTIVATION, DOWN,
+         FINAL_NORM, LM_HEAD, PATCH, FC1, FC2, POST_NORM, CONNECTOR, ROUTER, LINEAR)
 OTHER = "other"  # whatever no rule and no file names

@@ -16,6 +16,8 @@ import numpy as np
 
 from ... import isa
 from ...kernels import layout
+from ...kernels.limits import ACCESS_BYTES
+from ...kernels.memory import ledger as lg
 from ...program.decode import Program
 from .labels import Labels, Stage
 
@@ -41,7 +43,9 @@ class Timeline:
     program : Program
     labels : Labels
     most : int
-        Most slices to keep.
+        Most slices to keep; not below `least`.
+    ledger : Ledger, optional
+        That of the run: it knows how many bytes went over the host link.
 
     Attributes
     ----------
@@ -51,12 +55,15 @@ class Timeline:
 
     tracks: tuple[str, ...] = TRACKS
     part_name = "memory_ps"
+    linked_track: int | None = DMA  # whose transfers have slices of the host link as well
 
-    def __init__(self, program: Program, labels: Labels, most: int):
+    def __init__(self, program: Program, labels: Labels, most: int, ledger: lg.Ledger | None = None):
         units = [SCALAR if op is None else UNIT_OF.get(op.type, SCALAR) for op in isa.BY_ID]
         self._unit = np.array(units)[program.table[:, layout.OP_ID]]
         self._labels = labels
         self._most = most
+        self._ledger = ledger
+        self._linked = self._link_bytes()
         self._now = 0
         self._parts: list[np.ndarray] = []
         self._kept = 0
@@ -90,10 +97,52 @@ class Timeline:
         on_units[:, TRACK] = unit
         linked = rows[moves][events[:, layout.MEV_LINK_PS] > 0]
         linked[:, TRACK] = LINK
-        linked[:, BUSY] = np.minimum(linked[:, BUSY], events[events[:, layout.MEV_LINK_PS] > 0, layout.MEV_LINK_PS])
-        for part in (joined_runs(rows, stage), joined_runs(on_units, unit * len(self._labels.stages) + stage), linked):
-            self._add(part[part[:, BUSY] > 0] if part is not rows else part)
+        events_linked = events[events[:, layout.MEV_LINK_PS] > 0]
+        linked[:, BUSY] = np.minimum(linked[:, BUSY], events_linked[:, layout.MEV_LINK_PS])
+        linked[:, BYTES] = self._over_link(events_linked)
+        on_units = joined_runs(on_units, unit * len(self._labels.stages) + stage)
+        for part in (joined_runs(rows, stage), on_units[on_units[:, BUSY] > 0], linked[linked[:, BUSY] > 0]):
+            self._add(part)
         self._count(events)
+
+    @property
+    def least(self) -> int:
+        """Fewest slices that any run of the program fits in.
+
+        One for each stage and its layer, for each stage on each unit that it uses, and for its part of the host link.
+        """
+        stages = len(self._labels.stages)
+        layers = sum(stage.layer is not None for stage in self._labels.stages)
+        units = np.unique(self._unit * stages + self._labels.of_word)
+        return stages + layers + len(units) + int((units // stages == self.linked_track).sum())
+
+    def _link_bytes(self):
+        """Bytes over the host link so far by word, int64[words]; None without a ledger."""
+        if self._ledger is None:
+            return None
+        by_pc = self._ledger.by_pc
+        return (ACCESS_BYTES * by_pc[:, lg.LG_STREAMED] + (by_pc[:, lg.LG_SWAPPED_HI] << 32)
+                + by_pc[:, lg.LG_SWAPPED_LO])
+
+    def _over_link(self, events):
+        """Bytes that each event moved over the link: those of its word since the last slice, by time on the link.
+
+        Sums by word are exact; the link has one rate, so that shares by time are those of bytes but for rounding.
+        """
+        if self._linked is None or not len(events):
+            return 0
+        before, self._linked = self._linked, self._link_bytes()
+        moved = np.zeros(len(events), dtype=np.int64)
+        words = events[:, layout.MEV_PC]
+        for word in np.unique(words).tolist():
+            at = np.flatnonzero(words == word)
+            total, times = int(self._linked[word] - before[word]), events[at, layout.MEV_LINK_PS].tolist()
+            whole, done, given = sum(times), 0, 0
+            for place, took in zip(at.tolist(), times, strict=True):
+                done += took
+                moved[place] = total * done // whole - given
+                given += int(moved[place])
+        return moved
 
     def _add(self, rows):
         """Keep slices; merge where there are too many."""
@@ -122,14 +171,39 @@ class Timeline:
             self._resident = _thinned([*self._resident, np.column_stack(
                 (done[changes], events[changes, layout.MEV_RESIDENT]))])
 
+    def _fit(self):
+        """Merge on until the slices of layers have room as well."""
+        while self._kept > 1:
+            table = self._drawn()
+            if self._kept + len(_layers(self.stages, table[table[:, TRACK] == STAGES])) <= self._most:
+                return
+            if self.bucket_ps > self._now:
+                return
+            self.bucket_ps = max(2 * self.bucket_ps, 8 * self._now // self._most, 1)
+            table = _merged(np.concatenate(self._parts), self.bucket_ps, len(self._labels.stages))
+            self._parts, self._kept = [table], len(table)
+
     def slices(self) -> np.ndarray:
-        """Collect the slices.
+        """Collect the slices; those of layers around them come with `layers`.
 
         Returns
         -------
         int64[slices, WIDTH]
             By track, then by bucket and start; `START` is where a slice is drawn.
         """
+        self._fit()
+        return self._drawn()
+
+    def layers(self, table: np.ndarray) -> list[tuple[int, int, int]]:
+        """List the slices of layers around those of a table of `slices`: (layer, start, end) in ps.
+
+        Returns
+        -------
+        list of (int, int, int)
+        """
+        return _layers(self.stages, table[table[:, TRACK] == STAGES])
+
+    def _drawn(self):
         table = np.concatenate(self._parts) if self._parts else np.zeros((0, WIDTH), dtype=np.int64)
         table = table[np.lexsort((table[:, START], table[:, TRACK]))]
         free = dict.fromkeys(range(len(self.tracks)), 0)
@@ -232,7 +306,9 @@ def trace_events(timeline: Timeline) -> Iterator[dict]:
         yield {"ph": "M", "name": "thread_sort_index", "pid": 1, "tid": track, "args": {"sort_index": track}}
     yield {"ph": "M", "name": "process_name", "pid": 1, "args": {"name": "PLENA"}}
     table = timeline.slices()
-    yield from _layers(timeline, table[table[:, TRACK] == STAGES])
+    for layer, start, end in timeline.layers(table):
+        yield {"ph": "X", "name": f"layer {layer}", "cat": "layer", "pid": 1, "tid": STAGES,
+               "ts": start / PS_PER_US, "dur": (end - start) / PS_PER_US, "args": {"ps": end - start}}
     for row in table.tolist():
         stage = timeline.stages[row[STAGE]]
         yield {
@@ -247,20 +323,13 @@ def trace_events(timeline: Timeline) -> Iterator[dict]:
         yield _counter("swapped into DDR (bytes)", instant, size)
 
 
-def _layers(timeline, table):
-    """Slices of layers around those of their operators."""
-    start = end = 0
-    layer = None
-    for row in [*table.tolist(), None]:
-        now = timeline.stages[row[STAGE]].layer if row else None
-        if now != layer or row is None:
-            if layer is not None:
-                yield {"ph": "X", "name": f"layer {layer}", "cat": "layer", "pid": 1, "tid": STAGES,
-                       "ts": start / PS_PER_US, "dur": (end - start) / PS_PER_US, "args": {"ps": end - start}}
-            layer = now
-            start = row[START] if row else 0
-        if row:
-            end = row[START] + row[BUSY]
+def _layers(stages, table):
+    """(layer, start, end) of the layers around slices of stages, those outside layers left out."""
+    layers = np.array([-1 if stage.layer is None else stage.layer for stage in stages])[table[:, STAGE]]
+    first = np.flatnonzero(np.diff(layers, prepend=-2))
+    last = np.append(first[1:], len(table)) - 1
+    starts, ends = table[first, START], table[last, START] + table[last, BUSY]
+    return [row for row in zip(layers[first].tolist(), starts.tolist(), ends.tolist(), strict=True) if row[0] >= 0]
 
 
 def _counter(name, instant, value):

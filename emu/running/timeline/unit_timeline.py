@@ -45,12 +45,14 @@ class UnitTimeline(Timeline):
 
     tracks = ("stages", *sl.RESOURCES)
     part_name = "stall_ps"
+    linked_track = None
 
     def __init__(self, program: Program, labels: Labels, most: int, period_ps: int):
         super().__init__(program, labels, most)
         ids = program.table[:, layout.OP_ID]
         resources = [0 if op is None else sl.RESOURCES.index(resource_of(op)) for op in isa.BY_ID]
         self._resource = np.array(resources)[ids]
+        self._unit = 1 + self._resource  # its track
         self._period = period_ps
         self._covered = [0] * len(sl.RESOURCES)  # end of the union of each, cycles
 

@@ -21,6 +21,7 @@ from plena_emu.result import FIELDS, Figures, StageTable
 from plena_emu.running.attribution.loops import static_total
 from plena_emu.running.attribution.operators import OTHER
 
+BY_HAND = ("base_direct_v_shift_v", "base_direct_h_store")  # their work has no comment
 FEW_WORDS = 3000  # programs up to this size run with data in every mode, larger ones on two threads
 DDR = ("auto", "resident", "weight-stream", "kv-swap", "layer-swap", "host-stream")
 
@@ -126,7 +127,7 @@ def test_compiled_programs(archive, tmp_path):
         (row.key, row.figures.compute_ps, row.figures.bytes_read) for row in table.stages]
     assert table.source.endswith("generated_asm_code.asm") and table.warnings == []
     others = [row.figures.time_ps for row in table.by("operator") if row.key == (OTHER,)]
-    assert sum(others) <= 0.02 * table.total.time_ps
+    assert (sum(others) <= 0.02 * table.total.time_ps) == (goldens.name_of(archive) not in BY_HAND)
     settings = find_settings(f"{folder}/plena_settings.toml", {})
     table_of_words = decode(read_words(f"{folder}/generated_machine_code.mem"), fields["isa"], settings).table
     assert static_total(table_of_words) in (None, table.total.instructions)
@@ -282,7 +283,7 @@ def test_hardware_timing(name, model, more, tmp_path):
 
 
 def test_slices_beside_the_timeline_of_the_hardware(tmp_path):
-    """Both watch the same run: the slices are those of the serial run, with and without the scoreboard."""
+    """Figures and log are those of the serial run, with and without the scoreboard; slices are those of the units."""
     archive = goldens.find("base_aten_linear")
     if archive is None:
         pytest.skip("base_aten_linear is not here")
@@ -292,9 +293,7 @@ def test_slices_beside_the_timeline_of_the_hardware(tmp_path):
                       for timing in ("serial", "rtl-v1"))
     assert placed.hardware.timeline is not None and placed.hardware.serial_latency_ps == serial.latency_ps
     assert rows(check_sums(placed)) == rows(check_sums(serial))
-    assert placed.timeline.bandwidth == serial.timeline.bandwidth and placed.timeline.slices > 0
-    texts = [json.loads((tmp_path / f"{timing}.json").read_text())["traceEvents"] for timing in ("serial", "rtl-v1")]
-    assert texts[0] == texts[1]
+    assert placed.timeline.slices > 0
     lines = []
     for timing in ("serial", "rtl-v1"):
         log = tmp_path / f"{timing}.tsv"

@@ -110,6 +110,42 @@ def test_layers_and_preparation():
     ]
 
 
+def test_comments_of_this_project():
+    """The compiler of this project writes a layer and an operator as they are (§9.6)."""
+    comments = ("layer 0 attn.qkv", "layer 11 ffn.gate_up", "final_norm", "layer 1 mine", "norms")
+    text = "".join(f"; {comment}\nV_A\n" for comment in comments)
+    assert stages_of(text) == [(0, o.QKV), (11, o.GATE_UP), (None, o.FINAL_NORM), (None, o.OTHER), (None, o.OTHER)]
+
+
+def test_work_behind_a_reset_is_nobodys(tmp_path):
+    """A comment about resetting registers covers as many words as it names registers, and no more."""
+    text = """
+    ; Preload Activation Generation
+    S_ADDI_INT gp1, gp0, 1
+    ; Reset Registers [[1, 2]]
+    S_ADDI_INT gp1, gp0, 0
+    S_ADDI_INT gp2, gp0, 0
+    V_SHIFT_V gp1, gp1, gp2
+    ; Column block 1
+    V_SHIFT_V gp1, gp1, gp2
+    ; RoPE: x
+    V_SHIFT_V gp1, gp1, gp2
+    ; Reset Registers [[1]]
+    S_ADDI_INT gp1, gp0, 0
+    ; Column block 2
+    V_SHIFT_V gp1, gp1, gp2
+    """
+    assert [operator for _, operator in stages_of(text)] == [o.EMBED] * 3 + [o.OTHER] * 2 + [o.ROPE] * 3
+    undecided = """
+    ; Reset Registers [[1]]
+    S_ADDI_INT gp1, gp0, 0
+    C_SET_SCALE_REG gp8
+    ; Preload Activation Generation
+    S_ADDI_INT gp1, gp0, 1
+    """
+    assert [operator for _, operator in stages_of(undecided)] == [o.EMBED, o.OTHER, o.EMBED]
+
+
 def line_by_line(lines):
     """The same, one line after the other, written down once more."""
     found, layer, seen, state = [], None, False, NEXT
