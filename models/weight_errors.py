@@ -34,7 +34,8 @@ class ComparedWeights(Mapping):
 
     def __init__(self, held: Mapping[str, np.ndarray], source: Weights, kind):
         self._held, self._source = held, source
-        self._kind = check_mx(kind, "HBM_M_WEIGHT_TYPE")[0]
+        mx, element = check_mx(kind, "HBM_M_WEIGHT_TYPE")
+        self._block, self._guaranteed = mx.block, 2.0 ** -(element.mantissa + 1)
         self.errors: dict[str, tuple[float, float]] = {}
 
     def __iter__(self):
@@ -52,8 +53,7 @@ class ComparedWeights(Mapping):
         """
         found = self._held[name]
         if found.ndim == 2 and name != "positions":
-            guaranteed = 2.0 ** -(self._kind.elem.mantissa + 1)
-            error = self._worst_block(name, found)
+            guaranteed, error = self._guaranteed, self._worst_block(name, found)
         else:
             guaranteed, error = 2.0**-8, _relative(found, self._vector(name))
         self.errors[name] = (error, guaranteed * _SLACK)
@@ -67,7 +67,7 @@ class ComparedWeights(Mapping):
 
     def _worst_block(self, name, found):
         """Largest relative error of a block of a linear."""
-        norm, width, worst = self._norm(name), self._kind.block, 0.0
+        norm, width, worst = self._norm(name), self._block, 0.0
         factors = None if norm is None else self._source[norm]
         step = max(1, _CHUNK // found.shape[1])
         for first in range(0, len(found), step):
