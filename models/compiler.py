@@ -311,9 +311,9 @@ def weights_digest(weights: Weights) -> hashlib._Hash:
     digest = hashlib.sha256()
     for name, shape in weights.shapes.items():
         if len(shape) == 1:
-            digest.update(weights[name])
+            digest.update(weights[name].tobytes())
         elif name == "embed":
-            digest.update(weights.rows(name, np.linspace(0, shape[0] - 1, min(64, shape[0])).astype(np.int64)))
+            digest.update(weights.rows(name, np.linspace(0, shape[0] - 1, min(64, shape[0])).astype(np.int64)).tobytes())
     return digest
 
 

@@ -34,11 +34,11 @@ def write_tensor(file: BinaryIO, tensor: HbmTensor, chunks: Iterable[np.ndarray]
     """
     row = 0
     for values in chunks:
-        codes, scales = quantise(values, kind)
+        codes, scales = (part.tobytes() for part in quantise(values, kind))
         file.seek(tensor.address + row * tensor.columns)
-        file.write(codes.tobytes())
+        file.write(codes)
         file.seek(tensor.address + tensor.scale + row * tensor.columns // BLOCK)
-        file.write(scales.tobytes())
+        file.write(scales)
         if digest:
             digest.update(codes)
             digest.update(scales)
