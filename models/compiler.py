@@ -313,7 +313,8 @@ def weights_digest(weights: Weights) -> hashlib._Hash:
         if len(shape) == 1:
             digest.update(weights[name].tobytes())
         elif name == "embed":
-            digest.update(weights.rows(name, np.linspace(0, shape[0] - 1, min(64, shape[0])).astype(np.int64)).tobytes())
+            rows = np.linspace(0, shape[0] - 1, min(64, shape[0])).astype(np.int64)
+            digest.update(weights.rows(name, rows).tobytes())
     return digest
 
 
