@@ -199,7 +199,8 @@ def _multiply_half(b, work, run, shape, use, out, distance, feed):
 def _piecewise(b, work, run, first, times, height, distance):
     """`times` pieces of `height` groups of rows, from group `first` on, of a run of tile columns and its parts.
 
-    All is one loop: nested ones would soon reach MAX_LOOP_INSTRUCTIONS. Every piece loads the tile column again. Pieces are so long that this is a small part of their time.
+    All is one loop: nested ones would soon reach MAX_LOOP_INSTRUCTIONS. Every piece loads the tile column again. Pieces
+    are so long that this is a small part of their time.
     """
     step = height * work.group
     digits = Digit(run.parts), Digit(run.count), Digit(times)
