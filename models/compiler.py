@@ -42,6 +42,7 @@ from .vision_contents import VisionContents
 from .vision_graph import PREFIX, build_vision_graph
 from .weights import NoWeights, Weights
 
+_NAMED = 3  # tensors that a warning names
 _NOT_IN_CACHE = ("W_lm_head", "R_rope")  # tensors that a prefill and its decode steps need not share
 
 
@@ -58,6 +59,8 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
         Rows of the vector SRAM that are used.
     hbm_bytes : int
         Size of the HBM, caches included.
+    warnings : tuple of str
+        What may not be as it was meant, a line each.
     """
 
     directory: str
@@ -67,6 +70,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     stages: int
     vector_rows: int
     hbm_bytes: int
+    warnings: tuple[str, ...] = ()
 
 
 def compile(model: str | os.PathLike, output: str | os.PathLike, *,  # noqa: A001
@@ -168,7 +172,17 @@ class _Compiler(abc.ABC):
                 self.write_data(directory, settings)
             self.write_record(directory)
         return Build(directory=output, model=self.config.name, preset=self.preset.name, words=len(program.words),
-                     stages=len(program.stages), vector_rows=self.placement.rows, hbm_bytes=self.placement.hbm_bytes)
+                     stages=len(program.stages), vector_rows=self.placement.rows, hbm_bytes=self.placement.hbm_bytes,
+                     warnings=self.warnings())
+
+    def warnings(self):
+        """Tensors of the files that nothing reads, in one line."""
+        unused = self.weights.unused
+        if not unused:
+            return ()
+        more = f" and {len(unused) - _NAMED} more" if len(unused) > _NAMED else ""
+        return (f"{self.weights.source}: the config does not announce, so nothing reads,"
+                f" {', '.join(unused[:_NAMED])}{more}",)
 
     def vram_result(self, name, tokens, columns, rows_per_sequence):
         """Where a buffer lies in `vram_dump.bin`."""

@@ -53,8 +53,8 @@ class FoldedWeights(Weights):
         with np.errstate(over="ignore", invalid="ignore"):
             values = self._rows(name, index)
         if not np.isfinite(values).all():
-            raise EmuError(f"{self.source}: tensor {name}: its weights times those of the norm in front of it and the"
-                           " factors that are folded in exceed f32")
+            raise EmuError(f"{self.source}: tensor {self._weights.stored_name(name)}: its weights times those of the"
+                           " norm in front of it and the factors that are folded in exceed f32")
         return values
 
     def _rows(self, name, index):
