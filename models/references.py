@@ -4,6 +4,10 @@ Each result has two references: `f32/<name>` of the exact forward, and `machine/
 machine can hold. Names and shapes are those of `results.json`. `rounding/<name>` are the relative RMS errors, against
 machine and f32, of a third forward in numpy: that of the machine's types with every intermediate result rounded to
 bf16, as rows and registers are. No program that works in rows can be expected to be much closer.
+
+Both forwards with the machine's types read the same weights, so `weights/<tensor>` has each tensor's error against the
+model's own, and the one its format guarantees (`weight_errors`). A decode step that starts from another build's cache
+has `start/<name>`: the errors of what that run stored against that build's machine and f32, then those of rounding.
 """
 
 from __future__ import annotations
@@ -27,20 +31,26 @@ from .forward.machine_types import HeldWeights, holder
 from .forward.text import Cache, Logits, forward_text
 from .forward.vision import forward_vision
 from .number_formats import round_bf16
+from .weight_errors import ComparedWeights
 from .weights import Weights
 
 if TYPE_CHECKING:
     from plena_emu.config.settings import Settings
 
 FILE = "references.npz"
-EXACT, MACHINE, ROUNDING = "f32", "machine", "rounding"
+EXACT, MACHINE, ROUNDING, WEIGHTS, START = "f32", "machine", "rounding", "weights", "start"
 
 
 class Caches(msgspec.Struct):
-    """The caches a decode step starts from: `exact` of the f32 forward, `held` as the HBM holds it."""
+    """The caches a decode step starts from: `exact` of the f32 forward, `held` as the HBM holds it.
+
+    `errors` has for K and V of each layer, by the name of the result, four numbers: the errors of `held` against the
+    machine's types and f32, and those of rounding. It is empty where the cache is nobody's result.
+    """
 
     exact: Cache
     held: Cache
+    errors: dict[str, np.ndarray] = {}
 
 
 def text_references(
@@ -79,14 +89,16 @@ def text_references(
     EmuError
         As `forward_text`.
     """
-    held_weights = held_weights or HeldWeights(FoldedWeights(weights), settings)
+    held_weights = _compared(held_weights, weights, settings)
     starts = (None, None) if caches is None else (caches.exact, caches.held)
     exact = forward_text(config, weights, embeddings, starts[0], logits=logits)
     before = starts[1] and Cache([_twice(keys) for keys in starts[1].keys],
                                  [_twice(values) for values in starts[1].values])
     both = forward_text(config, held_weights, _twice(round_bf16(embeddings)), before, logits=logits,
                         hold=holder(settings), row=_round_second_half)
-    return _named(_text_results(exact), _text_results(both))
+    errors = {} if caches is None else caches.errors
+    return (_named(_text_results(exact), _text_results(both), held_weights)
+            | {f"{START}/{name}": numbers for name, numbers in errors.items()})
 
 
 def vision_references(
@@ -104,11 +116,11 @@ def vision_references(
     dict of str to f32 array
         `f32/hidden`, `f32/connector`, `machine/K_0` and so on.
     """
-    held_weights = held_weights or HeldWeights(FoldedWeights(weights), settings)
+    held_weights = _compared(held_weights, weights, settings)
     exact = forward_vision(config, weights, patches)
     both = forward_vision(config, held_weights, _twice(round_bf16(patches)), hold=holder(settings),
                           row=_round_second_half)
-    return _named(_vision_results(exact), _vision_results(both))
+    return _named(_vision_results(exact), _vision_results(both), held_weights)
 
 
 def _twice(values):
@@ -122,7 +134,13 @@ def _round_second_half(values):
     return np.concatenate([values[:half], round_bf16(values[half:])])
 
 
-def _named(exact, both):
+def _compared(held_weights, weights, settings):
+    """What the machine holds, compared with the model's own weights while it is read."""
+    held_weights = held_weights or HeldWeights(FoldedWeights(weights), settings)
+    return ComparedWeights(held_weights, weights, settings.hbm_m_weight_type)
+
+
+def _named(exact, both, weights):
     """The contents of `references.npz`; `both` are results with the machine's types, exact and rounded."""
     held = {name: values[: len(exact[name])] for name, values in both.items()}
     found = {f"{kind}/{name}": values for kind, results in ((EXACT, exact), (MACHINE, held))
@@ -131,7 +149,7 @@ def _named(exact, both):
         rounded = values[len(exact[name]) :]
         errors = [relative_rms(rounded, results[name]) for results in (held, exact)]
         found[f"{ROUNDING}/{name}"] = np.array(errors, dtype=np.float32)
-    return found
+    return found | {f"{WEIGHTS}/{name}": np.array(pair, dtype=np.float32) for name, pair in weights.errors.items()}
 
 
 def relative_rms(found: np.ndarray, reference: np.ndarray) -> float:

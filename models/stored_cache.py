@@ -18,7 +18,7 @@ from .forward.text import Cache
 from .head_plan import HeadPlan
 from .machine import BLOCK, HbmTensor
 from .number_formats import check_mx, decode_mx, encode_stored
-from .references import EXACT, Caches, cache_of, load_references
+from .references import EXACT, MACHINE, ROUNDING, START, Caches, cache_of, load_references, relative_rms
 from .results import HBM_RESULTS, load_results, read_results
 
 if TYPE_CHECKING:
@@ -135,10 +135,31 @@ def cache_from(build: str, config: TextConfig, preset: str, tokens: int) -> Stor
             rows = data[first : first + region.rows * width].reshape(batch, -1, width)
             kept[region.name] = rows[:, :tokens]
         start += region.bytes
-    caches = Caches(exact=cache_of(load_references(build), f"{EXACT}/"), held=cache_of(load_results(build)))
+    references, found = load_references(build), load_results(build)
+    errors = _start_errors(references, found, tokens, build)
+    caches = Caches(exact=cache_of(references, f"{EXACT}/"), held=cache_of(found), errors=errors)
     for cache in (caches.exact, caches.held):
         cache.keys, cache.values = ([layer[:, :, :tokens] for layer in layers] for layers in (cache.keys, cache.values))
     return StoredCache(batch=batch, tokens=tokens, codes=codes, scales=scales, caches=caches)
+
+
+def _start_errors(references, found, tokens, build):
+    """Judge what a run stored by its build's references: `Caches.errors`.
+
+    What that build itself started from counts too: its references begin with those rows, right or wrong.
+    """
+    errors = {}
+    for name in (name for name in found if name.startswith(("K_", "V_"))):
+        pairs = [references.get(f"{kind}/{name}") for kind in (MACHINE, EXACT)]
+        rounding = references.get(f"{ROUNDING}/{name}")
+        if rounding is None or any(pair is None or pair.shape != found[name].shape for pair in pairs):
+            raise EmuError(f"{build}: references.npz does not fit result {name}; compile the model again")
+        against = [relative_rms(found[name][:, :, :tokens], pair[:, :, :tokens]) for pair in pairs]
+        before = references.get(f"{START}/{name}")
+        if before is not None:
+            against[0], rounding = max(against[0], float(before[0])), before[2:]
+        errors[name] = np.array([*against, *rounding], dtype=np.float32)
+    return errors
 
 
 def _check_same(build, config, preset):

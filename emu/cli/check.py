@@ -6,8 +6,9 @@ The references were computed when the model was compiled: an f32 forward, and on
 that the machine can hold. Shows the relative RMS error of each result against both, and whether the largest logits
 agree where the f32 forward is clear about them.
 
-Where the bars of §9.7 do not hold, but a forward in numpy that rounds as the machine's rows do is as far off, the
-report says so: then it is the number formats, not the program.
+Every result has bars. Where one does not hold, but a forward in numpy that rounds as the machine's rows do is as far
+off, and depth explains it, the report says so: then it is the number formats, not the program. Weights are compared
+with the model's own, and the cache of a decode step with what the earlier build should have stored.
 
 exit status: 0 the program is right, 2 usage error, 101 a bar is broken or any other error
 """

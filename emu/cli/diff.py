@@ -43,7 +43,8 @@ def run(args):
     """Print the differences."""
     from ..report.differences import differences_text
     from ..report.table import terminal_width
-    from ..result import read_run, record_json
+    from ..result import record_json
+    from ..result.reading import read_run
     from ..running.attribution.differences import differences
 
     found = differences(read_run(args.before), read_run(args.after))

@@ -39,6 +39,8 @@ def _span(text):
 
 def run(args):
     """Print the values; 0."""
+    if not (args.fp or args.gp or args.rows or args.tile or args.hbm):
+        raise UsageError("found nothing to show, expected some of --rows, --tile, --hbm, --fp and --gp")
     from ..config.build_dir import fields_of
     from ..logs import Log
     from ..precompile import kernels_of, make_ready
@@ -53,7 +55,7 @@ def run(args):
     if args.at != "end":
         request.max_instructions = _count(request, args.at)
     shown = []
-    execute(request, Log("off"), lambda simulation: shown.extend(_show(args, simulation)))
+    execute(request, Log("off"), lambda simulation: shown.extend(_show(args, simulation, request.max_instructions)))
     print("\n".join(shown))
     return 0
 
@@ -67,20 +69,22 @@ def _count(request, place):
     from ..running.platform import resolve_platform
     from ..running.scout import instructions_before
 
-    start = parse_start(place)
+    start = parse_start(place, "--at")
     if start.count is not None:
         return start.count
     stated = find_settings(request.settings_path, os.environ, origin=request.settings_origin)
     settings = resolve_platform(request, stated).settings
     program = decode(read_words(request.opcode), request.isa, settings)
     labels = labels_of(program, os.path.dirname(request.opcode))
-    return instructions_before(program, settings, request.intsram, first_word(start, labels, len(program)))
+    return instructions_before(program, settings, request.intsram, first_word(start, labels, len(program), "--at"))
 
 
-def _show(args, simulation):
+def _show(args, simulation, request_count):
     """Lines of everything that was asked for."""
     from ..report.inspection import hbm_bytes, matrix_tile, values_text, vector_rows
 
+    if request_count is not None and simulation.executed < request_count:
+        raise EmuError(f"--at count={request_count}: the program ends after {simulation.executed} instructions")
     machine, settings = simulation.machine, simulation.machine.settings
     pc = simulation.pc
     place = f"before pc {pc}: {simulation.program.text(pc)}" if pc < len(simulation.program) else "at the end"

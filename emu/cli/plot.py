@@ -24,7 +24,9 @@ def configure(parser):
 def run(args):
     """Write the figure; 0."""
     from ..report.figures import DARK, LIGHT, check_format, check_matplotlib, draw
-    from ..result import read_run
+    from ..result.reading import read_run
+    from ..running.provenance import changed_since
+    from .entry import say
     from .report import check_output, curve_of
 
     format = check_format(args.output)
@@ -32,7 +34,12 @@ def run(args):
     check_matplotlib("plot")
     result = read_run(args.record)
     check_output(args.output, [args.record], [result])
-    curve = curve_of(result) if args.kind == "capacity" else None
+    curve = None
+    if args.kind == "capacity":
+        curve = curve_of(result)
+        if changed := changed_since(result):
+            say("plena-emu plot", f"warning: changed since the run: {', '.join(changed)}; the curve is that of the"
+                                  " files as they are now")
     drawn = draw(args.kind, result, curve, DARK if args.dark else LIGHT, format=format)
     write_whole(args.output, drawn, "figure")
     return 0

@@ -55,6 +55,8 @@ def _add_run_flags(parser):
 
 def run(args):
     """Print the profile; 0."""
+    if args.csv and args.json:
+        raise UsageError("--csv: found --json as well, expected one of them")
     if args.static:
         return _run_static(args)
     if args.latencies is not None:

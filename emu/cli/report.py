@@ -12,6 +12,7 @@ import sys
 import msgspec
 
 from ..atomic_files import check_directory, check_outputs, write_whole
+from ..errors import EmuError
 from . import flags
 
 
@@ -30,7 +31,7 @@ def run(args):
         check_directory(args.output, "-o")
     from ..report.figures import check_matplotlib
     from ..report.html import report_html
-    from ..result import read_run
+    from ..result.reading import read_run
 
     check_matplotlib("report")
     results = [read_run(path) for path in args.records]
@@ -63,7 +64,7 @@ def curve_of(result):
     """Capacity curve of a record: its program is run again, as the record says, with other capacities."""
     import os
 
-    from ..config.build_dir import fields_of
+    from ..config.build_dir import ADDRESSES, fields_of
     from ..precompile import kernels_of, make_ready
     from ..request import RunRequest
     from ..running.capacity_curve import capacity_curve
@@ -83,6 +84,11 @@ def curve_of(result):
     folder = os.path.dirname(result.program.path) or "."
     given = {name: value for name, value in fields.items() if value is not None} | {"from_flags": True}
     if "weight_manifest" not in given:
+        there = [name for name in ("weight_manifest.json", ADDRESSES) if os.path.lexists(os.path.join(folder, name))]
+        if not there or ("board" not in given and there == [ADDRESSES]):
+            raise EmuError(f"capacity curve: {result.program.path}: found no weight manifest in the record or beside"
+                           " the program, expected a record of plena-emu run --weight-manifest FILE, or one of --board"
+                           f" with {ADDRESSES} beside the program")
         given = fields_of(folder, given | {"timing_only": True})
     request = RunRequest(**(given | {"timing_only": True, "dump_dir": None}))
     make_ready(kernels_of(request))

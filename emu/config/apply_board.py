@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GEOMETRY_KEYS = ("MLEN", "VLEN", "BLEN", "HLEN", "BROADCAST_AMOUNT")
 _FOLLOWS = {"HBM_M_Prefetch_Amount": "MLEN", "HBM_V_Prefetch_Amount": "BLEN", "HBM_V_Writeback_Amount": "BLEN"}
 _MAX_LENGTH = 0xFFFF
+_TOML_BITS = 63  # of an integer, without its sign
 
 
 class Change(NamedTuple):
@@ -168,6 +169,8 @@ class _Writer:
         value = tomlkit.item(table[name]).unwrap()
         if type(value) is not int:
             self.fail(key, shown(value), "an integer")
+        if value.bit_length() > _TOML_BITS:
+            self.fail(key, shown(value), "an integer of 64 bits with a sign, as TOML has it")
         return value
 
     def set(self, key, value, required):

@@ -112,6 +112,8 @@ def draw(kind: str, result: RunResult, curve: CapacityCurve | None = None, theme
         figure = Figure(figsize=(size.width, height), layout="constrained")
         axes = figure.add_subplot()
         _DRAWN[kind](axes, result, curve, theme)
+        if result.stopped_by_max_instructions and kind != "capacity":
+            axes.set_title("stopped before its end", fontsize=size.font)
         data = io.BytesIO()
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
         figure.savefig(data, format=format, dpi=160, metadata=metadata)
@@ -161,6 +163,7 @@ def bandwidth_roof(result: RunResult) -> float:
 
 def _draw_roofline(axes: Axes, result, curve, theme):
     """Multiply-adds a second over multiply-adds a byte, under the roofs of matrix unit and memory."""
+    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
     table = stages_of(result, "a roofline")
@@ -190,33 +193,48 @@ def _draw_roofline(axes: Axes, result, curve, theme):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("")
-    _name_points(axes, found, theme)
     axes.set_xlabel("multiply-adds a byte from or to memory")
     axes.set_ylabel(f"10⁹ multiply-adds a second (cycle = {table.core_period_ps / 1000:g} ns)")
+    assert isinstance(axes.figure, Figure)
+    axes.figure.draw_without_rendering()  # where points are is known once the layout is
+    _name_points(axes, found, theme)
 
 
 def _name_points(axes, points, theme):
-    """Mark points and write their names beside them, moved apart up and down where they would overlap."""
+    """Mark points and write their names beside them.
+
+    Names that would overlap are moved apart up and down, into a column to the right of the points they belong to.
+    """
     line = 1.2 * axes.xaxis.label.get_fontsize()  # points between two lines of text
     scale = 72 / axes.figure.dpi
     points = sorted(points, key=lambda point: point[1])
-    heights = [axes.transData.transform((x, y))[1] * scale for x, y, _ in points]
-    for (x, y, name), height, place in zip(points, heights, _apart(heights, line), strict=True):
+    at = [axes.transData.transform((x, y)) * scale for x, y, _ in points]
+    places = _apart([height for _, height in at], line)
+    column: dict[int, float] = {}
+    for (across, _), (_, group) in zip(at, places, strict=True):
+        column[group] = max(across, column.get(group, 0.0))
+    for (x, y, name), (across, height), (place, group) in zip(points, at, places, strict=True):
         axes.plot(x, y, "o", color=theme.compute)
-        arrow = {"arrowstyle": "-", "color": theme.faint, "shrinkA": 0, "shrinkB": 2} if place != height else None
-        axes.annotate(name, (x, y), xytext=(14, place - height - 3), textcoords="offset points", color=theme.ink,
-                      arrowprops=arrow)
+        shift = 14 + column[group] - across, place - height
+        is_moved = shift != (14, 0)
+        axes.annotate(name, (x, y), xytext=shift, textcoords="offset points", color=theme.ink, va="center",
+                      arrowprops={"arrowstyle": "-", "color": theme.faint, "shrinkA": 0, "shrinkB": 2,
+                                  "relpos": (0, 0.5)} if is_moved else None)
 
 
 def _apart(heights, least):
-    """Move ascending heights apart to `least` at least; a group that collides stays around its middle."""
+    """Move ascending heights apart to `least` at least; a group that collides stays around its middle.
+
+    Gives (height, number of its group) of each.
+    """
     groups: list[list[float]] = []  # (middle, members)
     for height in heights:
         groups.append([height, 1])
         while len(groups) > 1 and groups[-1][0] - groups[-2][0] < least * (groups[-1][1] + groups[-2][1]) / 2:
             (middle, size), (before, more) = groups.pop(), groups.pop()
             groups.append([(middle * size + before * more) / (size + more), size + more])
-    return [middle + least * (at - (size - 1) / 2) for middle, size in groups for at in range(int(size))]
+    return [(middle + least * (at - (size - 1) / 2), number)
+            for number, (middle, size) in enumerate(groups) for at in range(int(size))]
 
 
 def _draw_capacity(axes: Axes, result, curve, theme):
@@ -231,6 +249,12 @@ def _draw_capacity(axes: Axes, result, curve, theme):
         own = [point for point in curve.points if point.regime == regime]
         axes.plot([point.capacity_bytes / 2**20 for point in own], [point.latency_ps / 1e9 for point in own], "o",
                   color=colour, label=regime)
+    own_size = result.limits and result.limits.ddr_capacity_bytes
+    if own_size and not result.stopped_by_max_instructions:
+        place = min(own_size / 2**20, 1.5 * sizes[-1])  # the curve is flat beyond
+        beyond = "" if place == own_size / 2**20 else ", far right"
+        axes.plot(place, result.latency_ps / 1e9, "D", markersize=9, fillstyle="none", color=theme.ink,
+                  label=f"this run ({own_size / 2**20:g} MiB{beyond})", linestyle="")
     edges = (curve.weight_bytes, "weights fit", "right"), (curve.total_bytes, "everything fits", "left")
     for size, name, side in edges:
         if size:

@@ -7,12 +7,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..boards.dram_schema import dram_names, load_dram
 from ..errors import EmuError
 from ..inputs.schema import convert
 from ..memory.dram_statistics import DramStatistics
 from ..result import RunResult, escape, nanoseconds, scientific
-from ..running.provenance import file_hash
+from ..running.provenance import changed_since, file_hash, path_of
 from . import figures as fg
 from .board_time import laid_over_rows, link_busy, part_line, parts_of, stopped
 from .dram import dram_rows
@@ -89,8 +88,8 @@ def _overview(results):
     rows = [("run", "model", "latency", "compute", "memory")]
     for result in results:
         share = 100 * result.compute_ps / result.end_ps if result.end_ps else 0
-        rows.append((_name(result), _model(result), f"{nanoseconds(result.latency_ps)} ns", f"{share:.1f} %",
-                     f"{100 - share:.1f} %"))
+        rows.append((f"{_name(result)}{stopped(result)}", _model(result), f"{nanoseconds(result.latency_ps)} ns",
+                     f"{share:.1f} %", f"{100 - share:.1f} %"))
     return f"<h1>{len(results)} runs</h1>{_table(rows)}"
 
 
@@ -124,7 +123,7 @@ def _headline(result):
     where = "" if board is None else f"on {board.name} at {board.clock_mhz:g} MHz"
     if board is not None and result.board_time_ps is None:
         where = f"with {board.name}'s latencies, in the reference's time"
-    where += stopped(result)
+    where = f"{where}{stopped(result)}".removeprefix(", ")
     shares = result.latency_ps and not result.timeline_ps  # with a timeline the parts overlap
     rows = [("part", "time", "share" if shares else "")]
     rows += [(name, milliseconds(part), f"{100 * part / result.latency_ps:.1f} %" if shares else "")
@@ -197,18 +196,11 @@ def _picture(kind, result, curve):
 
 def _curve_note(result, curve):
     """Say where a curve is of other files than the run's: it is computed when the page is made."""
-    changed = [name.replace("_", " ") for name, then in result.sources.sha256.items()
-               if curve is not None and _hash(_path_of(result, name), then) != then]
+    changed = changed_since(result) if curve is not None else []
     if not changed:
         return ""
     return (f'<p class="note">Changed since the run: {escape(", ".join(changed))}. The curve is that of the files as'
             " they are now.</p>")
-
-
-def _path_of(result, name):
-    """Path of a file of the run, by its name in the record."""
-    path = result.program.path if name == "program" else getattr(result.sources, name)
-    return load_dram(path).source if name == "dram" and path in dram_names() else path
 
 
 def _data(kind, result, curve, theme, size):
@@ -262,7 +254,7 @@ def _provenance(result):
     for name, path in shown.items():
         if path is not None:
             title = name.replace("_", " ")
-            now = _hash(_path_of(result, name), hashes[name]) if name in hashes else None
+            now = _hash(path_of(result, name), hashes[name]) if name in hashes else None
             rows += [(title, path), (f"SHA-256 of {title}", now)]
     rows += [(name, version) for name, version in result.versions.items()]
     note = ("Hashes are those of the files that the run read." if hashes

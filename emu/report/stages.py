@@ -105,9 +105,11 @@ def _head(result, table, names):
 def _titles(rows, names, unit):
     with_rows = any(row.figures.row_hits is not None for row in rows)
     link = any(row.figures.link_bytes for row in rows)
-    return (*names, f"time {unit}", "%", "", "compute", "memory", "instructions", "bytes read", "written",
-            *(("over link", f"link {unit}", "swaps") if link else ()), "multiply-adds", "array %",
-            *(("row hits %",) if with_rows else ()))
+    of_regions = names == ("region",)  # which compute nothing
+    parts = ("transfers",) if of_regions else ("compute", "memory", "instructions")
+    return (*names, f"time {unit}", "%", "", *parts, "bytes read", "written",
+            *(("over link", f"link {unit}", "swaps") if link else ()),
+            *(() if of_regions else ("multiply-adds", "array %")), *(("row hits %",) if with_rows else ()))
 
 
 def _cells(table, row, whole, titles, bar, unit):
@@ -118,7 +120,7 @@ def _cells(table, row, whole, titles, bar, unit):
     figures = {
         f"time {name}": _time(f.time_ps, scale), "%": f"{100 * f.time_ps / whole:.1f}" if whole else "", "": bar,
         "compute": _time(f.compute_ps, scale), "memory": _time(f.memory_ps, scale),
-        "instructions": f"{f.instructions:,}",
+        "instructions": f"{f.instructions:,}", "transfers": f"{f.transfers:,}",
         "bytes read": f"{f.bytes_read:,}", "written": f"{f.bytes_written:,}", "over link": f"{f.link_bytes:,}",
         f"link {name}": _time(f.link_ps, scale), "swaps": f"{f.swaps:,}", "multiply-adds": f"{f.multiply_adds:,}",
         "array %": f"{100 * table.array_utilization(f):.1f}" if f.multiply_adds else "",

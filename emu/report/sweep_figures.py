@@ -188,6 +188,7 @@ def _draw_heat(axes: Axes, result, rows, columns, theme):
     values = [[math.nan if cell is None else float(cell) for cell in cells] for cells in pivot.cells]
     found = [value for cells in values for value in cells if not math.isnan(value)]
     from matplotlib.colors import LogNorm, Normalize
+    from matplotlib.ticker import LogLocator
 
     low, high = min(found), max(found)
     norm = LogNorm(low, high) if low > 0 and high / low > 8 else Normalize(low, high)
@@ -205,7 +206,9 @@ def _draw_heat(axes: Axes, result, rows, columns, theme):
                     dark = float(norm(value)) < 0.55
                     axes.annotate(_short(column, value), (x, y), ha="center", va="center", fontsize=7.5,
                                   color="white" if dark else "black")
-    axes.figure.colorbar(image, ax=axes, label=_label(column), format=lambda value, place: _tick(column, value))
+    bar = axes.figure.colorbar(image, ax=axes, label=_label(column), format=lambda value, place: _tick(column, value),
+                               ticks=LogLocator(subs=(1, 2, 5)) if isinstance(norm, LogNorm) else None)
+    bar.minorticks_off()
 
 
 def _short(column, value):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .cycle_table import CycleTable
+from .cycle_table import CycleTable, named
 
 if TYPE_CHECKING:
     import pandas
@@ -210,9 +210,6 @@ class Row(msgspec.Struct, kw_only=True):
     figures: Figures
 
 
-_KEY_LENGTHS = {"stages": 2, "regions": 1, "opcodes": 1, "loops": 1}  # of the tables of a StageTable
-
-
 class StageTable(msgspec.Struct, kw_only=True):
     """Where a run's time, bytes and multiply-adds went.
 
@@ -232,8 +229,9 @@ class StageTable(msgspec.Struct, kw_only=True):
         By HBM region, transfers only: each counts for the region that holds its first element.
     opcodes : list of Row
         By mnemonic.
-    loops : list of Row
-        By loop, everything inside it included, so that rows overlap; only where it was asked for.
+    loops : list of Row or None
+        By loop, everything inside it included, so that rows overlap. None where nobody asked: programs have thousands
+        of loops (`plena_emu.run(…, loops=True)`, `plena-emu profile --by loop`).
     warnings : list of str
     """
 
@@ -244,7 +242,7 @@ class StageTable(msgspec.Struct, kw_only=True):
     stages: list[Row]
     regions: list[Row]
     opcodes: list[Row]
-    loops: list[Row] = []
+    loops: list[Row] | None = None
     warnings: list[str] = []
 
     def by(self, *names: str) -> list[Row]:
@@ -253,7 +251,8 @@ class StageTable(msgspec.Struct, kw_only=True):
         Parameters
         ----------
         names : str
-            `layer`, `operator` or both in either order; else one of `region`, `opcode`, `loop`.
+            `layer`, `operator` or both in either order; else one of `region`, `opcode`, `loop`. One text with commas,
+            `layer,operator` as on command lines, is the same.
 
         Returns
         -------
@@ -263,8 +262,9 @@ class StageTable(msgspec.Struct, kw_only=True):
         Raises
         ------
         ValueError
-            For other names.
+            For other names, and for `loop` where the run kept no figures of loops.
         """
+        names = named(names, self.loops is not None)
         if names in (("region",), ("opcode",), ("loop",)):
             return getattr(self, f"{names[0]}s")
         if not names or len(set(names)) != len(names) or not set(names) <= {"layer", "operator"}:
@@ -306,6 +306,7 @@ class StageTable(msgspec.Struct, kw_only=True):
 
         names = names or ("layer", "operator")
         rows = self.by(*names)
+        names = named(names, True)
         columns: dict[str, list] = {name: [row.key[at] for row in rows] for at, name in enumerate(names)}
         columns |= {name: [getattr(row.figures, name) for row in rows] for name in FIELDS}
         columns["array_utilization"] = [self.array_utilization(row.figures) for row in rows]
@@ -469,40 +470,6 @@ class RunResult(msgspec.Struct, kw_only=True):
 # Format numbers of the JSON records that are the product's own; each rises with a change that readers must know of.
 FORMATS = {"run": 2, "bench": 1, "plan": 2, "profile": 2, "dram": 1, "manifest": 1, "boards": 1, "board": 1,
            "compile": 1, "check": 1, "estimate": 2, "diff": 1, "sweep": 1, "search": 1}
-
-
-def read_run(path: str) -> RunResult:
-    """Read a record that `plena-emu run --json` wrote.
-
-    Returns
-    -------
-    RunResult
-
-    Raises
-    ------
-    EmuError
-        It cannot be read, or is no such record.
-    """
-    from ..errors import EmuError
-    from ..inputs.documents import parse_json
-    from ..inputs.schema import convert
-    from ..inputs.text import read_text
-    from ..inputs.words import shown
-
-    where = f"run record {path}"
-    data = parse_json(read_text(path, "run record"), where)
-    expected = f"plena-emu run {FORMATS['run']}"
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != expected:
-        told = "nothing" if found is None else shown(found)
-        raise EmuError(f"{where}: format: found {told}, expected {expected!r}, as plena-emu run --json writes it")
-    result = convert(data, RunResult, where)
-    for name, length in _KEY_LENGTHS.items() if result.stages is not None else ():
-        for at, row in enumerate(getattr(result.stages, name)):
-            if len(row.key) != length:
-                raise EmuError(f"{where}: stages.{name}[{at}].key: found a list of {len(row.key)}, expected a list of"
-                               f" {length}")
-    return result
 
 
 def record_json(kind: str, content: object, command: list[str]) -> bytes:

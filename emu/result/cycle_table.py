@@ -44,6 +44,20 @@ class Cycles(msgspec.Struct, kw_only=True):
         )
 
 
+def named(names: tuple[str, ...], with_loops: bool) -> tuple[str, ...]:
+    """Take names of a grouping apart at commas; `ValueError` for `loop` where a run kept no figures of loops.
+
+    Returns
+    -------
+    tuple of str
+    """
+    parts = tuple(part for name in names for part in name.split(","))
+    if parts == ("loop",) and not with_loops:
+        raise ValueError("grouping by loop: the run kept no figures of loops, expected one with loops=True"
+                         " (plena-emu profile --by loop)")
+    return parts
+
+
 def _added(some: dict[str, int], others: dict[str, int]) -> dict[str, int]:
     return {key: some.get(key, 0) + others.get(key, 0) for key in sorted({*some, *others})}
 
@@ -70,8 +84,8 @@ class CycleTable(msgspec.Struct, kw_only=True):
         By (layer, operator), in program order.
     opcodes : list of CycleRow
         By mnemonic.
-    loops : list of CycleRow
-        By loop, everything inside it included; only where it was asked for.
+    loops : list of CycleRow or None
+        By loop, everything inside it included; None where nobody asked (see `StageTable`).
     """
 
     timing: str
@@ -79,7 +93,7 @@ class CycleTable(msgspec.Struct, kw_only=True):
     core_period_ps: int
     stages: list[CycleRow]
     opcodes: list[CycleRow]
-    loops: list[CycleRow] = []
+    loops: list[CycleRow] | None = None
 
     def by(self, *names: str) -> list[CycleRow]:
         """Group the cycles.
@@ -87,7 +101,7 @@ class CycleTable(msgspec.Struct, kw_only=True):
         Parameters
         ----------
         names : str
-            `layer`, `operator` or both in either order; else one of `opcode`, `loop`.
+            `layer`, `operator` or both in either order; else one of `opcode`, `loop`. `layer,operator` is the same.
 
         Returns
         -------
@@ -97,8 +111,9 @@ class CycleTable(msgspec.Struct, kw_only=True):
         Raises
         ------
         ValueError
-            For other names.
+            For other names, and for `loop` where the run kept no figures of loops.
         """
+        names = named(names, self.loops is not None)
         if names in (("opcode",), ("loop",)):
             return getattr(self, f"{names[0]}s")
         if not names or len(set(names)) != len(names) or not set(names) <= {"layer", "operator"}:

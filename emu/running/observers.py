@@ -15,6 +15,7 @@ from ..atomic_files import whole_file, write_whole
 from ..errors import EmuError, UsageError
 from ..logs import RUNNER, Log
 from ..machine.core import Machine
+from ..manifests.footprint import footprint
 from ..manifests.schema import Manifest
 from ..memory.ledger import new_ledger
 from ..program.decode import Program
@@ -58,6 +59,7 @@ class Observers:
 
     def __init__(self, request: RunRequest, program: Program, manifest: Manifest, period_ps: int, log: Log):
         self._period_ps = period_ps
+        self._manifest = manifest
         self._request = request
         self._program = program
         self._log = log
@@ -236,6 +238,8 @@ class Observers:
                  "latency_ps": result.latency_ps, "end_ps": result.end_ps,
                  "core_period_ps": self._period_ps, "time_basis": result.time_basis,
                  "board": result.board and result.board.name, "clock_mhz": result.board and result.board.clock_mhz}
+        if result.regime == "resident":  # every region lies in the DDR (§3.9)
+            self._timeline.held_bytes = footprint(self._manifest.regions).total
         table = self._timeline.slices()
         with whole_file(path, "--timeline") as file:
             write_timeline(self._timeline, file, path.endswith(".gz"), about)

@@ -29,17 +29,17 @@ class Start(msgspec.Struct, frozen=True):
     operator: str | None = None
 
 
-def parse_start(text: str) -> Start:
-    """Read `count=N`, `pc=N`, `OPERATOR` or `LAYER/OPERATOR`; `UsageError` for anything else."""
+def parse_start(text: str, flag: str = "--from") -> Start:
+    """Read `count=N`, `pc=N`, `OPERATOR` or `LAYER/OPERATOR`, as `flag` gives it; `UsageError` for anything else."""
     if place := _PLACE.fullmatch(text):
         return Start(pc=int(place[2])) if place[1] == "pc" else Start(count=int(place[2]))
     if stage := _STAGE.fullmatch(text):
         return Start(layer=None if stage[1] is None else int(stage[1]), operator=stage[2])
-    raise UsageError(f"--from {text!r}: expected count=N, pc=N, an operator such as attn.qkv, or one of a layer such as"
+    raise UsageError(f"{flag} {text!r}: expected count=N, pc=N, an operator such as attn.qkv, or one of a layer such as"
                      " 0/attn.qkv")
 
 
-def first_word(start: Start, labels: Labels, words: int) -> int:
+def first_word(start: Start, labels: Labels, words: int, flag: str = "--from") -> int:
     """Find the word at which a window by pc or stage begins.
 
     Returns
@@ -53,14 +53,14 @@ def first_word(start: Start, labels: Labels, words: int) -> int:
     """
     if start.pc is not None:
         if start.pc >= words:
-            raise EmuError(f"--from pc={start.pc}: the program has {words} words")
+            raise EmuError(f"{flag} pc={start.pc}: the program has {words} words")
         return start.pc
     wanted = [k for k, stage in enumerate(labels.stages)
               if stage.operator == start.operator and start.layer in (None, stage.layer)]
     if not wanted:
         name = start.operator if start.layer is None else f"{start.layer}/{start.operator}"
         known = ", ".join(dict.fromkeys(stage.operator for stage in labels.stages))
-        raise EmuError(f"--from {name}: the program has no such stage; its operators are {known}")
+        raise EmuError(f"{flag} {name}: the program has no such stage; its operators are {known}")
     return int(np.flatnonzero(np.isin(labels.of_word, wanted))[0])
 
 
@@ -106,6 +106,11 @@ class Window:
         self._first = first
         self._end = first + count
         self._clock: Clock | None = None
+
+    def check(self, executed: int) -> None:
+        """Refuse a run that was over before the window began; `executed` instructions ran. Raises `EmuError`."""
+        if self._clock is None:
+            raise EmuError(f"--from count={self._first}: the run ended after {executed} instructions")
 
     def limit(self, executed: int, most: int | None) -> int | None:
         """Find where the next slice must stop at the latest, so that the window begins and ends between slices."""

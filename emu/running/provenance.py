@@ -12,7 +12,7 @@ from ..inputs.opening import open_input
 from ..kernels.compiler.fingerprint import package_version
 from ..program.decode import Program
 from ..request import RunRequest
-from ..result import Geometry, Sources
+from ..result import Geometry, RunResult, Sources
 from ..result import Program as ProgramRecord
 from .platform import Platform
 
@@ -78,6 +78,38 @@ def hashes_of(opcode: str, sources: Sources, timing_only: bool) -> dict[str, str
 def _is_read_once(path):
     """Whether a path is a pipe, a terminal or the like, which the run has read to its end."""
     return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)
+
+
+def path_of(result: RunResult, name: str) -> str:
+    """Find the path of a file of a run by its name in `Sources.sha256`.
+
+    Returns
+    -------
+    str
+    """
+    from ..boards.dram_schema import dram_names, load_dram
+
+    path = result.program.path if name == "program" else getattr(result.sources, name)
+    return load_dram(path).source if name == "dram" and path in dram_names() else path
+
+
+def changed_since(result: RunResult) -> list[str]:
+    """Name the files of a run that are others now than those it read, or not there any more.
+
+    Returns
+    -------
+    list of str
+        In words; empty where the record has no hashes.
+    """
+    return [name.replace("_", " ") for name, then in result.sources.sha256.items()
+            if _hash_or_none(path_of(result, name)) != then]
+
+
+def _hash_or_none(path):
+    try:
+        return file_hash(path)
+    except EmuError:
+        return None
 
 
 def file_hash(path: str) -> str:

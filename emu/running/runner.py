@@ -72,6 +72,8 @@ def _simulate(simulation, request, log, window):
             simulation.finish()
         for pc, executed, picoseconds in simulation.passed():
             request.progress(pc, words, executed, picoseconds)
+    if window is not None:
+        window.check(simulation.executed)
     return not simulation.ended
 
 

@@ -38,8 +38,8 @@ def instructions_before(program: Program, settings: Settings, int_sram: str | No
         The word never runs, the way to it depends on data (§1.8), or the program fails before.
     """
     if {isa.V_TOPK, isa.S_LD_INT} <= set(program.table[:, layout.OP_ID].tolist()):
-        raise EmuError("the program holds V_TOPK and S_LD_INT, so where it goes can depend on data: give --from"
-                       " count=N")
+        raise EmuError("the program holds V_TOPK and S_LD_INT, so where it goes can depend on data: give"
+                       " count=N as the place")
     table = program.table.copy()
     table[pc] = 0
     table[pc, layout.OP_ID] = isa.INVALID  # the control pass stops there

@@ -97,6 +97,66 @@ def test_records_that_are_none(records, tmp_path, capsys, content, message):
     assert message in error and str(path) in error and error.count("\n") == 1
 
 
+def _changed(record, path, value):
+    *way, last = path
+    for step in way:
+        record = record[step]
+    if value is None:
+        del record[last]
+    else:
+        record[last] = value
+
+
+FIGURE = ("stages", "stages", 0, "figures")
+
+
+@pytest.mark.parametrize("path, value, message", [
+    ((*FIGURE, "compute_ps"), None, "stages.stages[0].figures.compute_ps: found nothing"),
+    ((*FIGURE, "memory_ps"), None, "stages.stages[0].figures.memory_ps: found nothing"),
+    ((*FIGURE, "swaps"), -1, "stages.stages[0].figures.swaps: found -1"),
+    ((*FIGURE, "compute_ps"), 7, "stages.stages: the sum of compute_ps: found"),
+    (("stages", "opcodes", 0, "figures", "instructions"), 7, "stages.opcodes: the sum of instructions: found"),
+    (("stages", "regions", 0, "figures", "bytes_read"), 7, "stages.regions: the sum of bytes_read: found 7"),
+    (("stages", "stages", 0, "key"), [0, "a", "b"], "stages.stages[0].key: found"),
+    (("stages", "stages", 0, "key"), ["0", "a"], "stages.stages[0].key: found"),
+    (("stages", "regions", 0, "key"), [3], "stages.regions[0].key: found"),
+    (("latency_ps",), -5, "latency_ps: found -5, expected 0 or more"),
+    (("latency_ps",), 0, "latency_ps: found 0, expected 38978000"),
+    (("latency_ps",), 10**400, "latency_ps: found 1000"),
+    ((*FIGURE, "bytes_read"), 10**400, "expected an integer below 2^100"),
+    (("end_ps",), 1, "end_ps: found 1, expected 38978000, compute_ps + memory_ps"),
+])
+def test_records_that_contradict_themselves(records, path, value, message, tmp_path, capsys):
+    record = json.loads((records[0] / "a.json").read_text())
+    _changed(record, path, value)
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    for words in (["diff", str(records[0] / "a.json"), str(tmp_path / "r.json")],
+                  ["report", str(tmp_path / "r.json"), "-o", str(tmp_path / "r.html")]):
+        if words[0] == "report":
+            pytest.importorskip("matplotlib")
+        assert main(words) == 101
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1 and str(tmp_path / "r.json") in error
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_records_without_stages_or_of_half_a_run(records, tmp_path, capsys):
+    """Neither is silently equal."""
+    folder = records[0]
+    record = json.loads((folder / "a.json").read_text())
+    del record["stages"]
+    (folder / "removed.json").write_text(json.dumps(record))
+    for name in ("removed", "bare"):
+        text = diff(capsys, folder, name, "a")[1]
+        assert "the first run has no stages" in text and "nothing else differs" not in text
+    assert "the second run was stopped before its end" in diff(capsys, folder, "a", "part")[1]
+    pytest.importorskip("matplotlib")
+    for names in (["part"], ["a", "part"]):
+        page = tmp_path / "r.html"
+        assert main(["report", *(str(folder / f"{name}.json") for name in names), "-o", str(page)]) == 0
+        assert page.read_text().count("stopped before its end") >= len(names)
+
+
 @pytest.mark.parametrize("limit", ["x", "-1%", "nan", "inf"])
 def test_limits_that_are_none(records, limit, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -61,10 +61,12 @@ def test_hbm_is_the_preload_before_anything_ran(build, capsys):
 
 
 @pytest.mark.parametrize("arguments, status, message", [
-    (["--at", "nowhere"], 101, "no such stage"), (["--at", "X"], 2, "expected count=N"),
+    (["--at", "nowhere", "--gp"], 101, "--at nowhere: the program has no such stage"),
+    (["--at", "X", "--gp"], 2, "--at 'X': expected count=N"), (["--at", "end"], 2, "expected some of --rows"),
+    (["--at", "count=99999999", "--gp"], 101, "--at count=99999999: the program ends after "),
     (["--at", "end", "--rows", "5:5"], 2, "expected A or A:B"),
     (["--at", "end", "--rows", "a"], 2, "expected A or A:B"),
-    (["--at", "end", "--tile", "999999999"], 101, "the machine has"), (["--at", "pc=80"], 101, "has 80 words"),
+    (["--at", "end", "--tile", "999999999"], 101, "the machine has"), (["--at", "pc=80", "--gp"], 101, "has 80 words"),
 ])
 def test_what_cannot_be(build, capsys, arguments, status, message):
     try:

@@ -18,7 +18,7 @@ from plena_emu.cli.main import main
 from plena_emu.cli.report import curve_of
 from plena_emu.report.figures import DARK, LIGHT
 from plena_emu.report.quantities import milliseconds
-from plena_emu.result import read_run
+from plena_emu.result.reading import read_run
 
 pytest.importorskip("matplotlib")
 
@@ -166,6 +166,14 @@ def test_hashes_are_those_of_the_run(tmp_path, capsys):
     assert main(["report", str(tmp_path / "r.json"), "-o", str(tmp_path / "r.html"), "--capacity-curve"]) == 0
     assert "Changed since the run: hbm, fpsram. The curve is that of the files as they are now." in " ".join(
         Page((tmp_path / "r.html").read_text()).texts)
+    assert main(["plot", str(tmp_path / "r.json"), "--kind", "capacity", "-o", str(tmp_path / "c.svg")]) == 0
+    assert "changed since the run: hbm, fpsram; the curve is that of the files as they are now" in (
+        capsys.readouterr().err)
+    (build / "weight_manifest.json").unlink()
+    for words in (["plot", "--kind", "capacity", "-o", "c.svg"], ["report", "--capacity-curve", "-o", "c.html"]):
+        assert main([words[0], str(tmp_path / "t.json"), *words[1:-1], str(tmp_path / words[-1])]) == 101
+        error = capsys.readouterr().err
+        assert "expected a record of plena-emu run --weight-manifest" in error and error.count("\n") == 1
     flags = ["--timing-only", "--dram", "ddr4", "--quiet", "--json", str(tmp_path / "d.json")]
     assert main(["run", str(build), *flags]) == 0
     capsys.readouterr()
@@ -268,3 +276,4 @@ def test_points_of_a_capacity_curve_are_runs(records, flags, tmp_path):
     out = tmp_path / "c.svg"
     assert main(["plot", str(tmp_path / "r.json"), "--kind", "capacity", "-o", str(out)]) == 0
     assert b"weight-stream" in out.read_bytes()
+    assert (b"this run" in out.read_bytes()) == bool(result.limits and result.limits.ddr_capacity_bytes)

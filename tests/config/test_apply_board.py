@@ -177,6 +177,16 @@ def test_geometry_of_the_m256_golden(tmp_path):
     assert data["BEHAVIOR"]["CONFIG"]["HBM_WIDTH"] == {"value": 2048}
 
 
+@pytest.mark.parametrize("number", ["0x" + "F" * 4000, "9" * 4000, str(2**63), str(-(2**63) - 1)])
+def test_integers_beyond_toml_are_refused(number):
+    pattern = r"(HBM_WIDTH[^=]*= *(?:\{ *value *= *)?)[0-9]+"
+    assert re.search(pattern, STOCK.read_text())
+    with pytest.raises(EmuError, match="CONFIG.HBM_WIDTH.value: found .*, expected an integer of 64 bits"):
+        apply_board(re.sub(pattern, rf"\g<1>{number}", STOCK.read_text()), BOARDS["custom_a7"], {"MLEN": 64})
+    largest = re.sub(pattern, rf"\g<1>{2**63 - 1}", STOCK.read_text())
+    assert str(2**63 - 1) in apply_board(largest, BOARDS["custom_a7"], {"MLEN": 64})
+
+
 def test_a_board_alone_leaves_sizes_and_amounts():
     before = tomllib.loads(STOCK.read_text())["TRANSACTIONAL"]
     after = tomllib.loads(apply_board(STOCK.read_text(), BOARDS["nexys_video"]))["TRANSACTIONAL"]

@@ -28,7 +28,7 @@ from plena_emu.memory.dram_trace_files import read_trace
 from plena_emu.models.config_files import read_config
 from plena_emu.program.assembler import assemble, read_source
 from plena_emu.program.decode import read_words
-from plena_emu.result import read_run
+from plena_emu.result.reading import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "examples" / "linear" / "build"
@@ -178,7 +178,7 @@ def test_messages_about_inputs(kind, tmp_path):
 
 @pytest.mark.parametrize("change, told", [
     (lambda record: record.pop("format"), "format: found nothing, expected 'plena-emu run"),
-    (lambda record: record["stages"]["regions"][0]["key"].clear(), "key: found a list of 0, expected a list of 1"),
+    (lambda record: record["stages"]["regions"][0]["key"].clear(), "key: found an empty list, expected one name"),
     (lambda record: record.update(latency_ps=None), "latency_ps: found null, expected an integer"),
 ])
 def test_messages_about_records(tmp_path, change, told):

@@ -13,7 +13,8 @@ def test_check_prints_every_error(build, capsys):
     directory, _ = build
     assert main(["check", str(directory)]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in ("hidden", "logits", "K_0", "V_0", "every bar holds", "bars 0.03, 0.08", "hold"))
+    expected = ("hidden", "logits", "K_0", "V_0", "every bar holds", "0.03, 0.08  hold", "weights: of")
+    assert all(name in out for name in expected)
     assert main(["check", str(directory), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [result["name"] for result in report["results"]] == ["hidden", "logits", "K_0", "V_0"]

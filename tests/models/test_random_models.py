@@ -73,6 +73,7 @@ def check(model, directory, preset, past=0, **options):
     assert relative_rms(found["hidden"], expected.hidden) <= BAR
     report = check_build(directory)
     assert report.choices is None or report.choices.agree == report.choices.clear
+    assert report.weights.ok, report.weights
     for result in report.results:  # K and V are what they should be, but for elements that fell on the other side
         assert result.machine_error <= max(0.1, 2 * result.machine_rounding), result
 

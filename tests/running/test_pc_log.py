@@ -96,6 +96,8 @@ def test_what_cannot_be(build, tmp_path, capsys):
     for place, message in (("pc=80", "the program has 80 words"), ("norm", "no such stage"), ("0/linear", "0/linear")):
         with pytest.raises(EmuError, match=message):
             run(build, timing_only=True, pc_log=path, pc_log_from=place)
+    with pytest.raises(EmuError, match="--from count=999999999: the run ended after [0-9]+ instructions"):
+        run(build, timing_only=True, pc_log=path, pc_log_from="count=999999999")
     for place in ("", "pc=", "pc=-1", "Linear", "1", "a/b", "x=3"):
         with pytest.raises(UsageError, match="expected count=N"):
             parse_start(place)

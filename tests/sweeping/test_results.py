@@ -163,9 +163,23 @@ def test_figures_exist_for_every_kind_and_are_the_same_again(swept):
     for kind in KINDS:
         one, other = (draw_sweep(swept, kind, columns[kind], "svg") for _ in range(2))
         assert one == other and b"<svg" in one
+    for kind in KINDS:  # text is text, also where an axis is logarithmic
+        assert "mathdefault" not in draw_sweep(swept, kind, columns[kind], "svg").decode()
     text = draw_sweep(swept, "curve", (), "svg").decode()
     assert "everything fits: 4.5 MiB" in text and "weights fit: 3.66 MiB" in text and ">kv-swap<" in text
     assert draw_sweep(swept, "heat", (), "png").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("most", [12, 1200])
+def test_text_of_figures_is_no_mathematics(most):
+    """Neither of an axis that is logarithmic, nor of a name with a dollar."""
+    pytest.importorskip("matplotlib", reason="the extra `report`")
+    rows = [Row(id=f"{n:032x}", values={"model": f"$x^{{${n % 2}", "board": f"b{n // 2}"},
+                figures={"time_ms": 1.0 + most * n / 4}) for n in range(4)]
+    found = SweepResult(rows, ["model", "board"], ["model", "board"])
+    for kind in ("heat", "parallel"):
+        text = draw_sweep(found, kind, (), "svg").decode()
+        assert "mathdefault" not in text and "$x^{$1" in text
 
 
 def test_the_kind_of_figure_follows_what_varies():

@@ -107,7 +107,7 @@ class Accounts:
             stages=self._stages(),
             regions=self._regions(),
             opcodes=self._opcodes(),
-            loops=self._loops() if with_loops else [],
+            loops=self._loops() if with_loops else None,
             warnings=self.labels.warnings,
         )
 

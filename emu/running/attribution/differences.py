@@ -84,6 +84,9 @@ def differences(before: RunResult, after: RunResult) -> Differences:
     """
     remarks = [f"{name} run has no stages: they are not compared"
                for name, result in (("the first", before), ("the second", after)) if result.stages is None]
+    remarks += [f"{name} run was stopped before its end: its figures are not the program's"
+                for name, result in (("the first", before), ("the second", after))
+                if result.stopped_by_max_instructions]
     if before.time_basis != after.time_basis:
         times = {"board": "its board's time", "reference": "the reference's time"}
         remarks.insert(0, f"the first run tells {times[before.time_basis]}, the second {times[after.time_basis]}"

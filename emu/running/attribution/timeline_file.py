@@ -51,6 +51,8 @@ class Timeline:
     ----------
     bucket_ps : int
         Width of the buckets in which slices were merged, 0 while none were.
+    held_bytes : int
+        Bytes that lie in the DDR all along, 0 where that is not known; a counter shows them.
     """
 
     tracks: tuple[str, ...] = TRACKS
@@ -68,6 +70,7 @@ class Timeline:
         self._parts: list[np.ndarray] = []
         self._kept = 0
         self.bucket_ps = 0
+        self.held_bytes = 0
         self._moved = [np.zeros((1, 2), dtype=np.int64)]  # (instant, bytes moved by then)
         self._resident = [np.zeros((1, 2), dtype=np.int64)]  # (instant, bytes resident from then on)
 
@@ -319,6 +322,9 @@ def trace_events(timeline: Timeline) -> Iterator[dict]:
         }
     for instant, rate in timeline.bandwidth():
         yield _counter("bandwidth (bytes/s)", instant, rate)
+    if timeline.held_bytes:
+        for instant in (0, timeline.end_ps):
+            yield _counter("resident in the DDR (bytes)", instant, timeline.held_bytes)
     for instant, size in timeline.resident():
         yield _counter("swapped into DDR (bytes)", instant, size)
 

@@ -45,7 +45,7 @@ def cycle_table(
         core_period_ps=int(sb.dims[sl.DIM_PERIOD]),
         stages=words.rows(labels.of_word, [tuple(stage) for stage in labels.stages]),
         opcodes=words.rows(ids, [() if op is None else (op.name(program.revision),) for op in isa.BY_ID]),
-        loops=words.loops() if with_loops else [],
+        loops=words.loops() if with_loops else None,
     )
 
 

@@ -229,7 +229,12 @@ def test_tables(tmp_path):
     for bad in ((), ("layer", "layer"), ("opcode", "layer"), ("colour",)):
         with pytest.raises(ValueError, match="grouping by"):
             table.by(*bad)
+    assert table.by("layer,operator") == table.by("layer", "operator")
+    with pytest.raises(ValueError, match="loops=True"):
+        table.by("loop")
+    assert run(folder, loops=True, **fields).stages.by("loop")
     stored = json.loads(result.to_json())["stages"]
+    assert stored["loops"] is None
     assert stored["stages"][0]["key"] == [None, "embed"]
     assert set(stored["stages"][0]["figures"]) == set(FIELDS)
     assert {row["key"][0] for row in stored["opcodes"]} <= set(BY_MNEMONIC)
@@ -242,6 +247,7 @@ def test_pandas(tmp_path):
     table = result.stages
     frame = table.to_pandas()
     assert list(frame.columns[:2]) == ["layer", "operator"] and isinstance(frame, pandas.DataFrame)
+    assert list(table.to_pandas("layer,operator").columns) == list(frame.columns)
     assert int(frame["compute_ps"].sum()) == result.compute_ps
     assert np.isclose(frame["array_utilization"].max(), max(map(table.array_utilization, (
         row.figures for row in table.stages))))

@@ -144,6 +144,11 @@ def test_swaps_and_link(tmp_path):
                  ddr_capacity=16384, timeline=path)
     _, slices, counters = check(path, result, 200_000)
     assert sum(event["args"]["ps"] for event in slices["host link"]) > 0
+    resident = str(tmp_path / "resident.json")
+    _, _, held = check(resident, run(str(folder), timing_only=True, memory_model="resident", timeline=resident,
+                                     weight_manifest=str(folder / "m.json")), 200_000)
+    assert {value for _, value in held["resident in the DDR (bytes)"]} == {16 * 8192}
+    assert "resident in the DDR (bytes)" not in counters
     for model in ("kv-swap", "host-stream", "weight-stream"):
         other = str(tmp_path / f"{model}.json")
         check(other, run(str(folder), timing_only=True, memory_model=model, weight_manifest=str(folder / "m.json"),
