@@ -57,7 +57,7 @@ def run(
     ddr_speed: Fraction | float | str | None = UNSET, reference_timing: bool = UNSET, dram: PathLike | None = UNSET,
     say_unused: bool = UNSET, from_flags: bool = UNSET, memory_trace: PathLike | None = UNSET, dma: str | None = UNSET,
     timing: PathLike = UNSET, hbm_channels: int | None = UNSET, event_table: PathLike | None = UNSET,
-    event_rows: int = UNSET, event_trace: PathLike | None = UNSET, dma_event_trace: PathLike | None = UNSET,
+    event_rows: int | None = UNSET, event_trace: PathLike | None = UNSET, dma_event_trace: PathLike | None = UNSET,
     rtl_validation_output: PathLike | None = UNSET, profile_output: PathLike | None = UNSET,
     memory_profile: str | None = UNSET, progress: Callable[[int, int, int, int], None] | None = UNSET,
     started_at: float | None = UNSET,

@@ -28,7 +28,7 @@ from ..memory.models import open_model
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall
-from .caveats import format_caveats, settings_caveats
+from .caveats import channel_caveats, format_caveats, settings_caveats
 from .control_replay import Recorder, ReplayedSimulation, control_key
 from .log_records import (
     board_record,
@@ -118,6 +118,8 @@ def _warnings(request, platform, program, simulation):
     if foreign:
         lines.append(foreign)
     lines += settings_caveats(platform.settings, request)
+    if request.is_hardware:
+        lines += channel_caveats(platform.settings, request, simulation.memory.engine.dram)
     lines += format_caveats(program, platform.settings, simulation.machine.descriptors)
     lines += simulation.scale_lines.warnings()
     lines += simulation.memory.warnings()
@@ -225,7 +227,7 @@ def _execute(request, log, look, shared):
         from ..memory.dram_trace_recorder import RecordedMemory
 
         model = RecordedMemory(model, machine.descriptors, request.isa)
-    hardware_run = _open_hardware(request, settings, program, hardware, observers.units, log)
+    hardware_run = _open_hardware(request, settings, program, hardware, observers.units, model.engine.dram, log)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -316,13 +318,13 @@ def _channels(request, platform, hardware):
     return hardware.channels if part in (None, "hbm2", IDEALISED) else request.hbm_channels
 
 
-def _open_hardware(request, settings, program, hardware, units, log):
+def _open_hardware(request, settings, program, hardware, units, dram, log):
     """Open passes and files of hardware timing (spec chapter 7); None without it."""
     if hardware is None:
         return None
     from .timeline.outputs import HardwareRun
 
-    hardware_records(log, request, hardware)
+    hardware_records(log, request, hardware.period_ps, dram)
     return HardwareRun(request, settings, program, hardware, units)
 
 

@@ -56,7 +56,7 @@ class EventTable:
     def __init__(self, path: str, program: Program, rules: Rules | None, most: int = MOST_ROWS):
         self.path = path
         self.left_out = 0
-        self._most = most
+        self.most = most
         self._table = program.table
         self._sequence = 0
         self._kinds = _Kinds(program, rules)
@@ -68,7 +68,7 @@ class EventTable:
 
     def add(self, pcs: np.ndarray, placed: np.ndarray) -> None:
         """Take in the events of a slice: int64[n] word indices and int64[n, PLACED_WIDTH]."""
-        room = max(0, self._most - self._sequence - self._rows)
+        room = max(0, self.most - self._sequence - self._rows)
         self.left_out += max(0, len(pcs) - room)
         if room:
             self._waiting.append((pcs[:room].copy(), placed[:room].copy()))

@@ -78,9 +78,9 @@ class HardwareRun:
             if path is not None:
                 self._traces.append(EventTrace(path, program, self._rules, memory_only))
         if request.event_table is not None:
-            from .event_table import EventTable
+            from .event_table import MOST_ROWS, EventTable
 
-            self._table = EventTable(request.event_table, program, self._rules, request.event_rows)
+            self._table = EventTable(request.event_table, program, self._rules, request.event_rows or MOST_ROWS)
 
     def _add(self, pcs, placed, events):
         for trace in self._traces:
@@ -133,7 +133,7 @@ class HardwareRun:
             timing_file=None if self._rules is None else self._rules.timing.source,
             dma=self._request.dma or DMAS[0],  # a request that was checked has one
             clock_period_ps=self.hardware.period_ps,
-            hbm_channels=self.hardware.channels,
+            hbm_channels=memory.engine.dram and memory.engine.dram.organisation.channel,
             serial_latency_ps=serial_latency_ps,
             timeline=None if scoreboard is None else timeline_report(scoreboard.state, scoreboard.rules),
             dma_transfers=None if operations is None else dma_transfers(descriptors, operations, *moved),
@@ -155,7 +155,7 @@ class HardwareRun:
             self._table.write()
             if self._table.left_out:
                 self.warnings.append(f"event trace {self._table.path}: {self._table.left_out} instructions after the"
-                                     f" first {request.event_rows} are left out (--event-rows)")
+                                     f" first {self._table.most} are left out ({request.called('event_rows')})")
         if self._units is not None and self._scoreboard is not None:
             self._units.end(self._scoreboard.state)
         if request.rtl_validation_output is not None:
