@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from .errors import UsageError
 from .inputs.arguments import check_names, index_of, path_of
-from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, MOST_THREADS, PROFILE_LEVELS
+from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, MOST_CHANNELS, MOST_THREADS, PROFILE_LEVELS
 from .inputs.words import cut, flag_of
 from .isa import REVISIONS
 
@@ -23,7 +23,7 @@ _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight
           "timeline", "pc_log")
 # Field that says what named a value: the field of the value.
 _ORIGINS = {"settings_origin": "settings_path", "weight_manifest_origin": "weight_manifest",
-            "ddr_capacity_origin": "ddr_capacity"}
+            "ddr_capacity_origin": "ddr_capacity", "hbm_size_origin": "hbm_size"}
 # Field: smallest value.
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1,
            "timeline_slices": 1, "pc_log_count": 1, "event_rows": 1}
@@ -40,6 +40,7 @@ def _fields():
     flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused",
                                        "from_flags", "stages", "loops", "hashes", "overlap")]
     words = [(name, str) for name in ("settings_origin", "weight_manifest_origin", "ddr_capacity_origin",
+                                      "hbm_size_origin",
                                       "pc_log_from")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, *words, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
@@ -64,6 +65,8 @@ class RunRequest:
         What named it.
     hbm_size : int or None
         Bytes, in place of HBM_SIZE.
+    hbm_size_origin : str
+        What named them.
     isa : str
         `base` or `moe`.
     memory_model : str or None
@@ -165,6 +168,7 @@ class RunRequest:
     settings_path: str | None = None
     settings_origin: str = None  # type: ignore[assignment]  # left out, it is the name of the field
     hbm_size: int | None = None
+    hbm_size_origin: str = None  # type: ignore[assignment]
     isa: str = "base"
     memory_model: str | None = None
     weight_manifest: str | None = None
@@ -298,6 +302,10 @@ class RunRequest:
 
     def _check_hardware(self):
         """Refuse what only hardware timing has without it."""
+        channels = self.hbm_channels
+        if channels is not None and (channels > MOST_CHANNELS or channels & (channels - 1)):
+            raise UsageError(f"{self.called('hbm_channels')}: found {channels}, expected a power of two from 1 to"
+                             f" {MOST_CHANNELS}")
         production = f"production DMA ({self.called('dma')} production)"
         if self.dma != "production":
             for name, value in ((self.called("hbm_channels"), self.hbm_channels),

@@ -195,7 +195,8 @@ def _execute(request, log, look, shared):
     began = request.started_at or time.perf_counter()
     check_files_of_run(vars(request))
     stated = shared.once(("settings", request.settings_path, request.settings_origin), lambda: find_settings(
-        request.settings_path, os.environ, origin=request.settings_origin, hardware=request.is_hardware))
+        request.settings_path, os.environ, origin=request.settings_origin, hardware=request.is_hardware,
+        replaced=_replaced(request)))
     platform = resolve_platform(request, stated, shared)
     settings = platform.settings
     settings_records(log, settings)
@@ -281,6 +282,12 @@ def _execute(request, log, look, shared):
     return result
 
 
+def _replaced(request):
+    """Keys of the settings in whose place the request has a value."""
+    return [key for key, value in (("HBM_SIZE", request.hbm_size), ("HBM_CHANNELS", request.hbm_channels))
+            if value is not None]
+
+
 def _program_of(request, settings, period, shared):
     """Read and decode the program; costs depend on latencies, MLEN, VLEN and the core cycle (§1.4)."""
     words = shared.once(("words", request.opcode), lambda: read_words(request.opcode), lambda words: words.nbytes)
@@ -300,7 +307,8 @@ def _hardware_of(request, settings, platform):
     """
     if not request.is_hardware:
         return None
-    hardware = hardware_of(settings, request.hbm_channels, request.called("hbm_channels"))
+    origin = None if request.hbm_size is None else request.hbm_size_origin
+    hardware = hardware_of(settings, request.hbm_channels, origin)
     if platform.on_board_time:
         return hardware._replace(period_ps=platform.period_ps)
     if request.clock_mhz is None:

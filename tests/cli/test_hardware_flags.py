@@ -45,7 +45,9 @@ def test_a_flag_of_the_chapter_needs_the_mode(flag, build, empty_directory, caps
 @pytest.mark.parametrize("flags, text", [
     (["--timing-mode", "rtl-v2"], "invalid choice"),
     (["--timing-mode", "rtl-v1", "--profile-output", "x"], "--profile-output needs --profile-memory"),
-    (["--timing-mode", "rtl-v1", "--hbm-channels", "0"], "expected at least 1"),
+    (["--timing-mode", "rtl-v1", "--hbm-channels", "0"], "expected a power of two from 1 to 256"),
+    (["--timing-mode", "rtl-v1", "--hbm-channels", "7"], "expected a power of two from 1 to 256"),
+    (["--timing-mode", "rtl-v1", "--hbm-channels", "512"], "expected a power of two from 1 to 256"),
 ])  # fmt: skip
 def test_usage_errors(flags, text, build, empty_directory, capsys):
     assert text in refused(capsys, *hr.arguments(build), *flags)
@@ -82,10 +84,22 @@ def test_a_run_that_is_not_validated_ends_with_4_and_all_its_files(build, empty_
         "trace.json", "mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"}  # fmt: skip
 
 
-def test_nothing_is_validated_in_serial_mode(build, empty_directory, capsys):
+def test_nothing_is_validated_in_serial_mode_which_is_said_before_the_run(build, empty_directory, tmp_path, capsys):
     flags = ["--timing-mode", "legacy", "--require-rtl-validated", "--log-level", "off"]
     assert hr.drop_in(*hr.arguments(build), *flags) == 101
     assert capsys.readouterr().err.count("\n") == 1
+    assert not list((tmp_path / "cwd").iterdir())
+
+
+@pytest.mark.parametrize("flag, kind", [("--dma-event-trace", "DMA event trace"),
+                                        ("--rtl-validation-output", "validation")])
+def test_traces_appear_together_or_not_at_all(flag, kind, build, empty_directory, tmp_path, capsys):
+    (tmp_path / "cwd" / "directory").mkdir()
+    flags = ["--timing-mode", "rtl-v1", "--event-trace", "e.json", flag, "directory", "--log-level", "off"]
+    assert hr.drop_in(*hr.arguments(build), *flags) == 101
+    line = capsys.readouterr().err
+    assert f"{kind} directory: cannot write" in line and line.count("\n") == 1
+    assert [path.name for path in (tmp_path / "cwd").iterdir()] == ["directory"]
 
 
 def test_event_traces_as_files(build, empty_directory, tmp_path):
@@ -222,7 +236,7 @@ def test_a_clock_without_board_and_hardware_timing_is_refused(build):
         plena_emu.run(str(build), clock_mhz=500, timing_only=True)
 
 
-@pytest.mark.parametrize("size, found", [("0", "--hbm-size: found 0"), ("100", "HBM size 100 is no multiple of 64")])
+@pytest.mark.parametrize("size, found", [("0", "--hbm-size: found 0"), ("100", "error: --hbm-size: found 100")])
 def test_an_hbm_size_that_the_chapter_refuses_is_101(size, found, build, empty_directory, capsys):
     flags = list(hr.arguments(build))
     if "--hbm-size" in flags:
@@ -319,3 +333,11 @@ def test_reference_timing_has_the_cycle_of_a_run_without_a_board(clock, build, t
     board = plena_emu.run(str(changed), board="custom_a7", reference_timing=True, **fields)
     assert without.hardware.clock_period_ps == board.hardware.clock_period_ps == clock
     assert f"cycles of {clock:,} ps (--reference-timing)" in summary(board)
+
+
+def test_a_size_that_the_build_directory_names_is_its_fault(build, tmp_path):
+    changed = with_settings(build, tmp_path, CLOCK_PERIOD_PS=1000)
+    (changed / "hbm_size.txt").write_text("100")
+    with pytest.raises(EmuError) as error:
+        plena_emu.run(str(changed), timing="rtl-v1", timing_only=True)
+    assert str(error.value) == f"{changed / 'hbm_size.txt'}: found 100, expected a multiple of 64 bytes"
