@@ -12,6 +12,7 @@ exit status: 0 all points ran, 1 some failed, 2 usage error, 101 any other error
 a store that is not there, 130 interrupted
 """
 
+import os
 import sys
 import time
 
@@ -68,6 +69,8 @@ def run(args):
     check_files(args, files_of_study(args, study))
     wanted = _Wanted(args, study)
     with sweep_progress(args.quiet) as watcher:
+        if args.dry_run and args.store and not args.resume and not os.path.lexists(args.store):
+            return _dry_run(study, open_store(None, False, False, watcher), wanted)  # makes no directory
         store = open_store(args.store, args.resume, args.retry_failed, watcher)
         if args.dry_run:
             return _dry_run(study, store, wanted)

@@ -151,7 +151,12 @@ class Specifier:
 
     def _check_board(self, name, changes):
         source, data = read_document("board", name)
-        to_board(variants.with_keys(data, changes, "board"), f"{name} with {_told('board', changes)}")
+        told = f"{name} with {_told('board', changes)}"
+        part = to_board(variants.with_keys(data, changes, "board"), told).memory.dram
+        if "memory.dram" in changes and part is not None:
+            from ..boards.dram_schema import dram_names, load_dram
+
+            load_dram(part if part in dram_names() else os.path.join(os.path.dirname(source), part))
 
     def _check_dram(self, values, changes):
         name = values.get(DRAM) or self._part_of(values.get(BOARD))
@@ -258,7 +263,9 @@ def _check_fields(fields, key=None):
     try:
         RunRequest(opcode="program", timing_only=True, dump_dir=None, **fields)
     except EmuError as error:
-        named = f"{key}: " if key is not None and not str(error).startswith((key, "--")) else ""
+        told = str(error)
+        is_named = told.startswith("--") or told.partition(":")[0].partition(" ")[0] in KEYS
+        named = "" if key is None or is_named else f"{key}: "
         raise UsageError(f"{named}{error}") from None
 
 

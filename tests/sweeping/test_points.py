@@ -168,3 +168,12 @@ where: ddr_capacity > 2M
                        "board.latency.vector_add": "2..3", "layers": 2}, [["board", "board.latency.vector_add"]],
                       "ddr_capacity > 2M")
     assert list(assignments(study)) == list(assignments(same)) and len(list(assignments(study))) == 4
+
+
+@pytest.mark.parametrize("axes, message", [
+    ({"board__memory__dram": "nope"}, "nope"),
+    ({"ddr_capacity": "1M", "ddr_speed": 2, "reference_timing": "true"}, "^ddr_speed"),
+])
+def test_what_only_a_run_would_refuse_is_refused_before(axes, message):
+    with pytest.raises(EmuError, match=message):
+        points_of(model="tiny", board="custom_a7", **axes)
