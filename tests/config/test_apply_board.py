@@ -283,3 +283,13 @@ def test_the_command_leaves_an_old_file_when_it_fails(tmp_path, capsys):
 def test_a_change_is_readable():
     change = apply_board_with_changes(SMALL, BOARDS["custom_a7"])[1][0]
     assert change == Change("TRANSACTIONAL.CONFIG.DC_EN.value", 1, 0)
+
+
+def test_a_base_that_no_run_takes_is_refused(tmp_path, capsys):
+    base = tmp_path / "base.toml"
+    text = (pathlib.Path(__file__).resolve().parents[2] / "examples/linear/build/plena_settings.toml").read_text()
+    base.write_text(re.sub(r"(?m)^MLEN = .*$", "MLEN = { value = 0 }", text))
+    out = tmp_path / "out.toml"
+    assert main(["board-settings", str(base), "--board", "custom_a7", "-o", str(out)]) == 101
+    said = capsys.readouterr().err
+    assert "MLEN" in said and "found 0" in said and said.count("\n") == 1 and not out.exists()
