@@ -104,7 +104,8 @@ def read_document(kind: str, name_or_path: str | os.PathLike) -> tuple[str, obje
 
 def _locate(asked, kind, directory, names, renamed):
     """Find what was asked for; a path stays as it was written."""
-    text = given_path(kind.replace(" ", "_"), asked)
+    expected = f"one of {', '.join(names)}, or the path of a .yaml file"
+    text = given_path(kind.replace(" ", "_"), asked, expected)
     if os.sep in text or text.endswith((".yaml", ".yml")):
         return text
     if text in names:
@@ -114,7 +115,7 @@ def _locate(asked, kind, directory, names, renamed):
     if kind == "board" and (text in profile_names() or text in _RENAMED_PROFILES):
         profile = _RENAMED_PROFILES.get(text, text)
         raise UsageError(f"unknown board {text!r}: {profile!r} is a latency profile (--latency-profile)")
-    raise UsageError(f"unknown {kind} {text!r}, expected one of {', '.join(names)}, or the path of a .yaml file")
+    raise UsageError(f"unknown {kind} {text!r}, expected {expected}")
 
 
 def _read_yaml(path, kind):

@@ -6,12 +6,14 @@ every key. `load_timing` takes a name that ships or a path.
 
 import os
 import pathlib
+import re
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from plena_emu.errors import EmuError
+from plena_emu.inputs.number_formats import parse_format
 from plena_emu.inputs.words import shown
 
 from .loader import _locate, _read_yaml
@@ -21,6 +23,7 @@ from .timing_formula import GEOMETRY, SERVICE, FormulaError, parse
 FORMATS = ("weight", "matrix_sram", "vector_sram", "scalar_fp")
 STATUSES = ("full_machine_measured", "structural_extrapolation", "unsupported_rtl", "ramulator_observed")
 MEASURED, EXTRAPOLATED, UNSUPPORTED, OBSERVED = STATUSES
+RESERVED_REASONS = ("pipeline_recovery",)  # keys that reports have beside reasons (§7.11)
 MAX_COPIES = 16
 MAX_LATE_CLASSES = 8  # classes with `starts_after`: the kernel's record of late starts holds as many
 
@@ -183,16 +186,36 @@ def _known(key, names, where):
 
 
 def _check_measurement(measurement, where):
-    for key in measurement.formats:
+    for key, value in measurement.formats.items():
         _known(key, FORMATS, f"{where}.formats")
-    for key in measurement.at_most:
+        _check_value(key, value, f"{where}.formats")
+    for key, value in measurement.at_most.items():
         _known(key, GEOMETRY, f"{where}.at_most")
+        _check_value(key, value, f"{where}.at_most")
     for number, point in enumerate(measurement.points):
         for key, value in point.items():
             _known(key, (*GEOMETRY, *FORMATS), f"{where}.points[{number}]")
-            if isinstance(value, int) != (key in GEOMETRY):
-                raise EmuError(f"{where}.points[{number}].{key}: found {shown(value)}, expected a "
-                               + ("number" if key in GEOMETRY else "format such as e4m3"))
+            _check_value(key, value, f"{where}.points[{number}]")
+
+
+def _check_value(key, value, where):
+    """A figure or a format that some machine can have: others would never be met, and say so nowhere."""
+    if key in GEOMETRY:
+        fits, expected = isinstance(value, int) and value >= 1, "a number, at least 1"
+    else:
+        fits = isinstance(value, str) and parse_format(value) is not None
+        expected = "a format such as e4m3 or int8"
+    if not fits:
+        raise EmuError(f"{where}.{key}: found {shown(value)}, expected {expected}")
+
+
+def _check_reason(reason, where):
+    if not re.fullmatch("[a-z][a-z0-9_]{0,63}", reason):
+        raise EmuError(f"{where}: reason: found {shown(reason)}, expected at most 64 small letters, digits and _, a"
+                       " letter first")
+    if reason in RESERVED_REASONS:
+        raise EmuError(f"{where}: reason: found {shown(reason)}, which reports use for something else, expected another"
+                       " name")
 
 
 def _check_cost(cost, file, where):
@@ -241,6 +264,8 @@ def _check_classes(file, what):
             owner[op] = name
         for unit in (*(wait.unit for wait in some.waits), *some.holds):
             _known(unit, tuple(file.units), where)
+        for wait in (*some.waits, *((some.starts_after,) if some.starts_after else ())):
+            _check_reason(wait.reason, where)
         if some.starts_after is not None:
             _known(some.starts_after.unit, tuple(file.units), f"{where}.starts_after")
             _check_late(name, some, file, late, where)

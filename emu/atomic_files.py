@@ -146,7 +146,7 @@ def write_whole(path: str | os.PathLike, data: bytes, what: str = "output") -> N
         Names `what` and the path when it cannot be written.
     """
     target = os.fspath(path)
-    with _told(what, target):
+    with told(what, target):
         if _is_written_through(target):
             with _writing(target, _descriptor(target)) as descriptor:
                 _write(descriptor, data)
@@ -165,7 +165,7 @@ def whole_file(path: str | os.PathLike, what: str = "output") -> Iterator[Binary
         Names `what` and the path when it cannot be written.
     """
     target = os.fspath(path)
-    with _told(what, target):
+    with told(what, target):
         if _is_written_through(target):
             with _writing(target, _descriptor(target)) as descriptor, open(descriptor, "wb", closefd=False) as file:
                 yield file
@@ -175,8 +175,8 @@ def whole_file(path: str | os.PathLike, what: str = "output") -> Iterator[Binary
 
 
 @contextlib.contextmanager
-def _told(what, target):
-    """Tell in one line that `target` cannot be written."""
+def told(what, target):
+    """Tell in one line that the file `target` cannot be written: an `EmuError` in place of an `OSError` inside."""
     try:
         yield
     except BrokenPipeError:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from .errors import UsageError
 from .inputs.arguments import check_names, index_of, path_of
-from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, MOST_THREADS, PROFILE_LEVELS
+from .inputs.choices import DEFAULT_MODEL, DMAS, MEMORY_MODELS, MOST_CHANNELS, MOST_THREADS, PROFILE_LEVELS
 from .inputs.words import cut, flag_of
 from .isa import REVISIONS
 
@@ -23,7 +23,7 @@ _PATHS = ("opcode", "hbm", "fpsram", "intsram", "vram", "settings_path", "weight
           "timeline", "pc_log")
 # Field that says what named a value: the field of the value.
 _ORIGINS = {"settings_origin": "settings_path", "weight_manifest_origin": "weight_manifest",
-            "ddr_capacity_origin": "ddr_capacity"}
+            "ddr_capacity_origin": "ddr_capacity", "hbm_size_origin": "hbm_size"}
 # Field: smallest value.
 _COUNTS = {"hbm_size": 1, "ddr_capacity": 0, "host_bandwidth": 1, "max_instructions": 1, "hbm_channels": 1,
            "timeline_slices": 1, "pc_log_count": 1, "event_rows": 1}
@@ -40,6 +40,7 @@ def _fields():
     flags = [(name, bool) for name in ("dump_hbm", "timing_only", "memo", "trace", "reference_timing", "say_unused",
                                        "from_flags", "stages", "loops", "hashes", "overlap")]
     words = [(name, str) for name in ("settings_origin", "weight_manifest_origin", "ddr_capacity_origin",
+                                      "hbm_size_origin",
                                       "pc_log_from")]
     return msgspec.defstruct("Fields", [
         *counts, *flags, *words, ("isa", Literal[REVISIONS]), ("memory_model", Literal[MEMORY_MODELS] | None),
@@ -64,6 +65,8 @@ class RunRequest:
         What named it.
     hbm_size : int or None
         Bytes, in place of HBM_SIZE.
+    hbm_size_origin : str
+        What named them.
     isa : str
         `base` or `moe`.
     memory_model : str or None
@@ -127,7 +130,8 @@ class RunRequest:
     ddr_speed : number, str or None
         Factor on the data rate of the board's part, or of `dram` (§10.2).
     reference_timing : bool
-        With a board: cycles of 1000 ps and the DDR of §3.5, as without one (§10.1).
+        With a board: cycles and DDR of §3.5 of a run without one (§10.1). Cycles are 1000 ps, with hardware timing
+        CLOCK_PERIOD_PS (§7.12).
     say_unused : bool
         Whether fields that the run does not use are warnings; the drop-in keeps to the reference's records.
     from_flags : bool
@@ -143,8 +147,8 @@ class RunRequest:
         Channels of hbm2 with production DMA, in place of HBM_CHANNELS.
     event_table : str or None
         File for a row an instruction on the timeline, as Parquet or CSV by the end of its name.
-    event_rows : int
-        Most rows of `event_table`; the run goes on beyond.
+    event_rows : int or None
+        Most rows of `event_table`, which it needs; the run goes on beyond. None: 10 million.
     event_trace, dma_event_trace, rtl_validation_output, profile_output : str or None
         Files of §7.12; the profile goes beside the program where it is asked for and none is named.
     memory_profile : str or None
@@ -164,6 +168,7 @@ class RunRequest:
     settings_path: str | None = None
     settings_origin: str = None  # type: ignore[assignment]  # left out, it is the name of the field
     hbm_size: int | None = None
+    hbm_size_origin: str = None  # type: ignore[assignment]
     isa: str = "base"
     memory_model: str | None = None
     weight_manifest: str | None = None
@@ -205,7 +210,7 @@ class RunRequest:
     timing: str = "serial"
     hbm_channels: int | None = None
     event_table: str | None = None
-    event_rows: int = 10_000_000
+    event_rows: int | None = None
     event_trace: str | None = None
     dma_event_trace: str | None = None
     rtl_validation_output: str | None = None
@@ -286,7 +291,8 @@ class RunRequest:
 
             self.ddr_speed = speed_factor(self.ddr_speed, called("ddr_speed"))
         if self.reference_timing and self.clock_mhz is not None:
-            raise UsageError(f"{called('clock_mhz')}: not with {reference}, which counts 1000 ps a core cycle")
+            raise UsageError(f"{called('clock_mhz')}: not with {reference}, which counts core cycles as without a"
+                             " board")
         if self.reference_timing and self.ddr_speed is not None:
             raise UsageError(f"{called('ddr_speed')}: not with {reference}, which leaves the board's part out")
 
@@ -296,6 +302,10 @@ class RunRequest:
 
     def _check_hardware(self):
         """Refuse what only hardware timing has without it."""
+        channels = self.hbm_channels
+        if channels is not None and (channels > MOST_CHANNELS or channels & (channels - 1)):
+            raise UsageError(f"{self.called('hbm_channels')}: found {channels}, expected a power of two from 1 to"
+                             f" {MOST_CHANNELS}")
         production = f"production DMA ({self.called('dma')} production)"
         if self.dma != "production":
             for name, value in ((self.called("hbm_channels"), self.hbm_channels),
@@ -308,11 +318,14 @@ class RunRequest:
         if self.memory_profile is None and self.profile_output is not None:
             raise UsageError("profile_output needs memory_profile")
         if self.event_table is not None and not self.event_table.endswith((".parquet", ".csv")):
-            raise UsageError(f"event_table {self.event_table}: expected a name that ends in .parquet or .csv")
+            raise UsageError(f"{self.called('event_table')} {self.event_table}: expected a name that ends in .parquet"
+                             " or .csv")
+        if self.event_rows is not None and self.event_table is None:
+            raise UsageError(f"{self.called('event_rows')} needs {self.called('event_table')}")
         outputs = ("event_table", "event_trace", "dma_event_trace", "rtl_validation_output")
         for name in outputs if not self.is_hardware else ():
             if getattr(self, name) is not None:
-                raise UsageError(f"{name} needs hardware timing ({self.called('timing')} rtl-v1 or"
+                raise UsageError(f"{self.called(name)} needs hardware timing ({self.called('timing')} rtl-v1 or"
                                  f" {self.called('dma')} production)")
 
     def _check_observers(self):

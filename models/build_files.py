@@ -14,6 +14,7 @@ import numpy as np
 
 from plena_emu.assembler import mem_text
 from plena_emu.errors import EmuError
+from plena_emu.interrupts import cleaning
 
 from .builder import Program
 from .graph import Graph
@@ -49,14 +50,15 @@ def replaced_directory(path: str, needed: int) -> Iterator[str]:
     except OSError as error:
         raise EmuError(f"build directory {path}: cannot make: {error.strerror}") from None
     try:
-        try:
+        with cleaning(lambda: shutil.rmtree(temporary, ignore_errors=True)):
             yield temporary
             os.chmod(temporary, 0o755)
             if os.path.isdir(target):
                 shutil.rmtree(target)
             os.rename(temporary, target)
-        except OSError as error:
-            raise EmuError(f"build directory {path}: cannot write: {error.strerror}") from None
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise EmuError(f"build directory {path}: cannot write: {error.strerror}") from None
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -40,7 +40,10 @@ from .text_contents import TextContents
 from .text_graph import build_text_graph
 from .vision_contents import VisionContents
 from .vision_graph import PREFIX, build_vision_graph
-from .weights import NoWeights
+from .weights import NoWeights, Weights
+
+_NAMED = 3  # tensors that a warning names
+_NOT_IN_CACHE = ("W_lm_head", "R_rope")  # tensors that a prefill and its decode steps need not share
 
 
 class Build(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,8 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
         Rows of the vector SRAM that are used.
     hbm_bytes : int
         Size of the HBM, caches included.
+    warnings : tuple of str
+        What may not be as it was meant, a line each.
     """
 
     directory: str
@@ -65,6 +70,7 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     stages: int
     vector_rows: int
     hbm_bytes: int
+    warnings: tuple[str, ...] = ()
 
 
 def compile(model: str | os.PathLike, output: str | os.PathLike, *,  # noqa: A001
@@ -113,6 +119,7 @@ class _Compiler(abc.ABC):
 
     prefix = ""  # of tensor names
     values: np.ndarray | None = None
+    weights_sha256: str | None = None  # of what makes the cache; None without weights
     ids: list | None = None
 
     @abc.abstractmethod
@@ -165,7 +172,17 @@ class _Compiler(abc.ABC):
                 self.write_data(directory, settings)
             self.write_record(directory)
         return Build(directory=output, model=self.config.name, preset=self.preset.name, words=len(program.words),
-                     stages=len(program.stages), vector_rows=self.placement.rows, hbm_bytes=self.placement.hbm_bytes)
+                     stages=len(program.stages), vector_rows=self.placement.rows, hbm_bytes=self.placement.hbm_bytes,
+                     warnings=self.warnings())
+
+    def warnings(self):
+        """Tensors of the files that nothing reads, in one line."""
+        unused = self.weights.unused
+        if not unused:
+            return ()
+        more = f" and {len(unused) - _NAMED} more" if len(unused) > _NAMED else ""
+        return (f"{self.weights.source}: the config does not announce, so nothing reads,"
+                f" {', '.join(unused[:_NAMED])}{more}",)
 
     def vram_result(self, name, tokens, columns, rows_per_sequence):
         """Where a buffer lies in `vram_dump.bin`."""
@@ -193,15 +210,22 @@ class _Compiler(abc.ABC):
         buffers = [(self.graph.buffers[name], self.placement.activations[name]) for name in self.graph.preloads]
         preload_rows(buffers, contents.preload, self.machine.mlen).tofile(os.path.join(directory, PRELOAD))
         cache = self.cache(settings)
+        digest = weights_digest(weights)
         with open(os.path.join(directory, IMAGE), "wb") as file:
             for tensor in self.placement.tensors.values():
                 described = self.graph.tensors[tensor.name]
                 self.progress(tensor.name, tensor.address, self.placement.hbm_bytes)
                 if described.kind != "cache":
-                    write_tensor(file, tensor, contents.tensor(described), settings.hbm_m_weight_type)
+                    write_tensor(file, tensor, contents.tensor(described), settings.hbm_m_weight_type,
+                                 None if tensor.name in _NOT_IN_CACHE else digest)
                 elif cache:
                     cache.write(file, tensor, self.shape.cache_rows)
             file.truncate(self.placement.hbm_bytes)
+        self.weights_sha256 = digest.hexdigest()
+        if cache and cache.weights not in (None, self.weights_sha256):
+            raise EmuError(f"{self.options.cache_from}: its cache was made with other weights (sha256"
+                           f" {cache.weights[:12]}…), expected those of {self.weights.source}"
+                           f" ({self.weights_sha256[:12]}…)")
         references = self.references(HeldWeights(weights, settings), settings, cache)
         with open(os.path.join(directory, REFERENCES), "wb") as file:
             file.write(references_bytes(references))
@@ -216,6 +240,7 @@ class _Compiler(abc.ABC):
         """`model.json`: enough to make the build again."""
         build_files.write_json(directory, "model.json", {
             "config": self.config, "options": self.options, "preset": self.preset, "weights": self.weights.source,
+            "weights_sha256": self.weights_sha256,
             "batch": self.shape.batch, "tokens": self.shape.tokens, "past": self.shape.past, "ids": self.ids,
             "versions": {"plena_emu": plena_emu.__version__, "numpy": np.__version__},
             "sha256": {name: _hash(os.path.join(directory, name)) for name in sorted(os.listdir(directory))},
@@ -288,6 +313,23 @@ class _VisionCompiler(_Compiler):
 
     def references(self, held_weights, settings, cache):
         return vision_references(self.config, self.weights, self.values, settings, held_weights=held_weights)
+
+
+def weights_digest(weights: Weights) -> hashlib._Hash:
+    """Start a digest of what a cache depends on: norms, biases, some rows of the embedding; the image's tensors follow.
+
+    Returns
+    -------
+    hashlib object
+    """
+    digest = hashlib.sha256()
+    for name, shape in weights.shapes.items():
+        if len(shape) == 1:
+            digest.update(weights[name].tobytes())
+        elif name == "embed":
+            rows = np.linspace(0, shape[0] - 1, min(64, shape[0])).astype(np.int64)
+            digest.update(weights.rows(name, rows).tobytes())
+    return digest
 
 
 def _hash(path):

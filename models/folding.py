@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from plena_emu.errors import EmuError
+
 from .configs import TextConfig
 from .weights import Weights
 
@@ -39,6 +41,21 @@ class FoldedWeights(Weights):
         carriers = ("q_norm",) if self._qk_norm else ("q", "q_bias")
         inner = name.rpartition(".")[2] if name.startswith("layers.") else ""
         return np.float32(1 / np.sqrt(self.config.head_dim) if inner in carriers else 1)
+
+    def rows(self, name: str, index: slice | np.ndarray) -> np.ndarray:
+        """Read some rows of a tensor as `Weights.rows` does.
+
+        Raises
+        ------
+        EmuError
+            Also where weights are finite and their product with what is folded in is not.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = self._rows(name, index)
+        if not np.isfinite(values).all():
+            raise EmuError(f"{self.source}: tensor {self._weights.stored_name(name)}: its weights times those of the"
+                           " norm in front of it and the factors that are folded in exceed f32")
+        return values
 
     def _rows(self, name, index):
         layer, _, inner = name.rpartition(".")

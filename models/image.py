@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from plena_emu.config.settings import Mx
 
 
-def write_tensor(file: BinaryIO, tensor: HbmTensor, chunks: Iterable[np.ndarray], kind: Mx) -> None:
+def write_tensor(file: BinaryIO, tensor: HbmTensor, chunks: Iterable[np.ndarray], kind: Mx,
+                 digest: hashlib._Hash | None = None) -> None:
     """Quantise a tensor chunk by chunk and write elements and scales to their places.
 
     Parameters
@@ -27,14 +29,19 @@ def write_tensor(file: BinaryIO, tensor: HbmTensor, chunks: Iterable[np.ndarray]
     chunks : iterable of f32 arrays
         `[rows, columns]` from the first row on.
     kind : Mx
+    digest : hashlib object or None
+        Takes the bytes that are written.
     """
     row = 0
     for values in chunks:
-        codes, scales = quantise(values, kind)
+        codes, scales = (part.tobytes() for part in quantise(values, kind))
         file.seek(tensor.address + row * tensor.columns)
-        file.write(codes.tobytes())
+        file.write(codes)
         file.seek(tensor.address + tensor.scale + row * tensor.columns // BLOCK)
-        file.write(scales.tobytes())
+        file.write(scales)
+        if digest:
+            digest.update(codes)
+            digest.update(scales)
         row += len(values)
 
 

@@ -5,6 +5,8 @@ from typing import Literal
 import msgspec
 
 from plena_emu.errors import UsageError
+from plena_emu.inputs.arguments import path_of
+from plena_emu.inputs.choices import SCHEDULES
 
 from .presets import DEFAULT_PRESET
 
@@ -23,7 +25,8 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
     Raises
     ------
     UsageError
-        Two of the options exclude each other, or a number is not positive.
+        Two of the options exclude each other, a number is not positive, or a value is none of its choices or of
+        another type.
     """
 
     preset: str = DEFAULT_PRESET
@@ -48,6 +51,14 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise UsageError(f"{_flag(name)}: found {value!r}, expected a whole number of at least 1")
+        if not isinstance(self.preset, str):
+            raise UsageError(f"preset: found {self.preset!r}, expected the name of a preset")
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value in choices or value is None and name == "part"):
+                raise UsageError(f"{name}: found {value!r}, expected one of {', '.join(choices)}")
+        for name in _PATHS:
+            path_of(name, getattr(self, name))
         for one, other in _EXCLUDING:
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise UsageError(f"{_flag(one)} and {_flag(other)} exclude each other")
@@ -63,10 +74,14 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name in useless:
             if getattr(self, name) is not None:
                 raise UsageError(f"{_flag(name)}: the {part} part has no use for it")
+        if part == "vision" and self.logits != "last":
+            raise UsageError("--logits: the vision part has no use for it")
 
 
 _TEXT_ONLY = ("prefill", "past", "batch", "tokens", "embeddings", "cache_from")
 _VISION_ONLY = ("pixels", "image")
+_CHOICES = {"logits": ("last", "all", "none"), "part": ("text", "vision"), "schedule": SCHEDULES}
+_PATHS = ("tokens", "embeddings", "pixels", "weights", "board", "cache_from")
 _EXCLUDING = (
     ("prefill", "past"),
     ("prefill", "cache_from"),

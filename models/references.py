@@ -12,6 +12,7 @@ has `start/<name>`: the errors of what that run stored against that build's mach
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import zipfile
@@ -91,13 +92,15 @@ def text_references(
     """
     held_weights = _compared(held_weights, weights, settings)
     starts = (None, None) if caches is None else (caches.exact, caches.held)
-    exact = forward_text(config, weights, embeddings, starts[0], logits=logits)
+    with _overflowing(config):
+        exact = forward_text(config, weights, embeddings, starts[0], logits=logits)
     before = starts[1] and Cache([_twice(keys) for keys in starts[1].keys],
                                  [_twice(values) for values in starts[1].values])
-    both = forward_text(config, held_weights, _twice(round_bf16(embeddings)), before, logits=logits,
-                        hold=holder(settings), row=_round_second_half)
+    with _overflowing(config):
+        both = forward_text(config, held_weights, _twice(round_bf16(embeddings)), before, logits=logits,
+                            hold=holder(settings), row=_round_second_half)
     errors = {} if caches is None else caches.errors
-    return (_named(_text_results(exact), _text_results(both), held_weights)
+    return (_named(_text_results(exact), _text_results(both), held_weights, config)
             | {f"{START}/{name}": numbers for name, numbers in errors.items()})
 
 
@@ -117,10 +120,26 @@ def vision_references(
         `f32/hidden`, `f32/connector`, `machine/K_0` and so on.
     """
     held_weights = _compared(held_weights, weights, settings)
-    exact = forward_vision(config, weights, patches)
-    both = forward_vision(config, held_weights, _twice(round_bf16(patches)), hold=holder(settings),
-                          row=_round_second_half)
-    return _named(_vision_results(exact), _vision_results(both), held_weights)
+    with _overflowing(config):
+        exact = forward_vision(config, weights, patches)
+        both = forward_vision(config, held_weights, _twice(round_bf16(patches)), hold=holder(settings),
+                              row=_round_second_half)
+    return _named(_vision_results(exact), _vision_results(both), held_weights, config)
+
+
+@contextlib.contextmanager
+def _overflowing(config):
+    """Turn an overflow of an intermediate result into an error: a norm would make finite zeros of it."""
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            yield
+    except FloatingPointError as error:
+        raise _no_reference(config, error) from None
+
+
+def _no_reference(config, why):
+    return EmuError(f"model {config.name}: its forward in f32 leaves the finite numbers ({why}), so there is nothing to"
+                    " check a run against")
 
 
 def _twice(values):
@@ -140,11 +159,14 @@ def _compared(held_weights, weights, settings):
     return ComparedWeights(held_weights, weights, settings.hbm_m_weight_type)
 
 
-def _named(exact, both, weights):
+def _named(exact, both, weights, config):
     """The contents of `references.npz`; `both` are results with the machine's types, exact and rounded."""
     held = {name: values[: len(exact[name])] for name, values in both.items()}
     found = {f"{kind}/{name}": values for kind, results in ((EXACT, exact), (MACHINE, held))
              for name, values in results.items()}
+    for name, values in (*exact.items(), *both.items()):
+        if not np.isfinite(values).all():
+            raise _no_reference(config, name)
     for name, values in both.items():
         rounded = values[len(exact[name]) :]
         errors = [relative_rms(rounded, results[name]) for results in (held, exact)]

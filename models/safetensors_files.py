@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import msgspec
 import numpy as np
@@ -22,6 +23,8 @@ except ImportError:
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+_LAYER = re.compile(r".*?\b(layers|blocks)\.[0-9]+\.")
+_TABLES = (".inv_freq", ".position_ids", ".masked_bias", ".causal_mask")  # of what follows from the config
 # Name of a type in the file -> numpy type of its bytes; numpy has no bf16.
 _TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -36,7 +39,19 @@ class StoredWeights(Weights):
         super().__init__(directory, config)
         files = _weight_files(directory)
         views = {name: file.view(name) for file in files for name in file.names}
-        self._views = {name: _found(directory, views, tensor) for name, tensor in tensors_of(config).items()}
+        wanted = tensors_of(config)
+        self._views = {name: _found(directory, views, tensor) for name, tensor in wanted.items()}
+        self._names = {name: _name(views, tensor) for name, tensor in wanted.items()}
+        self.unused = _unused(views, wanted)
+
+    def stored_name(self, name: str) -> str:
+        """Tell the name of a tensor in the files.
+
+        Returns
+        -------
+        str
+        """
+        return self._names[name]
 
     def _rows(self, name, index):
         values = self._views[name][index]
@@ -45,9 +60,23 @@ class StoredWeights(Weights):
         return values.astype(np.float32, order="C")
 
 
+def _name(views, tensor):
+    """The name under which files hold a tensor, None where they do not."""
+    return next((name for name in tensor.stored if name in views), None)
+
+
+def _unused(views, wanted):
+    """Tensors beside those that are read: in the same layers, or of the same modules (as the bias of a weight)."""
+    known = {name for tensor in wanted.values() for name in tensor.stored}
+    layers = {match[0] for name in known if (match := _LAYER.match(name))}
+    modules = {name.rpartition(".")[0] for name in known}
+    return tuple(name for name in views if name not in known and not name.endswith(_TABLES) and (
+        name.rpartition(".")[0] in modules or ((match := _LAYER.match(name)) and match[0] in layers)))
+
+
 def _found(directory, views, tensor):
     """View of a tensor in its canonical shape."""
-    name = next((name for name in tensor.stored if name in views), None)
+    name = _name(views, tensor)
     if name is None:
         raise EmuError(f"{directory}: tensor {tensor.stored[0]} not found in the safetensors files")
     view = views[name]

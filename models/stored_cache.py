@@ -31,7 +31,8 @@ class StoredCache(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of K and V of all layers.
 
     `codes[name]` is u8 `[batch, tokens, columns]` and `scales[name]` u8 `[batch, tokens, columns / 8]`, by the name of
-    the stored tensor; `caches` is what they hold, for the references.
+    the stored tensor; `caches` is what they hold, for the references. `weights` is the digest of the weights they were
+    made with, None where they are nobody's.
     """
 
     batch: int
@@ -39,6 +40,7 @@ class StoredCache(msgspec.Struct, frozen=True, kw_only=True):
     codes: dict[str, np.ndarray]
     scales: dict[str, np.ndarray]
     caches: Caches | None
+    weights: str | None = None
 
     def write(self, file: BinaryIO, tensor: HbmTensor, cache_rows: int) -> None:
         """Write a tensor's rows into an image whose sequences have `cache_rows` rows each."""
@@ -118,7 +120,7 @@ def cache_from(build: str, config: TextConfig, preset: str, tokens: int) -> Stor
     EmuError
         The build is of another model or preset, or was not run.
     """
-    _check_same(build, config, preset)
+    weights = _check_same(build, config, preset)
     results = read_results(build)
     batch, _ = results.cache_length()
     path = os.path.join(build, HBM_RESULTS)
@@ -140,7 +142,7 @@ def cache_from(build: str, config: TextConfig, preset: str, tokens: int) -> Stor
     caches = Caches(exact=cache_of(references, f"{EXACT}/"), held=cache_of(found), errors=errors)
     for cache in (caches.exact, caches.held):
         cache.keys, cache.values = ([layer[:, :, :tokens] for layer in layers] for layers in (cache.keys, cache.values))
-    return StoredCache(batch=batch, tokens=tokens, codes=codes, scales=scales, caches=caches)
+    return StoredCache(batch=batch, tokens=tokens, codes=codes, scales=scales, caches=caches, weights=weights)
 
 
 def _start_errors(references, found, tokens, build):
@@ -163,17 +165,22 @@ def _start_errors(references, found, tokens, build):
 
 
 def _check_same(build, config, preset):
-    """Refuse a build of another model or preset."""
+    """Refuse a build of another model, whatever its name, or preset; returns the digest of its weights."""
     path = os.path.join(build, "model.json")
     if not os.path.lexists(path):
         raise EmuError(f"{path}: not found, expected a build of this compiler")
     try:
         record = parse_json(read_text(path, "model config"), path)
         made = convert(record["config"], TextConfig, f"{path}: config"), record["preset"]["name"]
+        weights = record["weights_sha256"]
     except (KeyError, TypeError):
-        raise EmuError(f"{path}: expected config and preset, as a build of this compiler has them") from None
+        raise EmuError(f"{path}: expected config, preset and weights_sha256, as a build of this compiler has"
+                       " them") from None
     if made[1] != preset:
         raise EmuError(f"{build}: was compiled for preset {made[1]}, expected {preset}")
-    if made[0] != config:
+    if msgspec.structs.replace(made[0], name=config.name) != config:
         raise EmuError(f"{build}: was compiled from another model: found {made[0].name} with {made[0].layers} layers,"
-                       f" expected {config.name} with {config.layers}")
+                       f" expected {config.name} with {config.layers}, and every other field of its config the same")
+    if not isinstance(weights, str):
+        raise EmuError(f"{path}: weights_sha256: found {weights!r}, expected text; the build has no weights")
+    return weights

@@ -14,7 +14,7 @@ from .number_formats import check_mx
 from .weights import Weights
 
 _CHUNK = 1 << 22  # elements that are compared at a time
-_SMALLEST = np.float32(2.0**-50)  # squared norm of a block; below, its scale leaves the exponents of e8m0
+_SMALLEST = 2.0**-200  # squared norm of a block; below, its scale leaves the exponents of e8m0
 _SLACK = 1.01  # numbers below a block's normals, and f32 arithmetic
 # A linear's inputs are multiplied by the weights of the norm in front of it: of text and of vision models.
 _NORM_BEFORE = {"q": ("attn_norm", "norm1"), "k": ("attn_norm", "norm1"), "v": ("attn_norm", "norm1"),
@@ -75,9 +75,8 @@ class ComparedWeights(Mapping):
             expected = self._source.rows(name, part)
             if factors is not None:
                 expected = expected * factors[part, None]
-            difference = found[part] - expected
-            sizes = [np.square(np.pad(values, ((0, 0), (0, -values.shape[1] % width)))).reshape(-1, width).sum(axis=1)
-                     for values in (difference, expected)]
+            sizes = [np.square(np.pad(values, ((0, 0), (0, -values.shape[1] % width))), dtype=np.float64)
+                     .reshape(-1, width).sum(axis=1) for values in (found[part] - expected, expected)]
             worst = max(worst, float(np.sqrt((sizes[0] / np.maximum(sizes[1], _SMALLEST)).max())))
         return worst
 

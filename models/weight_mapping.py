@@ -19,7 +19,11 @@ class Weights(Mapping):
         Canonical shapes, in the order of use.
     source : str
         What was opened.
+    unused : tuple of str
+        Tensors of the wanted layers that the source holds and the config does not announce.
     """
+
+    unused: tuple[str, ...] = ()
 
     def __init__(self, source: str, config: TextConfig | VisionConfig):
         self.source = source
@@ -60,8 +64,18 @@ class Weights(Mapping):
         """
         values = self._rows(name, index)
         if not np.isfinite(values).all():
-            raise EmuError(f"{self.source}: tensor {name} holds a value that is infinite or no number")
+            raise EmuError(f"{self.source}: tensor {self.stored_name(name)} holds a value that is infinite or no"
+                           " number")
         return values
+
+    def stored_name(self, name: str) -> str:
+        """Tell the name under which the source holds a tensor.
+
+        Returns
+        -------
+        str
+        """
+        return name
 
     def _rows(self, name, index):
         raise NotImplementedError

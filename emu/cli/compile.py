@@ -93,6 +93,8 @@ def run(args):
     else:
         print(f"Wrote {build.directory}: {build.model} for {build.preset}, {build.words:,} words, HBM"
               f" {build.hbm_bytes:,} bytes, {build.vector_rows:,} rows of the vector SRAM")
+    for warning in build.warnings:
+        print(f"plena-emu compile: warning: {warning}", file=sys.stderr)
     return 0
 
 

@@ -1,8 +1,9 @@
 """Flags of hardware timing (spec §7.12): those of the drop-in, and those of `plena-emu run`."""
 
+from ..config.hardware_checks import is_channels
 from ..config.units import parse_count
 from ..errors import EmuError, UsageError
-from ..inputs.choices import DMAS
+from ..inputs.choices import DMAS, MOST_CHANNELS
 from . import flags
 
 MODES = ("legacy", "rtl-v1")
@@ -11,7 +12,15 @@ PROFILE_NAME = "memory_profile.json"
 
 
 def parse_channels(text: str) -> int:
-    """Parse a number of channels; any number from 1 is taken here, the run checks it (§7.1)."""
+    """Parse a number of channels of hbm2 (§7.1)."""
+    number = parse_count(text)
+    if not is_channels(number):
+        raise UsageError(f"number {text!r}: expected a power of two from 1 to {MOST_CHANNELS}")
+    return number
+
+
+def parse_rows(text: str) -> int:
+    """Parse a number of rows, at least 1."""
     number = parse_count(text)
     if number == 0:
         raise UsageError(f"number {text!r}: expected at least 1")
@@ -36,7 +45,7 @@ def add_trace_flags(parser) -> None:
     group.add_argument("--event-trace", metavar="FILE", type=flags.path, action=flags.Once,
                        help="write where each instruction sits on the timeline: a table, FILE.parquet or FILE.csv, or"
                             " FILE.json as the drop-in writes it")
-    group.add_argument("--event-rows", metavar="N", type=flags.typed(parse_channels), action=flags.Once,
+    group.add_argument("--event-rows", metavar="N", type=flags.typed(parse_rows), action=flags.Once,
                        help="most rows of the table (default: 10000000)")
 
 
@@ -112,7 +121,8 @@ def dropin_fields(args) -> dict:
     UsageError
         A flag without the one it needs.
     EmuError
-        An HBM of 0 bytes, which this chapter refuses as it does other sizes (§7.1).
+        An HBM of 0 bytes, which this chapter refuses as it does other sizes (§7.1), or a validation of the serial mode,
+        which has none (§7.12).
     """
     if args.hbm_size == 0:
         raise EmuError("--hbm-size: found 0, expected a multiple of 64")
@@ -124,6 +134,8 @@ def dropin_fields(args) -> dict:
     for dest in ("profile_memory_level", "profile_output"):
         if getattr(args, dest) is not None and not args.profile_memory:
             raise UsageError(f"--{dest.replace('_', '-')} needs --profile-memory")
+    if args.require_rtl_validated and args.timing_mode == "legacy":
+        raise EmuError("--require-rtl-validated: nothing is validated with --timing-mode legacy")
     fields = {name: getattr(args, name) for name in
               ("hbm_channels", "event_trace", "dma_event_trace", "rtl_validation_output", "profile_output")}
     fields["timing"] = "serial" if args.timing_mode == "legacy" else args.timing_mode

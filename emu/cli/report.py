@@ -101,7 +101,8 @@ def _hardware_fields(result):
     if hardware is None:
         return {}
     part = (result.dram_statistics or {}).get("dram")
-    channels = hardware.hbm_channels if hardware.dma == "production" and part in (None, "hbm2") else None
+    is_hbm2 = part is not None and part.split(" with ")[0] == "hbm2"  # as in "hbm2 with 16 channels"
+    channels = hardware.hbm_channels if hardware.dma == "production" and is_hbm2 else None
     return {"dma": hardware.dma, "timing": hardware.timing_file or "serial", "hbm_channels": channels}
 
 

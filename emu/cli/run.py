@@ -86,7 +86,8 @@ def _add_board_flags(parser):
                        help="lay a latency profile over the board")
     flags.add_overlay_flags(group)
     group.add_argument("--reference-timing", action="store_true",
-                       help="with a board: cycles of 1000 ps and the idealised DDR, as without one")
+                       help="with a board: cycles and idealised DDR of a run without one; cycles are 1000 ps, with"
+                            " hardware timing CLOCK_PERIOD_PS")
     for flag in GEOMETRY_FLAGS:
         group.add_argument(flag, nargs="?", action=_Refused, help=argparse.SUPPRESS)
 

@@ -68,10 +68,10 @@ def run(args):
     with sweep_progress(args.quiet) as watcher:
         store = open_store(args.store, args.resume, args.retry_failed, watcher)
         if args.dry_run:
-            return _dry_run(study, store)
+            return _dry_run(study, store, wanted)
         try:
             with unwinding():
-                result = run_study(study, engine, store, watcher)
+                result = run_study(study, engine, store, watcher, wanted.check)
         except Interrupted as stopped:
             watcher.stop()
             kept = "are stored: the same command goes on" if args.store else "ran; with --store nothing would be lost"
@@ -116,11 +116,9 @@ def _draw(args, result, wanted):
     if args.plot is None:
         return
     from ..report.figures import check_format
-    from ..report.sweep_figures import choose_kind, draw_sweep
+    from ..report.sweep_figures import draw_sweep
 
-    columns = args.plot_columns.split(",") if args.plot_columns else wanted.pareto
-    kind = args.kind or ("pareto" if wanted.pareto and not args.plot_columns else choose_kind(result, columns))
-    columns = columns if args.plot_columns or kind == "pareto" else []
+    kind, columns = wanted.figure(result)
     write_whole(args.plot, draw_sweep(result, kind, columns, check_format(args.plot)), "--plot")
 
 
@@ -141,6 +139,8 @@ class _Wanted:
     def __init__(self, args, study):
         from ..sweeping.results import SweepResult
 
+        self.args = args
+        self.plot_columns = args.plot_columns.split(",") if args.plot_columns else []
         self.columns = args.columns.split(",") if args.columns else []
         self.best = (args.best.removeprefix("-"), args.best.startswith("-")) if args.best else None
         self.pareto = args.pareto.split(",") if args.pareto else []
@@ -151,17 +151,46 @@ class _Wanted:
             raise UsageError(f"--pareto {args.pareto}: expected at least two columns, such as time_ms,ddr_capacity")
         empty = SweepResult([], list(study.axes), study.varying)
         empty.check_columns(self.columns + [name.removeprefix("-") for name in self.pareto] + self.pivot
-                            + ([self.best[0]] if self.best else []))
+                            + [name.removeprefix("-") for name in self.plot_columns])
+        if self.best:
+            empty.check_columns([self.best[0]], numbers=True)
+
+    def figure(self, result):
+        """Kind and columns of the figure of a result."""
+        from ..report.sweep_figures import choose_kind
+
+        columns = self.plot_columns or self.pareto
+        kind = self.args.kind or (
+            "pareto" if self.pareto and not self.plot_columns else choose_kind(result, columns))
+        return kind, columns if self.plot_columns or kind == "pareto" else []
+
+    def check(self, result):
+        """Refuse what these points cannot be shown as; `result` has their values, and no figures yet."""
+        if self.best:
+            result.check_columns([self.best[0]], numbers=True)
+        if self.pareto:
+            result.check_columns([name.removeprefix("-") for name in self.pareto], numbers=True)
+        if self.pivot and set(self.pivot[:2]) <= set(result.keys):
+            result.pivot(*self.pivot)
+        if self.args.plot is not None:
+            from ..report.sweep_figures import check_figure
+
+            check_figure(result, *self.figure(result))
+        if self.args.report is not None:
+            from ..sweeping.points import find_row
+
+            find_row(result.rows, self.args.report[0])
 
 
-def _dry_run(study, store):
+def _dry_run(study, store, wanted):
     """Say what would run and about how long it takes."""
-    from ..sweeping.execution import estimate_seconds
+    from ..sweeping.execution import estimate_seconds, planned
     from ..sweeping.points import combinations
     from ..sweeping.specify import Specifier
 
     specifier = Specifier()
     points = specifier.points(study)
+    wanted.check(planned(points, study))
     left = sum(point.id not in store for point in points)
     print(f"{len(points):,} points of {combinations(study):,} combinations, {len({p.group for p in points})} programs;"
           f" {len(points) - left:,} are stored")
@@ -205,7 +234,7 @@ def _report(args, result, wanted):
 
 
 def _show(result, wanted, top):
-    from ..report.sweeps import pivot_blocks, sweep_blocks
+    from ..report.sweeps import failure_blocks, pivot_blocks, sweep_blocks
     from ..report.table import terminal_width, write
 
     blocks, width = [], terminal_width(sys.stdout)
@@ -222,6 +251,8 @@ def _show(result, wanted, top):
                                f"No point beats these in {' and '.join(wanted.pareto)}", width)
     if not blocks:
         blocks = sweep_blocks(result, wanted.columns, None, width)
+    elif result.failures:
+        blocks += failure_blocks(result)
     write(blocks, sys.stdout)
 
 

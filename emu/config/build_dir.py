@@ -105,7 +105,7 @@ def fields_of(directory: str, given: dict) -> dict:
             fields.setdefault(f"{field.removesuffix('_path')}_origin", ORIGIN)
     size_file = os.path.join(directory, HBM_SIZE)
     if "hbm_size" not in fields and os.path.lexists(size_file):
-        fields["hbm_size"] = read_hbm_size(size_file)
+        fields["hbm_size"], fields["hbm_size_origin"] = read_hbm_size(size_file), size_file
     if not (isinstance(model, str) and model == "hbm") and "weight_manifest" not in fields:
         if model is not None:
             _check_tables(directory, fields, called)

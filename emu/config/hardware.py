@@ -3,13 +3,11 @@
 from typing import NamedTuple
 
 from ..errors import EmuError
-from ..inputs.words import shown
+from .hardware_checks import LINE, hardware_faults
 from .settings import Settings
 
 DEFAULT_PERIOD_PS = 1000
 DEFAULT_CHANNELS = 8
-MOST_CHANNELS = 256
-MOST_PERIOD_PS = 10**9
 
 
 class Hardware(NamedTuple):
@@ -19,7 +17,7 @@ class Hardware(NamedTuple):
     channels: int
 
 
-def hardware_of(settings: Settings, channels: int | None = None, called: str = "--hbm-channels") -> Hardware:
+def hardware_of(settings: Settings, channels: int | None = None, hbm_size_origin: str | None = None) -> Hardware:
     """Check the settings of a run with hardware timing (§7.1).
 
     Parameters
@@ -27,45 +25,37 @@ def hardware_of(settings: Settings, channels: int | None = None, called: str = "
     settings : Settings
         With the HBM size of the run.
     channels : int, optional
-        Those that were asked for, which beat HBM_CHANNELS.
-    called : str
-        What messages call them.
+        Those that were asked for, which beat HBM_CHANNELS; `RunRequest` has checked them.
+    hbm_size_origin : str, optional
+        What named the HBM size, where the settings did not.
 
     Raises
     ------
     EmuError
-        All that is wrong, in one line.
+        All that is wrong, in one line. It names the settings, and what replaced a value of theirs.
     """
-    name = "HBM_CHANNELS" if channels is None else called
-    found = settings.hbm_channels if channels is None else channels
+    size = settings.hbm_size
+    faults = list(hardware_faults(_config(settings, channels is not None, hbm_size_origin is not None)))
+    lines = [f"settings {settings.source}: {'; '.join(faults)}"] if faults else []
+    if hbm_size_origin is not None and size % LINE:
+        lines.append(f"{hbm_size_origin}: found {size}, expected a multiple of {LINE} bytes")
+    if lines:
+        raise EmuError("; ".join(lines))
     period = DEFAULT_PERIOD_PS if settings.clock_period is None else settings.clock_period
-    found = DEFAULT_CHANNELS if found is None else found
-    faults = [*_number_faults(period, found, name), *_geometry_faults(settings)]
-    if faults:
-        raise EmuError(f"settings {settings.source}: {'; '.join(faults)}")
-    return Hardware(period, found)  # type: ignore[arg-type]  # integers: checked
+    stated = DEFAULT_CHANNELS if settings.hbm_channels is None else settings.hbm_channels
+    return Hardware(period, stated if channels is None else channels)  # type: ignore[arg-type]  # integers: checked
 
 
-def _number_faults(period, channels, channels_name):
-    if type(period) is not int or not 1 <= period <= MOST_PERIOD_PS:
-        yield f"CLOCK_PERIOD_PS: found {shown(period)}, expected 1 to {MOST_PERIOD_PS}"
-    if type(channels) is not int or not 1 <= channels <= MOST_CHANNELS or channels & (channels - 1):
-        yield f"{channels_name}: found {shown(channels)}, expected a power of two from 1 to {MOST_CHANNELS}"
-
-
-def _geometry_faults(settings):
+def _config(settings, has_channels, has_size):
+    """CONFIG as `hardware_faults` takes it, without what something else replaces."""
     s = settings
-    for name, amount in (
-        ("HBM_M_Prefetch_Amount", s.hbm_m_prefetch_amount), ("HBM_V_Prefetch_Amount", s.hbm_v_prefetch_amount),
-        ("HBM_V_Writeback_Amount", s.hbm_v_writeback_amount),
-    ):  # fmt: skip
-        if amount == 0:
-            yield f"{name}: found 0, expected at least 1"
-    if s.mlen % s.blen:
-        yield f"MLEN {s.mlen} is no multiple of BLEN {s.blen}"
-    if s.hbm_m_prefetch_amount % s.mlen and s.hbm_m_prefetch_amount:
-        yield f"HBM_M_Prefetch_Amount {s.hbm_m_prefetch_amount} is no multiple of MLEN {s.mlen}"
-    if s.hbm_size % 64:
-        yield f"HBM size {s.hbm_size} is no multiple of 64"
-    if s.matrix_sram_size < s.mlen:
-        yield f"MATRIX_SRAM_SIZE {s.matrix_sram_size} is less than MLEN {s.mlen}"
+    config = {"MLEN": s.mlen, "BLEN": s.blen, "MATRIX_SRAM_SIZE": s.matrix_sram_size,
+              "HBM_M_Prefetch_Amount": s.hbm_m_prefetch_amount, "HBM_V_Prefetch_Amount": s.hbm_v_prefetch_amount,
+              "HBM_V_Writeback_Amount": s.hbm_v_writeback_amount}
+    if not has_size:
+        config["HBM_SIZE"] = s.hbm_size
+    if s.clock_period is not None:
+        config["CLOCK_PERIOD_PS"] = s.clock_period
+    if s.hbm_channels is not None and not has_channels:
+        config["HBM_CHANNELS"] = s.hbm_channels
+    return config

@@ -6,6 +6,7 @@ Nothing falls back silently: a file that was named, or found, must be complete a
 
 import functools
 import os
+from collections.abc import Container
 from typing import Annotated, Any
 
 import msgspec
@@ -17,6 +18,7 @@ from ..inputs.number_formats import Fp, Int, Mx, Plain
 from ..inputs.schema import convert
 from ..inputs.text import read_text
 from ..inputs.words import shown
+from .hardware_checks import NONZERO, hardware_faults
 from .settings_search import find_settings_file
 
 U32 = 2**32 - 1
@@ -292,8 +294,9 @@ def _check_transfers(types, values, source):
                   " transfer", f"at most {MOST_TRANSFER_BYTES} bytes a transfer")
 
 
-def load_settings(path: str | os.PathLike, origin: str = "--settings", hardware: bool = False) -> Settings:
-    """Read and check the settings file at `path` (§5.3); `hardware` as for `parse_settings`.
+def load_settings(path: str | os.PathLike, origin: str = "--settings", hardware: bool = False,
+                  replaced: Container[str] = ()) -> Settings:
+    """Read and check the settings file at `path` (§5.3); `hardware` and `replaced` as for `parse_settings`.
 
     Returns
     -------
@@ -305,14 +308,15 @@ def load_settings(path: str | os.PathLike, origin: str = "--settings", hardware:
         The file cannot be read, is no TOML, or a key is missing or has an impossible value.
     """
     source = os.fspath(path)
-    return parse_settings(read_text(source, "settings", origin), source, origin, hardware)
+    return parse_settings(read_text(source, "settings", origin), source, origin, hardware, replaced)
 
 
-def parse_settings(text: str, source: str, origin: str, hardware: bool = False) -> Settings:
+def parse_settings(text: str, source: str, origin: str, hardware: bool = False,
+                   replaced: Container[str] = ()) -> Settings:
     """Check the text of a settings file; `source` and `origin` name it. Raises `EmuError` as `load_settings`.
 
-    Entries of CONFIG that are 0 and may not be are all in one line; with `hardware` also those that hardware timing
-    alone needs (§7.1).
+    Entries of CONFIG that are 0 and may not be are all in one line; with `hardware` also all that hardware timing alone
+    refuses (§7.1), but for the keys that something else has `replaced`, such as HBM_SIZE by `--hbm-size`.
 
     Returns
     -------
@@ -320,7 +324,7 @@ def parse_settings(text: str, source: str, origin: str, hardware: bool = False) 
     """
     where = f"settings {source}"
     document = parse_toml(text, where)
-    _check_zeros(document, where, hardware)
+    _check_config(document, where, hardware, replaced)
     top = convert(document, _document(), where).transactional
     values = {field: getattr(top.config, field).value for field, *_ in _CONFIG}
     if values["hlen"] < values["vlen"] and values["vlen"] % values["hlen"]:
@@ -333,24 +337,23 @@ def parse_settings(text: str, source: str, origin: str, hardware: bool = False) 
                     source=source, origin=origin, otherwise=_otherwise(document, values))
 
 
-# What hardware timing allows no 0 for, and any other run does (§7.1).
-_HARDWARE_NONZERO = ("HBM_M_Prefetch_Amount", "HBM_V_Prefetch_Amount", "HBM_V_Writeback_Amount", "HBM_CHANNELS",
-                     "CLOCK_PERIOD_PS")
-
-
-def _check_zeros(document, where, hardware):
-    """Name every entry of CONFIG that is 0 and may not be, where there are several; one is `convert`'s."""
+def _check_config(document, where, hardware, replaced):
+    """Name every entry of CONFIG that is 0 and may not be, where there are several; one is `convert`'s. With hardware
+    timing name everything that it refuses as well (§7.1), before a check of formats can end with one fault alone.
+    """
     top = document.get("TRANSACTIONAL")
     config = top.get("CONFIG") if isinstance(top, dict) else None
     if not isinstance(config, dict):
         return
     limits = {key: f"an integer from {low} to {high}" for _, key, low, high in _CONFIG if low > 0}
-    faults = [key for key in limits if _is_zero(config.get(key))]
-    if faults and hardware:
-        faults += [key for key in _HARDWARE_NONZERO if _is_zero(config.get(key))]
-    if len(faults) > 1:
-        raise EmuError(f"{where}: " + "; ".join(
-            f"TRANSACTIONAL.CONFIG.{key}.value: found 0, expected {limits.get(key, 'at least 1')}" for key in faults))
+    zeros = [key for key in (*limits, *(NONZERO if hardware else ()))
+             if _is_zero(config.get(key)) and (key in limits or key not in replaced)]
+    faults = [f"TRANSACTIONAL.CONFIG.{key}.value: found 0, expected {limits.get(key, 'at least 1')}" for key in zeros]
+    if hardware:
+        faults += hardware_faults({key: _value_of(entry) for key, entry in config.items()
+                                   if key not in zeros and key not in replaced})
+    if len(faults) > 1 or faults and not zeros:
+        raise EmuError(f"{where}: " + "; ".join(faults))
 
 
 def _is_zero(entry):
@@ -421,20 +424,21 @@ def default_settings() -> Settings:
 
 
 def find_settings(
-    flag: str | None, environ, cwd: str | os.PathLike = ".", origin: str = "--settings", hardware: bool = False
+    flag: str | None, environ, cwd: str | os.PathLike = ".", origin: str = "--settings", hardware: bool = False,
+    replaced: Container[str] = (),
 ) -> Settings:
     """Find settings by the search order of §5.3: `flag` (which `origin` names), `$PLENA_SETTINGS_TOML`,
     `../plena_settings.toml` seen from `cwd`, built-in defaults (with a warning in `.warnings`).
 
-    An empty variable counts as unset. `hardware` as for `parse_settings`. Raises `EmuError` when the first file named
-    or found is unsound.
+    An empty variable counts as unset. `hardware` and `replaced` as for `parse_settings`. Raises
+    `EmuError` when the first file named or found is unsound.
 
     Returns
     -------
     Settings
     """
     found = find_settings_file(flag, environ, cwd, origin)
-    return default_settings() if found is None else load_settings(*found, hardware)
+    return default_settings() if found is None else load_settings(*found, hardware, replaced)
 
 
 def with_hbm_size(settings: Settings, hbm_size: int | None) -> Settings:

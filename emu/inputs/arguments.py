@@ -24,8 +24,8 @@ def check_names(unknown: Iterable[str], names: Iterable[str]) -> None:
         raise UsageError(f"{cut(name)}: found an unknown keyword, expected {hint}")
 
 
-def path_of(name: str, value: object) -> str | None:
-    """Take a path (or a name) as text; None stays None. Raises `UsageError`.
+def path_of(name: str, value: object, expected: str = "a path") -> str | None:
+    """Take a path (or a name) as text; None stays None. Raises `UsageError` that says what was `expected`.
 
     Returns
     -------
@@ -38,20 +38,20 @@ def path_of(name: str, value: object) -> str | None:
     except TypeError:
         text = ""
     if not text or "\0" in text:
-        raise UsageError(f"{name}: found {cut(repr(value))}, expected a path")
+        raise UsageError(f"{name}: found {cut(repr(value))}, expected {expected}")
     return text
 
 
-def given_path(name: str, value: object) -> str:
+def given_path(name: str, value: object, expected: str = "a path") -> str:
     """Take a path, or a name, that must be there. Raises `UsageError`.
 
     Returns
     -------
     str
     """
-    text = path_of(name, value)
+    text = path_of(name, value, expected)
     if text is None:
-        raise UsageError(f"{name}: found nothing, expected a path")
+        raise UsageError(f"{name}: found nothing, expected {expected}")
     return text
 
 

@@ -10,3 +10,4 @@ DEFAULT_HOST_BANDWIDTH = 60_000_000  # bytes/s
 DEFAULT_MODEL = "hbm"  # without a board
 MOST_THREADS = 64
 IDEALISED = "idealised"  # in place of a DRAM's name: the idealised DDR of §3.5, also behind the model hbm
+MOST_CHANNELS = 256  # of hbm2 with production DMA (spec §7.1)

@@ -1,5 +1,6 @@
 """Number formats as input files write them: settings (spec §2.1, §5.3) and boards (§6.1)."""
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -35,6 +36,23 @@ class Int(msgspec.Struct, frozen=True, tag_field="type", tag="Int"):
 
     def __str__(self):
         return f"int{self.width}"
+
+
+def parse_format(text: str) -> Fp | Int | None:
+    """Parse a data type as `str` writes it: `e4m3`, `ue8m0` (no sign), `int8`.
+
+    Returns
+    -------
+    Fp, Int or None
+        None where the text is none, or one of bits that no data type has: `int64`.
+    """
+    found = re.fullmatch(r"(u?)e(\d{1,2})m(\d{1,2})|int(\d{1,2})", text, re.ASCII)
+    if not found:
+        return None
+    unsigned, exponent, mantissa, width = found.groups()
+    kind: Fp | Int = Int(int(width)) if width else Fp(not unsigned, int(exponent), int(mantissa))
+    fits = 1 <= kind.width <= 32 if isinstance(kind, Int) else 1 <= kind.exponent <= 8 and kind.mantissa <= 23
+    return kind if fits and str(kind) == text else None  # one spelling only: no e04m3
 
 
 class Plain(msgspec.Struct, frozen=True, tag_field="format", tag="Plain", rename={"data_type": "DATA_TYPE"}):

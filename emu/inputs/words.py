@@ -49,6 +49,10 @@ def one_of(values) -> str:
     return ("one of " if len(values) > 1 else "") + ", ".join(str(value) for value in values)
 
 
+# Fields whose flag has another name.
+_FLAGS = {"event_table": "--event-trace"}  # which takes either of two forms by the end of the file's name
+
+
 def flag_of(field: str) -> str:
     """Name the flag of a command line that sets a field of `RunRequest`: `ddr_speed` is `--ddr-speed`.
 
@@ -56,4 +60,4 @@ def flag_of(field: str) -> str:
     -------
     str
     """
-    return f"--{field.removesuffix('_path').replace('_', '-')}"
+    return _FLAGS.get(field) or f"--{field.removesuffix('_path').replace('_', '-')}"

@@ -25,7 +25,8 @@ def cycles_text(result: RunResult, names: tuple[str, ...], width: int | None = N
     table = cycles_of(result)
     rows, whole = _ordered(table, names), table.total.cycles
     most = max((row.cycles.cycles for row in rows), default=0)
-    titles = (*names, "cycles", "%", "", "issued", "stalled", "matrix", "vector", "memory", "waits most for")
+    titles = (*names, "cycles", "%", "", "issued", "stalled", "recovery", "drain", "matrix", "vector", "memory",
+              "waits most for")
     body = [[*("-" if part is None else str(part) for part in row.key), *_cells(row, whole, most)] for row in rows]
     align = "".join("l" if title in (*names, "", "waits most for") else "r" for title in titles)
     lines = [
@@ -34,8 +35,9 @@ def cycles_text(result: RunResult, names: tuple[str, ...], width: int | None = N
         f"  stages     from {table.source}",
         *(f"  warning    {line}" for line in result.warnings),
         "", render([Table(body, align, titles)], width), "",
-        "An instruction has the cycles from the issue before it to its own; matrix, vector and memory are cycles of"
-        " work of units, side by side.",
+        "cycles = issued + stalled + recovery + drain: an instruction has those from the issue before it to its own,"
+        " the one that completes last the drain as well. Matrix,"
+        " vector and memory are cycles of work of units, side by side.",
     ]
     if names == ("loop",):
         lines.append("A row holds everything inside its loop, so rows overlap.")
@@ -93,8 +95,8 @@ def _cells(row, whole, most):
     memory = sum(value for name, value in work.items() if name.startswith("hbm_"))
     matrix = work.get("matrix_compute", 0) + work.get("matrix_writeout", 0)
     return (f"{cycles.cycles:,}", f"{100 * cycles.cycles / whole:.1f}" if whole else "", bar,
-            f"{cycles.instructions:,}", f"{cycles.stall:,}", f"{matrix:,}", f"{work.get('vector_pipeline', 0):,}",
-            f"{memory:,}", _reasons(cycles))
+            f"{cycles.instructions:,}", f"{cycles.stall:,}", f"{cycles.recovery:,}", f"{cycles.drain:,}", f"{matrix:,}",
+            f"{work.get('vector_pipeline', 0):,}", f"{memory:,}", _reasons(cycles))
 
 
 def _reasons(cycles):

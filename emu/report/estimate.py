@@ -79,7 +79,8 @@ def _exactness(found):
     yield f"  {exact} of {positions} decode positions were timed, the others interpolated by the key blocks they read"
     if found.held_out:
         held = found.held_out
-        yield f"  interpolation error {held.relative_error:.2%} at position {held.past}, which was held out"
+        yield (f"  interpolation error {held.relative_error:.2%} at position {held.past}, the one that was held out;"
+               " others may be further off")
 
 
 def estimate_csv(found: Estimate) -> str:

@@ -163,6 +163,7 @@ def bandwidth_roof(result: RunResult) -> float:
 
 def _draw_roofline(axes: Axes, result, curve, theme):
     """Multiply-adds a second over multiply-adds a byte, under the roofs of matrix unit and memory."""
+    from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
     table = stages_of(result, "a roofline")
@@ -192,9 +193,11 @@ def _draw_roofline(axes: Axes, result, curve, theme):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("")
-    _name_points(axes, found, theme)
     axes.set_xlabel("multiply-adds a byte from or to memory")
     axes.set_ylabel(f"10⁹ multiply-adds a second (cycle = {table.core_period_ps / 1000:g} ns)")
+    assert isinstance(axes.figure, Figure)
+    axes.figure.draw_without_rendering()  # where points are is known once the layout is
+    _name_points(axes, found, theme)
 
 
 def _name_points(axes, points, theme):

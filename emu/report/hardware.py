@@ -3,6 +3,9 @@
 from .table import Table, Title, pairs
 
 _MOST_REASONS = 8
+# Calibration status of an instruction (§7.7), and what a summary calls it.
+_STATUSES = (("full_machine_measured", "measured on the RTL"), ("ramulator_observed", "DMAs timed by the memory"),
+             ("structural_extrapolation", "extrapolated"), ("unsupported_rtl", "not supported by the RTL"))
 
 
 def hardware_blocks(result) -> list:
@@ -10,7 +13,8 @@ def hardware_blocks(result) -> list:
     found = result.hardware
     if found is None:
         return []
-    rows = [("timing", found.timing), ("DMA", _dma(found)), ("core cycle", f"{found.clock_period_ps:,} ps")]
+    rows = [("timing", found.timing), ("DMA", found.dma), ("memory", _memory(result)),
+            ("core cycle", f"{found.clock_period_ps:,} ps")]
     timeline = found.timeline
     if timeline is None:
         return [Title("Hardware timing"), pairs(rows)]
@@ -20,7 +24,8 @@ def hardware_blocks(result) -> list:
         ("makespan", f"{timeline['total_makespan_cycles']:,} cycles"),
         ("memory beside compute", f"{timeline['memory_compute_overlap_cycles']:,} cycles"
                                   f" ({timeline['memory_compute_overlap_pct']:.1f} %)"),
-        ("measured on RTL", _coverage(timeline["rtl_validation"])),
+        ("costs", _origins(timeline)),
+        ("RTL validation", _validated(timeline["rtl_validation"])),
     ]
     return [Title("Hardware timing"), pairs(rows), *_resources(timeline), *_stalls(timeline)]
 
@@ -29,15 +34,28 @@ def _ratio(part, whole):
     return f"{100 * part / whole:.1f} %" if whole else "0 %"
 
 
-def _dma(found):
-    return found.dma if found.dma == "reference" else f"production, {found.hbm_channels} HBM channels"
+def _memory(result):
+    """The memory that was timed, with its channels."""
+    channels = result.hardware.hbm_channels
+    if channels is None:
+        return "the idealised DDR of §3.5"
+    name = result.dram_statistics["dram"].removesuffix(f" with {channels} channels")
+    return f"{name}, {channels} channel{'' if channels == 1 else 's'}"
 
 
-def _coverage(validation):
+def _origins(timeline):
+    """Share of the instructions by where their costs come from (calibration status), the four in fixed order."""
+    counts = timeline["timing_calibration_status_counts"]
+    total = timeline["rtl_validation"]["total_opcodes"]
+    return ", ".join(f"{_ratio(counts[status], total)} {words}" for status, words in _STATUSES if counts.get(status))
+
+
+def _validated(validation):
+    """Share of the instructions inside the domain of the measurements, measured themselves or not (§7.11)."""
     total = validation["total_opcodes"]
-    return (f"{_ratio(validation['validated_opcodes'], total)} of the instructions,"
-            f" {_ratio(validation['out_of_domain_opcodes'], total)} extrapolated,"
-            f" {_ratio(validation['unsupported_opcodes'], total)} not supported by the RTL")
+    return (f"{validation['status']}: {_ratio(validation['validated_opcodes'], total)} of the instructions,"
+            f" {_ratio(validation['out_of_domain_opcodes'], total)} out of domain,"
+            f" {_ratio(validation['unsupported_opcodes'], total)} unsupported")
 
 
 def _resources(timeline):

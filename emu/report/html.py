@@ -88,8 +88,9 @@ def _overview(results):
     rows = [("run", "model", "latency", "compute", "memory")]
     for result in results:
         share = 100 * result.compute_ps / result.end_ps if result.end_ps else 0
+        series = " in series" if result.timeline_ps else ""  # of the serial run, beside the timeline's latency
         rows.append((f"{_name(result)}{stopped(result)}", _model(result), f"{nanoseconds(result.latency_ps)} ns",
-                     f"{share:.1f} %", f"{100 - share:.1f} %"))
+                     f"{share:.1f} %{series}", f"{100 - share:.1f} %{series}"))
     return f"<h1>{len(results)} runs</h1>{_table(rows)}"
 
 

@@ -1,7 +1,7 @@
 """The summary `plena-emu run` prints: one table a question (spec §5.6 names the inputs)."""
 
 from ..result import RunResult, nanoseconds, scientific
-from .board_time import board_headline, board_rows, limit_rows
+from .board_time import board_headline, board_rows, limit_rows, parts_of
 from .hardware import hardware_blocks
 from .quantities import byte_count, duration
 from .table import Table, Title, pairs, write
@@ -53,16 +53,17 @@ def _with_origin(source, origin):
 
 def _simulated(result):
     def share(part):
-        return f"{part:,} ps" + (f" ({100 * part / result.end_ps:.1f} %)" if result.end_ps else "")
+        whole = 0 if result.timeline_ps else result.end_ps  # a timeline is not the sum of what runs in series
+        return f"{part:,} ps" + (f" ({100 * part / whole:.1f} %)" if whole else "")
 
     latency = f"{nanoseconds(result.latency_ps)} ns = {result.cycles:,.3f} cycles"
     if result.board is not None and result.board_time_ps is None:
-        latency += " of 1000 ps (--reference-timing)"
+        period = result.hardware.clock_period_ps if result.hardware else 1000
+        latency += f" of {period:,} ps (--reference-timing)"
     dropped = result.dropped
     return _two_columns("Simulated", (
         ("latency", latency),
-        *(() if result.board_time_ps is not None else (
-            ("compute", share(result.compute_ps)), ("memory", share(result.memory_ps)))),
+        *((name, share(part)) for name, part in _parts(result)),
         ("bytes read", f"{result.bytes_read:,}"),
         ("bytes written", f"{result.bytes_written:,}"),
         ("utilization", f"{scientific(result.utilization_bytes_per_s)} bytes/s"),
@@ -73,6 +74,15 @@ def _simulated(result):
         ("data", "left out (--timing-only): no values, no dumps" if result.timing_only else None),
         ("stopped", "by --max-instructions, before the program ended" if result.stopped_by_max_instructions else None),
     ))
+
+
+def _parts(result):
+    """What the latency is made of; on a board the headline says so. Shares only of a serial run, which they sum to."""
+    if result.board_time_ps is not None:
+        return ()
+    if result.timeline_ps:
+        return parts_of(result)
+    return ("compute", result.compute_ps), ("memory", result.memory_ps)
 
 
 def _dram(found):

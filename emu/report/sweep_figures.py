@@ -70,7 +70,7 @@ def draw_sweep(result: SweepResult, kind: str, columns: Sequence[str], format: s
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    result.check_columns(name.removeprefix("-") for name in columns)
+    check_figure(result, kind, columns)
     rows = [row for row in result.rows if row.failure is None]
     if not rows:
         raise UsageError("--plot: no point has figures, so that there is nothing to draw")
@@ -82,6 +82,58 @@ def draw_sweep(result: SweepResult, kind: str, columns: Sequence[str], format: s
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(format)
         figure.savefig(data, format=format, dpi=160, metadata=metadata)
     return data.getvalue()
+
+
+def check_figure(result: SweepResult, kind: str, columns: Sequence[str]) -> None:
+    """Refuse columns that do not fit a kind of figure; rows may have values alone, before they run.
+
+    Raises
+    ------
+    UsageError
+    """
+    result.check_columns(name.removeprefix("-") for name in columns)
+    most = {"curve": 2, "heat": 3, "pareto": 2}.get(kind, len(columns))
+    if len(columns) > most:
+        raise UsageError(f"--plot: found {len(columns)} columns, expected at most {most} for the kind {kind}")
+    if kind == "curve":
+        across = _across(result, columns)
+        _check_numbers(result, columns[1:])
+        if across not in result.keys:
+            _check_numbers(result, [across])
+    elif kind == "heat":
+        keys = _heat_keys(result, columns)
+        _check_numbers(result, columns[2:])
+        if set(keys) <= set(result.keys):
+            result.pivot(keys[0], keys[1])
+    elif kind == "pareto":
+        if len(columns) != 2:
+            raise UsageError("--plot: a Pareto front needs two columns: --pareto A,B")
+        _check_numbers(result, columns)
+    elif len(list(columns) or [*result.varying, "time_ms"]) < 2:
+        raise UsageError("--plot: parallel coordinates need two columns or more")
+
+
+def _check_numbers(result, columns):
+    result.check_columns((name.removeprefix("-") for name in columns), numbers=True)
+
+
+def _across(result, columns):
+    """The key across a curve."""
+    numbers = [key for key in result.varying if _is_number(result.rows, key)]
+    across = columns[0] if columns else (numbers or [None])[0]
+    if across is None or (across in result.keys and not _is_number(result.rows, across)):
+        found = across if columns else ", ".join(result.varying) or "none that varies"
+        raise UsageError(f"--plot: a curve needs a key of numbers that varies, found {found}")
+    return across
+
+
+def _heat_keys(result, columns):
+    """The keys down and across a heat map."""
+    keys = list(columns[:2]) if len(columns) >= 2 else result.varying
+    if len(keys) != 2:
+        raise UsageError(f"--plot: a heat map needs two keys, found {', '.join(keys) or 'none'}; name them with"
+                         " --plot-columns DOWN,ACROSS,FIGURE")
+    return keys
 
 
 def _is_number(rows, column):
@@ -118,10 +170,7 @@ def _tick(column, value):
 
 def _draw_curve(axes: Axes, result, rows, columns, theme):
     """A figure over a key, a line for each combination of the others; marks tell the regime, lines where it changes."""
-    numbers = [key for key in result.varying if _is_number(rows, key)]
-    across = columns[0] if columns else (numbers or [None])[0]
-    if across is None or not _is_number(rows, across):
-        raise UsageError(f"--plot: a curve needs a key of numbers that varies, found {', '.join(result.varying)}")
+    across = _across(result, columns)
     upward = columns[1] if len(columns) > 1 else "time_ms"
     others = [key for key in result.varying if key != across]
     lines: dict[tuple, list[Row]] = {}
@@ -179,10 +228,7 @@ def _legend(axes, lines, regimes, others, theme):
 
 def _draw_heat(axes: Axes, result, rows, columns, theme):
     """A figure over two keys, as colours with their values."""
-    keys = columns[:2] if len(columns) >= 2 else result.varying
-    if len(keys) != 2:
-        raise UsageError(f"--plot: a heat map needs two keys, found {', '.join(keys) or 'none'}; name them with"
-                         " --plot-columns DOWN,ACROSS,FIGURE")
+    keys = _heat_keys(result, columns)
     column = columns[2] if len(columns) > 2 else "time_ms"
     pivot = SweepResult(rows, result.keys, result.varying).pivot(keys[0], keys[1], column)
     values = [[math.nan if cell is None else float(cell) for cell in cells] for cells in pivot.cells]
@@ -217,8 +263,6 @@ def _short(column, value):
 
 def _draw_pareto(axes: Axes, result, rows, columns, theme):
     """Two figures of every point, and the front of those that no other beats."""
-    if len(columns) != 2:
-        raise UsageError("--plot: a Pareto front needs two columns: --pareto A,B")
     names = [column.removeprefix("-") for column in columns]
     result.check_columns(names, numbers=True)
     shown = [row for row in rows if None not in [row.get(name) for name in names]]
@@ -242,8 +286,6 @@ def _draw_pareto(axes: Axes, result, rows, columns, theme):
 def _draw_parallel(axes: Axes, result, rows, columns, theme):
     """A line a point across an axis for each column; the colour tells the last column."""
     names = list(columns) or [*result.varying, "time_ms"]
-    if len(names) < 2:
-        raise UsageError("--plot: parallel coordinates need two columns or more")
     from matplotlib import colormaps
 
     shown = [row for row in rows if row.get(names[-1]) is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from ..sweeping.results import Pivot, Row, SweepResult
 from .table import GAP, Block, Table, Title
 
 MOST_ROWS = 40  # of a table; files have all
+MOST_MESSAGES = 12  # of failures
+_NUMBERS = re.compile(r"[0-9][0-9.,]*")
 _SIZES = ("ddr_capacity", "hbm_size")
 _UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 _SHORT_ID = 10
@@ -74,8 +77,8 @@ def sweep_blocks(result: SweepResult, columns: Sequence[str] = (), heading: str 
     -------
     list of Block
     """
-    shown = result.rows[:MOST_ROWS]
-    good = [row for row in shown if row.failure is None]
+    ran = [row for row in result.rows if row.failure is None]
+    good = _spread(ran) if heading is None else ran[:MOST_ROWS]
     names = list(columns) or _main(good)
     table = _table_of(result, good, names)
     for name in () if columns or width is None else _SPARED:
@@ -85,12 +88,19 @@ def sweep_blocks(result: SweepResult, columns: Sequence[str] = (), heading: str 
     blocks: list[Block] = [] if heading is None else [Title(heading)]
     if good:
         blocks.append(table)
-    blocks += _failures(shown)
-    if len(result.rows) > MOST_ROWS:
-        blocks.append(f"and {len(result.rows) - MOST_ROWS:,} more points: --csv, --parquet and --jsonl have all,"
-                      " --best and --pareto choose")
+    if len(ran) > len(good):
+        blocks.append(f"and {len(ran) - len(good):,} more points{' between these' if heading is None else ''}:"
+                      " --csv, --parquet and --jsonl have all, --best and --pareto choose")
+    blocks += failure_blocks(result)
     blocks += _warnings(result.rows)
     return blocks
+
+
+def _spread(rows):
+    """Choose at most `MOST_ROWS` rows, evenly from the first to the last: so every board of a long sweep is seen."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return [rows[number * (len(rows) - 1) // (MOST_ROWS - 1)] for number in range(MOST_ROWS)]
 
 
 def _table_of(result, rows, names) -> Table:
@@ -137,13 +147,30 @@ def _align(rows: Iterable[Row], column):
     return "l" if any(isinstance(row.get(column), str) for row in rows) else "r"
 
 
-def _failures(rows) -> list[Block]:
-    failed = [row for row in rows if row.failure is not None]
-    if not failed:
+def failure_blocks(result: SweepResult) -> list[Block]:
+    """Lay failures out: a line for each message, with how many points have it and the first of them.
+
+    Messages that differ in their numbers only are one; the first is shown.
+
+    Returns
+    -------
+    list of Block
+        Empty without failures.
+    """
+    alike: dict[str, list[Row]] = {}
+    for row in result.failures:
+        alike.setdefault(_NUMBERS.sub("0", str(row.failure)), []).append(row)
+    if not alike:
         return []
-    table = Table([[row.id[:_SHORT_ID], " ".join(f"{key}={value}" for key, value in row.values.items()), row.failure]
-                   for row in failed], "lll", ["point", "values", "why it failed"])
-    return [Title(f"{len(failed)} failed"), table]
+    keys = result.varying or result.keys
+    cells = [[f"{len(rows):,}", rows[0].id[:_SHORT_ID],
+              " ".join(f"{key}={text_of(key, rows[0].get(key))}" for key in keys), str(rows[0].failure)]
+             for rows in list(alike.values())[:MOST_MESSAGES]]
+    blocks: list[Block] = [Title(f"{len(result.failures):,} of {len(result):,} points failed"),
+                           Table(cells, "rlll", ["points", "first", "its values", "why it failed"])]
+    if len(alike) > MOST_MESSAGES:
+        blocks.append(f"and {len(alike) - MOST_MESSAGES:,} more messages: the column error of --csv has all")
+    return blocks
 
 
 def _warnings(rows) -> list[Block]:

@@ -372,6 +372,8 @@ class HardwareTiming(msgspec.Struct, kw_only=True):
     """What hardware timing adds (spec chapter 7).
 
     `timing` is `serial` or the name of the timing file `timing_file`, `dma` `reference` or `production`.
+    `hbm_channels` are the channels of the memory that was timed, whatever it is; None for the idealised DDR of §3.5,
+    which has none.
     `serial_latency_ps` is the latency of the serial run, whatever the headline is. `timeline` is the timeline object
     of §7.11 (None in serial mode), `dma_transfers` what the DMAs moved (None with reference DMA). `stages` says where
     the cycles of the timeline went, where somebody asked.
@@ -381,7 +383,7 @@ class HardwareTiming(msgspec.Struct, kw_only=True):
     timing_file: str | None = None
     dma: str
     clock_period_ps: int
-    hbm_channels: int
+    hbm_channels: int | None
     serial_latency_ps: int
     timeline: dict | None = None
     dma_transfers: dict[str, int] | None = None

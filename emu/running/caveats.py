@@ -4,15 +4,24 @@ None of it is an error: the results are those of the reference. Nothing here app
 (spec §7.2), nor to anything that stock settings contain.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import isa
+from ..config.hardware import DEFAULT_CHANNELS
 from ..config.settings import Settings
 from ..inputs.number_formats import Int
+from ..inputs.words import shown
 from ..kernels import layout
 from ..kernels.limits import ACCESS_BYTES
 from ..program.decode import Program
 from ..request import RunRequest
+
+if TYPE_CHECKING:
+    from ..boards.dram_schema import DramDescription
 
 # DMA descriptors of each operation: precision field 0, and any other (§3.2).
 _DESCRIPTORS = {
@@ -40,6 +49,41 @@ def settings_caveats(settings: Settings, request: RunRequest) -> list[str]:
             if value is not None and value != usual:
                 lines.append(f"settings {settings.source}: TRANSACTIONAL.CONFIG.{key}: not used, {what}")
     return lines
+
+
+def channel_caveats(settings: Settings, request: RunRequest, dram: DramDescription | None) -> list[str]:
+    """List the channels that were asked for where the memory of a run with hardware timing has others (spec §7.1).
+
+    Only hbm2 under production DMA takes HBM_CHANNELS. The default of 8 in a settings file asks for nothing.
+
+    Parameters
+    ----------
+    dram : DramDescription or None
+        The memory that is timed; None for the idealised DDR of §3.5, which has no channels.
+
+    Returns
+    -------
+    list of str
+    """
+    channels = None if dram is None else dram.organisation.channel
+    if dram is None:
+        why = "the idealised DDR of §3.5 has no channels"
+    elif dram.name == "hbm2" and request.dma == "reference":
+        why = f"{dram.name} has {_count(channels)} without {request.called('dma')} production"
+    else:
+        why = f"{dram.name} has {_count(channels)}"
+    lines = []
+    stated = settings.hbm_channels
+    if request.hbm_channels is None and stated not in (None, DEFAULT_CHANNELS, channels):
+        lines.append(f"settings {settings.source}: TRANSACTIONAL.CONFIG.HBM_CHANNELS: found {shown(stated)}, not used:"
+                     f" {why}")
+    if request.hbm_channels not in (None, channels):
+        lines.append(f"{request.called('hbm_channels')} is not used: {why}")
+    return lines
+
+
+def _count(channels):
+    return f"{channels} channel{'' if channels == 1 else 's'}"
 
 
 def format_caveats(program: Program, settings: Settings, descriptors: np.ndarray) -> list[str]:

@@ -41,15 +41,19 @@ def board_record(log: Log, platform) -> None:
                  time=platform.time_basis, core_period_ps=platform.period_ps, settings_replaced=len(platform.changes))
 
 
-def hardware_records(log: Log, request, hardware) -> None:
-    """What hardware timing works with (spec §7.12); nothing without it.
+def hardware_records(log: Log, request, period_ps: int, dram) -> None:
+    """What hardware timing works with (spec §7.12): the core cycle, and channels and peak of the memory that is timed.
 
-    `hardware` is a `plena_emu.config.hardware.Hardware`.
+    `dram` is a `DramDescription`, or None for the idealised DDR, which has no channels.
     """
     mode = "legacy" if request.timing == "serial" else request.timing
-    log.info("Pipeline", CONFIG, clock_period_ps=hardware.period_ps, timing_mode=f'"{mode}"')
-    if request.dma == "production":
-        log.info(f"HBM channels {hardware.channels}, peak {16 * hardware.channels} GB/s", CONFIG)
+    log.info("Pipeline", CONFIG, clock_period_ps=period_ps, timing_mode=f'"{mode}"')
+    if request.dma == "production" and dram is not None:
+        from ..boards.dram_bandwidth import peak_bandwidth
+
+        channels = dram.organisation.channel
+        name = "HBM" if dram.name.split(" with ")[0] == "hbm2" else dram.name  # whatever its channels are
+        log.info(f"{name} channels {channels}, peak {round(peak_bandwidth(dram, 'moe') / 1e9, 1):g} GB/s", CONFIG)
 
 
 def program_records(log: Log, program) -> None:

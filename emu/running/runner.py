@@ -28,7 +28,7 @@ from ..memory.models import open_model
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall
-from .caveats import format_caveats, settings_caveats
+from .caveats import channel_caveats, format_caveats, settings_caveats
 from .control_replay import Recorder, ReplayedSimulation, control_key
 from .log_records import (
     board_record,
@@ -118,6 +118,8 @@ def _warnings(request, platform, program, simulation):
     if foreign:
         lines.append(foreign)
     lines += settings_caveats(platform.settings, request)
+    if request.is_hardware:
+        lines += channel_caveats(platform.settings, request, simulation.memory.engine.dram)
     lines += format_caveats(program, platform.settings, simulation.machine.descriptors)
     lines += simulation.scale_lines.warnings()
     lines += simulation.memory.warnings()
@@ -193,7 +195,8 @@ def _execute(request, log, look, shared):
     began = request.started_at or time.perf_counter()
     check_files_of_run(vars(request))
     stated = shared.once(("settings", request.settings_path, request.settings_origin), lambda: find_settings(
-        request.settings_path, os.environ, origin=request.settings_origin, hardware=request.is_hardware))
+        request.settings_path, os.environ, origin=request.settings_origin, hardware=request.is_hardware,
+        replaced=_replaced(request)))
     platform = resolve_platform(request, stated, shared)
     settings = platform.settings
     settings_records(log, settings)
@@ -225,7 +228,7 @@ def _execute(request, log, look, shared):
         from ..memory.dram_trace_recorder import RecordedMemory
 
         model = RecordedMemory(model, machine.descriptors, request.isa)
-    hardware_run = _open_hardware(request, settings, program, hardware, observers.units, log)
+    hardware_run = _open_hardware(request, settings, program, hardware, observers.units, model.engine.dram, log)
     if not request.timing_only:
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
@@ -279,6 +282,12 @@ def _execute(request, log, look, shared):
     return result
 
 
+def _replaced(request):
+    """Keys of the settings in whose place the request has a value."""
+    return [key for key, value in (("HBM_SIZE", request.hbm_size), ("HBM_CHANNELS", request.hbm_channels))
+            if value is not None]
+
+
 def _program_of(request, settings, period, shared):
     """Read and decode the program; costs depend on latencies, MLEN, VLEN and the core cycle (§1.4)."""
     words = shared.once(("words", request.opcode), lambda: read_words(request.opcode), lambda words: words.nbytes)
@@ -298,7 +307,8 @@ def _hardware_of(request, settings, platform):
     """
     if not request.is_hardware:
         return None
-    hardware = hardware_of(settings, request.hbm_channels, request.called("hbm_channels"))
+    origin = None if request.hbm_size is None else request.hbm_size_origin
+    hardware = hardware_of(settings, request.hbm_channels, origin)
     if platform.on_board_time:
         return hardware._replace(period_ps=platform.period_ps)
     if request.clock_mhz is None:
@@ -316,13 +326,13 @@ def _channels(request, platform, hardware):
     return hardware.channels if part in (None, "hbm2", IDEALISED) else request.hbm_channels
 
 
-def _open_hardware(request, settings, program, hardware, units, log):
+def _open_hardware(request, settings, program, hardware, units, dram, log):
     """Open passes and files of hardware timing (spec chapter 7); None without it."""
     if hardware is None:
         return None
     from .timeline.outputs import HardwareRun
 
-    hardware_records(log, request, hardware)
+    hardware_records(log, request, hardware.period_ps, dram)
     return HardwareRun(request, settings, program, hardware, units)
 
 

@@ -81,7 +81,7 @@ def open_cluster(options: EngineOptions, snapshots: Mapping[str, Snapshot], buil
     import dask
     import distributed
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told by `say`
+    _quieten()
     with dask.config.set(_CONFIG), contextlib.ExitStack() as opened:
         if options.scheduler is not None:
             client = _connect(distributed, options.scheduler)
@@ -102,6 +102,26 @@ def open_cluster(options: EngineOptions, snapshots: Mapping[str, Snapshot], buil
             yield engine
 
 
+def _quieten():
+    """Keep Dask's own lines and tracebacks from standard error, also where it is ended at any moment.
+
+    What matters is told by `say`, or raised. Some of Dask's loggers have a level of their own.
+    """
+    for name in ["distributed", *logging.Logger.manager.loggerDict]:
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("asyncio", "tornado.application"):
+        logger = logging.getLogger(name)
+        if _is_not_dasks not in logger.filters:
+            logger.addFilter(_is_not_dasks)
+
+
+def _is_not_dasks(record):
+    """Whether a line of the log is about something else than an exception that Dask raised."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not type(error).__module__.startswith("distributed.")
+
+
 def _wait_for(client, own, count):
     """Wait until the workers of our own are there."""
     until = time.monotonic() + START_S
@@ -114,8 +134,21 @@ def _wait_for(client, own, count):
 
 
 def _connect(distributed, address):
+    """Make the client of a scheduler; one that does not start is told nothing more, where Python collects it."""
+    started = []
+
+    class Client(distributed.Client):
+        def start(self, **options):
+            super().start(**options)
+            started.append(True)
+
+        def __del__(self):
+            if started:
+                super().__del__()
+
     try:
-        return distributed.Client(address, timeout=CONNECT_S, set_as_default=False)
+        distributed.comm.get_address_host(distributed.comm.normalize_address(address))
+        return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise EmuError(f"scheduler {address}: does not answer: {why}") from None

@@ -70,6 +70,28 @@ class Condition:
         except (TypeError, ZeroDivisionError, OverflowError) as error:
             raise UsageError(f"{self._where}: {error}") from None
 
+    def check_kinds(self, samples: Mapping[str, object]) -> None:
+        """Refuse comparisons and sums that no values of these kinds can have, such as text with a number.
+
+        Parameters
+        ----------
+        samples : mapping
+            A value by key, of which the kind alone counts.
+
+        Raises
+        ------
+        UsageError
+        """
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Compare | ast.BinOp):
+                try:
+                    self._value(node, samples)
+                except TypeError:
+                    raise UsageError(f"{self._where}: found text and a number in {cut(ast.unparse(node))!r}, expected"
+                                     " two of a kind") from None
+                except (ArithmeticError, ValueError):
+                    pass  # of the sample
+
     def _check(self, node):
         """Refuse everything that is not named above."""
         name = _dotted(node)

@@ -7,7 +7,7 @@ import importlib.util
 import math
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import EmuError, UsageError
@@ -15,7 +15,7 @@ from .batches import Batches
 from .engine import EngineOptions, Interrupted, Watcher
 from .local import LocalEngine
 from .points import Point
-from .results import SweepResult, collect
+from .results import Row, SweepResult, collect
 from .specify import Specifier
 from .store import Store
 from .study import Study
@@ -59,8 +59,14 @@ def open_store(directory: str | None, resume: bool, retry: bool, watcher: Watche
     return store
 
 
-def run_study(study: Study, engine: EngineOptions, store: Store, watcher: Watcher) -> SweepResult:
+def run_study(study: Study, engine: EngineOptions, store: Store, watcher: Watcher,
+              check: Callable[[SweepResult], None] = lambda rows: None) -> SweepResult:
     """Run every point of a study that the store lacks.
+
+    Parameters
+    ----------
+    check : callable
+        Called before the first point runs, with what is `planned`; it raises `UsageError` for what cannot be shown.
 
     Returns
     -------
@@ -76,8 +82,19 @@ def run_study(study: Study, engine: EngineOptions, store: Store, watcher: Watche
     """
     specifier = Specifier()
     points = specifier.points(study)
+    check(planned(points, study))
     run_points(points, specifier, engine, store, watcher)
     return collect(points, store, list(study.axes), study.varying)
+
+
+def planned(points: Sequence[Point], study: Study) -> SweepResult:
+    """Make the rows of points that have not run: values and no figures.
+
+    Returns
+    -------
+    SweepResult
+    """
+    return SweepResult([Row(id=point.id, values=point.values) for point in points], list(study.axes), study.varying)
 
 
 def run_points(points: Sequence[Point], specifier: Specifier, options: EngineOptions, store: Store,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from ..errors import UsageError
+from ..inputs.words import cut
 from .keys import BUILD, MODEL
 from .snapshots import canonical, digest_of
 from .study import Study
@@ -35,6 +36,16 @@ class Point(NamedTuple):
     values: dict[str, Value]
     specification: dict
     group: str
+
+
+class HasId(Protocol):
+    """Whatever is of one point."""
+
+    @property
+    def id(self) -> str: ...
+
+
+_Found = TypeVar("_Found", bound=HasId)
 
 
 def combinations(study: Study) -> int:
@@ -96,6 +107,24 @@ def make_point(values: dict[str, Value], specification: dict, emulator: str) -> 
     """
     group = digest_of(canonical([specification["program"], specification.get("settings")]))
     return Point(digest_of(canonical([emulator, specification])), values, specification, group)
+
+
+def find_row(points: Sequence[_Found], beginning: str) -> _Found:
+    """Find the point, or the row of a point, whose id begins so.
+
+    Returns
+    -------
+    Point or Row
+
+    Raises
+    ------
+    UsageError
+        It is none or several.
+    """
+    found = [point for point in points if beginning and point.id.startswith(beginning)]
+    if len(found) != 1:
+        raise UsageError(f"point {cut(beginning)!r}: {len(found) or 'none'} of the study's ids begin so, expected one")
+    return found[0]
 
 
 def program_name(values: dict[str, Value]) -> str:

@@ -8,13 +8,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
-from ..inputs.words import cut
+from ..errors import EmuError
 from .keys import BUILD
-from .points import Point
+from .points import find_row, program_name
 from .specify import Specifier
 from .study import Study
-from .worker import Workshop
+from .worker import PROGRAM_NAME, Workshop
 
 if TYPE_CHECKING:
     from ..result import RunResult
@@ -37,7 +36,7 @@ def rerun(study: Study, beginning: str) -> Iterator[tuple[RunResult, Callable[[s
         The run fails; `UsageError` where no point, or more than one, has such an id.
     """
     specifier = Specifier()
-    point = find_point(specifier.points(study), beginning)
+    point = find_row(specifier.points(study), beginning)
     workshop = Workshop(specifier.snapshots)
     try:
         build = workshop.build(point.specification["program"])
@@ -45,19 +44,11 @@ def rerun(study: Study, beginning: str) -> Iterator[tuple[RunResult, Callable[[s
             path = os.path.join(str(point.values[BUILD]), name)
             if os.path.isfile(path):
                 shutil.copy(path, build)
-        yield workshop.run_whole(point.specification, stages=True), workshop.neutral
+        try:
+            result = workshop.run_whole(point.specification, stages=True)
+        except EmuError as error:
+            told = workshop.neutral(str(error)).replace(PROGRAM_NAME, program_name(point.values))
+            raise EmuError(f"point {point.id[:10]}: {told}") from None
+        yield result, workshop.neutral
     finally:
         workshop.close()
-
-
-def find_point(points: list[Point], beginning: str) -> Point:
-    """Find the point whose id begins so; raises `UsageError` where it is none or several.
-
-    Returns
-    -------
-    Point
-    """
-    found = [point for point in points if beginning and point.id.startswith(beginning)]
-    if len(found) != 1:
-        raise UsageError(f"point {cut(beginning)!r}: {len(found) or 'none'} of the study's ids begin so, expected one")
-    return found[0]

@@ -10,10 +10,11 @@ import msgspec
 from ..errors import UsageError
 from ..inputs.words import cut, one_of
 from .keys import MODEL
-from .points import Point
+from .points import Point, program_name
 from .records import Record
 from .store import Store
 from .values import Value
+from .worker import PROGRAM_NAME
 
 if TYPE_CHECKING:
     import pandas
@@ -23,10 +24,11 @@ _PLAIN = ("latency_ps", "end_ps", "compute_ps", "memory_ps", "housekeeping_ps", 
           "board_time_ms", "time_basis", "instructions", "bytes_read", "bytes_written", "utilization_bytes_per_s",
           "regime")
 MANIFEST = "weight_manifest.json"
-_STATISTICS = ("resident_bytes", "kv_swapped_bytes", "kv_swaps", "weight_streamed_bytes")
+TEXT = {"id", "error", "time_basis", "regime", "memory_model", "part", "tile_hint"}
+STATISTICS = ("resident_bytes", "kv_swapped_bytes", "kv_swaps", "weight_streamed_bytes")
 FIGURES = ("time_ms", *_PLAIN, "memory_model", "ddr_capacity_bytes", "host_bandwidth_bytes_per_s", "part", "tile_hint",
            "footprint_bytes", "weight_bytes", "kv_bytes", "activation_bytes", "mlen", "vlen", "blen", "hlen",
-           "streamed_bytes", *_STATISTICS, "row_hits", "row_misses", "row_conflicts")
+           "streamed_bytes", *STATISTICS, "row_hits", "row_misses", "row_conflicts")
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +82,7 @@ def figures_of(run: Mapping[str, Any]) -> dict[str, Any]:
     found |= {"footprint_bytes": sum(sizes.values()) or None} | {
         f"{kind}_bytes": size if any(sizes.values()) else None for kind, size in sizes.items()}
     found |= {name: run["geometry"][name] for name in ("mlen", "vlen", "blen", "hlen")}
-    found |= {name: statistics.get(name) for name in _STATISTICS}
+    found |= {name: statistics.get(name) for name in STATISTICS}
     found["streamed_bytes"] = statistics.get("weight_streamed_bytes", statistics.get("weight_bytes"))
     found |= _row_counts(run["dram_statistics"] or {})
     return {name: found[name] for name in FIGURES}
@@ -95,9 +97,11 @@ def row_of(point: Point, record: Record | None) -> Row:
     """Make the row of a point; without a record it has not run."""
     if record is None:
         return Row(id=point.id, values=point.values, failure="not run")
+    name = program_name(point.values)
     if record.failure is not None or record.result is None:
-        return Row(id=point.id, values=point.values, failure=record.failure.message if record.failure else "no result")
-    warnings = record.result["warnings"]
+        message = record.failure.message if record.failure else "no result"
+        return Row(id=point.id, values=point.values, failure=message.replace(PROGRAM_NAME, name))
+    warnings = [line.replace(PROGRAM_NAME, name) for line in record.result["warnings"]]
     if MODEL in point.values:  # whose build the sweep made, without a manifest
         warnings = [line for line in warnings if not line.startswith(MANIFEST)]
     return Row(id=point.id, values=point.values, figures=figures_of(record.result), warnings=warnings)
@@ -142,7 +146,7 @@ class SweepResult:
         return ["id", *self.keys, *(name for name in used if name not in self.keys), "error"]
 
     def check_columns(self, names: Iterable[str], numbers: bool = False) -> None:
-        """Refuse columns that no row could have; `numbers` refuses those that hold text as well.
+        """Refuse columns that no row could have; `numbers` refuses those that hold text as well, run or not.
 
         Raises
         ------
@@ -152,7 +156,7 @@ class SweepResult:
         for name in names:
             if name not in known:
                 raise UsageError(f"column {cut(name)!r}: found no such column, expected {one_of(known)}")
-            if numbers and any(isinstance(row.get(name), str) for row in self.rows):
+            if numbers and (name in TEXT or any(isinstance(row.get(name), str | bool) for row in self.rows)):
                 raise UsageError(f"column {name}: holds text, expected one of numbers")
 
     def records(self) -> list[dict[str, Any]]:
@@ -242,6 +246,8 @@ class SweepResult:
             There is no such column, or two points have the same place: then name a study with fewer axes.
         """
         self.check_columns([down, across, column])
+        if down == across:
+            raise UsageError(f"pivot: found {down} twice, expected two columns")
         rows = list(dict.fromkeys(row.get(down) for row in self.rows))
         columns = list(dict.fromkeys(row.get(across) for row in self.rows))
         cells: dict[tuple, Row] = {}

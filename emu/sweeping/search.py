@@ -21,7 +21,7 @@ from .conditions import Condition
 from .engine import EngineOptions, Interrupted, Watcher
 from .execution import Session
 from .points import Point, assignments, combinations
-from .results import FIGURES, Row, SweepResult, row_of
+from .results import FIGURES, STATISTICS, TEXT, Row, SweepResult, row_of
 from .space import Space
 from .specify import Specifier
 from .store import SEARCHES, Store
@@ -77,11 +77,16 @@ def check_search(study: Study, spec: SearchSpec) -> None:
         raise UsageError("search: found no objective, expected minimize or maximize with a column such as time_ms")
     if len(set(names)) < len(names):
         raise UsageError("search: found a column twice, expected each objective once")
-    SweepResult([], list(study.axes), study.varying).check_columns(names)
-    known = {"id", "error", *study.axes, *FIGURES}
+    axes = [Row(id="", values={key: value}) for key, found in study.axes.items() for value in found]
+    SweepResult(axes, list(study.axes), study.varying).check_columns(names, numbers=True)
+    for name in names:
+        _check_has(study, name)
+    samples = {name: "" if name in TEXT else 1.0 for name in ("id", "error", *FIGURES)} | {
+        key: next((value for value in found if value is not None), None) for key, found in study.axes.items()}
     for condition in constraints_of(spec):
-        for name in sorted(condition.keys - known):
+        for name in sorted(condition.keys - samples.keys()):
             raise UsageError(f"constraint {condition.text!r}: {name}: found no such key or column")
+        condition.check_kinds(samples)
     for name, value, least in (("trials", spec.trials, 1), ("parallel", spec.parallel, 1), ("seed", spec.seed, 0)):
         if value is not None and value < least:
             raise UsageError(f"search.{name}: found {value}, expected at least {least}")
@@ -92,6 +97,14 @@ def check_search(study: Study, spec: SearchSpec) -> None:
             raise UsageError(f"search.fidelity: {key}: expected layers, prefill or batch of a model")
     if importlib.util.find_spec("optuna") is None:
         raise EmuError("a search needs optuna, which is not installed: pip install optuna (the extra `search`)")
+
+
+def _check_has(study, name):
+    """Refuse an objective that no point of the study can have."""
+    if name in ("board_time_ms",) and "board" not in study.axes:
+        raise UsageError(f"search: {name}: no point has it, expected an axis board")
+    if name in ("streamed_bytes", *STATISTICS) and study.axes.get("memory_model") == ["hbm"]:
+        raise UsageError(f"search: {name}: no point has it with the memory model hbm")
 
 
 def constraints_of(spec: SearchSpec) -> list[Condition]:

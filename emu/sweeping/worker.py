@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..result import RunResult
 
 DOCUMENTS = {"board": "board", "dram": "DRAM description", "latency_profile": "latency profile"}
+PROGRAM_NAME = "{program}"  # in a record: the build or model, which each sweep calls by its own name
 MOST_BUILDS = 64  # compiled models that a workshop keeps on disk
 
 
@@ -282,8 +283,8 @@ class Workshop:
             self._ready.add(mark)
 
     def neutral(self, text: str) -> str:
-        """Leave out where files lie on this machine."""
-        return self._places.sub("", text)
+        """Leave out where files lie on this machine; the directory of a program becomes `PROGRAM_NAME`."""
+        return self._places.sub(lambda found: "" if found[0].endswith("/") else PROGRAM_NAME, text)
 
 
 def _places(folder, builds):
@@ -292,7 +293,8 @@ def _places(folder, builds):
 
     package = re.escape(os.path.dirname(os.path.dirname(str(boards.__file__))))
     laid_out = rf"{re.escape(folder)}/(?:inputs|changed|settings)/[0-9a-f]+"
-    return re.compile(rf"(?:{laid_out}|{re.escape(builds)}/(?:[0-9a-f]+|\.[^/]+/build)|{package})/")
+    place = rf"(?:{laid_out}|{re.escape(builds)}/(?:[0-9a-f]+|\.[^/]+/build))"
+    return re.compile(rf"{place}/?|{package}/")
 
 
 def _write(path, data):

@@ -8,6 +8,8 @@ from plena_emu.models.builder import Builder
 from plena_emu.models.constants import Constants
 from plena_emu.models.machine import Activation
 
+from .rows import EPSILON
+
 _UNROLL = 8
 
 
@@ -30,7 +32,7 @@ def layer_norm(
         One row each, √width folded into the weight.
     """
     vlen = x.vlen
-    share, epsilon_at = constants.address(1 / width), constants.address(width * epsilon)
+    share = constants.address(1 / width)
     with contextlib.ExitStack() as stack:
         lend = stack.enter_context
         sums, square = lend(b.register(scratch)), lend(b.register(scratch + vlen))
@@ -55,7 +57,7 @@ def layer_norm(
                 b.emit("V_MUL_VV", square, to, to)
                 b.emit("V_ADD_VV", sums, sums, square)
                 b.advance(to, out.block_step)
-            b.emit("S_LD_FP", 2, 0, epsilon_at)
+            constants.load(b, 2, 3, width * epsilon, EPSILON)
             b.emit("V_RED_SUM", 2, sums)
             b.emit("S_SQRT_FP", 2, 2)
             b.emit("S_RECI_FP", 2, 2)

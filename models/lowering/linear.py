@@ -21,6 +21,8 @@ class TileRun(msgspec.Struct, frozen=True, kw_only=True):
 
     Tile column i holds the weight's columns from `column` + i · `column_step` on; its first `blocks` blocks of BLEN
     columns are computed, and the result's first row lies at element address `out` + i · `out_step`.
+
+    With `parts` > 1 it is as many runs, of which the next begins `part_column` columns and `part_out` elements further.
     """
 
     count: int
@@ -29,6 +31,19 @@ class TileRun(msgspec.Struct, frozen=True, kw_only=True):
     blocks: int
     out: int
     out_step: int
+    parts: int = 1
+    part_column: int = 0
+    part_out: int = 0
+
+    def single(self) -> list[TileRun]:
+        """List its parts as runs of their own.
+
+        Returns
+        -------
+        list of TileRun
+        """
+        return [msgspec.structs.replace(self, parts=1, column=self.column + part * self.part_column,
+                                        out=self.out + part * self.part_out) for part in range(self.parts)]
 
 
 def plain_runs(machine: Machine, columns: int, out: Activation) -> list[TileRun]:
@@ -76,9 +91,10 @@ def linear(
         for run in runs:
             pieces = _pieces(groups, _most_groups(machine, run.blocks, work.depth))
             if pieces == [(1, groups)] and overlap and can_alternate(machine.tiles, work.depth, run.count):
-                _alternating(b, work, run, groups, distance)
+                for part in run.single():
+                    _alternating(b, work, part, groups, distance)
                 continue
-            if pieces == [(1, groups)] and work.chunks == 1:
+            if pieces == [(1, groups)] and work.chunks == 1 and run.parts == 1:
                 with b.register(run.column) as column, b.register(run.out) as out:
                     _at_once(b, work, run, groups, column, out, distance)
                 continue
@@ -181,15 +197,19 @@ def _multiply_half(b, work, run, shape, use, out, distance, feed):
 
 
 def _piecewise(b, work, run, first, times, height, distance):
-    """`times` pieces of `height` groups of rows, from group `first` on, of a run of tile columns.
+    """`times` pieces of `height` groups of rows, from group `first` on, of a run of tile columns and its parts.
 
-    Every piece loads the tile column again. Pieces are so long that this is a small part of their time.
+    All is one loop: nested ones would soon reach MAX_LOOP_INSTRUCTIONS. Every piece loads the tile column again. Pieces
+    are so long that this is a small part of their time.
     """
     step = height * work.group
-    with every_index(b, Digit(run.count), Digit(times)) as (tile_column, piece), b.registers(3) as (column, out, rows):
+    digits = Digit(run.parts), Digit(run.count), Digit(times)
+    with every_index(b, *digits) as (part, tile_column, piece), b.registers(3) as (column, out, rows):
         b.set(column, run.column)
+        b.advance_times(column, part, run.part_column)
         b.advance_times(column, tile_column, run.column_step)
         b.set(out, run.out + first * work.group * work.stride)
+        b.advance_times(out, part, run.part_out)
         b.advance_times(out, tile_column, run.out_step)
         b.advance_times(out, piece, step * work.stride)
         b.set(rows, work.x.address + first * work.group)

@@ -9,7 +9,7 @@ from plena_emu.models.builder import Builder
 from plena_emu.models.constants import Constants
 from plena_emu.models.machine import Activation
 
-from .rows import each_row
+from .rows import EPSILON, each_row
 
 
 def packed_head_norm(b: Builder, constants: Constants, x: Activation, sections: Activation, weight: Activation, *,
@@ -18,7 +18,6 @@ def packed_head_norm(b: Builder, constants: Constants, x: Activation, sections: 
 
     Row i of `sections` is 1 in the lanes of slot i and 0 elsewhere; padding lanes of `x` are 0.
     """
-    epsilon_at = constants.address(width * epsilon)
     with b.register(x.address) as row, b.register(scratch) as squares, b.register() as section, b.register() as mask:
         for slot in range(slots):
             b.set(row, x.address)
@@ -28,7 +27,7 @@ def packed_head_norm(b: Builder, constants: Constants, x: Activation, sections: 
             with each_row(b, rows, (row, x.vlen)):
                 b.emit("V_MUL_VV", squares, row, row)
                 b.emit("V_MUL_VV", squares, squares, section)
-                b.emit("S_LD_FP", 1, 0, epsilon_at)
+                constants.load(b, 1, 2, width * epsilon, EPSILON)
                 b.emit("V_RED_SUM", 1, squares)
                 b.emit("S_SQRT_FP", 1, 1)
                 b.emit("S_RECI_FP", 1, 1)

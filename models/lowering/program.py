@@ -29,6 +29,8 @@ from .rms_norm import rms_norm
 from .rope import RopeOrder, RopeTables, rope_by_halves, rope_by_product
 from .score_rows import ScoreRows
 
+_MANY_PARTS = 4  # of a head, from which on they share a loop: fewer words, some cycles more a tile column
+
 
 def lower(
     graph: ir.Graph, placement: Placement, machine: Machine, overlap: bool = False
@@ -238,6 +240,7 @@ def head_runs(machine: Machine, span: ir.HeadSpan, part_columns: tuple[int, ...]
               out: Activation) -> list[TileRun]:
     """List the runs of a weight whose result are rows of heads: one a part of the heads, and a ragged last row.
 
+    Many equal parts, heads far wider than a tile, are one run, so that the program does not grow with them.
     `part_columns` are the columns of each part of a head, `total` those of all heads.
 
     Returns
@@ -255,7 +258,11 @@ def head_runs(machine: Machine, span: ir.HeadSpan, part_columns: tuple[int, ...]
                     count=count, column=(first * rows.parts + part) * vlen, column_step=rows.parts * vlen,
                     blocks=machine.blocks_of(held), out=out.at(part, rows.row(span.first + first)),
                     out_step=rows.head_step * vlen))
-    return runs
+    equal = sum(run.blocks == runs[0].blocks for run in runs)
+    if rows.parts < _MANY_PARTS or equal < _MANY_PARTS:
+        return runs
+    joined = msgspec.structs.replace(runs[0], parts=equal, part_column=vlen, part_out=out.block_step)
+    return [joined, *runs[equal:]]
 
 
 _BY_KIND: dict[type, Callable[[Lowering, Any], None]] = {

@@ -8,7 +8,7 @@ from plena_emu.models.builder import Builder
 from plena_emu.models.constants import Constants
 from plena_emu.models.machine import Activation
 
-from .rows import each_row
+from .rows import EPSILON, each_row
 
 _FIXED = 6  # column blocks whose addresses get registers of their own
 
@@ -44,10 +44,9 @@ def rms_norm(
         for block, register in enumerate(fixed):
             b.set(register, x.at(block))
         b.set(row, out.address)
-        epsilon_at = constants.address(width * epsilon)
         with each_row(b, rows, (row, vlen), *((register, vlen) for register in fixed), unroll=1):
             _sum_squares(b, x, fixed, walk, x_step, sums, square)
-            b.emit("S_LD_FP", 1, 0, epsilon_at)
+            constants.load(b, 1, 2, width * epsilon, EPSILON)
             b.emit("V_RED_SUM", 1, sums)
             b.emit("S_SQRT_FP", 1, 1)
             b.emit("S_RECI_FP", 1, 1)

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from plena_emu.models.builder import Builder, Register
 
+# Where the constant of a norm comes from, for errors; the program adds width · ε to a sum of squares.
+EPSILON = "rms_norm_eps or layer_norm_eps times the width:"
+
 
 @contextlib.contextmanager
 def each_row(b: Builder, count: int, *steps: tuple[Register, int], unroll: int = 4) -> Iterator[None]:

@@ -1,13 +1,18 @@
 """Flags of hardware timing (spec §7.12): what needs what, exit codes, and the files as the drop-in writes them."""
 
+import io
 import json
+import re
+import shutil
 
 import hardware_runs as hr
 import pytest
+import tomlkit
 
 import plena_emu
 from plena_emu.cli import main as plena
 from plena_emu.errors import EmuError, UsageError
+from plena_emu.report.summary import print_summary
 from plena_emu.request import RunRequest
 
 RUN = next(run for run in hr.runs() if run["program"] == "tm_fz_047")
@@ -40,7 +45,9 @@ def test_a_flag_of_the_chapter_needs_the_mode(flag, build, empty_directory, caps
 @pytest.mark.parametrize("flags, text", [
     (["--timing-mode", "rtl-v2"], "invalid choice"),
     (["--timing-mode", "rtl-v1", "--profile-output", "x"], "--profile-output needs --profile-memory"),
-    (["--timing-mode", "rtl-v1", "--hbm-channels", "0"], "expected at least 1"),
+    (["--timing-mode", "rtl-v1", "--hbm-channels", "0"], "expected a power of two from 1 to 256"),
+    (["--timing-mode", "rtl-v1", "--hbm-channels", "7"], "expected a power of two from 1 to 256"),
+    (["--timing-mode", "rtl-v1", "--hbm-channels", "512"], "expected a power of two from 1 to 256"),
 ])  # fmt: skip
 def test_usage_errors(flags, text, build, empty_directory, capsys):
     assert text in refused(capsys, *hr.arguments(build), *flags)
@@ -77,10 +84,22 @@ def test_a_run_that_is_not_validated_ends_with_4_and_all_its_files(build, empty_
         "trace.json", "mram_dump.bin", "vram_dump.bin", "fpsram_dump.bin"}  # fmt: skip
 
 
-def test_nothing_is_validated_in_serial_mode(build, empty_directory, capsys):
+def test_nothing_is_validated_in_serial_mode_which_is_said_before_the_run(build, empty_directory, tmp_path, capsys):
     flags = ["--timing-mode", "legacy", "--require-rtl-validated", "--log-level", "off"]
     assert hr.drop_in(*hr.arguments(build), *flags) == 101
     assert capsys.readouterr().err.count("\n") == 1
+    assert not list((tmp_path / "cwd").iterdir())
+
+
+@pytest.mark.parametrize("flag, kind", [("--dma-event-trace", "DMA event trace"),
+                                        ("--rtl-validation-output", "validation")])
+def test_traces_appear_together_or_not_at_all(flag, kind, build, empty_directory, tmp_path, capsys):
+    (tmp_path / "cwd" / "directory").mkdir()
+    flags = ["--timing-mode", "rtl-v1", "--event-trace", "e.json", flag, "directory", "--log-level", "off"]
+    assert hr.drop_in(*hr.arguments(build), *flags) == 101
+    line = capsys.readouterr().err
+    assert f"{kind} directory: cannot write" in line and line.count("\n") == 1
+    assert [path.name for path in (tmp_path / "cwd").iterdir()] == ["directory"]
 
 
 def test_event_traces_as_files(build, empty_directory, tmp_path):
@@ -217,7 +236,7 @@ def test_a_clock_without_board_and_hardware_timing_is_refused(build):
         plena_emu.run(str(build), clock_mhz=500, timing_only=True)
 
 
-@pytest.mark.parametrize("size, found", [("0", "--hbm-size: found 0"), ("100", "HBM size 100 is no multiple of 64")])
+@pytest.mark.parametrize("size, found", [("0", "--hbm-size: found 0"), ("100", "error: --hbm-size: found 100")])
 def test_an_hbm_size_that_the_chapter_refuses_is_101(size, found, build, empty_directory, capsys):
     flags = list(hr.arguments(build))
     if "--hbm-size" in flags:
@@ -227,3 +246,98 @@ def test_an_hbm_size_that_the_chapter_refuses_is_101(size, found, build, empty_d
     assert found in capsys.readouterr().err
     if size == "0":
         assert "expected at least 1 byte" in refused(capsys, *flags, "--hbm-size", size)
+
+
+def with_settings(build, tmp_path, **config):
+    """A build directory like `build` whose settings have other entries of CONFIG."""
+    document = tomlkit.parse((build / "plena_settings.toml").read_text())
+    for key, value in config.items():
+        document["TRANSACTIONAL"]["CONFIG"][key] = {"value": value}
+    shutil.copytree(build, tmp_path / "changed")
+    (tmp_path / "changed" / "plena_settings.toml").write_text(tomlkit.dumps(document))
+    return tmp_path / "changed"
+
+
+CHANNELS = [  # fields of the run, channels that it really has, part of the warning about HBM_CHANNELS = 128
+    ({"dram": "ddr4"}, 1, "HBM_CHANNELS: found 128, not used: ddr4 has 1 channel"),
+    ({"dram": "hbm2_2000"}, 8, "HBM_CHANNELS: found 128, not used: hbm2_2000 has 8 channels"),
+    ({"board": "v80"}, 16, "HBM_CHANNELS: found 128, not used"),
+    ({"board": "custom_a7", "reference_timing": True, "memory_model": "hbm"}, 128, None),
+    ({"dma": "reference"}, 8, "HBM_CHANNELS: found 128, not used: hbm2 has 8 channels without dma production"),
+    ({}, 128, None),
+    ({"hbm_channels": 16}, 16, None),
+]
+
+
+@pytest.mark.parametrize("fields, channels, warning", CHANNELS)
+def test_the_record_has_the_channels_that_were_timed_and_others_are_said(fields, channels, warning, build, tmp_path):
+    changed = with_settings(build, tmp_path, HBM_CHANNELS=128)
+    result = plena_emu.run(str(changed), timing="rtl-v1", timing_only=True, **fields)
+    assert result.hardware.hbm_channels == channels
+    found = [line for line in result.warnings if "HBM_CHANNELS" in line]
+    assert (warning is None and not found) or (len(found) == 1 and warning in found[0])
+    assert f"{channels} channel" in summary(result)
+
+
+def summary(result):
+    stream = io.StringIO()
+    print_summary(result, stream)
+    return stream.getvalue()
+
+
+def test_stock_settings_are_not_warned_about(build, tmp_path):
+    changed = with_settings(build, tmp_path, HBM_CHANNELS=8)
+    result = plena_emu.run(str(changed), timing="rtl-v1", timing_only=True, dram="ddr4")
+    assert not [line for line in result.warnings if "HBM_CHANNELS" in line]
+
+
+def test_channels_on_the_idealised_banks_are_said(build, tmp_path):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"activation_ceiling": 0, "regions": []}))
+    result = plena_emu.run(str(build), dma="production", timing_only=True, memory_model="resident",
+                           weight_manifest=str(manifest), hbm_channels=4)
+    assert result.hardware.hbm_channels is None
+    assert "hbm_channels is not used: the idealised DDR of §3.5 has no channels" in result.warnings
+    assert "the idealised DDR of §3.5" in summary(result)
+
+
+def test_channels_of_the_record_at_info(build, empty_directory, capsys):
+    assert plena.main(["run", str(build), "--dma", "production", "--dram", "ddr4", "--no-dumps",
+                       "--log-level", "info"]) == 0
+    assert "ddr4 channels 1, peak 19.2 GB/s" in capsys.readouterr().err
+
+
+def test_the_summary_tells_measured_from_validated(build):
+    result = plena_emu.run(str(build), timing="rtl-v1", timing_only=True)
+    timeline = result.hardware.timeline
+    counts, total = timeline["timing_calibration_status_counts"], result.instructions
+    text = " ".join(summary(result).split())
+    assert sum(counts.values()) == total
+    assert f"{100 * counts.get('full_machine_measured', 0) / total:.1f} % measured on the RTL" in text
+    assert f"{100 * timeline['rtl_validation']['validated_opcodes'] / total:.1f} % of the instructions" in text
+
+
+def test_parts_of_a_timeline_are_those_in_series_and_sum_to_its_latency(build):
+    result = plena_emu.run(str(build), timing="rtl-v1", timing_only=True)
+    rows = re.findall(r"(compute in series|memory in series|stalls less overlap of the timeline|housekeeping[a-z ]*)"
+                      r" +(-?[0-9,]+) ps(.*)", summary(result))
+    assert sum(int(number.replace(",", "")) for _, number, _ in rows) == result.latency_ps
+    assert len(rows) >= 3 and all("%" not in rest for *_, rest in rows)
+
+
+@pytest.mark.parametrize("clock", [1000, 2000])
+def test_reference_timing_has_the_cycle_of_a_run_without_a_board(clock, build, tmp_path):
+    changed = with_settings(build, tmp_path, CLOCK_PERIOD_PS=clock)
+    fields = {"timing_only": True, "dma": "production", "memory_model": "hbm"}
+    without = plena_emu.run(str(changed), **fields)
+    board = plena_emu.run(str(changed), board="custom_a7", reference_timing=True, **fields)
+    assert without.hardware.clock_period_ps == board.hardware.clock_period_ps == clock
+    assert f"cycles of {clock:,} ps (--reference-timing)" in summary(board)
+
+
+def test_a_size_that_the_build_directory_names_is_its_fault(build, tmp_path):
+    changed = with_settings(build, tmp_path, CLOCK_PERIOD_PS=1000)
+    (changed / "hbm_size.txt").write_text("100")
+    with pytest.raises(EmuError) as error:
+        plena_emu.run(str(changed), timing="rtl-v1", timing_only=True)
+    assert str(error.value) == f"{changed / 'hbm_size.txt'}: found 100, expected a multiple of 64 bytes"

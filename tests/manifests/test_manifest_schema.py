@@ -113,7 +113,7 @@ def test_refused(document, line):
         (b'{"regions": [],\n "regions" 1}', "not JSON: line 2, column 12"),
         (b'{"activation_ceiling": 0, "regions": [], "regions": []}', "regions: found twice, expected once"),
         (b'{"activation_ceiling": 0, "regions": [{"size": 1, "size": 2}]}', "regions[0].size: found twice"),
-        (b'{"activation_ceiling": NaN, "regions": []}', "activation_ceiling: found nan, expected an integer"),
+        (b'{"activation_ceiling": NaN, "regions": []}', "not JSON: found NaN, expected a finite number"),
         (b"\xff\xfe", "not UTF-8 text: found the byte order mark of UTF-16"),
         (b"[" * 100_000, "not JSON: nested too deeply"),
         (b'{"activation_ceiling": ' + b"9" * 5000 + b"}", "not JSON: a number has too many digits"),

@@ -25,6 +25,14 @@ def test_whole_models_compile(name, part, tmp_path):
     assert all(before["last_pc"] + 1 == after["first_pc"] for before, after in zip(stages, stages[1:], strict=False))
 
 
+@pytest.mark.parametrize("options", [{"prefill": 64}, {"prefill": 300, "batch": 3}, {"past": 64}], ids=str)
+@pytest.mark.parametrize("preset", ["m16b4", "m16b8", "m32b8", "m64b4", "m64b16", "m128b64"])
+def test_32_layers_of_an_8b_model(preset, options, tmp_path):
+    """Heads of 128 elements are 8 tiles wide on the smallest machine."""
+    build = compile_model("llama-3.1-8b", tmp_path / "build", preset=preset, weights="none", **options)
+    assert build.words <= MOST_WORDS
+
+
 @pytest.mark.parametrize("model, preset, lengths, most", [
     ("tiny", "m64b16", (64, 128, 512, 2048), 1.15), ("smollm2-135m", "m64b16", (64, 512, 2048, 8192), 1.15),
     ("llama-3.1-8b", "m256b64", (64, 512, 8192), 1.2),

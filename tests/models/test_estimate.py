@@ -162,7 +162,9 @@ def test_compile_says_what_it_wrote(tmp_path, capsys):
 def test_the_list_names_models_presets_and_families(capsys):
     assert main(["compile", "--list"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in ("smollm2-135m", "bidirectional", "m256b64", "the default", "qwen3, llada"))
+    expected = ("smollm2-135m", "bidirectional", "m256b64", "the default", "qwen3", "RoPE llama3", "tied",
+                "norms of q and k per head")
+    assert all(name in out for name in expected)
 
 
 @pytest.mark.parametrize("board", [None, "custom_a7"])

@@ -1,11 +1,17 @@
 """Finding models, their weights and inputs; options that exclude each other (spec §9.2, §9.8)."""
 
 import io
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from model_files import make_model
+from model_files import make_model, write_safetensors
 
+from plena_emu import models
+from plena_emu.cli.main import main
 from plena_emu.errors import EmuError, UsageError
 from plena_emu.models.descriptions import load_description
 from plena_emu.models.inputs import text_inputs, vision_inputs
@@ -157,3 +163,49 @@ def test_fewer_layers():
 def test_unknown_models():
     with pytest.raises(EmuError, match="model gpt: no such directory or config file, and no bundled description"):
         find_model("gpt")
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"logits": "x"}, "logits: found 'x', expected one of last, all, none"), ({"logits": None}, "logits: found None"),
+    ({"logits": ["all"]}, "logits: found"), ({"part": "audio"}, "part: found 'audio'"),
+    ({"preset": 5}, "preset: found 5"),
+    ({"schedule": 1}, "schedule: found 1"), ({"tokens": 5}, "tokens: found 5, expected a path"),
+    ({"weights": b""}, "weights: found"), ({"prefil": 3}, "prefil: found an unknown keyword"),
+], ids=str)
+def test_keywords_of_python(options, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        models.compile("tiny", tmp_path / "build", **options)
+    assert not (tmp_path / "build").exists()
+
+
+@pytest.mark.parametrize("logits", ["all", "none"])
+def test_an_image_has_no_logits(logits):
+    with pytest.raises(UsageError, match="--logits: the vision part has no use for it"):
+        open_model("smolvlm2-256m", CompileOptions(part="vision", logits=logits))
+
+
+def test_tensors_that_nothing_reads(tmp_path, capsys):
+    """A bias and a norm that the config does not announce change the mathematics; tables and other layers do not."""
+    config, tensors = make_model(tmp_path / "m")
+    layer = "model.layers.0.self_attn."
+    odd = {f"{layer}q_proj.bias": np.ones(config.heads * config.head_dim, np.float32),
+           f"{layer}q_norm.weight": np.ones(config.head_dim, np.float32)}
+    quiet = {f"{layer}rotary_emb.inv_freq": np.ones(4, np.float32), "model.layers.1.self_attn.q_proj.bias": odd[
+        f"{layer}q_proj.bias"], "model.vision_model.post_layernorm.weight": np.ones(4, np.float32)}
+    write_safetensors(tmp_path / "m" / "model.safetensors", tensors | quiet)
+    assert main(["compile", str(tmp_path / "m"), "--prefill", "2", "-o", str(tmp_path / "b")]) == 0
+    assert capsys.readouterr().err == ""
+    write_safetensors(tmp_path / "m" / "model.safetensors", tensors | quiet | odd)
+    assert main(["compile", str(tmp_path / "m"), "--prefill", "2", "-o", str(tmp_path / "b")]) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("plena-emu compile: warning: ") and error.count("\n") == 1
+    assert all(name in error for name in odd) and not any(name in error for name in quiet)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_sigterm_leaves_nothing(tmp_path):
+    code = ("import os, signal, sys\nfrom plena_emu.models.build_files import replaced_directory\n"
+            f"with replaced_directory({str(tmp_path / 'b')!r}, 0) as directory:\n"
+            "    open(os.path.join(directory, 'x'), 'w').close()\n    os.kill(os.getpid(), signal.SIGTERM)\n")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGTERM
+    assert os.listdir(tmp_path) == []

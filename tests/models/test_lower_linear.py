@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from model_kernel import Kernel, relative_error
 
-from plena_emu.models.lowering.linear import linear, plain_runs
+from plena_emu.models.lowering.linear import TileRun, linear, plain_runs
 from plena_emu.models.machine import ceil_div, round_up
 
 
@@ -31,6 +31,28 @@ def test_product(preset, rows, depth, columns, tmp_path):
     assert result.instruction_counts["H_PREFETCH_M"] == tiles
     blocks = groups * ceil_div(columns, kernel.machine.blen) * ceil_div(depth, kernel.machine.mlen)
     assert result.instruction_counts["M_MM"] == blocks
+
+
+@pytest.mark.parametrize("rows, depth, limit", [(5, 48, 100_000), (40, 48, 600), (5, 16 * 260, 100_000)])
+def test_parts_of_heads_in_one_loop(rows, depth, limit, tmp_path):
+    """Three heads of 5 parts: part by part of all heads, whose rows follow one another in the result."""
+    rng = np.random.default_rng(rows + depth)
+    kernel, heads, parts = Kernel("m16b4", tmp_path, hbm_size=1 << 21, vector_rows=8192), 3, 5
+    kernel.b.max_loop_instructions = limit
+    machine = msgspec.structs.replace(kernel.machine, max_loop_instructions=limit)
+    x = kernel.activation(rng.standard_normal((rows, depth)))
+    weight, values = kernel.tensor(rng.standard_normal((depth, heads * parts * 16)) / np.sqrt(depth))
+    y = kernel.activation(np.zeros((heads * x.rows, parts * 16)))
+    scratch = kernel.activation(np.zeros((x.rows, 1)))
+    expected = (kernel.read(x, rows) @ values).reshape(rows, heads, -1).swapaxes(0, 1)
+    run = TileRun(count=heads, column=0, column_step=parts * 16, blocks=4, out=y.address, out_step=x.rows * 16,
+                  parts=parts, part_column=16, part_out=y.block_step)
+    assert len(run.single()) == parts and run.single()[1].column == 16
+    linear(kernel.b, machine, x, weight, [run], groups=ceil_div(rows, 4), partial=scratch.address)
+    assert not kernel.b.written_out
+    kernel.run()
+    found = kernel.read(y, heads * x.rows).reshape(heads, x.rows, -1)[:, :rows]
+    assert relative_error(found, expected) < 0.006
 
 
 @pytest.mark.parametrize("preset, rows, depth, columns, limit", [

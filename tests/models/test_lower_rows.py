@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from model_kernel import Kernel, relative_error
 
+from plena_emu.errors import EmuError
 from plena_emu.models.forward.operators import gelu_tanh, silu
 from plena_emu.models.forward.operators import layer_norm as layer_norm_reference
 from plena_emu.models.forward.vision import pixel_shuffle as pixel_shuffle_reference
@@ -16,6 +17,7 @@ from plena_emu.models.lowering.layer_norm import layer_norm
 from plena_emu.models.lowering.packed_head_norm import packed_head_norm
 from plena_emu.models.lowering.rms_norm import rms_norm
 from plena_emu.models.lowering.rope import RopeOrder, RopeTables, rope_by_halves, rope_by_product
+from plena_emu.models.lowering.rows import EPSILON
 from plena_emu.models.machine import HbmTensor
 from plena_emu.models.number_formats import decode_region, round_stored
 
@@ -63,6 +65,32 @@ def test_layer_norm(kernel, rows, columns):
                columns=ones, weight=weight, bias=bias)
     kernel.run()
     assert relative_error(kernel.read(out, rows), expected) < 0.01
+
+
+@pytest.mark.parametrize("epsilon", [1e-6, 1e-8, 1e-12, 1e-20])
+def test_small_epsilons(kernel, epsilon):
+    """eps times the width is below what f16 keeps: it is loaded larger (spec §9.4). Rows as small as √eps show it."""
+    rows, columns = 5, 6
+    scratch = kernel.activation(np.zeros((2, 1)))
+    x = kernel.activation(normal(rows, columns) * np.sqrt(epsilon))
+    out, centred = (kernel.activation(np.zeros((rows, columns))) for _ in range(2))
+    ones = kernel.activation((np.arange(16) < columns)[None], rows=1)
+    values = kernel.read(x, rows)
+    rms_norm(kernel.b, kernel.fp, x, out, rows=rows, width=columns, epsilon=epsilon, scratch=scratch.address)
+    layer_norm(kernel.b, kernel.fp, x, centred, rows=rows, width=columns, epsilon=epsilon, scratch=scratch.address,
+               columns=ones)
+    kernel.run()
+    expected = values / np.sqrt((values**2).sum(1, keepdims=True) + columns * epsilon)
+    assert relative_error(kernel.read(out, rows), expected) < 0.006
+    values = values - values.mean(1, keepdims=True)
+    expected = values / np.sqrt((values**2).sum(1, keepdims=True) + columns * epsilon)
+    assert relative_error(kernel.read(centred, rows), expected) < 0.01
+
+
+def test_epsilons_that_no_program_can_hold(kernel):
+    for epsilon in (1e-45, 1e5):
+        with pytest.raises(EmuError, match="rms_norm_eps or layer_norm_eps times the width: .* outside of what"):
+            kernel.fp.load(kernel.b, 1, 2, epsilon, EPSILON)
 
 
 @pytest.mark.parametrize("rows, columns", SHAPES)
@@ -136,7 +164,8 @@ def test_rope(tmp_path, preset, dim, tokens, sequences, single):
     assert count and relative_error(found.reshape(shape), expected) < 0.006
 
 
-def test_norm_of_packed_heads(tmp_path):
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-8])
+def test_norm_of_packed_heads(tmp_path, epsilon):
     kernel = Kernel("m256b64", tmp_path)
     plan, rows, dim = HeadPlan.of(kernel.machine, 48), 5, 48
     values = normal(rows, 4 * dim) * np.repeat([0.01, 1, 10, 3], dim)
@@ -145,8 +174,9 @@ def test_norm_of_packed_heads(tmp_path):
     weight = kernel.activation(plan.spread(np.tile(1 + 0.1 * normal(dim), 4), 4, 0)[None], rows=1)
     scratch = kernel.activation(np.zeros((2, 1)))
     held = kernel.read(x, rows).reshape(rows, 4, 64)
-    expected = held / np.sqrt((held**2).sum(2, keepdims=True) + dim * 1e-5) * kernel.read(weight, 1).reshape(1, 4, 64)
-    packed_head_norm(kernel.b, kernel.fp, x, sections, weight, rows=rows, slots=4, width=dim, epsilon=1e-5,
+    expected = held / np.sqrt((held**2).sum(2, keepdims=True) + dim * epsilon)
+    expected = expected * kernel.read(weight, 1).reshape(1, 4, 64)
+    packed_head_norm(kernel.b, kernel.fp, x, sections, weight, rows=rows, slots=4, width=dim, epsilon=epsilon,
                      scratch=scratch.address)
     kernel.run()
     assert relative_error(kernel.read(x, rows).reshape(expected.shape), expected) < 0.006

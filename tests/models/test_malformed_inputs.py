@@ -10,6 +10,7 @@ import plena_emu
 from plena_emu.cli.main import main
 
 MLP = "model.layers.0.mlp.up_proj.weight"
+NORM = "model.layers.0.post_attention_layernorm.weight"
 
 
 def config(**changes):
@@ -31,6 +32,14 @@ def weights(change):
         change(tensors)
         write_safetensors(model / "model.safetensors", tensors)
     return rewrite
+
+
+def large(factor, *names):
+    """Multiply tensors."""
+    def change(tensors):
+        for name in names:
+            tensors[name] = tensors[name] * np.float32(factor)
+    return change
 
 
 def cut(model, tensors):
@@ -65,7 +74,10 @@ MODELS = [
     ("a missing tensor", weights(lambda tensors: tensors.pop(MLP)), f"tensor {MLP} not found"),
     ("a turned tensor", weights(lambda tensors: tensors.update({MLP: tensors[MLP].T.copy()})), "has shape [16, 24]"),
     ("f64", weights(lambda tensors: tensors.update({MLP: tensors[MLP].astype("<f8")})), "is F64, expected one of"),
-    ("NaN in a weight", weights(lambda tensors: tensors[MLP].__setitem__((0, 0), np.nan)), "infinite or no number"),
+    ("NaN in a weight", weights(lambda tensors: tensors[MLP].__setitem__((0, 0), np.nan)), f"{MLP} holds a value"),
+    ("overflow when folded", weights(large(1e30, MLP, NORM)), f"{MLP}: its weights times those of"),
+    ("rows that overflow", weights(large(1e15, MLP, MLP.replace("up", "down"))), "leaves the finite numbers (overflow"),
+    ("a large eps", config(rms_norm_eps=1e4), "rms_norm_eps or layer_norm_eps times the width: 1.6e+05"),
     ("a broken index", sharded("{"), "model.safetensors.index.json: not JSON"),
     ("an index without a map", sharded("{}"), "weight_map"),
     ("a missing shard", sharded(json.dumps({"weight_map": {MLP: "model-1.safetensors"}})), "safetensors"),

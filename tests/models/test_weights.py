@@ -147,7 +147,7 @@ def test_values_that_are_no_numbers(tmp_path, value):
     config, tensors = make_model(tmp_path / "m")
     tensors["model.norm.weight"][3] = value
     write_safetensors(tmp_path / "m" / "model.safetensors", tensors)
-    with pytest.raises(EmuError, match="tensor final_norm holds a value that is infinite or no number"):
+    with pytest.raises(EmuError, match="tensor model.norm.weight holds a value that is infinite or no number"):
         open_weights(tmp_path / "m", config)["final_norm"]
 
 

@@ -269,3 +269,13 @@ def test_the_first_points_decide_whether_workers_are_worth_it(scratch, tmp_path,
     found = lines_of(points, specifier, EngineOptions(), watcher=told)
     assert found == expected and told.count == 11
     assert told.places == (["in this process", "on 2 workers"] if len(os.sched_getaffinity(0)) == 2 else told.places)
+
+
+@pytest.mark.parametrize("address, message", [("foo", "missing port number"), ("tcp://127.0.0.1:1", "Timed out")])
+def test_a_scheduler_that_does_not_answer_is_one_line(address, message, scratch):
+    """Nothing of Dask's own, also not where Python collects the client that never started."""
+    done = subprocess.run([*COMMAND, LINEAR, "--memory-model", "resident", "--scheduler", address], capture_output=True,
+                          text=True)
+    points, line = done.stderr.splitlines()
+    assert points == "1 points" and done.returncode == 101 and done.stdout == ""
+    assert line.startswith(f"plena-emu sweep: error: scheduler {address}: does not answer: ") and message in line

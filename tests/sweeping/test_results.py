@@ -154,7 +154,7 @@ def test_long_tables_say_what_is_left_out():
 def test_failures_are_shown_with_why():
     bad = SweepResult([Row(id="f" * 32, values={"a": 1}, failure="model x: too long")], ["a"], [])
     text = render(sweep_blocks(bad))
-    assert "1 failed" in text and "a=1" in text and "model x: too long" in text
+    assert "1 of 1 points failed" in text and "a=1" in text and "model x: too long" in text
 
 
 def test_figures_exist_for_every_kind_and_are_the_same_again(swept):

@@ -150,6 +150,11 @@ def test_parameters_stand_for_values_and_back():
 @pytest.mark.parametrize("search, message", [
     ({"minimize": []}, "search: found no objective"),
     ({"minimize": ["nope"]}, "column 'nope'"),
+    ({"minimize": ["regime"]}, "column regime: holds text"),
+    ({"minimize": ["id"]}, "column id: holds text"),
+    ({"minimize": ["build"]}, "column build: holds text"),
+    ({"constraints": ["regime > 3"]}, "constraint 'regime > 3': found text and a number"),
+    ({"constraints": ["time_ms < 3 or memory_model + 1 > 2"]}, "expected two of a kind"),
     ({"maximize": ["time_ms"]}, "search: found a column twice"),
     ({"constraints": ["nope > 3"]}, "constraint 'nope > 3': nope: found no such key or column"),
     ({"constraints": ["time_ms >"]}, "constraint 'time_ms >': no condition"),

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -71,9 +72,37 @@ def test_dry_run_runs_nothing_and_says_how_much(tmp_path, capsys):
 def test_a_failed_point_is_a_row_and_a_status(tmp_path, capsys):
     said = ran(["sweep", "--model", "tiny", "--prefill", "3,5000", "--layers", "1", "--workers", "0", "--csv",
                 str(tmp_path / "s.csv")], capsys, 1)
-    assert "1 failed" in said.out and "5000 tokens, expected at most its 2048 positions" in said.out
+    assert "1 of 2 points failed" in said.out and "5000 tokens, expected at most its 2048 positions" in said.out
     rows = rows_of(tmp_path / "s.csv")
     assert [bool(row["error"]) for row in rows] == [False, True] and rows[1]["time_ms"] == ""
+
+
+def test_failures_name_what_the_user_named_and_are_the_same_again(tmp_path, capsys):
+    """The message of a run that names its build directory: never a temporary one, and the same in each run."""
+    build = tmp_path / "mine"
+    shutil.copytree(LINEAR, build)
+    (build / "weight_manifest.json").unlink()
+    files = []
+    for number in range(2):
+        files.append(tmp_path / f"{number}.csv")
+        ran(["sweep", str(build), "--memory-model", "kv-swap", "--workers", "0", "--ddr-capacity", "1K,2K,3K", "--csv",
+             str(files[-1])], capsys, 1)
+    rows = rows_of(files[0])
+    assert files[0].read_bytes() == files[1].read_bytes()
+    for row in rows:
+        assert str(build) in row["error"] and "plena-sweep-" not in row["error"] and "{program}" not in row["error"]
+
+
+def test_a_long_table_shows_every_board_and_why_points_failed(capsys):
+    said = ran(["sweep", "--model", "tiny", "--layers", "1", "--board", "custom_a7,nexys_video,v80", "--ddr-capacity",
+                "2K..1M/25", "--workers", "0", "--pivot", "ddr_capacity,board"], capsys, 1).out
+    assert re.search(r"^\d+ of 75 points failed$", said, re.M)
+    failed = re.search(r"^ *(\d+)  [0-9a-f]{10}  board=v80 .*board v80 has no host link", said, re.M)
+    assert failed and f"{failed[1]} of 75 points failed" in said and said.count("has no host link") == 1
+    said = ran(["sweep", "--model", "tiny", "--layers", "1", "--board", "custom_a7,nexys_video,v80", "--ddr-capacity",
+                "2K..1M/25", "--workers", "0"], capsys, 1).out
+    assert all(re.search(rf"^[0-9a-f]{{10}} +{board} ", said, re.M) for board in ("custom_a7", "nexys_video", "v80"))
+    assert "more points between these" in said and said.count("has no host link") == 1
 
 
 def test_a_point_has_a_report(tmp_path, capsys):
@@ -84,8 +113,6 @@ def test_a_point_has_a_report(tmp_path, capsys):
     page = (tmp_path / "p.html").read_text()
     assert "4,000,000" in page and "weight-stream" in page and "/tmp" not in page and "cannot read" not in page
     assert "<svg" in (tmp_path / "f.svg").read_text()
-    assert main([*BASE, "--report", "zz", str(tmp_path / "q.html")]) == 2
-    assert "none of the study's ids begin so" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -97,6 +124,14 @@ def test_a_point_has_a_report(tmp_path, capsys):
     (["--plot", "x.gif"], "expected a file name that ends in"),
     (["--csv", "nowhere/s.csv"], "--csv nowhere/s.csv: directory nowhere does not exist"),
     (["--csv", "same", "--jsonl", "same"], "expected a file for each"),
+    (["--best", "regime"], "column regime: holds text"),
+    (["--pareto", "time_ms,memory_model"], "column memory_model: holds text"),
+    (["--pivot", "build,memory_model"], "pivot: two points have build"),
+    (["--report", "zzz", "r.html"], "none of the study's ids begin so"),
+    (["--plot", "x.svg", "--plot-columns", "a,b"], "column 'a'"),
+    (["--plot", "x.svg", "--kind", "pareto"], "a Pareto front needs two columns"),
+    (["--plot", "x.svg", "--kind", "heat", "--plot-columns", "build,memory_model"], "pivot: two points have build"),
+    (["--plot", "x.svg", "--kind", "curve", "--plot-columns", "memory_model"], "a curve needs a key of numbers"),
     (["--resume"], "--resume needs --store"),
     (["--scheduler", "tcp://x:1"], "--scheduler: not with --workers"),
     (["--memory-limit", "1G"], "--memory-limit: needs worker processes"),
@@ -109,6 +144,7 @@ def test_a_point_has_a_report(tmp_path, capsys):
 def test_one_line_for_what_makes_no_sense(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "study.yaml").write_text("axes: {build: x}\n")
+    monkeypatch.setattr("plena_emu.sweeping.local.LocalEngine.outcomes", lambda *_: pytest.fail("a point ran"))
     assert message in refused([*BASE, *arguments], capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
 

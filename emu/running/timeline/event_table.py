@@ -4,17 +4,15 @@ Columns are the keys of an event of §7.11, in its order; a value that an event 
 `BATCH_ROWS` rows are held in memory, and at most `most` rows are written.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 from ... import isa
-from ...atomic_files import OutputSet
-from ...errors import EmuError, UsageError
+from ...errors import UsageError
 from ...kernels import layout
 from ...kernels.hardware.scoreboard import layout as sl
 from ...program.decode import Program
@@ -56,7 +54,7 @@ class EventTable:
     def __init__(self, path: str, program: Program, rules: Rules | None, most: int = MOST_ROWS):
         self.path = path
         self.left_out = 0
-        self._most = most
+        self.most = most
         self._table = program.table
         self._sequence = 0
         self._kinds = _Kinds(program, rules)
@@ -68,7 +66,7 @@ class EventTable:
 
     def add(self, pcs: np.ndarray, placed: np.ndarray) -> None:
         """Take in the events of a slice: int64[n] word indices and int64[n, PLACED_WIDTH]."""
-        room = max(0, self._most - self._sequence - self._rows)
+        room = max(0, self.most - self._sequence - self._rows)
         self.left_out += max(0, len(pcs) - room)
         if room:
             self._waiting.append((pcs[:room].copy(), placed[:room].copy()))
@@ -84,25 +82,16 @@ class EventTable:
         self._waiting, self._rows = [], 0
         self._writer.write(np.arange(first, self._sequence), pcs, self._table[pcs, layout.OP_ID], placed)
 
-    def write(self) -> None:
-        """Write the file.
+    def write(self, file: BinaryIO) -> None:
+        """Write the table into a file that is open. Raises `OSError`."""
+        self._flush()
+        self._writer.close()
+        self._file.seek(0)
+        shutil.copyfileobj(self._file, file, COPIED)
 
-        Raises
-        ------
-        EmuError
-            The file, or its directory, cannot be written.
-        """
-        try:
-            self._flush()
-            self._writer.close()
-            self._file.seek(0)
-            os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-            with OutputSet() as outputs:
-                shutil.copyfileobj(self._file, outputs.open(self.path), COPIED)
-        except OSError as error:
-            raise EmuError(f"event trace {self.path}: cannot write: {error.strerror}") from None
-        finally:
-            self._file.close()
+    def close(self) -> None:
+        """Drop the rows."""
+        self._file.close()
 
 
 class _Kinds:

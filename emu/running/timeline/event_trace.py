@@ -3,14 +3,11 @@
 The validation stands before the events in the file and is known after them, so events go to a nameless file first.
 """
 
-import os
 import shutil
 import tempfile
-from typing import Any
+from typing import Any, BinaryIO
 
 from ... import isa
-from ...atomic_files import OutputSet
-from ...errors import EmuError
 from ...kernels import layout
 from ...kernels.hardware.scoreboard import layout as sl
 from ...program.decode import Program
@@ -28,7 +25,7 @@ class EventTrace:
     Parameters
     ----------
     path : str
-        Missing parent directories are made when it is written.
+        Where it goes in the end.
     program : Program
     rules : Rules or None
         None in serial mode.
@@ -38,6 +35,7 @@ class EventTrace:
 
     def __init__(self, path: str, program: Program, rules: Rules | None, memory_only: bool = False):
         self.path = path
+        self.kind = "DMA event trace" if memory_only else "event trace"
         self._program = program
         self._memory_only = memory_only
         self._reasons = rules.reasons if rules else [""]
@@ -73,14 +71,8 @@ class EventTrace:
             text += f',\n      "dependency": {owner >> sl.OWNER_BITS}'
         return text + "\n    }"
 
-    def write(self, period_ps: int, calibration: dict | None, validation: dict) -> None:
-        """Write the file; `calibration` is None in serial mode.
-
-        Raises
-        ------
-        EmuError
-            The file, or its directory, cannot be written.
-        """
+    def write(self, file: BinaryIO, period_ps: int, calibration: dict | None, validation: dict) -> None:
+        """Write the trace into a file that is open; `calibration` is None in serial mode. Raises `OSError`."""
         head: dict[str, Any] = {
             "schema_version": 2 if self._memory_only else 3, "timing_mode": "rtl-v1" if calibration else "legacy",
             "clock_period_ps": period_ps,
@@ -91,18 +83,14 @@ class EventTrace:
             head["timing_calibration"] = calibration
         head["rtl_validation"] = validation
         text = json_text(head).removesuffix("\n}") + ',\n  "events": '
-        try:
-            os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
-            with OutputSet() as outputs:
-                file = outputs.open(self.path)
-                file.write(text.encode() + (b"[\n" if self._written else b"[]"))
-                self._events.seek(0)
-                shutil.copyfileobj(self._events, file, COPIED)
-                file.write(b"\n  ]\n}" if self._written else b"\n}")
-        except OSError as error:
-            raise EmuError(f"event trace {self.path}: cannot write: {error.strerror}") from None
-        finally:
-            self._events.close()
+        file.write(text.encode() + (b"[\n" if self._written else b"[]"))
+        self._events.seek(0)
+        shutil.copyfileobj(self._events, file, COPIED)
+        file.write(b"\n  ]\n}" if self._written else b"\n}")
+
+    def close(self) -> None:
+        """Drop the events."""
+        self._events.close()
 
 
 def _tail(op_id, rules):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from ... import isa
-from ...atomic_files import write_whole
+from ...atomic_files import OutputSet, told, write_whole
 from ...config.hardware import Hardware
 from ...errors import EmuError
 from ...inputs.choices import DMAS
@@ -31,6 +33,33 @@ if TYPE_CHECKING:
     from .unit_timeline import UnitTimeline
 
 PROFILE_NAME = "memory_profile.json"  # beside the program, unless another is named
+
+
+class _OutputFiles:
+    """Context of files that appear together; an error names the kind and the path of the one it belongs to."""
+
+    def __init__(self):
+        self._outputs = OutputSet()
+        self._kinds: dict[str, str] = {}
+
+    def __enter__(self):
+        self._outputs.__enter__()
+        return self
+
+    @contextlib.contextmanager
+    def open(self, kind: str, path: str) -> Iterator[BinaryIO]:
+        """Begin a file, with its directory; raises `EmuError`."""
+        self._kinds[path] = kind
+        with told(kind, path):
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            yield self._outputs.open(path)
+
+    def __exit__(self, kind, error, trace):
+        try:
+            self._outputs.__exit__(kind, error, trace)
+        except OSError as failure:
+            with told(self._kinds[failure.filename], failure.filename):
+                raise
 
 
 class HardwareRun:
@@ -78,9 +107,9 @@ class HardwareRun:
             if path is not None:
                 self._traces.append(EventTrace(path, program, self._rules, memory_only))
         if request.event_table is not None:
-            from .event_table import EventTable
+            from .event_table import MOST_ROWS, EventTable
 
-            self._table = EventTable(request.event_table, program, self._rules, request.event_rows)
+            self._table = EventTable(request.event_table, program, self._rules, request.event_rows or MOST_ROWS)
 
     def _add(self, pcs, placed, events):
         for trace in self._traces:
@@ -133,7 +162,7 @@ class HardwareRun:
             timing_file=None if self._rules is None else self._rules.timing.source,
             dma=self._request.dma or DMAS[0],  # a request that was checked has one
             clock_period_ps=self.hardware.period_ps,
-            hbm_channels=self.hardware.channels,
+            hbm_channels=memory.engine.dram and memory.engine.dram.organisation.channel,
             serial_latency_ps=serial_latency_ps,
             timeline=None if scoreboard is None else timeline_report(scoreboard.state, scoreboard.rules),
             dma_transfers=None if operations is None else dma_transfers(descriptors, operations, *moved),
@@ -142,35 +171,45 @@ class HardwareRun:
     def write(self, record: HardwareTiming, moved: tuple[int, int]) -> None:
         """Write the files that were asked for; `moved` are bytes read and written.
 
+        Traces and validation appear together, or none of them does.
+
         Raises
         ------
         EmuError
             A trace or the validation cannot be written. A profile that cannot is a warning.
         """
-        request, validation = self._request, self.validation()
-        origin = None if self._rules is None else calibration(self._rules)
-        for trace in self._traces:
-            trace.write(self.hardware.period_ps, origin, validation)
-        if self._table is not None:
-            self._table.write()
-            if self._table.left_out:
-                self.warnings.append(f"event trace {self._table.path}: {self._table.left_out} instructions after the"
-                                     f" first {request.event_rows} are left out (--event-rows)")
+        try:
+            with _OutputFiles() as files:
+                self._write_traces(files)
+        finally:
+            for events in (*self._traces, *((self._table,) if self._table is not None else ())):
+                events.close()
+        if self._table is not None and self._table.left_out:
+            self.warnings.append(f"event trace {self._table.path}: {self._table.left_out} instructions after the"
+                                 f" first {self._table.most} are left out ({self._request.called('event_rows')})")
         if self._units is not None and self._scoreboard is not None:
             self._units.end(self._scoreboard.state)
-        if request.rtl_validation_output is not None:
-            self._write_validation(json_text(validation) + "\n")
-        if request.memory_profile is not None:
+        if self._request.memory_profile is not None:
             self._write_profile(record, moved)
 
-    def _write_validation(self, text):
+    def _write_traces(self, files):
+        validation = self.validation()
+        origin = None if self._rules is None else calibration(self._rules)
+        for trace in self._traces:
+            with files.open(trace.kind, trace.path) as file:
+                trace.write(file, self.hardware.period_ps, origin, validation)
+        if self._table is not None:
+            with files.open("event trace", self._table.path) as file:
+                self._table.write(file)
+        path = self._request.rtl_validation_output
+        if path is None:
+            return
         if self.timeline is None:
             name = self._request.called("rtl_validation_output")
             self.warnings.append(f"{name} is not written: in serial mode it needs an event trace or a memory profile")
             return
-        path = self._request.rtl_validation_output
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        write_whole(path, text.encode(), "validation")
+        with files.open("validation", path) as file:
+            file.write((json_text(validation) + "\n").encode())
 
     def _write_profile(self, record, moved):
         request, transfers, scoreboard = self._request, record.dma_transfers, self._scoreboard

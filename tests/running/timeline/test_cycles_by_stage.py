@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 
 import hardware_runs as hr
 import pytest
 
 import plena_emu
 from plena_emu.cli import main
+from plena_emu.report.cycles import cycles_text
 from plena_emu.result.cycle_table import Cycles
 
 ALL = hr.runs()
@@ -65,6 +67,20 @@ def test_opcodes_have_what_their_events_say(found):
             for name, c in rows.items()} == expected
     last = max(events, key=lambda event: (int(event["completion_cycle"]), int(event["sequence"])))
     assert [name for name, c in rows.items() if c.drain] in ([last["opcode"]], [])
+
+
+def test_rows_of_the_text_are_the_sums_they_say(found):
+    result = found[0]
+    lines = cycles_text(result, ("opcode",), 10_000).splitlines()
+    at = next(number for number, line in enumerate(lines) if "recovery" in line and "drain" in line)
+    opcodes = [row.key[0] for row in result.hardware.stages.by("opcode")]
+    rows = [line.split() for line in lines[at + 1 :] if line.split() and line.split()[0] in opcodes]
+    assert len(rows) == len(opcodes)
+    for row in rows:
+        numbers = [int(cell.replace(",", "")) for cell in row if re.fullmatch("[0-9,]+", cell)]
+        cycles, issued, stalled, recovery, drain, *_ = numbers
+        assert cycles == issued + stalled + recovery + drain
+    assert any(row.cycles.recovery for row in result.hardware.stages.by("opcode"))
 
 
 def test_the_outermost_loops_hold_what_is_inside_them(found):

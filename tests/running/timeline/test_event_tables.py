@@ -83,6 +83,8 @@ def test_a_serial_run_has_a_table_too(programs, tmp_path):
     ({"event_table": "e.txt", "timing": "rtl-v1"}, "expected a name that ends in .parquet or .csv"),
     ({"event_table": "e.csv"}, "event_table needs hardware timing"),
     ({"event_table": "e.csv", "timing": "rtl-v1", "event_rows": 0}, "event_rows"),
+    ({"timing": "rtl-v1", "event_rows": 5}, "event_rows needs event_table"),
+    ({"timing": "rtl-v1", "event_rows": 5, "event_trace": "e.json"}, "event_rows needs event_table"),
 ])
 def test_what_is_refused(fields, message, programs):
     with pytest.raises(UsageError, match=message):
@@ -94,6 +96,7 @@ def test_what_is_refused(fields, message, programs):
     (["--event-trace", "e.txt", "--timing", "rtl-v1"], "expected a name that ends in .parquet, .csv or .json"),
     (["--event-rows", "3", "--timing", "rtl-v1"], "--event-rows needs --event-trace"),
     (["--event-trace", "e.json", "--event-rows", "3", "--timing", "rtl-v1"], "not with FILE.json"),
+    (["--event-trace", "e.csv", "--json", "e.csv", "--timing", "rtl-v1"], "--event-trace e.csv"),
 ])
 def test_flags_that_are_refused(flags, message, programs, capsys):
     with pytest.raises(SystemExit) as status:

@@ -17,6 +17,7 @@ from plena_emu.boards import timing_schema
 from plena_emu.boards.timing_formula import FormulaError, evaluate
 from plena_emu.boards.timing_schema import load_timing, timing_names, to_timing
 from plena_emu.errors import EmuError
+from plena_emu.inputs.number_formats import parse_format
 from plena_emu.kernels.hardware.scoreboard import layout as sl
 from plena_emu.running.timeline.rules import make_rules
 
@@ -73,6 +74,19 @@ def test_a_shipped_file_has_a_cost_for_every_operation_of_the_base_revision(name
     (lambda: with_class("write_out", holds={}), "starts_after needs a unit of one copy"),
     (lambda: changed(measurements={"vector": {"points": [{"VLEN": "e8m7"}]}}), "expected a number"),
     (lambda: changed(measurements={"vector": {"formats": {"what": "e8m7"}}}), "found 'what', expected one of weight"),
+    (lambda: changed(measurements={"vector": {"formats": {"weight": "e4q3"}}}),
+     "measurements.vector.formats.weight: found 'e4q3', expected a format such as e4m3 or int8"),
+    (lambda: changed(measurements={"vector": {"points": [{"vector_sram": "bogus"}]}}),
+     "measurements.vector.points[0].vector_sram: found 'bogus', expected a format such as"),
+    (lambda: changed(measurements={"vector": {"points": [{"vector_sram": 8}]}}), "found 8, expected a format such as"),
+    (lambda: changed(measurements={"vector": {"points": [{"BLEN": 4, "MLEN": -16}]}}),
+     "points[0].MLEN: found -16, expected a number, at least 1"),
+    (lambda: changed(measurements={"vector": {"at_most": {"MLEN": 0}}}), "at_most.MLEN: found 0, expected a number"),
+    (lambda: with_class("break", waits=[["vector_dma", 'Bad, "reason']]), "classes.break: reason: found"),
+    (lambda: with_class("break", waits=[["vector_dma", "a" * 65]]), "expected at most 64 small letters"),
+    (lambda: with_class("break", waits=[["vector_dma", "line\n"]]), "expected at most 64 small letters"),
+    (lambda: with_class("break", waits=[["vector_dma", "pipeline_recovery"]]), "which reports use for something else"),
+    (lambda: with_class("write_out", starts_after=["matrix_compute", "pipeline_recovery"]), "which reports use"),
     (lambda: load_timing("rtl-v2"), "unknown timing 'rtl-v2'"),
     (lambda: load_timing("./no.yaml"), "no.yaml"),
     (lambda: make_rules(cost(cycles=1, ops=["V_NOTHING"]), streams.settings()), "unknown operation 'V_NOTHING'"),
@@ -83,6 +97,17 @@ def test_what_a_file_may_not_say(make, message):
     with pytest.raises(EmuError, match=re.escape(message)) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["e4m3", "ue8m0", "e8m23", "int1", "int32"])
+def test_formats(text):
+    assert str(parse_format(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "e4", "e0m3", "e9m3", "e4m24", "e04m3", "int0", "int33", "int08", "E4M3", "e4m3 ",
+                                  "e4m3\n", "uint8", "e4m\u0663"])
+def test_what_is_no_format(text):
+    assert parse_format(text) is None
 
 
 @pytest.mark.parametrize("formula, value", [
