@@ -8,7 +8,8 @@ Every combination of the axes is a point. All values are checked before the firs
 row with its message. With --store nothing runs twice: a sweep that was ended goes on where it was. docs/sweep.md has
 the form of a study file, clusters, and what the columns mean.
 
-exit status: 0 all points ran, 1 some failed, 2 usage error, 101 any other error, 130 interrupted
+exit status: 0 all points ran, 1 some failed, 2 usage error, 101 any other error, such as a study file that is wrong or
+a store that is not there, 130 interrupted
 """
 
 import sys
@@ -23,6 +24,7 @@ from .entry import say
 from .sweep_flags import FILES, add_engine_flags, add_file_flags, add_study_flags, engine_of, files_of_study, study_of
 
 EXIT_SOME_FAILED = 1
+DEFAULT_TOP = 10
 
 
 def configure(parser):
@@ -36,7 +38,7 @@ def configure(parser):
     group.add_argument("--columns", metavar="A,B", action=flags.Once, help="figures of the table")
     group.add_argument("--best", metavar="COLUMN", action=flags.Once,
                        help="the points with the smallest figures; --best=-COLUMN: the largest")
-    group.add_argument("--top", metavar="N", type=flags.typed(parse_count), default=10, action=flags.Once,
+    group.add_argument("--top", metavar="N", type=flags.typed(parse_count), action=flags.Once,
                        help="how many --best shows (default: 10)")
     group.add_argument("--pareto", metavar="A,B", action=flags.Once,
                        help="the points that no other beats in these columns; -A: larger is better"
@@ -145,6 +147,10 @@ class _Wanted:
         self.best = (args.best.removeprefix("-"), args.best.startswith("-")) if args.best else None
         self.pareto = args.pareto.split(",") if args.pareto else []
         self.pivot = args.pivot.split(",") if args.pivot else []
+        if args.top is not None and not args.best:
+            raise UsageError("--top: needs --best COLUMN")
+        if args.top == 0:
+            raise UsageError("--top: found 0, expected at least 1")
         if args.pivot and len(self.pivot) not in (2, 3):
             raise UsageError(f"--pivot {args.pivot}: expected DOWN,ACROSS or DOWN,ACROSS,COLUMN")
         if args.pareto and len(self.pareto) < 2:
@@ -229,7 +235,7 @@ def _report(args, result, wanted):
     """Write the files and show the tables."""
     write_files(args, result, "sweep", {})
     if not args.quiet and args.json != "-":
-        _show(result, wanted, args.top)
+        _show(result, wanted, args.top or DEFAULT_TOP)
     return EXIT_SOME_FAILED if result.failures else EXIT_OK
 
 

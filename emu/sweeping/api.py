@@ -67,10 +67,10 @@ def sweep(
         Anything wrong with the study, before the first point runs; a store that cannot be written; a cluster that is
         gone.
     """
-    made = study_from(study, axes, zip, where, keys)
     options = EngineOptions(scheduler=scheduler, workers=workers, memory_limit=memory_limit)
-    watching = watcher or Watcher()
-    kept = open_store(None if store is None else os.fsdecode(store), resume, retry_failed, watching)
+    made = study_from(study, axes, zip, where, keys)
+    watching = _watching(watcher)
+    kept = open_store(_store_path(store), resume, retry_failed, watching)
     return run_study(made, options, kept, watching)
 
 
@@ -116,21 +116,41 @@ def search(
     from .search import run_search
 
     made = study_from(study, axes, zip, where, keys)
-    said = {"minimize": _texts(minimize), "maximize": _texts(maximize), "constraints": _texts(constraints),
-            "trials": trials, "seed": seed, "parallel": parallel, "fidelity": dict(fidelity or {})}
+    if fidelity is not None and not isinstance(fidelity, Mapping):
+        raise UsageError(f"fidelity: found {shown(fidelity)}, expected a mapping such as {{'layers': 2}}")
+    said = {"minimize": _texts("minimize", minimize), "maximize": _texts("maximize", maximize),
+            "constraints": _texts("constraints", constraints), "trials": trials, "seed": seed, "parallel": parallel,
+            "fidelity": dict(fidelity or {})}
     changes = {name: value for name, value in said.items() if value not in (None, [], {})}
     made = msgspec.structs.replace(made, search=msgspec.structs.replace(made.search, **changes))
     misfit = misfit_of(msgspec.to_builtins(made.search), SearchSpec)
     if misfit:
         raise UsageError(misfit)
     options = EngineOptions(scheduler=scheduler, workers=workers, memory_limit=memory_limit)
-    watching = watcher or Watcher()
-    kept = open_store(None if store is None else os.fsdecode(store), resume, retry_failed, watching)
+    watching = _watching(watcher)
+    kept = open_store(_store_path(store), resume, retry_failed, watching)
     return run_search(made, options, kept, watching)
 
 
-def _texts(value):
-    return [value] if isinstance(value, str) else list(value)
+def _watching(watcher):
+    if watcher is not None and not isinstance(watcher, Watcher):
+        raise UsageError(f"watcher: found {shown(watcher)}, expected a Watcher")
+    return watcher or Watcher()
+
+
+def _store_path(store):
+    if store is not None and not isinstance(store, str | bytes | os.PathLike):
+        raise UsageError(f"store: found {shown(store)}, expected the path of a directory")
+    return None if store is None else os.fsdecode(store)
+
+
+def _texts(name, value):
+    """Take a text or a list of them as a list."""
+    found = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [value]
+    for one in found:
+        if not isinstance(one, str):
+            raise UsageError(f"{name}: found {shown(one)}, expected text or a list of texts")
+    return found
 
 
 def study_from(study: PathLike | None, axes: Mapping[str, Any] | None, zipped: Sequence[Sequence[str]],
@@ -141,12 +161,21 @@ def study_from(study: PathLike | None, axes: Mapping[str, Any] | None, zipped: S
     -------
     Study
     """
+    if axes is not None and not isinstance(axes, Mapping):
+        raise UsageError(f"axes: found {shown(axes)}, expected a mapping of keys to values")
+    for key in axes or {}:
+        if not isinstance(key, str):
+            raise UsageError(f"axes: found the key {shown(key)}, expected text such as board.latency.vector_add")
+    where = _texts("where", where)
+    if isinstance(zipped, str) or not isinstance(zipped, Sequence):
+        raise UsageError(f"zip: found {shown(zipped)}, expected a list of lists of keys")
+    pairs = [_texts("zip", names) for names in zipped]
     both = set(axes or {}) & set(keys)
     if both:
         raise UsageError(f"{min(both)}: found in axes and as a keyword, expected one of them")
     written = {key: _plain(key, value) for key, value in {**(axes or {}), **keys}.items()}
     if study is None:
-        return make_study(written, [list(names) for names in zipped], where if isinstance(where, str) else list(where))
+        return make_study(written, pairs, where)
     if not isinstance(study, str | bytes | os.PathLike):
         raise UsageError(f"study: found {shown(study)}, expected the path of a study file")
     if zipped or where:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ..errors import UsageError
+from ..inputs.words import shown
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,11 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit: int | None = None
 
     def __post_init__(self):
+        for name, value, least in (("workers", self.workers, 0), ("memory_limit", self.memory_limit, 1)):
+            if value is not None and (type(value) is not int or value < least):
+                raise UsageError(f"{name}: found {shown(value)}, expected an integer of at least {least}")
+        if self.scheduler is not None and not isinstance(self.scheduler, str):
+            raise UsageError(f"scheduler: found {shown(self.scheduler)}, expected an address such as tcp://host:8786")
         if self.scheduler is not None and (self.workers is not None or self.memory_limit is not None):
             raise UsageError("--scheduler: not with --workers or --memory-limit, which are for a cluster of our own")
         if self.workers == 0 and self.memory_limit is not None:

@@ -50,6 +50,8 @@ def open_store(directory: str | None, resume: bool, retry: bool, watcher: Watche
     """
     if resume and directory is None:
         raise UsageError("--resume needs --store DIR")
+    if retry and directory is None:
+        raise UsageError("--retry-failed needs --store DIR")
     if resume and not os.path.isdir(str(directory)):
         raise EmuError(f"store {directory}: not found, so that there is nothing to resume")
     store = Store(directory, watcher.said)

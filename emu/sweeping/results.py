@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import UsageError
-from ..inputs.words import cut, one_of
+from ..inputs.words import cut, one_of, shown
 from .keys import MODEL
 from .points import Point, program_name
 from .records import Record
@@ -155,7 +155,7 @@ class SweepResult:
         known = ["id", *self.keys, *FIGURES, "error"]
         for name in names:
             if name not in known:
-                raise UsageError(f"column {cut(name)!r}: found no such column, expected {one_of(known)}")
+                raise UsageError(f"column {cut(str(name))!r}: found no such column, expected {one_of(known)}")
             if numbers and (name in TEXT or any(isinstance(row.get(name), str | bool) for row in self.rows)):
                 raise UsageError(f"column {name}: holds text, expected one of numbers")
 
@@ -194,6 +194,8 @@ class SweepResult:
             There is no such column of numbers.
         """
         self.check_columns([column], numbers=True)
+        if type(count) is not int or count < 1:
+            raise UsageError(f"count: found {shown(count)}, expected an integer of at least 1")
         found = [row for row in self.rows if row.get(column) is not None and row.failure is None]
         found.sort(key=lambda row: row.get(column), reverse=largest)
         return self._with(found[:count])
@@ -218,7 +220,7 @@ class SweepResult:
         """
         if len(columns) < 2:
             raise UsageError("pareto: expected at least two columns, such as time_ms,ddr_capacity")
-        names = [column.removeprefix("-") for column in columns]
+        names = [str(column).removeprefix("-") for column in columns]
         self.check_columns(names, numbers=True)
         signs = [-1 if column.startswith("-") else 1 for column in columns]
         scored = []

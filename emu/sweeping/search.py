@@ -95,8 +95,25 @@ def check_search(study: Study, spec: SearchSpec) -> None:
     for key in spec.fidelity:
         if key not in ("layers", "prefill", "batch") or "model" not in study.axes:
             raise UsageError(f"search.fidelity: {key}: expected layers, prefill or batch of a model")
+        _check_cheaper(study, key, spec.fidelity[key])
     if importlib.util.find_spec("optuna") is None:
         raise EmuError("a search needs optuna, which is not installed: pip install optuna (the extra `search`)")
+
+
+def _check_cheaper(study, key, number):
+    """Refuse a fidelity that makes no point of the study cheaper."""
+    from ..models.options import DEFAULT_PREFILL
+    from ..models.sources import find_model
+
+    if number < 1:
+        raise UsageError(f"search.fidelity: {key}: found {number}, expected at least 1")
+    found = [value for value in study.axes.get(key, [None]) if value is not None]
+    if len(found) < len(study.axes.get(key, [None])):  # what a point has without a value
+        found += {"layers": [find_model(name).part("text").layers for name in study.axes["model"]],
+                  "prefill": [] if "past" in study.axes else [DEFAULT_PREFILL], "batch": [1]}[key]
+    if number >= max(found, default=0):
+        raise UsageError(f"search.fidelity: {key}: found {number}, expected fewer than the {max(found, default=0)} of"
+                         " the points: no point gets cheaper")
 
 
 def _check_has(study, name):

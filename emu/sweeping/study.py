@@ -89,13 +89,15 @@ def load_study(path: str, more: Mapping[str, object] | None = None) -> Study:
     Raises
     ------
     EmuError
-        The file cannot be read, or something in it is wrong: file and key are named.
+        The file cannot be read, or something in it is wrong: file and key are named; `UsageError` for `more`.
     """
     where = f"study {path}"
     data = parse_yaml(read_text(path, "study"), where)
     if data is None:
         raise EmuError(f"{where}: found nothing, expected a table of keys")
     file = convert(data, StudyFile, where, known_only=True)
+    for key, written in (more or {}).items():  # what is wrong with a flag is not the file's mistake
+        read_axis(key, written)
     try:
         return make_study(file.axes | dict(more or {}), file.zip, file.where, file.search, file.name)
     except UsageError as error:

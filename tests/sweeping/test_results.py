@@ -221,3 +221,27 @@ def test_the_call_takes_what_python_has(tmp_path):
         with pytest.raises(EmuError) as raised:
             call()
         assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("wrong, message", [
+    ({"workers": "a"}, "workers: found 'a'"), ({"workers": -1}, "workers: found -1"),
+    ({"workers": 1.5}, "workers: found 1.5"), ({"workers": True}, "workers: found true"),
+    ({"memory_limit": -5}, "memory_limit: found -5"), ({"scheduler": 3}, "scheduler: found 3"),
+    ({"axes": [1]}, "axes: found"), ({"axes": {3: 4}}, "axes: found the key 3"), ({"where": 3}, "where: found 3"),
+    ({"where": [3]}, "where: found 3"), ({"zip": [1]}, "zip: found 1"), ({"zip": 3}, "zip: found 3"),
+    ({"store": 5}, "store: found 5"), ({"watcher": 3}, "watcher: found 3"), ({"minimize": 3}, "minimize: found 3"),
+    ({"constraints": 5}, "constraints: found 5"), ({"fidelity": [1]}, "fidelity: found"),
+])
+def test_arguments_of_the_wrong_type_are_named(wrong, message):
+    is_search = not wrong.keys().isdisjoint(("minimize", "constraints", "fidelity"))
+    with pytest.raises(EmuError, match=message):
+        (plena_emu.search if is_search else plena_emu.sweep)(build=LINEAR, memory_model="resident", **wrong)
+
+
+@pytest.mark.parametrize("call", [
+    lambda r: r.best("time_ms", "x"), lambda r: r.best("time_ms", 0), lambda r: r.best(3), lambda r: r.pareto(1, 2),
+    lambda r: r.pivot(1, 2),
+])
+def test_selections_of_the_wrong_type_are_usage_errors(swept, call):
+    with pytest.raises(UsageError, match="found"):
+        call(swept)

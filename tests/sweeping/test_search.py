@@ -207,3 +207,13 @@ def test_a_study_file_holds_a_search(tmp_path):
                     "search: {minimize: [time_ms], trials: 3, seed: 5, constraints: ['host_bandwidth > 1000000']}\n")
     result = plena_emu.search(path, workers=0)
     assert len(result) == 3 and result.answers.rows[0].get("host_bandwidth") > 10**6
+
+
+@pytest.mark.parametrize("axes, fidelity", [
+    ({}, {"layers": 9}), ({}, {"layers": 2}), ({"layers": 2}, {"layers": 2}), ({}, {"batch": 1}), ({}, {"layers": 0}),
+    ({"prefill": "3,9"}, {"prefill": 9}), ({"past": 5}, {"prefill": 3}),
+])
+def test_a_fidelity_has_to_be_cheaper(axes, fidelity):
+    """tiny has two layers."""
+    with pytest.raises(EmuError, match=f"search.fidelity: {next(iter(fidelity))}: found"):
+        found(axes={"model": "tiny", "board": "custom_a7,v80"} | axes, trials=2, fidelity=fidelity)

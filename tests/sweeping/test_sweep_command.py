@@ -132,6 +132,9 @@ def test_a_point_has_a_report(tmp_path, capsys):
     (["--plot", "x.svg", "--kind", "pareto"], "a Pareto front needs two columns"),
     (["--plot", "x.svg", "--kind", "heat", "--plot-columns", "build,memory_model"], "pivot: two points have build"),
     (["--plot", "x.svg", "--kind", "curve", "--plot-columns", "memory_model"], "a curve needs a key of numbers"),
+    (["--top", "3"], "--top: needs --best"),
+    (["--best", "time_ms", "--top", "0"], "--top: found 0"),
+    (["--retry-failed"], "--retry-failed needs --store"),
     (["--resume"], "--resume needs --store"),
     (["--scheduler", "tcp://x:1"], "--scheduler: not with --workers"),
     (["--memory-limit", "1G"], "--memory-limit: needs worker processes"),
@@ -154,6 +157,7 @@ def test_a_study_file_with_flags_over_it(tmp_path, capsys):
     study.write_text(f"axes:\n  build: {LINEAR}\n  memory_model: resident\n  host_bandwidth: 1M..4M\n")
     said = ran(["sweep", str(study), "--host-bandwidth", "7M", "--workers", "0"], capsys)
     assert said.err.startswith("1 points\n")
+    assert main(["sweep", str(study), "--axis", "nope=3"]) == 2 and "unknown key" in capsys.readouterr().err
     assert "a study file has keys of its own" in refused(["sweep", str(study), "--where", "layers > 1"], capsys)
     assert "found a study beside other arguments" in refused(["sweep", LINEAR, str(study)], capsys)
 
