@@ -14,7 +14,7 @@ import msgspec
 
 from ..config.build_dir import BUILD_FILES, NEVER
 from ..config.units import read_hbm_size
-from ..errors import EmuError, UsageError
+from ..errors import EmuError, UsageError, printable
 from ..inputs.choices import MEMORY_MODELS
 from ..inputs.documents import parse_json
 from ..inputs.schema import convert
@@ -182,7 +182,7 @@ def _named(name, known, isa):
     if name.removesuffix(ENDING) in known:
         return known[name.removesuffix(ENDING)]
     if os.path.isfile(os.path.join(name, BUILD_FILES[0].name)):
-        return Workload(os.path.basename(os.path.abspath(name)), os.path.abspath(name), isa=isa)
+        return Workload(printable(os.path.basename(os.path.abspath(name))), os.path.abspath(name), isa=isa)
     close = difflib.get_close_matches(name, known, 3, 0.5)
     hint = f"; close to it: {', '.join(close)}" if close else ""
     raise UsageError(f"program {name!r}: neither a golden program nor an example nor a build directory{hint}")

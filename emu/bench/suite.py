@@ -55,8 +55,9 @@ def run_suite(
         A run failed, or its latency, statistics or instruction count is not the expected one.
     """
     machine, started = this_machine(), now()
+    busy = []
     if machine.load_average[0] > BUSY:
-        notes = [*notes, f"the machine was busy before the first run: load average {machine.load_average[0]:.1f}"]
+        busy = [f"the machine was busy before the first run: load average {machine.load_average[0]:.1f}"]
     suite = _Suite(models, runs, request_of, progress)
     if PROCESS in modes:
         executable = find_executable()
@@ -76,7 +77,7 @@ def run_suite(
     kernel = [found for found in suite.figures if found.mode != PROCESS]
     process = [found for found in suite.figures if found.mode == PROCESS]
     return BenchRecord(started=started, machine=machine, runs=runs, kernel=kernel, process=process,
-                       means=means(kernel + process), notes=notes, reference=reference,
+                       means=means(kernel + process), notes=notes + busy, reference=reference,
                        side_by_side=suite.side_by_side)
 
 

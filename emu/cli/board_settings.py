@@ -34,6 +34,7 @@ def run(args):
     from ..atomic_files import check_outputs, write_whole
     from ..boards import load_board
     from ..config.apply_board import GEOMETRY_KEYS, apply_board_with_changes
+    from ..config.settings import parse_settings
     from ..inputs.text import read_text
 
     board_files = [("--board", args.board), ("--latency-profile", args.latency_profile)]
@@ -41,6 +42,7 @@ def run(args):
     board = load_board(args.board, args.latency_profile)
     geometry = {key: getattr(args, key) for key in GEOMETRY_KEYS if getattr(args, key) is not None}
     text, changes = apply_board_with_changes(read_text(args.base, "settings"), board, geometry, args.base)
+    parse_settings(text, args.base, "SETTINGS")  # what no run would take is refused here
     if args.output is None:
         sys.stdout.write(text)
         return 0

@@ -9,7 +9,8 @@ import sys
 from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_OK, printable
 
 # numpy's libraries start a thread for each CPU when they are imported. Nothing here needs them, a machine may not
-# allow them (OpenBLAS sends its own process SIGINT then), and sums must not depend on how many there are.
+# allow them (OpenBLAS sends its own process SIGINT then), and sums must not depend on how many there are. So what the
+# user's environment says of them does not count here.
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -33,7 +34,7 @@ def _process(program, module):
         say(program, "interrupted")
         return EXIT_INTERRUPTED
     for name in _THREADS:
-        os.environ.setdefault(name, "1")
+        os.environ[name] = "1"
     try:
         import importlib
 

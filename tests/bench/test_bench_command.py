@@ -462,3 +462,11 @@ def test_plot(ending, magic, reference):
     first = pathlib.Path(f"p{ending}").read_bytes()
     bench_plot.write_plot(drawn, f"p{ending}")
     assert first.startswith(magic) and pathlib.Path(f"p{ending}").read_bytes() == first
+
+
+def test_a_directory_whose_name_is_no_text_is_named_escaped(tmp_path):
+    build = tmp_path / "caf\udce9"
+    build.mkdir()
+    (build / "generated_machine_code.mem").write_text("")
+    (found,), _ = find_workloads([str(build)], None, False)
+    assert found.name == r"caf\udce9" and found.source == str(build)

@@ -172,3 +172,12 @@ def test_the_level_decides_about_the_dump_of_the_hbm(variable, flag, is_dumped):
     """§5.4: `hbm_dump.bin` at the debug level, which is the default in name."""
     status, _, _ = shell(f"{DROPIN} {flag}", RUST_LOG=variable)
     assert status == 0 and dumps() == (DUMPS if is_dumped else DUMPS - {"hbm_dump.bin"})
+
+
+def test_libraries_start_no_threads_whatever_the_environment_says():
+    """Where a machine allows no thread, OpenBLAS would send this process SIGINT."""
+    script = ("import os, sys; sys.argv = ['plena-emu', 'boards']; from plena_emu.cli.entry import plena_emu;"
+              " status = plena_emu(); import numpy; print(status, os.listdir('/proc/self/task').__len__())")
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"OPENBLAS_NUM_THREADS": "8"},
+                          capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "0 1", done.stderr
