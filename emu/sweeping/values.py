@@ -139,7 +139,8 @@ def _values_of_text(text, kind):
     if kind is SCALAR and (isinstance(first, str | bool) or isinstance(last, str | bool)):
         return [kind.read(text)]
     if not first <= last:
-        raise UsageError(f"range {cut(text)!r}: begins at {first:g} and ends at {last:g}, expected the smaller first")
+        began, ended = match["first"].strip(), match["last"].strip()
+        raise UsageError(f"range {cut(text)!r}: begins at {began} and ends at {ended}, expected the smaller first")
     whole = isinstance(first, int) and isinstance(last, int)
     if match["count"] is not None:
         return _geometric(text, first, last, match["count"], whole)
