@@ -35,6 +35,7 @@ def run(args):
     from ..boards import load_board
     from ..config.apply_board import GEOMETRY_KEYS, apply_board_with_changes
     from ..config.settings import parse_settings
+    from ..errors import EmuError
     from ..inputs.text import read_text
 
     board_files = [("--board", args.board), ("--latency-profile", args.latency_profile)]
@@ -42,7 +43,10 @@ def run(args):
     board = load_board(args.board, args.latency_profile)
     geometry = {key: getattr(args, key) for key in GEOMETRY_KEYS if getattr(args, key) is not None}
     text, changes = apply_board_with_changes(read_text(args.base, "settings"), board, geometry, args.base)
-    parse_settings(text, args.base, "SETTINGS")  # what no run would take is refused here
+    try:
+        parse_settings(text, args.base, "SETTINGS")
+    except EmuError as error:  # a base may lack what another tool fills in
+        print(f"plena-emu: warning: no run takes these settings yet: {error}", file=sys.stderr)
     if args.output is None:
         sys.stdout.write(text)
         return 0

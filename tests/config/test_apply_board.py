@@ -257,12 +257,11 @@ def test_geometry_entry_that_is_no_table():
 
 def test_the_command_writes_a_file(tmp_path, capsys):
     base, out = tmp_path / "base.toml", tmp_path / "out.toml"
-    text = re.sub(r"dc_lib_en = \d+", "dc_lib_en = 1", EXAMPLE.read_text())
-    base.write_bytes(text.replace("\n", "\r\n").encode())
+    base.write_bytes(SMALL.replace("\n", "\r\n").encode())
     assert main(["board-settings", str(base), "--board", "v80", "-o", str(out), "--mlen", "64"]) == 0
     assert "VECTOR_RECI_CYCLES.dc_lib_en: 1 -> 2" in capsys.readouterr().out
-    assert out.read_bytes().count(b"\r\n") == text.count("\n"), "line ends of the base are kept"
-    assert tomllib.loads(out.read_text())["BEHAVIOR"]["CONFIG"]["HBM_WIDTH"]["value"] >= 512
+    assert b"dc_lib_en = 2\r\n" in out.read_bytes()
+    assert tomllib.loads(out.read_text())["BEHAVIOR"]["CONFIG"]["HBM_WIDTH"] == {"value": 512}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base.toml", "out.toml"]
     assert main(["board-settings", str(base), "--board", "v80"]) == 0
     assert tomllib.loads(capsys.readouterr().out)["TRANSACTIONAL"]["CONFIG"]["DC_EN"] == {"value": 1}
@@ -287,10 +286,11 @@ def test_a_change_is_readable():
     assert change == Change("TRANSACTIONAL.CONFIG.DC_EN.value", 1, 0)
 
 
-def test_a_base_that_no_run_takes_is_refused(tmp_path, capsys):
-    base = tmp_path / "base.toml"
+def test_a_base_that_no_run_takes_is_told(tmp_path, capsys):
+    """It may be one that another tool completes: written, with one line."""
+    base, out = tmp_path / "base.toml", tmp_path / "out.toml"
     base.write_text(re.sub(r"(?m)^MLEN = .*$", "MLEN = { value = 0 }", EXAMPLE.read_text()))
-    out = tmp_path / "out.toml"
-    assert main(["board-settings", str(base), "--board", "custom_a7", "-o", str(out)]) == 101
+    assert main(["board-settings", str(base), "--board", "custom_a7", "-o", str(out)]) == 0
     said = capsys.readouterr().err
-    assert "MLEN" in said and "found 0" in said and said.count("\n") == 1 and not out.exists()
+    assert "warning: no run takes these settings yet" in said and "MLEN.value: found 0" in said
+    assert said.count("\n") == 1 and out.exists()
