@@ -74,7 +74,7 @@ class CompileOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name in useless:
             if getattr(self, name) is not None:
                 raise UsageError(f"{_flag(name)}: the {part} part has no use for it")
-        if part == "vision" and self.logits != "last":
+        if part == "vision" and self.logits == "all":
             raise UsageError("--logits: the vision part has no use for it")
 
 

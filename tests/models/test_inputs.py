@@ -178,10 +178,10 @@ def test_keywords_of_python(options, message, tmp_path):
     assert not (tmp_path / "build").exists()
 
 
-@pytest.mark.parametrize("logits", ["all", "none"])
-def test_an_image_has_no_logits(logits):
+def test_an_image_has_no_logits():
     with pytest.raises(UsageError, match="--logits: the vision part has no use for it"):
-        open_model("smolvlm2-256m", CompileOptions(part="vision", logits=logits))
+        open_model("smolvlm2-256m", CompileOptions(part="vision", logits="all"))
+    open_model("smolvlm2-256m", CompileOptions(part="vision", logits="none"))
 
 
 def test_tensors_that_nothing_reads(tmp_path, capsys):
