@@ -69,6 +69,13 @@ def main(argv=None):
     except KeyboardInterrupt:
         say(f"plena-emu {args.command}", "interrupted")
         return EXIT_INTERRUPTED
+    except Exception as error:
+        from ..kernels.compiler.modes import KernelError
+
+        if not isinstance(error, KernelError):
+            raise
+        say(f"plena-emu {args.command}", str(error))
+        return EXIT_ERROR
 
 
 if __name__ == "__main__":

@@ -52,6 +52,9 @@ def configure(parser):
 def run(args):
     """Search; the exit status."""
     check_files(args)
+    from ..precompile import kernel_mode
+
+    kernel_mode()  # not found out by every point
     from ..sweeping.engine import Interrupted
     from ..sweeping.execution import open_store
     from ..sweeping.search import check_search, run_search

@@ -61,6 +61,9 @@ def configure(parser):
 def run(args):
     """Run the study; the exit status."""
     check_files(args)
+    from ..precompile import kernel_mode
+
+    kernel_mode()  # not found out by every point
     _check_figures(args)
     from ..sweeping.engine import Interrupted
     from ..sweeping.execution import open_store, run_study

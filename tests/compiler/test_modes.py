@@ -83,7 +83,8 @@ def test_no_mode_takes_another_argument_than_it_was_compiled_for(package, args, 
 def test_nonsense_in_the_environment_is_one_line(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     build = str(EXAMPLE)
-    for command in (["run", build, "--no-dumps"], ["profile", build], ["doctor"]):
+    for command in (["run", build, "--no-dumps"], ["profile", build], ["doctor"], ["plan", build, "--board", "v80"],
+                    ["sweep", build, "--memory-model", "hbm"]):
         run = subprocess.run([sys.executable, "-m", "plena_emu.cli.main", *command], capture_output=True, text=True,
                              timeout=60)
         assert run.returncode == 101
