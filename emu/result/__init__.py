@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .cycle_table import CycleTable, named
+from .cycle_table import CycleTable, named, places_of
 
 if TYPE_CHECKING:
     import pandas
@@ -267,10 +267,7 @@ class StageTable(msgspec.Struct, kw_only=True):
         names = named(names, self.loops is not None)
         if names in (("region",), ("opcode",), ("loop",)):
             return getattr(self, f"{names[0]}s")
-        if not names or len(set(names)) != len(names) or not set(names) <= {"layer", "operator"}:
-            raise ValueError(f"grouping by {', '.join(names) or 'nothing'}: expected layer, operator or both,"
-                             " or one of region, opcode, loop")
-        places = [("layer", "operator").index(name) for name in names]
+        places = places_of(names, ("region", "opcode", "loop"))
         return merged((tuple(row.key[place] for place in places), row.figures) for row in self.stages)
 
     @property

@@ -58,6 +58,20 @@ def named(names: tuple[str, ...], with_loops: bool) -> tuple[str, ...]:
     return parts
 
 
+def places_of(names: tuple[str, ...], tables: tuple[str, ...]) -> list[int]:
+    """Find the places in keys of stages, (layer, operator), that a grouping other than `tables` takes.
+
+    Raises
+    ------
+    ValueError
+        A name is neither, or stands twice.
+    """
+    if not names or len(set(names)) != len(names) or not set(names) <= {"layer", "operator"}:
+        raise ValueError(f"grouping by {', '.join(names) or 'nothing'}: expected layer, operator or both,"
+                         f" or one of {', '.join(tables)}")
+    return [("layer", "operator").index(name) for name in names]
+
+
 def _added(some: dict[str, int], others: dict[str, int]) -> dict[str, int]:
     return {key: some.get(key, 0) + others.get(key, 0) for key in sorted({*some, *others})}
 
@@ -116,10 +130,7 @@ class CycleTable(msgspec.Struct, kw_only=True):
         names = named(names, self.loops is not None)
         if names in (("opcode",), ("loop",)):
             return getattr(self, f"{names[0]}s")
-        if not names or len(set(names)) != len(names) or not set(names) <= {"layer", "operator"}:
-            raise ValueError(f"grouping by {', '.join(names) or 'nothing'}: expected layer, operator or both,"
-                             " or one of opcode, loop")
-        places = [("layer", "operator").index(name) for name in names]
+        places = places_of(names, ("opcode", "loop"))
         return _merged((tuple(row.key[place] for place in places), row.cycles) for row in self.stages)
 
     @property
