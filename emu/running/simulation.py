@@ -1,35 +1,33 @@
 """The drive loop of a run: control, data and timing over chunks of events.
 
 Control fills a chunk; then data consumes its events on this thread while timing consumes the memory events
-of this and earlier chunks on another (both release the GIL). Independent products of a chunk (`products`) go to
-whichever threads are free. What runs side by side never meets, so bytes and latency are the same with any number of
-threads.
+of this and earlier chunks on another (both release the GIL). A thread that is done with timing lets control fill the
+next chunk and helps with the data of this one (`crew`). What runs side by side never meets, so bytes and latency are
+the same with any number of threads.
 """
 
 import collections
 import os
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from .. import isa
 from ..errors import EmuError
 from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.compiler.jit import bind
 from ..kernels.control.control import control_slice
-from ..kernels.data.data import data_slice
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
-from ..machine.core import Machine, hand_state
+from ..machine.core import Machine
 from ..program.decode import Program
 from .caveats import ScaleLines
-from .crew import Task
-from .products import ProductFinder
-from .run_errors import data_error, run_error
-from .work import chunk_length, data_work, pieces, timing_work
+from .crew import Buffer, Crew
+from .run_errors import run_error
+from .work import chunk_length, pieces, timing_work
+from .workers import Claim, Inline, Worker, heard
 
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
@@ -61,102 +59,33 @@ def default_threads(timing_only: bool = False) -> int:
     return 1 if timing_only else min(MOST_UNASKED, len(os.sched_getaffinity(0)))
 
 
-class _Job(NamedTuple):
-    """A call on a worker; `is_help` where the caller does the same meanwhile."""
+class Slice(NamedTuple):
+    """What control left behind a slice of instructions.
 
-    call: Callable[[], object]
-    is_help: bool
+    Attributes
+    ----------
+    status : int
+        Of `kernels.status`.
+    chunk : Chunk
+        Its memory events and executed instructions.
+    buffer : Buffer
+        Its data events.
+    events, mem_events, executed : int
+        How many there are of each.
+    pc, so_far, delta, compute : int
+        Word index behind it, instructions so far, compute picoseconds since the last memory event and in all.
+    """
 
-
-class _Worker:
-    """Runs jobs in order on a thread of its own; `join` hands on what the first that failed raised."""
-
-    def __init__(self):
-        self._jobs = queue.SimpleQueue()
-        self._done = queue.SimpleQueue()
-        self._pending = 0
-        self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
-        threading.Thread(target=self._loop, daemon=True).start()
-
-    def _loop(self):
-        failed = False
-        while (job := self._jobs.get()) is not None:
-            error = None
-            try:
-                if not failed or job.is_help:
-                    with np.errstate(**self._warnings):
-                        job.call()
-            except BaseException as raised:  # handed to the thread that waits
-                error, failed = raised, True
-            if not job.is_help:
-                self._done.put(error)
-
-    def start(self, job):
-        """Begin a job once those before are done; none begins after one that failed."""
-        self._jobs.put(_Job(job, False))
-        self._pending += 1
-
-    def help(self, job):
-        """Begin a job that `join` does not wait for, once those before are done; it raises nothing."""
-        self._jobs.put(_Job(job, True))
-
-    def join(self, left=0):
-        """Wait until at most `left` of the jobs that were started are not done."""
-        while self._pending > left:
-            error = self._done.get()
-            self._pending -= 1
-            if error is not None:
-                raise error
-
-    def stop(self):
-        """End the thread once its jobs are done."""
-        self._jobs.put(None)
-
-
-class _Hand:
-    """A worker with accumulators and scratch of its own, which shares the SRAMs with the main thread."""
-
-    def __init__(self, worker, kernel, state):
-        self._worker = worker
-        self._kernel = kernel
-        self._state = state
-        self._call: Callable | None = None
-
-    def help(self, task, events):
-        """Take pieces of a task once the worker is free."""
-        self._worker.help(lambda: task.work(lambda first, past: self._run(events[first:], past - first)))
-
-    def _run(self, events, count):
-        if self._call is None:
-            self._call = bind(self._kernel, (), (self._state,))
-        return self._call(events, count)
-
-
-class _Inline:
-    """A worker that runs every job at once, on the calling thread."""
-
-    def start(self, job):
-        job()
-
-    def join(self, left=0):
-        pass
-
-
-def _heard(heavy, call, *arguments):
-    """Call a kernel; one that takes long on a thread of its own, because Ctrl-C ends waiting but no kernel."""
-    if not heavy or threading.current_thread() is not threading.main_thread():
-        return call(*arguments)
-    found = []
-    try:
-        worker = _Worker()
-    except RuntimeError:  # no more threads here
-        return call(*arguments)
-    try:
-        worker.start(lambda: found.append(call(*arguments)))
-        worker.join()
-    finally:
-        worker.stop()
-    return found[0]
+    status: int
+    chunk: Chunk
+    buffer: Buffer
+    events: int
+    mem_events: int
+    executed: int
+    pc: int
+    so_far: int
+    delta: int
+    compute: int
 
 
 class Simulation:
@@ -181,11 +110,13 @@ class Simulation:
         memory events (int64[m, MEV_WIDTH]), which are done: timing runs beside data, but never behind it then.
     recorder : Recorder, optional
         Takes the memory events of each slice.
+    looks_ahead : bool
+        Whether control may be a slice ahead of data. False for somebody who looks at the machine between two slices.
     """
 
     def __init__(
         self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, timeline=None,
-        watched: bool = False, watch=None, recorder=None,
+        watched: bool = False, watch=None, recorder=None, looks_ahead: bool = True,
     ):
         self.program = program
         machine.count_words(len(program))
@@ -194,24 +125,23 @@ class Simulation:
         self.data = data
         self.watched = watched
         self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
-        self._data_work = data_work(machine.cfg, machine.descriptors)
         self._timing_work = timing_work(machine.descriptors)
         self.scale_lines = ScaleLines(machine.descriptors)
         self._chunk_length = chunk_length(machine.descriptors, CHUNK)
-        self.events = np.zeros((self._chunk_length, layout.EV_WIDTH), dtype=np.int64)
         self.timeline = timeline
-        # Control fills the first; timing may still read the others.
         self._watch = watch
         self._recorder = recorder
+        # Control fills the first; timing may still read the others.
         self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1))
-        if timeline is not None:
-            self._take_chunk()
         self.lacks_thread = False
         self._workers = self._new_workers(threads - 1 if data else min(threads - 1, 1))
-        self._worker = self._workers[0] if self._workers else _Inline()
-        self._crew = [_Hand(worker, data_slice, hand_state(machine.data)) for worker in self._workers if data]
-        self._finder = ProductFinder(machine.cfg, self._data_work) if self._crew else None
-        self._data_call: Callable | None = None
+        self._worker = self._workers[0] if self._workers else Inline()
+        self._crew = Crew(machine, self._workers) if data else None
+        shares = self._crew is not None and self._crew.shares
+        self._buffers = collections.deque(Buffer(self._chunk_length, shares) for _ in range(2 if shares else 1))
+        writes_integers = bool((program.table[:, layout.OP_ID] == isa.V_TOPK).any())  # control waits for data then
+        self._looks_ahead = looks_ahead and shares and watch is None and not writes_integers
+        self._ahead: Claim[Slice] | None = None
         self._control_call: tuple[object, Callable] | None = None
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -224,7 +154,7 @@ class Simulation:
         workers = []
         try:
             while len(workers) < wanted:
-                workers.append(_Worker())
+                workers.append(Worker())
         except RuntimeError:
             self.lacks_thread = True
         return workers
@@ -253,51 +183,26 @@ class Simulation:
             self.timeline.prepare()
 
     def prepare_data(self) -> None:
-        """Load (or compile) the data kernel."""
-        self._data_call = bind(data_slice, (), (self.machine.data,))
-        self._data_call(self.events, 0)
+        """Load (or compile) the kernels of data."""
+        if self._crew is not None:
+            self._crew.prepare()
+
+    def prepare_plan(self) -> None:
+        """Load (or compile) the kernel that shares out the data of a chunk."""
+        if self._crew is not None:
+            self._crew.prepare_plan()
 
     def _control(self, budget):
         m = self.machine
         if self._control_call is None or self._control_call[0] is not m.control:
             first = (self.program.table, m.cfg, m.descriptors, m.control)
             self._control_call = m.control, bind(control_slice, first, ())
-        return self._control_call[1](self.events, self._chunks[0].mem_events, budget)
-
-    def _run_data(self, count):
-        """Run the data pass over the first `count` events of the chunk."""
-        events = self.events[:count]
-        if self._finder is None:
-            self._run_in_order(events)
-            return
-        for first, past, parts in self._finder.groups(events):
-            if parts:
-                self._run_together(parts)
-            else:
-                self._run_in_order(events[first:past])
-
-    def _run_in_order(self, events):
-        """Run the data pass over events, one after the other."""
-        if self._data_call is None:
-            self.prepare_data()
-        for first, past, heavy in pieces(events[:, 0], self._data_work):
-            done = first + _heard(heavy, self._data_call, events[first:], past - first)
-            if done < past:
-                self._worker.join()
-                raise data_error(int(events[done, 0]))
-
-    def _run_together(self, parts):
-        """Run parts of the chunk's events on whichever threads are free."""
-        task = Task(parts)
-        for hand in self._crew:
-            hand.help(task, self.events)
-        task.work(lambda first, past: self._data_call(self.events[first:], past - first))
-        task.join()
+        return self._control_call[1](self._buffers[0].events, self._chunks[0].mem_events, budget)
 
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
         for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
-            _heard(heavy, self.memory.advance, events[first:], past - first)
+            heard(heavy, self.memory.advance, events[first:], past - first)
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -313,31 +218,51 @@ class Simulation:
             The program did something illegal, or simulated time overflowed; what comes first in the
             program is what is raised.
         """
-        budget = self.slice
-        if limit is not None:
-            budget = min(budget, limit - self.executed)
-        self._worker.join(AHEAD)
-        before = self.executed
-        if self.timeline is not None:
-            self._take_chunk()
-        status = self._control(budget)
-        compute = int(self.ctl[layout.CTL_COMPUTE])
-        if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
+        claim, self._ahead = self._ahead, None
+        found = claim.take() if claim is not None else self._run_control(limit)
+        if found.status >= st.FIRST_ERROR or found.compute > TIME_LIMIT:
             self._worker.join()
-            self._check_time(compute)
-            raise run_error(status, self.ctl, self.program, self.machine.cfg)
-        mem_events = self._chunks[0].mem_events
-        self._consume(self.executed - before)
-        if self.data:
-            self._run_data(int(self.ctl[layout.CTL_EVENTS]))
+            self._check_time(found.compute)
+            raise run_error(found.status, self.ctl, self.program, self.machine.cfg)
+        self._worker.join(AHEAD - 1)
+        more = found.status != st.DONE and (limit is None or found.so_far < limit)
+        self._consume(found)
+        if self._looks_ahead and more:
+            self._ahead = Claim(lambda: self._run_control(limit))
+            self._workers[0].help(self._ahead.offer)
+        if self._crew is not None:
+            self._crew.ask_for_help(found.buffer)
+            self._run_data(found)
         if self._watch is not None:
             self._worker.join()
-            executed = self.machine.control.trace[: self.executed - before]
-            self._watch(executed, mem_events[: int(self.ctl[layout.CTL_MEM_EVENTS])])
-        self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
+            self._watch(self.machine.control.trace[: found.executed], found.chunk.mem_events[: found.mem_events])
+        return more
+
+    def _run_control(self, limit):
+        """Run control for one slice, into the next chunk and buffer."""
+        ctl, chunk, buffer = self.ctl, self._chunks[0], self._buffers[0]
+        ctl[layout.CTL_EVENTS] = ctl[layout.CTL_MEM_EVENTS] = ctl[layout.CTL_TOPK] = 0
+        if self.timeline is not None:
+            self.machine.control = self.machine.control._replace(trace=chunk.executed)
+        before = self.executed
+        status = self._control(self.slice if limit is None else min(self.slice, limit - before))
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
-        return status != st.DONE and (limit is None or self.executed < limit)
+        events = int(ctl[layout.CTL_EVENTS])
+        if self._crew is not None:
+            self._crew.plan(buffer, events)
+        mem_events = int(ctl[layout.CTL_MEM_EVENTS])
+        if self._has_job(mem_events):
+            self._chunks.rotate(-1)
+        self._buffers.rotate(-1)
+        return Slice(
+            status, chunk, buffer, events, mem_events, self.executed - before,
+            int(ctl[layout.CTL_PC]), self.executed, int(ctl[layout.CTL_DELTA]), int(ctl[layout.CTL_COMPUTE]),
+        )
+
+    def _run_data(self, found):
+        """Run the data pass over the events of a slice."""
+        self._crew.run(found.buffer, found.events)
 
     def trace(self, capacity: int, watch) -> None:
         """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them.
@@ -362,29 +287,27 @@ class Simulation:
             executed=np.zeros((room, layout.TR_WIDTH), dtype=np.int64),
         )
 
-    def _take_chunk(self):
-        """Let control record what it executes in the first chunk."""
-        self.machine.control = self.machine.control._replace(trace=self._chunks[0].executed)
-
-    def _consume(self, executed):
-        """Hand the memory events of the slice to timing, and what was executed to the timeline."""
-        chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
+    def _consume(self, found):
+        """Hand the memory events of a slice to timing, and what was executed to the timeline."""
+        chunk, count = found.chunk, found.mem_events
         if self.data:
             self.scale_lines.watch(chunk.mem_events, count)
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
-        pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
             self._run_timing(chunk.mem_events, count)
             if self.timeline is not None:
-                self.timeline.place(chunk.executed, executed, chunk.mem_events)
+                self.timeline.place(chunk.executed, found.executed, chunk.mem_events)
             if self.watched:
-                self._passed.append((pc, so_far, self.memory.now_ps + delta))
+                self._passed.append((found.pc, found.so_far, self.memory.now_ps + found.delta))
 
-        if count or self.timeline is not None or self.watched:
+        if self._has_job(count):
             self._worker.start(job)
-            self._chunks.rotate(-1)
+
+    def _has_job(self, mem_events):
+        """Whether timing, or what runs behind it, has something to do after a slice; its chunk is kept until then."""
+        return mem_events > 0 or self.timeline is not None or self.watched
 
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
@@ -404,6 +327,8 @@ class Simulation:
 
     def close(self) -> None:
         """End the threads; also of a run that stopped half way."""
+        if self._crew is not None:
+            self._crew.give_up()
         for worker in self._workers:
             worker.stop()
 

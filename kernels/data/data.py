@@ -5,7 +5,8 @@ It never sees an integer register and checks nothing: the control pass has check
 
 from plena_emu import isa
 
-from ..compiler.jit import entry
+from ..compiler.atomics import call_address, fetch_add, load_acquire, pause, store_release
+from ..compiler.jit import entry, kernel, small
 from ..layout import (
     CFG_BLEN,
     CFG_BROADCAST,
@@ -18,23 +19,34 @@ from ..layout import (
 from ..op_groups import is_elementwise, is_fp, is_reduction
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, write_out
+from .plan import (
+    DONE,
+    GIVEN_UP,
+    MINE,
+    NEXT,
+    OPEN,
+    PIECE_FIRST,
+    PIECE_PAST,
+    PIECES,
+    SEG_FIRST,
+    SEG_PAST,
+    SEG_PIECE,
+    SEG_PIECES_PAST,
+    YIELD,
+)
 from .reduce import topk
 from .scalar import scalar_fp
 from .vector import elementwise, reduction
 
+ALONE, LEAD, HELP = range(3)  # parts of a thread
+SPINS = 1000  # pauses, some ten microseconds: by then the other thread may have lost its CPU
 
-@entry
-def data_slice(events, count, state):
-    """Execute `count` events on the arrays of a DataState.
 
-    Parameters
-    ----------
-    events : int64[capacity, EV_WIDTH]
-        `layout` tells what the columns mean for each operation.
-    count : int
-    state : DataState
+@kernel
+def run_events(events, first, past, state):
+    """Execute events [first, past) in order.
 
-    Returns the number of events executed: `count`, or less where the next event's operation has no kernel.
+    Returns `past`, or the place of the first event whose operation has no kernel.
     """
     cfg = state.cfg
     mlen = cfg[CFG_MLEN]
@@ -46,7 +58,7 @@ def data_slice(events, count, state):
     tiles = state.tiles
     work = state.work
     partial_sums = state.partial_sums
-    for i in range(count):
+    for i in range(first, past):
         op = events[i, 0]
         a = events[i, 1]
         b = events[i, 2]
@@ -98,4 +110,86 @@ def data_slice(events, count, state):
             elementwise(cfg, rows, row_words, row_touched, state.fp, work, state.exp_codes, op, a, b, c, e, f)
         else:
             return i
-    return count
+    return past
+
+
+@small
+def wait_for(shared, counter, value):
+    """Wait until a counter has reached a value, or the chunk is given up: a moment, then by giving up the CPU."""
+    turns = 0
+    while load_acquire(shared, counter) < value and load_acquire(shared, GIVEN_UP) == 0:
+        turns += 1
+        if turns > SPINS and shared[YIELD] != 0:
+            call_address(shared[YIELD])
+        else:
+            pause()
+
+
+@kernel
+def help_out(events, plan, state):
+    """Run pieces of a chunk beside the thread that leads it, until none is left.
+
+    Returns 0.
+    """
+    shared = plan.shared
+    piece = fetch_add(shared, NEXT, 1)
+    while piece < load_acquire(shared, PIECES):
+        wait_for(shared, OPEN, piece + 1)
+        if load_acquire(shared, GIVEN_UP) != 0:
+            break
+        run_events(events, plan.pieces[piece, PIECE_FIRST], plan.pieces[piece, PIECE_PAST], state)
+        fetch_add(shared, DONE, 1)
+        piece = fetch_add(shared, NEXT, 1)
+    return 0
+
+
+@kernel
+def lead(events, first, past, plan, state):
+    """Run segments [first, past) of a chunk, the pieces of each with whoever helps.
+
+    A piece that is taken before its segment begins waits for it: this thread's own is the first of the next group.
+
+    Returns `past`, or -1 - the place of an event whose operation has no kernel.
+    """
+    shared = plan.shared
+    for number in range(first, past):
+        pieces = plan.segments[number, SEG_PIECES_PAST]
+        if plan.segments[number, SEG_PIECE] == pieces:
+            end = plan.segments[number, SEG_PAST]
+            done = run_events(events, plan.segments[number, SEG_FIRST], end, state)
+            if done < end:
+                return -1 - done
+            continue
+        store_release(shared, OPEN, pieces)
+        while shared[MINE] < pieces:
+            piece = shared[MINE]
+            run_events(events, plan.pieces[piece, PIECE_FIRST], plan.pieces[piece, PIECE_PAST], state)
+            fetch_add(shared, DONE, 1)
+            shared[MINE] = fetch_add(shared, NEXT, 1)
+        wait_for(shared, DONE, pieces)
+    return past
+
+
+@entry
+def data_slice(events, first, past, part, plan, state):
+    """Execute events of a chunk on the arrays of a DataState.
+
+    Parameters
+    ----------
+    events : int64[capacity, EV_WIDTH]
+        `layout` tells what the columns mean for each operation.
+    first, past : int
+        ALONE: events [first, past). LEAD: segments of the plan.
+    part : int
+        ALONE, LEAD, or HELP: run pieces of the plan on another thread.
+    plan : Plan
+    state : DataState
+        A thread that helps has its own accumulators and scratch.
+
+    Returns `past`; where an event's operation has no kernel its place, or with LEAD -1 - its place.
+    """
+    if part == HELP:
+        return help_out(events, plan, state)
+    if part == LEAD:
+        return lead(events, first, past, plan, state)
+    return run_events(events, first, past, state)
