@@ -5,121 +5,94 @@ over in Python takes fifty. So each thread makes one call a chunk, and comes whe
 """
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
+from .. import isa
 from ..kernels import layout
 from ..kernels.compiler.atomics import IS_ATOMIC
 from ..kernels.compiler.jit import bind
 from ..kernels.data import plan as pl
-from ..kernels.data.data import ALONE, HELP, LEAD, data_slice
+from ..kernels.data.data import ALONE, AWAIT, HELP, LEAD, data_slice
 from ..kernels.data.plan import plan_chunk
 from ..machine.core import Machine, hand_state
+from ..machine.lazy_arrays import zeros_apart
 from .run_errors import data_error
 from .work import MOST_WORK, data_work, pieces
 from .workers import Worker, heard
 
-LEAST_PIECE = 1 << 17  # units of `work`: of a piece that is handed out
-LEAST_GROUP = 1 << 18  # of a group: less is done sooner by one thread
-
-
-class Buffer:
-    """Data events of a chunk and how they are handed out; control may fill one while data works on another.
-
-    Parameters
-    ----------
-    length : int
-        Events it holds.
-    is_planned : bool
-        Whether several threads may work on it.
-    """
-
-    def __init__(self, length: int, is_planned: bool):
-        self.events = np.zeros((length, layout.EV_WIDTH), dtype=np.int64)
-        planned = length if is_planned else 0
-        self._segments = np.zeros((planned, pl.SEG_WIDTH), dtype=np.int64)
-        self._pieces = np.zeros((planned, pl.PIECE_WIDTH), dtype=np.int64)
-        self.segments = 0
-        self.clear_plan()
-
-    def clear_plan(self) -> None:
-        """Begin the plan of the next chunk; threads that are late keep the counters of the last one."""
-        self.plan = pl.Plan(self._segments, self._pieces, np.zeros(pl.SHARED_WIDTH, dtype=np.int64))
-
-    def calls(self) -> Iterator[tuple[int, int]]:
-        """Cut the segments into runs of at most MOST_WORK, or of one; yields (first, past)."""
-        sums = np.cumsum(self._segments[: self.segments, pl.SEG_WORK])
-        first, done = 0, 0
-        while first < self.segments:
-            past = max(first + 1, int(np.searchsorted(sums, done + MOST_WORK, side="right")))
-            yield first, past
-            first, done = past, int(sums[past - 1])
+LEAST_WORK = 1 << 18  # multiply-adds of an M_MM: smaller tiles travel between CPUs for longer than they are multiplied
 
 
 class Crew:
-    """The threads that execute data events.
+    """The threads that execute data events, and the chunk they work on.
 
     Parameters
     ----------
     machine : Machine
+    length : int
+        Events of a chunk, at most.
     workers : list of Worker
         Those that may help.
+
+    Attributes
+    ----------
+    events : int64[length, EV_WIDTH]
+        Events of the chunk.
     """
 
-    def __init__(self, machine: Machine, workers: list[Worker]):
+    def __init__(self, machine: Machine, length: int, workers: list[Worker]):
         self._machine = machine
         self._work = data_work(machine.cfg, machine.descriptors)
-        can_share = IS_ATOMIC and int(self._work.max()) <= MOST_WORK
+        self.events = np.zeros((length, layout.EV_WIDTH), dtype=np.int64)
+        can_share = IS_ATOMIC and self._work[isa.M_MM] >= LEAST_WORK and int(self._work.max()) <= MOST_WORK
         self._helpers = [_Helper(worker, hand_state(machine.data)) for worker in workers] if can_share else []
-        self._limits = np.zeros(pl.LIMITS, dtype=np.int64)
-        self._limits[pl.LEAST_PIECE], self._limits[pl.LEAST_GROUP] = LEAST_PIECE, LEAST_GROUP
-        self._limits[pl.MOST_GROUP] = MOST_WORK
-        self._yield_at = _address_of("sched_yield") if self._helpers else 0
-        self._is_clear = 1
-        self._led: Buffer | None = None
+        planned = length if self._helpers else 0
+        self._plan = pl.Plan(
+            np.zeros((planned, pl.SEG_WIDTH), dtype=np.int64), np.zeros((planned, pl.PIECE_WIDTH), dtype=np.int64),
+            zeros_apart(pl.SHARED_WIDTH, np.int64), zeros_apart(pl.CREW_WIDTH, np.int64),
+        )
+        self._plan.crew[pl.YIELD] = _address_of("sched_yield") if self._helpers else 0
+        self._chunks, self._is_clear = 0, 1
+        self._count = self._segments = 0  # of this chunk
         self._call: Callable | None = None
-        self._nothing = Buffer(0, False)
-
-    @property
-    def shares(self) -> bool:
-        """Whether other threads help."""
-        return bool(self._helpers)
+        self._plan_call: Callable | None = None
 
     def prepare(self) -> None:
         """Load (or compile) the kernels."""
         self._call = bind(data_slice, (), (self._machine.data,))
-        self._call(self._nothing.events, 0, 0, ALONE, self._nothing.plan)
-        if self.shares:
+        self._call(self.events, 0, 0, ALONE, self._plan)
+        if self._helpers:
             self.prepare_plan()
 
     def prepare_plan(self) -> None:
         """Load (or compile) the kernel that plans."""
-        self._plan(self._nothing, 0)
+        self._plan_call = bind(plan_chunk, (), (self._machine.cfg, self._work, MOST_WORK))
+        self._plan_call(self.events, 0, self._plan)
 
-    def plan(self, buffer: Buffer, count: int) -> None:
-        """Find what threads may do side by side in the first `count` events of a buffer, the next of the run."""
-        if not self.shares:
+    def plan(self, count: int) -> None:
+        """Find what threads may do side by side of the first `count` events of the chunk, and have them begin."""
+        self._count = count
+        if not self._helpers:
             return
-        buffer.clear_plan()
-        shared = buffer.plan.shared
-        shared[pl.IS_CLEAR], shared[pl.YIELD] = self._is_clear, self._yield_at
-        self._plan(buffer, count)
+        if self._plan_call is None:
+            self.prepare_plan()
+        self._chunks += 1
+        shared = zeros_apart(pl.SHARED_WIDTH, np.int64)  # a thread that is late looks at those of an earlier chunk
+        shared[pl.NUMBER], shared[pl.IS_CLEAR] = self._chunks, self._is_clear
+        self._plan = self._plan._replace(shared=shared)
+        self._segments = self._plan_call(self.events, count, self._plan)
         self._is_clear = int(shared[pl.IS_CLEAR])
+        self._ask(HELP)
 
-    def _plan(self, buffer, count):
-        machine = self._machine
-        buffer.segments = plan_chunk(buffer.events, count, machine.cfg, machine.descriptors, self._work, self._limits,
-                                     buffer.plan)
+    def _ask(self, part):
+        """Have the others play a part in this chunk, each once it is free."""
+        for helper in self._helpers:
+            helper.ask(part, self.events, self._plan)
 
-    def ask_for_help(self, buffer: Buffer) -> None:
-        """Have the others take pieces of a planned buffer, each once it is free."""
-        if buffer.plan.shared[pl.PIECES]:
-            for helper in self._helpers:
-                helper.help(buffer)
-
-    def run(self, buffer: Buffer, count: int) -> None:
-        """Execute the first `count` events of a buffer.
+    def run(self) -> None:
+        """Execute the events of the chunk, on all threads that are free.
 
         Raises
         ------
@@ -128,27 +101,24 @@ class Crew:
         """
         if self._call is None:
             self.prepare()
-        if not self.shares:
-            self._run_in_order(buffer.events[:count])
+        if not self._helpers:
+            self._run_in_order(self._count)
             return
-        self._led = buffer
-        for first, past in buffer.calls():
-            done = self._call(buffer.events, first, past, LEAD, buffer.plan)
+        self._ask(AWAIT)
+        for first, past in _calls(self._plan.segments[: self._segments, pl.SEG_WORK]):
+            done = self._call(self.events, first, past, LEAD, self._plan)
             if done < 0:
-                raise data_error(int(buffer.events[-1 - done, 0]))
-        self._led = None
+                raise data_error(int(self.events[-1 - done, 0]))
 
-    def _run_in_order(self, events):
-        """Execute events one after the other."""
-        for first, past, heavy in pieces(events[:, 0], self._work):
-            done = heard(heavy, self._call, events, first, past, ALONE, self._nothing.plan)
+    def _run_in_order(self, count):
+        for first, past, heavy in pieces(self.events[:count, 0], self._work):
+            done = heard(heavy, self._call, self.events, first, past, ALONE, self._plan)
             if done < past:
-                raise data_error(int(events[done, 0]))
+                raise data_error(int(self.events[done, 0]))
 
-    def give_up(self) -> None:
-        """Let no thread wait for a chunk that nobody leads any more."""
-        if self._led is not None:
-            self._led.plan.shared[pl.GIVEN_UP] = 1
+    def dismiss(self) -> None:
+        """Let no thread wait for a chunk that nobody will lead any more."""
+        self._plan.crew[pl.LED] = pl.GIVEN_UP
 
 
 class _Helper:
@@ -159,15 +129,24 @@ class _Helper:
         self._state = state
         self._call: Callable | None = None
 
-    def help(self, buffer):
-        """Take pieces of a buffer once the worker is free."""
-        events, plan = buffer.events, buffer.plan
-        self._worker.help(lambda: self._help(events, plan))
+    def ask(self, part, events, plan):
+        """Play a part in a chunk once the worker is free."""
+        self._worker.help(lambda: self._play(part, events, plan))
 
-    def _help(self, events, plan):
+    def _play(self, part, events, plan):
         if self._call is None:
             self._call = bind(data_slice, (), (self._state,))
-        self._call(events, 0, 0, HELP, plan)
+        self._call(events, 0, 0, part, plan)
+
+
+def _calls(work):
+    """Cut segments of so much work into runs of at most MOST_WORK, or of one; yields (first, past)."""
+    sums = np.cumsum(work)
+    first, done = 0, 0
+    while first < len(sums):
+        past = max(first + 1, int(np.searchsorted(sums, done + MOST_WORK, side="right")))
+        yield first, past
+        first, done = past, int(sums[past - 1])
 
 
 def _address_of(name):

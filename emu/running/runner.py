@@ -245,7 +245,6 @@ def _execute(request, log, look, shared):
             program, machine, model, not request.timing_only, request.threads or default_threads(request.timing_only),
             hardware_run and hardware_run.timeline, watched=request.progress is not None,
             watch=observers.start(machine), recorder=recorder,
-            looks_ahead=not (request.trace or request.pc_log is not None),
         )
     try:
         simulation.prepare()

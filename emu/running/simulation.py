@@ -1,9 +1,8 @@
 """The drive loop of a run: control, data and timing over chunks of events.
 
 Control fills a chunk; then data consumes its events on this thread while timing consumes the memory events
-of this and earlier chunks on another (both release the GIL). A thread that is done with timing lets control fill the
-next chunk and helps with the data of this one (`crew`). What runs side by side never meets, so bytes and latency are
-the same with any number of threads.
+of this and earlier chunks on another (both release the GIL). Threads that are done with timing help with the data
+(`crew`). What runs side by side never meets, so bytes and latency are the same with any number of threads.
 """
 
 import collections
@@ -13,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import isa
 from ..errors import EmuError
 from ..kernels import layout
 from ..kernels import status as st
@@ -24,10 +22,10 @@ from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
 from .caveats import ScaleLines
-from .crew import Buffer, Crew
+from .crew import Crew
 from .run_errors import run_error
 from .work import chunk_length, pieces, timing_work
-from .workers import Claim, Inline, Worker, heard
+from .workers import Inline, Worker, heard
 
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
@@ -59,35 +57,6 @@ def default_threads(timing_only: bool = False) -> int:
     return 1 if timing_only else min(MOST_UNASKED, len(os.sched_getaffinity(0)))
 
 
-class Slice(NamedTuple):
-    """What control left behind a slice of instructions.
-
-    Attributes
-    ----------
-    status : int
-        Of `kernels.status`.
-    chunk : Chunk
-        Its memory events and executed instructions.
-    buffer : Buffer
-        Its data events.
-    events, mem_events, executed : int
-        How many there are of each.
-    pc, so_far, delta, compute : int
-        Word index behind it, instructions so far, compute picoseconds since the last memory event and in all.
-    """
-
-    status: int
-    chunk: Chunk
-    buffer: Buffer
-    events: int
-    mem_events: int
-    executed: int
-    pc: int
-    so_far: int
-    delta: int
-    compute: int
-
-
 class Simulation:
     """A machine with its program and its memory model.
 
@@ -110,13 +79,11 @@ class Simulation:
         memory events (int64[m, MEV_WIDTH]), which are done: timing runs beside data, but never behind it then.
     recorder : Recorder, optional
         Takes the memory events of each slice.
-    looks_ahead : bool
-        Whether control may be a slice ahead of data. False for somebody who looks at the machine between two slices.
     """
 
     def __init__(
         self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, timeline=None,
-        watched: bool = False, watch=None, recorder=None, looks_ahead: bool = True,
+        watched: bool = False, watch=None, recorder=None,
     ):
         self.program = program
         machine.count_words(len(program))
@@ -129,19 +96,17 @@ class Simulation:
         self.scale_lines = ScaleLines(machine.descriptors)
         self._chunk_length = chunk_length(machine.descriptors, CHUNK)
         self.timeline = timeline
+        # Control fills the first; timing may still read the others.
         self._watch = watch
         self._recorder = recorder
-        # Control fills the first; timing may still read the others.
         self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1))
+        if timeline is not None:
+            self._take_chunk()
         self.lacks_thread = False
         self._workers = self._new_workers(threads - 1 if data else min(threads - 1, 1))
         self._worker = self._workers[0] if self._workers else Inline()
-        self._crew = Crew(machine, self._workers) if data else None
-        shares = self._crew is not None and self._crew.shares
-        self._buffers = collections.deque(Buffer(self._chunk_length, shares) for _ in range(2 if shares else 1))
-        writes_integers = bool((program.table[:, layout.OP_ID] == isa.V_TOPK).any())  # control waits for data then
-        self._looks_ahead = looks_ahead and shares and watch is None and not writes_integers
-        self._ahead: Claim[Slice] | None = None
+        self._crew = Crew(machine, self._chunk_length, self._workers if data else [])
+        self.events = self._crew.events
         self._control_call: tuple[object, Callable] | None = None
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -184,20 +149,18 @@ class Simulation:
 
     def prepare_data(self) -> None:
         """Load (or compile) the kernels of data."""
-        if self._crew is not None:
-            self._crew.prepare()
+        self._crew.prepare()
 
     def prepare_plan(self) -> None:
-        """Load (or compile) the kernel that shares out the data of a chunk."""
-        if self._crew is not None:
-            self._crew.prepare_plan()
+        """Load (or compile) the kernel that finds what several threads may do of a chunk."""
+        self._crew.prepare_plan()
 
     def _control(self, budget):
         m = self.machine
         if self._control_call is None or self._control_call[0] is not m.control:
             first = (self.program.table, m.cfg, m.descriptors, m.control)
             self._control_call = m.control, bind(control_slice, first, ())
-        return self._control_call[1](self._buffers[0].events, self._chunks[0].mem_events, budget)
+        return self._control_call[1](self.events, self._chunks[0].mem_events, budget)
 
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
@@ -218,51 +181,33 @@ class Simulation:
             The program did something illegal, or simulated time overflowed; what comes first in the
             program is what is raised.
         """
-        claim, self._ahead = self._ahead, None
-        found = claim.take() if claim is not None else self._run_control(limit)
-        if found.status >= st.FIRST_ERROR or found.compute > TIME_LIMIT:
+        budget = self.slice
+        if limit is not None:
+            budget = min(budget, limit - self.executed)
+        self._worker.join(AHEAD)
+        before = self.executed
+        if self.timeline is not None:
+            self._take_chunk()
+        status = self._control(budget)
+        compute = int(self.ctl[layout.CTL_COMPUTE])
+        if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
             self._worker.join()
-            self._check_time(found.compute)
-            raise run_error(found.status, self.ctl, self.program, self.machine.cfg)
-        self._worker.join(AHEAD - 1)
-        more = found.status != st.DONE and (limit is None or found.so_far < limit)
-        self._consume(found)
-        if self._looks_ahead and more:
-            self._ahead = Claim(lambda: self._run_control(limit))
-            self._workers[0].help(self._ahead.offer)
-        if self._crew is not None:
-            self._crew.ask_for_help(found.buffer)
-            self._run_data(found)
+            self._check_time(compute)
+            raise run_error(status, self.ctl, self.program, self.machine.cfg)
+        mem_events = self._chunks[0].mem_events
+        if self.data:
+            self._crew.plan(int(self.ctl[layout.CTL_EVENTS]))
+        self._consume(self.executed - before)
+        if self.data:
+            self._crew.run()
         if self._watch is not None:
             self._worker.join()
-            self._watch(self.machine.control.trace[: found.executed], found.chunk.mem_events[: found.mem_events])
-        return more
-
-    def _run_control(self, limit):
-        """Run control for one slice, into the next chunk and buffer."""
-        ctl, chunk, buffer = self.ctl, self._chunks[0], self._buffers[0]
-        ctl[layout.CTL_EVENTS] = ctl[layout.CTL_MEM_EVENTS] = ctl[layout.CTL_TOPK] = 0
-        if self.timeline is not None:
-            self.machine.control = self.machine.control._replace(trace=chunk.executed)
-        before = self.executed
-        status = self._control(self.slice if limit is None else min(self.slice, limit - before))
+            executed = self.machine.control.trace[: self.executed - before]
+            self._watch(executed, mem_events[: int(self.ctl[layout.CTL_MEM_EVENTS])])
+        self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
-        events = int(ctl[layout.CTL_EVENTS])
-        if self._crew is not None:
-            self._crew.plan(buffer, events)
-        mem_events = int(ctl[layout.CTL_MEM_EVENTS])
-        if self._has_job(mem_events):
-            self._chunks.rotate(-1)
-        self._buffers.rotate(-1)
-        return Slice(
-            status, chunk, buffer, events, mem_events, self.executed - before,
-            int(ctl[layout.CTL_PC]), self.executed, int(ctl[layout.CTL_DELTA]), int(ctl[layout.CTL_COMPUTE]),
-        )
-
-    def _run_data(self, found):
-        """Run the data pass over the events of a slice."""
-        self._crew.run(found.buffer, found.events)
+        return status != st.DONE and (limit is None or self.executed < limit)
 
     def trace(self, capacity: int, watch) -> None:
         """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them.
@@ -287,30 +232,33 @@ class Simulation:
             executed=np.zeros((room, layout.TR_WIDTH), dtype=np.int64),
         )
 
-    def _consume(self, found):
-        """Hand the memory events of a slice to timing, and what was executed to the timeline."""
-        chunk, count = found.chunk, found.mem_events
-        if self.data:
-            self.scale_lines.watch(chunk.mem_events, count)
+    def _take_chunk(self):
+        """Let control record what it executes in the first chunk."""
+        self.machine.control = self.machine.control._replace(trace=self._chunks[0].executed)
+
+    def _consume(self, executed):
+        """Hand the memory events of the slice to timing, and what was executed to the timeline."""
+        chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
+        pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
+            if self.data:
+                self.scale_lines.watch(chunk.mem_events, count)
             self._run_timing(chunk.mem_events, count)
             if self.timeline is not None:
-                self.timeline.place(chunk.executed, found.executed, chunk.mem_events)
+                self.timeline.place(chunk.executed, executed, chunk.mem_events)
             if self.watched:
-                self._passed.append((found.pc, found.so_far, self.memory.now_ps + found.delta))
+                self._passed.append((pc, so_far, self.memory.now_ps + delta))
 
-        if self._has_job(count):
+        if count or self.timeline is not None or self.watched:
             self._worker.start(job)
-
-    def _has_job(self, mem_events):
-        """Whether timing, or what runs behind it, has something to do after a slice; its chunk is kept until then."""
-        return mem_events > 0 or self.timeline is not None or self.watched
+            self._chunks.rotate(-1)
 
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
+        self._crew.dismiss()
         self._worker.join()
         if self.timeline is not None:
             self.timeline.finish()
@@ -327,8 +275,7 @@ class Simulation:
 
     def close(self) -> None:
         """End the threads; also of a run that stopped half way."""
-        if self._crew is not None:
-            self._crew.give_up()
+        self._crew.dismiss()
         for worker in self._workers:
             worker.stop()
 

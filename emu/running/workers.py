@@ -1,13 +1,13 @@
-"""Threads of a run: jobs in order, and calls that whichever thread is free makes."""
+"""Threads of a run: jobs in order on a thread of its own, or a kernel that Ctrl-C must not wait for."""
 
+import ctypes
+import os
 import queue
 import threading
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-
-T = TypeVar("T")
 
 
 class _Job(NamedTuple):
@@ -15,6 +15,27 @@ class _Job(NamedTuple):
 
     call: Callable[[], object]
     is_help: bool
+
+
+def _this_cpu():
+    """The CPU that this thread runs on, None where the system does not say."""
+    try:
+        return ctypes.CDLL(None).sched_getcpu()
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+def _leave(cpu):
+    """Keep this thread off a CPU, if it may use others.
+
+    Linux may let a thread that wakes up wait behind the one that woke it, though another CPU is idle.
+    """
+    try:
+        others = os.sched_getaffinity(0) - {cpu}
+        if others:
+            os.sched_setaffinity(0, others)
+    except (OSError, AttributeError):  # not on this system
+        return
 
 
 class Worker:
@@ -25,10 +46,11 @@ class Worker:
         self._done = queue.SimpleQueue()
         self._pending = 0
         self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
-        threading.Thread(target=self._loop, daemon=True).start()
+        threading.Thread(target=self._loop, args=(_this_cpu(),), daemon=True).start()
 
-    def _loop(self):
+    def _loop(self, elsewhere):
         failed = False
+        _leave(elsewhere)
         while (job := self._jobs.get()) is not None:
             error = None
             try:
@@ -71,41 +93,6 @@ class Inline:
 
     def join(self, left: int = 0) -> None:
         """Wait for nothing."""
-
-
-class Claim(Generic[T]):
-    """A call that is made once, by whichever thread comes first."""
-
-    def __init__(self, call: Callable[[], T]):
-        self._call = call
-        self._taken = threading.Lock()
-        self._done = threading.Event()
-        self._result: list[T] = []
-        self._error: BaseException | None = None
-
-    def offer(self) -> None:
-        """Make the call, unless another thread has begun it."""
-        if not self._taken.acquire(blocking=False):
-            return
-        try:
-            self._result.append(self._call())
-        except BaseException as raised:  # for the thread that takes the result
-            self._error = raised
-        self._done.set()
-
-    def take(self) -> T:
-        """Make the call or wait for it; raises what it raised.
-
-        Returns
-        -------
-        object
-            What the call returned.
-        """
-        self.offer()
-        self._done.wait()
-        if self._error is not None:
-            raise self._error
-        return self._result[0]
 
 
 def heard(heavy: bool, call: Callable, *arguments):

@@ -22,8 +22,10 @@ from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, write_out
 from .plan import (
     DONE,
     GIVEN_UP,
+    LED,
     MINE,
     NEXT,
+    NUMBER,
     OPEN,
     PIECE_FIRST,
     PIECE_PAST,
@@ -38,8 +40,10 @@ from .reduce import topk
 from .scalar import scalar_fp
 from .vector import elementwise, reduction
 
-ALONE, LEAD, HELP = range(3)  # parts of a thread
+ALONE, LEAD, HELP, AWAIT = range(4)  # parts of a thread
 SPINS = 1000  # pauses, some ten microseconds: by then the other thread may have lost its CPU
+PATIENCE = 2000  # turns in which the next chunk should have begun
+FOREVER = 1 << 62
 
 
 @kernel
@@ -114,13 +118,16 @@ def run_events(events, first, past, state):
 
 
 @small
-def wait_for(shared, counter, value):
-    """Wait until a counter has reached a value, or the chunk is given up: a moment, then by giving up the CPU."""
+def wait_for(counters, counter, value, crew, most):
+    """Wait until a counter has reached a value, for `most` turns or until no chunk is led.
+
+    The first turns are pauses; in the others this thread gives up its CPU.
+    """
     turns = 0
-    while load_acquire(shared, counter) < value and load_acquire(shared, GIVEN_UP) == 0:
+    while turns < most and load_acquire(counters, counter) < value and load_acquire(crew, LED) != GIVEN_UP:
         turns += 1
-        if turns > SPINS and shared[YIELD] != 0:
-            call_address(shared[YIELD])
+        if turns > SPINS and crew[YIELD] != 0:
+            call_address(crew[YIELD])
         else:
             pause()
 
@@ -131,11 +138,12 @@ def help_out(events, plan, state):
 
     Returns 0.
     """
-    shared = plan.shared
+    shared, crew = plan.shared, plan.crew
+    pieces = shared[PIECES]
     piece = fetch_add(shared, NEXT, 1)
-    while piece < load_acquire(shared, PIECES):
-        wait_for(shared, OPEN, piece + 1)
-        if load_acquire(shared, GIVEN_UP) != 0:
+    while piece < pieces:
+        wait_for(shared, OPEN, piece + 1, crew, FOREVER)
+        if load_acquire(crew, LED) == GIVEN_UP:
             break
         run_events(events, plan.pieces[piece, PIECE_FIRST], plan.pieces[piece, PIECE_PAST], state)
         fetch_add(shared, DONE, 1)
@@ -152,6 +160,7 @@ def lead(events, first, past, plan, state):
     Returns `past`, or -1 - the place of an event whose operation has no kernel.
     """
     shared = plan.shared
+    store_release(plan.crew, LED, shared[NUMBER])
     for number in range(first, past):
         pieces = plan.segments[number, SEG_PIECES_PAST]
         if plan.segments[number, SEG_PIECE] == pieces:
@@ -166,7 +175,7 @@ def lead(events, first, past, plan, state):
             run_events(events, plan.pieces[piece, PIECE_FIRST], plan.pieces[piece, PIECE_PAST], state)
             fetch_add(shared, DONE, 1)
             shared[MINE] = fetch_add(shared, NEXT, 1)
-        wait_for(shared, DONE, pieces)
+        wait_for(shared, DONE, pieces, plan.crew, FOREVER)
     return past
 
 
@@ -181,7 +190,8 @@ def data_slice(events, first, past, part, plan, state):
     first, past : int
         ALONE: events [first, past). LEAD: segments of the plan.
     part : int
-        ALONE, LEAD, or HELP: run pieces of the plan on another thread.
+        ALONE; LEAD; HELP: run pieces of the plan on another thread; AWAIT: wait for a while until the next chunk is
+        led. A thread that waits so, and not in Python, has its lock at once when the leading one is in this kernel.
     plan : Plan
     state : DataState
         A thread that helps has its own accumulators and scratch.
@@ -190,6 +200,9 @@ def data_slice(events, first, past, part, plan, state):
     """
     if part == HELP:
         return help_out(events, plan, state)
+    if part == AWAIT:
+        wait_for(plan.crew, LED, plan.shared[NUMBER] + 1, plan.crew, PATIENCE)
+        return past
     if part == LEAD:
         return lead(events, first, past, plan, state)
     return run_events(events, first, past, state)

@@ -1,4 +1,4 @@
-"""Find what threads may do side by side in a chunk of events: products between two writes, prefetches of tiles.
+"""Find what threads may do side by side in a chunk of events: tile products between two writes of an accumulator.
 
 A *product* is the events that fill the M_MM accumulator and the M_MM_WO that writes it out and clears it:
 
@@ -6,9 +6,8 @@ A *product* is the events that fill the M_MM accumulator and the M_MM_WO that wr
     one product             the next                others     a product that is not complete in this chunk
 
 Adjacent products are a *group* as long as none reads a row that another writes and none writes what another does. Each
-is computed by one thread on an accumulator of its own in the order of its instructions, so the bits are those of one
-thread (§2.5). Adjacent H_PREFETCH_M are a group as long as no tile is filled twice. What belongs to no group stays in
-order, between the groups.
+is a *piece*, computed by one thread on an accumulator of its own in the order of its instructions, so the bits are
+those of one thread (§2.5). What belongs to no group stays in order, between the groups.
 """
 
 from typing import NamedTuple
@@ -18,30 +17,28 @@ import numpy as np
 from plena_emu import isa
 
 from ..compiler.jit import entry, kernel, small
-from ..layout import CFG_BLEN, CFG_MLEN, DESC_ROWS
+from ..layout import CFG_BLEN
 
 # Columns of a segment: events [first, past), pieces [first, past) and work; no pieces where the events stay in order.
 SEG_FIRST, SEG_PAST, SEG_PIECE, SEG_PIECES_PAST, SEG_WORK, SEG_WIDTH = range(6)
-PIECE_FIRST, PIECE_PAST, PIECE_WIDTH = range(3)  # events of a piece: products, or a prefetch
+PIECE_FIRST, PIECE_PAST, PIECE_WIDTH = range(3)  # events of a piece
 
-# Counters that threads share, each on cache lines of its own.
+# Counters of a chunk that threads share, each on cache lines of its own.
 LINE = 16
 NEXT = 0 * LINE  # piece that the next thread takes
 OPEN = 1 * LINE  # pieces before this one may be begun
 DONE = 2 * LINE  # pieces that are done
 PIECES = 3 * LINE  # pieces of the chunk
-IS_CLEAR = 4 * LINE  # whether the accumulator is as M_MM_WO leaves it: before, then behind the chunk
-GIVEN_UP = 5 * LINE  # whether nobody leads the chunk any more
-YIELD = 6 * LINE  # address of a C function that gives up the CPU, 0 without
-MINE = 7 * LINE  # piece that the leading thread has taken
-SHARED_WIDTH = 8 * LINE
+MINE = 4 * LINE  # piece that the leading thread has taken
+NUMBER = MINE + 1  # of the chunk, from 1
+IS_CLEAR = MINE + 2  # whether the accumulator is as M_MM_WO leaves it: before, then behind the chunk
+SHARED_WIDTH = 5 * LINE
 
-# Work is counted in multiply-adds of a product. Handing out a piece costs as much as some thousand of them.
-LEAST_PIECE = 0  # of a piece, but for the last of its group
-LEAST_GROUP = 1  # of a group: less is done sooner by one thread
-MOST_GROUP = 2  # of a group, and of what stays in order between two
-LIMITS = 3
-
+# Counters of a run.
+LED = 0 * LINE  # chunk that is led, GIVEN_UP when none will be any more
+YIELD = 1 * LINE  # address of a C function that gives up the CPU, 0 without
+CREW_WIDTH = 2 * LINE
+GIVEN_UP = 1 << 62
 
 class Plan(NamedTuple):
     """How the events of one chunk are handed out.
@@ -51,12 +48,14 @@ class Plan(NamedTuple):
     segments : int64[n, SEG_WIDTH]
     pieces : int64[n, PIECE_WIDTH]
     shared : int64[SHARED_WIDTH]
-        Zeros before, of its own for every chunk: a thread that comes late may still look at it.
+        Of its own for every chunk: a thread that comes late may still look at it.
+    crew : int64[CREW_WIDTH]
     """
 
     segments: np.ndarray
     pieces: np.ndarray
     shared: np.ndarray
+    crew: np.ndarray
 
 
 @small
@@ -81,22 +80,8 @@ def end_of_product(events, count, at):
 
 
 @kernel
-def cut(plan, pieces, first, past, done, least):
-    """Add events [first, past) to the last piece of a group, whose work so far is `done`; begin one if that is enough.
-
-    Returns the number of pieces.
-    """
-    if 0 < done < least:
-        plan.pieces[pieces - 1, PIECE_PAST] = past
-        return pieces
-    plan.pieces[pieces, PIECE_FIRST] = first
-    plan.pieces[pieces, PIECE_PAST] = past
-    return pieces + 1
-
-
-@kernel
-def group_products(events, count, cfg, work, limits, at, plan, pieces):
-    """Make pieces of the products that begin at an event with a clear accumulator, until two of them meet.
+def group_products(events, count, cfg, work, most, at, plan, pieces):
+    """Make a piece of each product that begins at an event with a clear accumulator, until two of them meet.
 
     The places that a group writes must be blocks of one grid, in ascending order by row or by column: then they
     are different.
@@ -104,7 +89,7 @@ def group_products(events, count, cfg, work, limits, at, plan, pieces):
     Returns (end of the last product, pieces, work); the end is `at` where there is none.
     """
     blen = cfg[CFG_BLEN]
-    total, in_piece = np.int64(0), np.int64(0)
+    total = np.int64(0)
     read_low, read_high, write_low, write_high = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     row, offset = np.int64(0), np.int64(0)
     by_row, by_column = True, True
@@ -126,7 +111,7 @@ def group_products(events, count, cfg, work, limits, at, plan, pieces):
             off_grid = down % blen != 0 or right % blen != 0
             low_all, high_all = min(low, read_low), max(high, read_high)
             if (
-                not (by_row or by_column) or off_grid or total + cost > limits[MOST_GROUP]
+                not (by_row or by_column) or off_grid or total + cost > most
                 or meet(low, high, write_low, write_high) or meet(read_low, read_high, new_row, new_row + blen)
             ):
                 break
@@ -134,34 +119,12 @@ def group_products(events, count, cfg, work, limits, at, plan, pieces):
             write_low, write_high = min(write_low, new_row), max(write_high, new_row + blen)
         else:
             read_low, read_high, write_low, write_high = low, high, new_row, new_row + blen
-        pieces = cut(plan, pieces, at, end + 1, in_piece, limits[LEAST_PIECE])
-        in_piece = cost if in_piece >= limits[LEAST_PIECE] else in_piece + cost
+        plan.pieces[pieces, PIECE_FIRST] = at
+        plan.pieces[pieces, PIECE_PAST] = end + 1
+        pieces += 1
         total += cost
         row, offset = new_row, new_offset
         at = end + 1
-    return at, pieces, total
-
-
-@kernel
-def group_prefetches(events, count, cfg, descriptors, work, limits, at, plan, pieces):
-    """Make pieces of the prefetches of tiles that begin at an event, until two of them fill one tile.
-
-    Returns (the end of the last one, pieces, work).
-    """
-    total, in_piece = np.int64(0), np.int64(0)
-    low, high = np.int64(0), np.int64(0)
-    begun = at
-    while at < count and events[at, 0] == isa.H_PREFETCH_M:
-        tile, cost = events[at, 1], work[isa.H_PREFETCH_M]
-        past = tile + max(1, descriptors[events[at, 2], DESC_ROWS] // cfg[CFG_MLEN])
-        if at > begun and (meet(tile, past, low, high) or total + cost > limits[MOST_GROUP]):
-            break
-        low = tile if at == begun else min(low, tile)
-        high = past if at == begun else max(high, past)
-        pieces = cut(plan, pieces, at, at + 1, in_piece, limits[LEAST_PIECE])
-        in_piece = cost if in_piece >= limits[LEAST_PIECE] else in_piece + cost
-        total += cost
-        at += 1
     return at, pieces, total
 
 
@@ -180,20 +143,20 @@ def add_segment(plan, segments, first, past, piece, pieces, work):
 
 
 @entry
-def plan_chunk(events, count, cfg, descriptors, work, limits, plan):
+def plan_chunk(events, count, plan, cfg, work, most):
     """Cut a chunk of events into segments; the chunks of a run come in order, each once.
 
     Parameters
     ----------
     events : int64[capacity, EV_WIDTH]
     count : int
+    plan : Plan
+        Its `shared` is 0, but for NUMBER, and IS_CLEAR as the chunk before left it.
     cfg : int64[CFG_WIDTH]
-    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
     work : int64[NUM_OPS]
         Work of an event by its operation.
-    limits : int64[LIMITS]
-    plan : Plan
-        With IS_CLEAR as the chunk before left it.
+    most : int
+        Work of a segment.
 
     Returns the number of segments. They are in order and cover the chunk.
     """
@@ -203,19 +166,17 @@ def plan_chunk(events, count, cfg, descriptors, work, limits, plan):
         op = events[at, 0]
         past, more, total = at, pieces, np.int64(0)
         if is_fill(op) and clear:
-            past, more, total = group_products(events, count, cfg, work, limits, at, plan, pieces)
-        elif op == isa.H_PREFETCH_M:
-            past, more, total = group_prefetches(events, count, cfg, descriptors, work, limits, at, plan, pieces)
-        if more - pieces > 1 and total >= limits[LEAST_GROUP]:
+            past, more, total = group_products(events, count, cfg, work, most, at, plan, pieces)
+        if more - pieces > 1:
             if done < at:
                 segments = add_segment(plan, segments, done, at, pieces, pieces, in_order)
             segments = add_segment(plan, segments, at, past, pieces, more, total)
             done, at, pieces, in_order = past, past, more, np.int64(0)
             continue
-        if past == at:  # neither: one event on its own
+        if past == at:  # an event on its own
             past, total = at + 1, work[op]
             clear = op == isa.M_MM_WO or (clear and not is_fill(op))
-        if done < at and in_order + total > limits[MOST_GROUP]:
+        if done < at and in_order + total > most:
             segments = add_segment(plan, segments, done, at, pieces, pieces, in_order)
             done, in_order = at, np.int64(0)
         in_order += total
