@@ -84,15 +84,56 @@ class ReplayStatistics(DramStatistics, kw_only=True, frozen=True):
     read_latency_from_issue_max_ps: int
 
 
-def replay_statistics(state, description, revision, is_read, issue, done) -> ReplayStatistics:
-    """Return the statistics of a memory after a replay; `is_read` bool[n], the instants int64[n] in ps."""
-    waited = np.sort((done - issue)[is_read])
-    rank = -(-PERCENT * len(waited) // 100) - 1
+class Latencies:
+    """Mean, 99th percentile and largest of latencies, exact, that are counted part by part.
+
+    Of `most` of them no more than one in 100 lies above the percentile, so only that many of the longest are kept.
+
+    Parameters
+    ----------
+    most : int
+        Latencies that will be counted, at most.
+    """
+
+    def __init__(self, most: int):
+        self._kept = most * (100 - PERCENT) // 100 + 1
+        self._longest = np.zeros(0, dtype=np.int64)  # the longest so far, in any order, and perhaps some others
+        self._above = np.int64(-1)  # no latency up to this one is among those that count
+        self._sum = self._count = 0
+
+    def count(self, latencies: np.ndarray) -> None:
+        """Count int64[n] more."""
+        self._count += len(latencies)
+        self._sum += int(latencies.sum())
+        self._longest = np.concatenate((self._longest, latencies[latencies > self._above]))
+        if len(self._longest) > 2 * self._kept:
+            self._longest = np.partition(self._longest, -self._kept)[-self._kept :]
+            self._above = self._longest.min()
+
+    @property
+    def mean(self) -> float:
+        """The mean, 0 of none."""
+        return self._sum / self._count if self._count else 0.0
+
+    @property
+    def percentile(self) -> int:
+        """The least latency that `PERCENT` % of all do not exceed, 0 of none."""
+        above = self._count - -(-PERCENT * self._count // 100)
+        return int(np.partition(self._longest, -1 - above)[-1 - above]) if self._count else 0
+
+    @property
+    def largest(self) -> int:
+        """The largest, 0 of none."""
+        return int(self._longest.max()) if self._count else 0
+
+
+def replay_statistics(state, description, revision, waited: Latencies) -> ReplayStatistics:
+    """Return the statistics of a memory after a replay whose reads `waited` in ps from issue to data."""
     return ReplayStatistics(
         **msgspec.structs.asdict(statistics(state, description, revision)),
-        read_latency_from_issue_mean_ps=float(waited.mean()) if len(waited) else 0.0,
-        read_latency_from_issue_p99_ps=int(waited[rank]) if len(waited) else 0,
-        read_latency_from_issue_max_ps=int(waited[-1]) if len(waited) else 0,
+        read_latency_from_issue_mean_ps=waited.mean,
+        read_latency_from_issue_p99_ps=waited.percentile,
+        read_latency_from_issue_max_ps=waited.largest,
     )
 
 
