@@ -97,7 +97,9 @@ class Latencies:
 
     def __init__(self, most: int):
         self._kept = most * (100 - PERCENT) // 100 + 1
-        self._longest = np.zeros(0, dtype=np.int64)  # the longest so far, in any order, and perhaps some others
+        # The longest so far, in any order, and others; when it is full, it is cut to those that count.
+        self._longest = np.empty(2 * self._kept, dtype=np.int64)
+        self._held = 0
         self._above = np.int64(-1)  # no latency up to this one is among those that count
         self._sum = self._count = 0
 
@@ -105,10 +107,17 @@ class Latencies:
         """Count int64[n] more."""
         self._count += len(latencies)
         self._sum += int(latencies.sum())
-        self._longest = np.concatenate((self._longest, latencies[latencies > self._above]))
-        if len(self._longest) > 2 * self._kept:
-            self._longest = np.partition(self._longest, -self._kept)[-self._kept :]
-            self._above = self._longest.min()
+        latencies = latencies[latencies > self._above]
+        while len(latencies):
+            some = latencies[: len(self._longest) - self._held]
+            self._longest[self._held : self._held + len(some)] = some
+            self._held += len(some)
+            latencies = latencies[len(some) :]
+            if self._held == len(self._longest):
+                self._longest.partition(self._kept)
+                self._longest[: self._kept] = self._longest[self._kept :]
+                self._held, self._above = self._kept, self._longest[: self._kept].min()
+                latencies = latencies[latencies > self._above]
 
     @property
     def mean(self) -> float:
@@ -118,13 +127,17 @@ class Latencies:
     @property
     def percentile(self) -> int:
         """The least latency that `PERCENT` % of all do not exceed, 0 of none."""
-        above = self._count - -(-PERCENT * self._count // 100)
-        return int(np.partition(self._longest, -1 - above)[-1 - above]) if self._count else 0
+        if self._count == 0:
+            return 0
+        held = self._longest[: self._held]
+        rank = self._held - 1 - (self._count - -(-PERCENT * self._count // 100))  # that many lie above it
+        held.partition(rank)
+        return int(held[rank])
 
     @property
     def largest(self) -> int:
         """The largest, 0 of none."""
-        return int(self._longest.max()) if self._count else 0
+        return int(self._longest[: self._held].max(initial=0))
 
 
 def replay_statistics(state, description, revision, waited: Latencies) -> ReplayStatistics:

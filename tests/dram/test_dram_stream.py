@@ -1,14 +1,20 @@
 """Does a replay in a small window, fed part by part, say what one that holds the whole trace says?"""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
-from plena_emu.memory import dram_replay
+from plena_emu.memory import dram_replay, dram_trace_csv, dram_trace_files
 from plena_emu.memory.dram_replay import ReplayStream, replay, replay_batches
 from plena_emu.memory.dram_statistics import Latencies
+from plena_emu.memory.dram_trace_csv import completion_lines
+from plena_emu.memory.dram_trace_files import read_trace
+from plena_emu.memory.dram_window import Completions
 
 MEMORIES = ["hbm2", "ddr4", "ddr3_800_x16", "hbm2_2000"]
 INSTANTS = ("issue_ps", "accept_ps", "done_ps")
@@ -102,4 +108,78 @@ def test_latencies_are_those_of_all(parts, more):
     assert counted.mean == (values.mean() if len(values) else 0)
     assert counted.largest == values.max(initial=0)
     assert counted.percentile == (values[-(-99 * len(values) // 100) - 1] if len(values) else 0)
-    assert len(counted._longest) <= 2 * counted._kept + 300
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def trace_of(path, count, last=""):
+    path.write_text("".join(f"{40_000 * n},{'write' if n % 3 == 0 else 'read'},{64 * (n * n % 5000)}\n"
+                            for n in range(count)) + last)
+    return str(path)
+
+
+def test_an_error_far_into_a_trace_names_its_line_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    """What came before it was replayed already: no output may hold it."""
+    monkeypatch.setattr(dram_trace_csv, "PART", 1 << 14)
+    path, out = trace_of(tmp_path / "t.csv", 20_000, "5,read,0\n"), tmp_path / "out.csv"
+    for target in (str(out), "-"):
+        assert main(["dram", path, "-o", target, "--json", str(tmp_path / "out.json")]) == 101
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err == (f"plena-emu dram: error: trace {path}:20001: time_ps: found 5 behind {40_000 * 19_999},"
+                            " expected no falling times\n")
+        assert [entry.name for entry in tmp_path.iterdir()] == ["t.csv"]
+    out.write_text("before")
+    assert main(["dram", path, "-o", str(out)]) == 101
+    assert out.read_text() == "before"
+
+
+def test_parts_of_a_file_change_nothing(tmp_path, capsys, monkeypatch):
+    path = trace_of(tmp_path / "t.csv", 5000)
+    assert main(["dram", path, "-o", "-"]) == 0
+    whole = capsys.readouterr().out
+    monkeypatch.setattr(dram_trace_csv, "PART", 1000)
+    monkeypatch.setattr(dram_replay, "ROOM", 50)
+    assert main(["dram", path, "-o", "-"]) == 0
+    assert capsys.readouterr().out == whole
+    trace = read_trace(path)
+    found = replay("hbm2", trace.time, trace.addr, trace.op)
+    rows = [f"{issue},{'write' if op else 'read'},{address:#x},{accept},{done}" for issue, op, address, accept, done in
+            zip(found.issue_ps, trace.op, trace.addr, found.accept_ps, found.done_ps, strict=True)]
+    assert whole.splitlines() == ["time_ps,op,address,accept_ps,done_ps", *rows]
+
+
+@pytest.mark.parametrize("form", ["csv", "ramulator"])
+def test_memory_does_not_grow_with_the_trace(tmp_path, capsys, monkeypatch, form):
+    monkeypatch.setattr(dram_trace_csv, "PART", 1 << 14)
+    monkeypatch.setattr(dram_trace_files, "PART", 1 << 10)
+    monkeypatch.setattr(dram_replay, "ROOM", 1 << 10)
+    monkeypatch.setattr(dram_replay, "MAX_STREAMED", 1 << 16)
+    peaks = []
+    for count in (10_000, 10_000, 40_000):  # the first fills caches
+        path = trace_of(tmp_path / "t.csv", count)
+        more = []
+        if form == "ramulator":
+            (tmp_path / "t.csv").write_text("".join(f"LD {64 * n}\n" for n in range(count)))
+            more = ["--outstanding", "20"]
+        tracemalloc.start()
+        assert main(["dram", path, "-o", str(tmp_path / "out.csv"), *more]) == 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (tmp_path / "out.csv").read_bytes().count(b"\n") == count + 1
+    assert peaks[2] < 1.1 * peaks[1]
+    capsys.readouterr()
+
+
+numbers = st.one_of(st.integers(0, 99), st.integers(0, (1 << 63) - 1), st.sampled_from([10**k for k in range(19)]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(numbers, st.booleans(), st.integers(0, (1 << 64) - 1), numbers, numbers), max_size=5))
+def test_lines_of_completions(rows):
+    issue, write, address, accept, done = (list(column) for column in zip(*rows, strict=True)) if rows else [[]] * 5
+    arrays = [np.array(values, dtype=np.int64) for values in (write, issue, accept, done)]
+    found = Completions(np.array(address, dtype=np.uint64).view(np.int64), *arrays)
+    assert completion_lines(found).decode() == "".join(
+        f"{a},{'write' if w else 'read'},{x:#x},{b},{c}\n" for a, w, x, b, c in rows)
