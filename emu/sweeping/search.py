@@ -29,6 +29,7 @@ from .study import SearchSpec, Study
 
 MOST_MISSES = 25  # suggestions in a row that are no new point, until one is drawn that is
 DEFAULT_TRIALS = 100
+MOST_CHECKED = 2000  # combinations that are all made, to find values with which no program fits its machine
 _POINT, _BROKEN, _WHY = "point", "broken", "why"  # attributes of a trial
 
 
@@ -165,8 +166,11 @@ class _Search:
         self.study, self.spec, self.store, self.watcher = study, study.search, store, watcher
         self.space = Space(study)
         self.specifier = Specifier()
-        for values in self.space.each_value():  # every input is read, and every value checked, before a point runs
-            self.specifier.point(values)
+        if combinations(study) <= MOST_CHECKED:
+            self.specifier.points(study)
+        else:  # every input is read, and every value checked alone, before a point runs
+            for values in self.space.each_value():
+                self.specifier.point(values)
         self.constraints = constraints_of(self.spec)
         self.directions = {**dict.fromkeys(self.spec.minimize, "minimize"),
                            **dict.fromkeys(self.spec.maximize, "maximize")}
