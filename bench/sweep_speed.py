@@ -1,9 +1,9 @@
 """How many points a second does a sweep run against a plain loop over `plena_emu.run`, and what does a point cost?
 
-    python bench/sweep_speed.py [--points 2000] [--rounds 3] [--workers 2] [--studies memories,distinct,compiled,built]
+    python bench/sweep_speed.py [--points 2000] [--rounds 3] [--workers 2] [--studies memories,compiled]
 
-In each round a share of the points runs in a loop, then all of them as a sweep; the figures are medians over the rounds.
-A sweep's time is all of it: making points, starting workers, collecting rows. CPU time has the same parts apart. By CPU
+In each round all points run as a sweep, then a share of them in a loop; the figures are medians over the rounds. A
+sweep's time is all of it: making points, starting workers, collecting rows. CPU time has the same parts apart. By CPU
 time alone no sweep on W workers can be faster than W x loop / (main + scheduler + workers).
 """
 
@@ -81,7 +81,8 @@ def memories(points: int, folder: str) -> tuple[dict, Callable[[dict], Any]]:
 def distinct(points: int, folder: str) -> tuple[dict, Callable[[dict], Any]]:
     """One program over memory speeds and clocks: no two memories are alike."""
     build = unpacked(folder)
-    axes = {"build": build, "board": "custom_a7", "ddr_speed": f"1..3/{max(2, points // 10)}", "clock_mhz": "100..190:10"}
+    axes = {"build": build, "board": "custom_a7", "ddr_speed": f"1..3/{max(2, points // 10)}",
+            "clock_mhz": "100..190:10"}
     return axes, lambda values: run(values["build"], values)
 
 

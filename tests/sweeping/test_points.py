@@ -180,7 +180,7 @@ where: ddr_capacity > 2M
     ({"vector_sram_rows": 1}, "^vector_sram_rows 1: vector SRAM: the program needs 1348 rows of 64 elements"),
     ({"vector_sram_rows": "4000,1", "layers": "1,2"}, "^vector_sram_rows 1: vector SRAM"),
     ({"image": 3}, "^image 3: image: the text part has no use for it"),
-    ({"prefill": "8,99999999"}, "^prefill 99999999: "),
+    ({"prefill": "8,9999"}, "^prefill 9999: "),
     ({"layers": 0}, "^layers: found 0"),
     ({"ddr_capacity": "1M", "ddr_speed": 2, "reference_timing": "true"}, "^ddr_speed"),
 ])
