@@ -28,7 +28,7 @@ class Round:
     pruner : optuna.pruners.BasePruner
     """
 
-    def __init__(self, trials: Iterable[Any], first: int, directions: list[str], pruner: Any):
+    def __init__(self, trials: Iterable[Any], first: int, directions: list[Any], pruner: Any):
         import optuna
 
         self._view = optuna.create_study(directions=directions)
