@@ -4,7 +4,7 @@ Memory is bounded by it and not by the trace. It holds at least the accesses tha
 more at a time than the memory serves, or where a single batch is larger.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,7 +69,7 @@ class Window:
     def __init__(self, state: ds.DramState, room: int = ROOM):
         self._state = state
         self._parts = int(state.config[0].sub_requests)
-        self.run = new_run(state, np.zeros(room, dtype=np.int64), room)
+        self.run: Any = new_run(state, np.zeros(room, dtype=np.int64), room)  # of records
         self.run.loop["loaded"] = self.run.loop["whole"] = 0
         self._count = 0  # accesses at hand
 
