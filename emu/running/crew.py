@@ -48,16 +48,19 @@ class Crew:
         self.events = np.zeros((length, layout.EV_WIDTH), dtype=np.int64)
         can_share = IS_ATOMIC and self._work[isa.M_MM] >= LEAST_WORK and int(self._work.max()) <= MOST_WORK
         self._helpers = [_Helper(worker, hand_state(machine.data)) for worker in workers] if can_share else []
-        planned = length if self._helpers else 0
-        self._plan = pl.Plan(
-            np.zeros((planned, pl.SEG_WIDTH), dtype=np.int64), np.zeros((planned, pl.PIECE_WIDTH), dtype=np.int64),
-            zeros_apart(pl.SHARED_WIDTH, np.int64), zeros_apart(pl.CREW_WIDTH, np.int64),
-        )
-        self._plan.crew[pl.YIELD] = _address_of("sched_yield") if self._helpers else 0
+        self._plan = self._new_plan(length) if self._helpers else pl.NO_PLAN
         self._chunks, self._is_clear = 0, 1
         self._count = self._segments = 0  # of this chunk
         self._call: Callable | None = None
         self._plan_call: Callable | None = None
+
+    def _new_plan(self, length):
+        plan = pl.Plan(
+            np.zeros((length, pl.SEG_WIDTH), dtype=np.int64), np.zeros((length, pl.PIECE_WIDTH), dtype=np.int64),
+            pl.NO_PLAN.shared, zeros_apart(pl.CREW_WIDTH, np.int64),
+        )
+        plan.crew[pl.YIELD] = _address_of("sched_yield")
+        return plan
 
     def prepare(self) -> None:
         """Load (or compile) the kernels."""
@@ -69,7 +72,7 @@ class Crew:
     def prepare_plan(self) -> None:
         """Load (or compile) the kernel that plans."""
         self._plan_call = bind(plan_chunk, (), (self._machine.cfg, self._work, MOST_WORK))
-        self._plan_call(self.events, 0, self._plan)
+        self._plan_call(self.events, 0, pl.NO_PLAN)
 
     def plan(self, count: int) -> None:
         """Find what threads may do side by side of the first `count` events of the chunk, and have them begin."""
@@ -118,7 +121,8 @@ class Crew:
 
     def dismiss(self) -> None:
         """Let no thread wait for a chunk that nobody will lead any more."""
-        self._plan.crew[pl.LED] = pl.GIVEN_UP
+        if self._helpers:
+            self._plan.crew[pl.LED] = pl.GIVEN_UP
 
 
 class _Helper:

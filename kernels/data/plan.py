@@ -40,6 +40,7 @@ YIELD = 1 * LINE  # address of a C function that gives up the CPU, 0 without
 CREW_WIDTH = 2 * LINE
 GIVEN_UP = 1 << 62
 
+
 class Plan(NamedTuple):
     """How the events of one chunk are handed out.
 
@@ -56,6 +57,12 @@ class Plan(NamedTuple):
     pieces: np.ndarray
     shared: np.ndarray
     crew: np.ndarray
+
+
+NO_PLAN = Plan(
+    *(np.zeros((0, width), dtype=np.int64) for width in (SEG_WIDTH, PIECE_WIDTH)),
+    np.zeros(SHARED_WIDTH, dtype=np.int64), np.zeros(CREW_WIDTH, dtype=np.int64),
+)
 
 
 @small
