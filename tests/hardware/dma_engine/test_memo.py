@@ -92,6 +92,17 @@ def test_a_repeated_dma_is_remembered(regime, store):
     assert hits > 40
 
 
+def test_a_large_tile_is_remembered_on_a_dram():
+    """Its lines are submitted together, so their latencies take hundreds of values, all of which are kept."""
+    descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    descriptors[:] = descriptor_of(256, 256, 8)
+    events = np.zeros((4, layout.MEV_WIDTH), dtype=np.int64)
+    events[:, layout.MEV_DELTA], events[:, layout.MEV_STEP] = 1_000_000, 256
+    found, hits = figures(descriptors, events, memo=True, regime="hbm")
+    assert hits == 3
+    assert found == figures(descriptors, events, memo=False, regime="hbm")[0]
+
+
 def store_events(starts, delta=1_000_000):
     """Descriptors of stores of 16 rows of 64 bytes with 8 scale bytes each; one store at each start."""
     descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
