@@ -4,9 +4,9 @@
   plena-emu sweep --model smollm2-135m --board custom_a7 --ddr-capacity 16M..512M --pivot ddr_capacity,board
   plena-emu sweep study.yaml --store results --workers 8
 
-Every combination of the axes is a point. All values are checked before the first point runs. A point that fails is a
-row with its message. With --store nothing runs twice: a sweep that was ended goes on where it was. docs/sweep.md has
-the form of a study file, clusters, and what the columns mean.
+Every combination of the axes is a point. Files, keys and values are checked before the first point runs; a program
+that fails when it runs is a row with its message. With --store nothing runs twice: a sweep that was ended goes on where
+it was. docs/sweep.md has the form of a study file, clusters, and what the columns mean.
 
 exit status: 0 all points ran, 1 some failed, 2 usage error, 101 any other error, such as a study file that is wrong or
 a store that is not there, 130 interrupted
