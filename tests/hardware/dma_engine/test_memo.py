@@ -99,7 +99,7 @@ def test_a_large_tile_is_remembered_on_a_dram():
     events = np.zeros((4, layout.MEV_WIDTH), dtype=np.int64)
     events[:, layout.MEV_DELTA], events[:, layout.MEV_STEP] = 1_000_000, 256
     found, hits = figures(descriptors, events, memo=True, regime="hbm")
-    assert hits == 3
+    assert hits == 2  # of the third and the fourth: the second finds rows open, which the first did not
     assert found == figures(descriptors, events, memo=False, regime="hbm")[0]
 
 
