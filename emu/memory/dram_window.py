@@ -193,7 +193,7 @@ class OpenWindow:
         self.run.ready[0], loop.ready_tail = ol.CORE, 1
 
     def room(self) -> int:
-        """Return how many accesses may be loaded: at least half the window, which grows where what waits leaves less."""
+        """Return how many accesses may be loaded: half the window at least, as for a `Window`."""
         used = int(self.run.loop[0].loaded)
         if 2 * used > len(self.run.address):
             self._grow()

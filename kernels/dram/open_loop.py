@@ -432,7 +432,7 @@ def run_open(dram, run, budget):
     Returns PAUSED when the budget is used up, STARVED where the accesses at hand do not tell how it goes on, ENDED when
     all are run.
     """
-    front, loop = dram.front[0], run.loop[0]
+    loop = run.loop[0]
     run_ready(dram, run)
     while loop.starved == 0:
         if budget <= 0:
