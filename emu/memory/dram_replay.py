@@ -10,6 +10,7 @@
 import dataclasses
 import itertools
 import os
+from typing import Any
 
 import numpy as np
 
@@ -240,7 +241,7 @@ def _whole(player, trace, count):
 class _Player:
     """A window on a trace and the memory it is replayed on; `most` accesses may come."""
 
-    _window_of = Window
+    _window_of: Any = Window  # or `OpenWindow`
 
     def __init__(self, description, revision, most):
         self._description, self._revision = description, revision
