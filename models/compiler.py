@@ -98,12 +98,33 @@ def compile(model: str | os.PathLike, output: str | os.PathLike, *,  # noqa: A00
         Anything malformed, unsupported or too large, in one line; nothing is left under `output` then.
     """
     model, output = given_path("model", model), given_path("output", output)
+    return _compiler_of(model, options, progress or (lambda *_: None)).compile(output)
+
+
+def check_plan(model: str | os.PathLike, **options) -> None:
+    """Check model and options, and that SRAM and HBM have room for it, without writing the program: in milliseconds.
+
+    Parameters
+    ----------
+    model, **options
+        As for `compile`.
+
+    Raises
+    ------
+    EmuError
+        As `compile` before it writes anything.
+    """
+    compiler = _compiler_of(given_path("model", model), options, lambda *_: None)
+    plan_attention(compiler.build_graph, compiler.machine)
+
+
+def _compiler_of(model, options, progress):
     check_names((name for name in options if name not in CompileOptions.__struct_fields__),
                 CompileOptions.__struct_fields__)
     chosen = CompileOptions(**options)
     config, weights = open_model(model, chosen)
     kind = _TextCompiler if isinstance(config, TextConfig) else _VisionCompiler
-    return kind(config, weights, chosen, progress or (lambda *_: None)).compile(output)
+    return kind(config, weights, chosen, progress)
 
 
 class _Compiler(abc.ABC):

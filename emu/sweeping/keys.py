@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import NamedTuple
 
 from ..errors import UsageError
@@ -62,6 +63,7 @@ KEYS = {
     "hbm_channels": Key(values.COUNT, "run", "channels of hbm2 with production DMA"),
     "hbm_size": Key(values.SIZE, "run", "bytes of the HBM"),
 }
+_FLAG = re.compile(r"--([a-z][a-z-]*)")
 DOCUMENTS = ("board", "dram", "settings")  # whose keys are written with a dot
 
 
@@ -85,6 +87,16 @@ def key_of(name: str) -> Key:
     close = difflib.get_close_matches(name.lower().replace("-", "_"), KEYS, 1, 0.6)
     expected = f"{close[0]} perhaps" if close else f"{one_of(KEYS)}, or a key such as board.latency.vector_add"
     raise UsageError(f"{cut(name)!r}: found an unknown key, expected {expected}")
+
+
+def in_keys(message: str) -> str:
+    """Name keys in a message of the compiler, which names its flags: `layers` for `--layers`.
+
+    Returns
+    -------
+    str
+    """
+    return _FLAG.sub(lambda found: key if (key := found[1].replace("-", "_")) in KEYS else found[0], message)
 
 
 def read_axis(name: str, written: object) -> list[Value]:

@@ -1,7 +1,8 @@
 """A search: an optimiser (Optuna, the extra `search`) asks which point of a study to run next.
 
-Points are asked for in rounds of a fixed size, and told in their order, with a sampler that is seeded by the number of
-the trial: so the same points come in whatever order they are done, on any number of workers, and after a resume.
+Points are asked for in rounds of a fixed size (`rounds`), and told in their order, with a sampler that is seeded by the
+number of the trial: so the same points come in whatever order they are done, on any number of workers, after a resume,
+and where more trials are asked for later.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .engine import EngineOptions, Interrupted, Watcher
 from .execution import Session
 from .points import Point, assignments, combinations
 from .results import FIGURES, STATISTICS, TEXT, Row, SweepResult, row_of
+from .rounds import BROKEN, POINT, Round, seed_of
 from .space import Space
 from .specify import Specifier
 from .store import SEARCHES, Store
@@ -29,7 +31,8 @@ from .study import SearchSpec, Study
 
 MOST_MISSES = 25  # suggestions in a row that are no new point, until one is drawn that is
 DEFAULT_TRIALS = 100
-_POINT, _BROKEN, _WHY = "point", "broken", "why"  # attributes of a trial
+MOST_CHECKED = 2000  # combinations that are all made, to find values with which no program fits its machine
+_WHY = "why"  # attribute of a trial without figures
 
 
 class SearchResult(SweepResult):
@@ -165,8 +168,11 @@ class _Search:
         self.study, self.spec, self.store, self.watcher = study, study.search, store, watcher
         self.space = Space(study)
         self.specifier = Specifier()
-        for values in self.space.each_value():  # every input is read, and every value checked, before a point runs
-            self.specifier.point(values)
+        if combinations(study) <= MOST_CHECKED:
+            self.specifier.points(study)
+        else:  # every input is read, and every value checked alone, before a point runs
+            for values in self.space.each_value():
+                self.specifier.point(values)
         self.constraints = constraints_of(self.spec)
         self.directions = {**dict.fromkeys(self.spec.minimize, "minimize"),
                            **dict.fromkeys(self.spec.maximize, "maximize")}
@@ -186,8 +192,8 @@ class _Search:
             folder = os.path.join(self.store.directory, SEARCHES)
             make_directory(folder, "store")
             storage = optuna.storages.JournalStorage(JournalFileBackend(os.path.join(folder, f"{self._name()}.log")))
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
-        return optuna.create_study(storage=storage, study_name="search", load_if_exists=True, pruner=pruner,
+        self.pruner = optuna.pruners.MedianPruner(n_startup_trials=5)
+        return optuna.create_study(storage=storage, study_name="search", load_if_exists=True,
                                    directions=list(self.directions.values()))
 
     def _name(self):
@@ -200,69 +206,87 @@ class _Search:
     @property
     def done(self) -> int:
         """Trials that are told."""
-        return sum(trial.state.is_finished() and _POINT in trial.user_attrs for trial in self.optimiser.trials)
+        return sum(trial.state.is_finished() and POINT in trial.user_attrs for trial in self.optimiser.trials)
 
     def run(self, session: Session) -> None:
         """Ask, run and tell, round by round."""
         self.watcher.planned(self.most, self._recall())
+        size = self.spec.parallel
         while True:
             begun, running = self._counted()
             if not running and begun >= self.most:
                 return
-            room = min(self.spec.parallel - begun % self.spec.parallel, self.most - begun)
-            if running and begun % self.spec.parallel == 0:
-                room = 0  # the whole round was asked for already
-            asked = running + list(self._ask(room))
+            told = begun - len(running)
+            here = Round(self.optimiser.trials, told - told % size, list(self.directions.values()), self.pruner)
+            # With trials that run, and a whole number of rounds, all of the round were asked for already.
+            room = 0 if running and begun % size == 0 else min(size - begun % size, self.most - begun)
+            asked = running + list(self._ask(here, room))
             if not asked:
                 return
-            self._tell(asked, session)
+            self._tell(asked, here, session)
 
     def _counted(self):
         """How many trials are points, told or not, and those that are not told."""
-        trials = [trial for trial in self.optimiser.trials if _POINT in trial.user_attrs]
-        running = [self._trial(trial.number, trial._trial_id) for trial in trials if not trial.state.is_finished()]
+        import optuna
+
+        trials = [trial for trial in self.optimiser.trials if POINT in trial.user_attrs]
+        running = [optuna.trial.Trial(self.optimiser, trial._trial_id) for trial in trials
+                   if not trial.state.is_finished()]
         return len(trials), running
 
     def _recall(self):
         """Know the points of a journal again; returns how many are told."""
         for trial in self.optimiser.trials:
-            if _POINT in trial.user_attrs:
+            if POINT in trial.user_attrs:
                 self.points[trial.number] = self.specifier.point(self.space.values_of(trial.params))
         return self.done
 
-    def _trial(self, number, identity=None):
-        """Make the next trial, or one that was begun, with the sampler of its number."""
+    def _sampler(self, number):
+        """Make the sampler of a trial. What it depends on does not depend on how many trials are wanted."""
         import optuna
 
-        seed = int.from_bytes(hashlib.sha256(f"{self.spec.seed} {number}".encode()).digest()[:4])
-        self.optimiser.sampler = optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, n_startup_trials=min(10, max(4, self.most // 4)), constant_liar=True,
-            **({"constraints_func": _broken} if self.constraints and not _sets_constraints() else {}))
-        return self.optimiser.ask() if identity is None else optuna.trial.Trial(self.optimiser, identity)
+        constrained = self.constraints and not _sets_constraints()
+        return optuna.samplers.TPESampler(
+            seed=seed_of(self.spec.seed, number), multivariate=True, constant_liar=True,
+            n_startup_trials=min(10, max(4, combinations(self.study) // 40)),
+            **({"constraints_func": _broken} if constrained else {}))
 
-    def _ask(self, room) -> Iterator[Any]:
-        """Ask for so many new points; suggestions that are no point, or an old one, are dropped."""
+    def _begin(self, number, identity, parameters):
+        """Begin a trial in the journal, or go on with one that was begun, with parameters that were chosen."""
+        import optuna
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            self.optimiser.sampler = optuna.samplers.PartialFixedSampler(parameters, self._sampler(number))
+            trial = self.optimiser.ask() if identity is None else optuna.trial.Trial(self.optimiser, identity)
+            self.space.suggest(trial)
+        return trial
+
+    def _ask(self, here, room) -> Iterator[Any]:
+        """Ask for so many new points of a round; suggestions that are no point, or an old one, are dropped."""
         from optuna.trial import TrialState
 
         misses = 0
         half = [trial for trial in self.optimiser.trials
-                if not trial.state.is_finished() and _POINT not in trial.user_attrs]
+                if not trial.state.is_finished() and POINT not in trial.user_attrs]
         while room:
             begun = half.pop(0) if half else None
-            if begun is None and misses >= MOST_MISSES:
+            drawn = None
+            if misses >= MOST_MISSES:
                 drawn = self._draw()
                 if drawn is None:
                     return
-                self.optimiser.enqueue_trial(self.space.parameters_of(drawn))
             number = len(self.optimiser.trials) if begun is None else begun.number
-            trial = self._trial(number, begun and begun._trial_id)
-            values = self.space.suggest(trial)
+            parameters, values = here.suggest(self._sampler(number), self.space,
+                                              drawn and self.space.parameters_of(drawn))
+            trial = self._begin(number, begun and begun._trial_id, parameters)
             point = self.specifier.point(values) if self.space.holds(values) else None
             if point is None or point.id in {old.id for old in self.points.values()}:
                 self.optimiser.tell(trial, state=TrialState.FAIL)
+                here.drop()
                 misses += 1
                 continue
-            trial.set_user_attr(_POINT, point.id)
+            trial.set_user_attr(POINT, point.id)
             self.points[trial.number] = point
             misses = 0
             room -= 1
@@ -277,16 +301,16 @@ class _Search:
         key = hashlib.sha256(f"{self.spec.seed} {len(known)}".encode()).digest()
         return left[int.from_bytes(key[:8]) % len(left)]
 
-    def _tell(self, asked, session):
+    def _tell(self, asked, here, session):
         """Run a round and tell what it found, in the order of the trials."""
         asked.sort(key=lambda trial: trial.number)
-        worth = [trial for trial in asked if not self._is_pruned(trial, asked, session)]
+        worth = [trial for trial in asked if not self._is_pruned(trial, asked, here, session)]
         points = [self.points[trial.number] for trial in worth]
         session.run(points)
         for trial, point in zip(worth, points, strict=True):
             self._tell_one(trial, self._row(point))
 
-    def _is_pruned(self, trial, asked, session):
+    def _is_pruned(self, trial, asked, here, session):
         """Run the cheaper kin of a round once; tell the trial where its own is worse than most before it."""
         if not self.spec.fidelity:
             return False
@@ -302,7 +326,7 @@ class _Search:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a resumed round has reported it already, which is as well
             trial.report(float(value), step=0)
-        if not trial.should_prune():
+        if not here.prunes(self.optimiser.trials[trial.number]):
             return False
         self.optimiser.tell(trial, state=TrialState.PRUNED)
         return True
@@ -325,7 +349,7 @@ class _Search:
             self.optimiser.tell(trial, state=TrialState.FAIL)
             return
         broken = [float(not self._keeps(condition, row)) for condition in self.constraints]
-        trial.set_user_attr(_BROKEN, broken)
+        trial.set_user_attr(BROKEN, broken)
         if _sets_constraints():
             for number, value in enumerate(broken):
                 trial.set_constraint(str(number), value)
@@ -347,7 +371,7 @@ class _Search:
                 pruned += 1
                 continue
             rows.append(self._row(self.points[trial.number]))
-            if trial.state == TrialState.COMPLETE and not any(trial.user_attrs.get(_BROKEN, ())):
+            if trial.state == TrialState.COMPLETE and not any(trial.user_attrs.get(BROKEN, ())):
                 good.append(rows[-1])
         return SearchResult(rows, self.study, self.directions, good, pruned)
 
@@ -361,4 +385,4 @@ def _sets_constraints():
 
 def _broken(trial):
     """How much a trial breaks each constraint, as Optuna's samplers take it: above 0 is broken."""
-    return trial.user_attrs.get(_BROKEN, [1.0])
+    return trial.user_attrs.get(BROKEN, [1.0])

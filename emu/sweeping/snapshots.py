@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..boards.dram_schema import dram_names
 from ..boards.loader import read_document
-from ..config.build_dir import ADDRESSES
+from ..config.build_dir import ADDRESSES, HBM_SIZE
 from ..config.settings_search import find_settings_file
 from ..errors import EmuError
 from ..inputs.opening import open_input
@@ -21,7 +21,7 @@ from ..inputs.opening import open_input
 SETTINGS = "plena_settings.toml"
 PROGRAM = "generated_machine_code.mem"
 # What a timing-only run can read of a build directory (spec §5.6).
-BUILD_FILES = (PROGRAM, SETTINGS, "hbm_size.txt", "int_sram.bin", "weight_manifest.json", ADDRESSES, "hbm_sizes.json",
+BUILD_FILES = (PROGRAM, SETTINGS, HBM_SIZE, "int_sram.bin", "weight_manifest.json", ADDRESSES, "hbm_sizes.json",
                "tensor_layouts.json")
 LARGEST_FILE = 1 << 30
 DIGEST = 32  # hexadecimal digits of a hash that are kept, 128 bits

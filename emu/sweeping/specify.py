@@ -13,8 +13,9 @@ from ..errors import EmuError, UsageError
 from ..request import RunRequest
 from . import variants
 from .fingerprint import emulator_fingerprint
-from .keys import BOARD, BUILD, DRAM, KEYS, MODEL, PROFILE, key_of
+from .keys import BOARD, BUILD, DRAM, KEYS, MODEL, PROFILE, in_keys, key_of
 from .points import Point, assignments, make_point
+from .program_checks import check_programs
 from .snapshots import (
     SETTINGS,
     Snapshot,
@@ -71,7 +72,9 @@ class Specifier:
             found.setdefault(point.id, point)
         if not found:
             raise UsageError("where: leaves no point, expected conditions that some combination keeps")
-        return list(found.values())
+        points = list(found.values())
+        check_programs(points)
+        return points
 
     def point(self, values: dict[str, Value]) -> Point:
         """Make a point of the values of its keys; every value is checked when it is first seen."""
@@ -252,7 +255,10 @@ def _check_options(name, options):
     from ..models.presets import find_preset
     from ..models.sources import find_model
 
-    chosen = CompileOptions(**options)
+    try:
+        chosen = CompileOptions(**options)
+    except UsageError as error:
+        raise UsageError(in_keys(str(error))) from None
     find_preset(chosen.preset)
     config = find_model(name).part(chosen.part)
     if chosen.layers is not None and chosen.layers > config.layers:

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from ..config.build_dir import HBM_SIZE
 from ..errors import EmuError
 from ..logs import Log
 from ..request import RunRequest
 from ..running.shared_work import SharedWork
 from . import variants
 from .fingerprint import emulator_fingerprint
+from .keys import in_keys
 from .records import failure_record, result_record
 from .snapshots import SETTINGS, Snapshot, canonical, digest_of
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 DOCUMENTS = {"board": "board", "dram": "DRAM description", "latency_profile": "latency profile"}
 PROGRAM_NAME = "{program}"  # in a record: the build or model, which each sweep calls by its own name
+_SIZE_OF_HBM = re.compile(rb"^HBM_SIZE = \{ value = [1-9][0-9]{0,17} \}$", re.M)
 MOST_BUILDS = 64  # compiled models that a workshop keeps on disk
 
 
@@ -154,7 +157,7 @@ class Workshop:
         if "timing" in specification:
             fields["timing"] = self._file(specification["timing"])
         build = self.build(specification["program"])
-        path = self._settings_of_geometry(build, specification["program"])
+        path = self._settings_of_geometry(build)
         if "settings" in specification:
             path = self._settings(path, specification["settings"])
         fields |= {"settings_path": path, "settings_origin": ORIGIN}
@@ -183,7 +186,10 @@ class Workshop:
         os.makedirs(self._builds, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", dir=self._builds) as folder:
             build = os.path.join(folder, "build")
-            compile_model(model, build, weights="none", **program["options"])
+            try:
+                compile_model(model, build, weights="none", **program["options"])
+            except EmuError as error:
+                raise EmuError(in_keys(str(error))) from None
             with contextlib.suppress(OSError):  # another process was faster: its build is the same
                 os.rename(build, target)
         self._forget_builds(target)
@@ -232,17 +238,17 @@ class Workshop:
             _write(path, canonical(variants.with_keys(data, changes, key)))
         return path
 
-    def _settings_of_geometry(self, build, program):
-        """Find the settings of a build; compiled models of one geometry share a file, which is read once.
+    def _settings_of_geometry(self, build):
+        """Find the settings of a build; builds whose settings are alike but for HBM_SIZE share a file, read once.
 
-        Theirs differ in HBM_SIZE alone, and `hbm_size.txt` beats that.
+        `hbm_size.txt` beats HBM_SIZE, so that with one it changes nothing (spec §5.3).
         """
         path = os.path.join(build, SETTINGS)
-        if "build" in program:
+        if not os.path.exists(os.path.join(build, HBM_SIZE)):
             return path
-        options = program["options"]
-        key = canonical([program["model"], options["preset"], options.get("vector_sram_rows")])
-        shared = os.path.join(self.folder, "settings", digest_of(key), SETTINGS)
+        with open(path, "rb") as file:
+            alike = _SIZE_OF_HBM.sub(b"", file.read())
+        shared = os.path.join(self.folder, "settings", digest_of(alike), SETTINGS)
         if not os.path.exists(shared):
             os.makedirs(os.path.dirname(shared), exist_ok=True)
             shutil.copy(path, shared)

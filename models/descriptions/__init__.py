@@ -23,6 +23,7 @@ def bundled_names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml")))
 
 
+@functools.cache
 def load_description(name: str) -> ModelDescription:
     """Load a bundled description (§9.8).
 

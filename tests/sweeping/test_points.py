@@ -1,15 +1,20 @@
 """Are the points of a study its combinations, in order, each with a hash over everything that decides its result?"""
 
 import itertools
+import os
 import shutil
 from pathlib import Path
 
 import pytest
-from sweep_studies import LINEAR, points_of
+from msgspec import to_builtins as plain
+from sweep_studies import LINEAR, lines_of, points_of
 
+import plena_emu
 from plena_emu.errors import EmuError
+from plena_emu.models.compiler import compile as compile_model
 from plena_emu.sweeping.points import assignments, combinations
 from plena_emu.sweeping.study import load_study, make_study
+from plena_emu.sweeping.worker import Workshop
 
 BOARDS = Path(__file__).resolve().parents[2] / "boards"
 
@@ -95,7 +100,7 @@ def test_geometry_of_the_settings_names_a_preset():
     ({"model": "nope"}, "model nope"),
     ({"model": "tiny", "layers": "1..99"}, "layers: found 3, expected at most 2"),
     ({"model": "tiny", "preset": "m64b16,m3b1"}, "preset m3b1: expected one of"),
-    ({"model": "tiny", "prefill": 3, "past": 4}, "--prefill and --past exclude each other"),
+    ({"model": "tiny", "prefill": 3, "past": 4}, "prefill and past exclude each other"),
     ({"build": LINEAR, "board": "v8"}, "unknown board 'v8'"),
     ({"build": LINEAR, "dram": "ddr9"}, "unknown DRAM description 'ddr9'"),
     ({"build": LINEAR, "board.latency.vector_add": 3}, "board.latency.vector_add: needs a board"),
@@ -172,8 +177,42 @@ where: ddr_capacity > 2M
 
 @pytest.mark.parametrize("axes, message", [
     ({"board__memory__dram": "nope"}, "nope"),
+    ({"vector_sram_rows": 1}, "^vector_sram_rows 1: vector SRAM: the program needs 1348 rows of 64 elements"),
+    ({"vector_sram_rows": "4000,1", "layers": "1,2"}, "^vector_sram_rows 1: vector SRAM"),
+    ({"image": 3}, "^image 3: image: the text part has no use for it"),
+    ({"prefill": "8,9999"}, "^prefill 9999: "),
+    ({"layers": 0}, "^layers: found 0"),
     ({"ddr_capacity": "1M", "ddr_speed": 2, "reference_timing": "true"}, "^ddr_speed"),
 ])
 def test_what_only_a_run_would_refuse_is_refused_before(axes, message):
     with pytest.raises(EmuError, match=message):
         points_of(model="tiny", board="custom_a7", **axes)
+
+
+def test_a_value_that_some_program_has_room_for_is_no_mistake():
+    """A long prompt fits one machine and not the other: that point fails, and the study is sound."""
+    points, specifier = points_of(model="tiny", vector_sram_rows="700,2000", prefill="8,64")
+    assert len(points) == 4
+    failed = [record.failure.message for record in lines_of(points, specifier).values() if record.failure]
+    assert len(failed) == 1 and failed[0].startswith("vector SRAM: the program needs 1348 rows")
+
+
+def test_builds_whose_settings_are_alike_share_them(tmp_path):
+    """But for HBM_SIZE, which hbm_size.txt beats; their results are those of runs alone."""
+    builds = [str(tmp_path / name) for name in ("short", "long", "other")]
+    for build, preset, prefill in zip(builds, ("m64b16", "m64b16", "m16b4"), (8, 24, 8), strict=True):
+        compile_model("tiny", build, layers=1, prefill=prefill, preset=preset, weights="none")
+    with open(os.path.join(builds[0], "plena_settings.toml")) as file:
+        assert f"HBM_SIZE = {{ value = {Path(builds[0], 'hbm_size.txt').read_text().strip()} }}" in file.read()
+    points, specifier = points_of(build=builds, board="custom_a7")
+    workshop = Workshop(specifier.snapshots)
+    try:
+        short, long, other = [workshop.request(point.specification).settings_path for point in points]
+        assert short == long != other
+        for build, point in zip(builds, points, strict=True):
+            result, _ = workshop.execute(point.specification)
+            alone = plena_emu.run(build, board="custom_a7", timing_only=True, stages=False)
+            assert (result["latency_ps"], result["geometry"]) == (alone.latency_ps, plain(alone.geometry))
+            assert result["warnings"] == [line.replace(f"{build}/", "") for line in alone.warnings]
+    finally:
+        workshop.close()

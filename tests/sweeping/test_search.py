@@ -94,6 +94,27 @@ def test_a_search_that_is_ended_goes_on_as_if_it_had_not_been(after, tmp_path):
     assert ids(more)[:24] == ids(whole) and len(more) == 32
 
 
+@pytest.mark.parametrize("search", [
+    {}, {"constraints": [LIMIT]}, {"minimize": ["time_ms", "ddr_capacity"]}, {"parallel": 4, "seed": 6},
+])
+def test_more_trials_later_are_the_trials_of_one_search(search, tmp_path):
+    """Also where a round was left half full: what is known of it when it is filled up is what was known before."""
+    whole = found(trials=30, **search)
+    for trials in (3, 11, 21, 30):
+        result = found(trials=trials, store=str(tmp_path), **search)
+        assert ids(result) == ids(whole)[:trials]
+    assert ids(result.answers) == ids(whole.answers)
+
+
+def test_more_trials_later_prune_alike(tmp_path):
+    search = {"axes": {"model": "tiny", "prefill": "3..6", "board": "custom_a7", "clock_mhz": "60..150:30"},
+              "fidelity": {"layers": 1}, "parallel": 4}
+    whole = found(trials=15, **search)
+    found(trials=10, store=str(tmp_path), **search)
+    result = found(trials=15, store=str(tmp_path), **search)
+    assert (ids(result), result.pruned) == (ids(whole), whole.pruned) and whole.pruned > 0
+
+
 def test_workers_change_nothing(tmp_path):
     pytest.importorskip("distributed", reason="the extra `sweep`")
     assert ids(found(trials=16, engine=EngineOptions(workers=2))) == ids(found(trials=16))
@@ -115,7 +136,7 @@ def test_conditions_and_zips_bind_a_search():
 
 
 def test_failures_are_rows_and_no_answers():
-    result = found(axes={"model": "tiny", "layers": 1, "prefill": "3,4,5000,6000"}, trials=4)
+    result = found(axes={"model": "tiny", "layers": 1, "prefill": "3,4", "isa": "base,moe"}, trials=4)
     assert len(result) == 4 and len(result.failures) == 2
     assert result.answers.rows[0].get("prefill") == 3
 
