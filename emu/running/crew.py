@@ -5,7 +5,7 @@ over in Python takes fifty. So each thread makes one call a chunk, and comes whe
 """
 
 import ctypes
-from collections.abc import Callable
+import functools
 
 import numpy as np
 
@@ -51,8 +51,6 @@ class Crew:
         self._plan = self._new_plan(length) if self._helpers else pl.NO_PLAN
         self._chunks, self._is_clear = 0, 1
         self._count = self._segments = 0  # of this chunk
-        self._call: Callable | None = None
-        self._plan_call: Callable | None = None
 
     def _new_plan(self, length):
         plan = pl.Plan(
@@ -62,16 +60,22 @@ class Crew:
         plan.crew[pl.YIELD] = _address_of("sched_yield")
         return plan
 
+    @functools.cached_property
+    def _call(self):
+        return bind(data_slice, (), (self._machine.data,))
+
+    @functools.cached_property
+    def _plan_call(self):
+        return bind(plan_chunk, (), (self._machine.cfg, self._work, MOST_WORK))
+
     def prepare(self) -> None:
         """Load (or compile) the kernels."""
-        self._call = bind(data_slice, (), (self._machine.data,))
         self._call(self.events, 0, 0, ALONE, self._plan)
         if self._helpers:
             self.prepare_plan()
 
     def prepare_plan(self) -> None:
         """Load (or compile) the kernel that plans."""
-        self._plan_call = bind(plan_chunk, (), (self._machine.cfg, self._work, MOST_WORK))
         self._plan_call(self.events, 0, pl.NO_PLAN)
 
     def plan(self, count: int) -> None:
@@ -79,8 +83,6 @@ class Crew:
         self._count = count
         if not self._helpers:
             return
-        if self._plan_call is None:
-            self.prepare_plan()
         self._chunks += 1
         shared = zeros_apart(pl.SHARED_WIDTH, np.int64)  # a thread that is late looks at those of an earlier chunk
         shared[pl.NUMBER], shared[pl.IS_CLEAR] = self._chunks, self._is_clear
@@ -102,8 +104,6 @@ class Crew:
         EmuError
             An operation has no kernel.
         """
-        if self._call is None:
-            self.prepare()
         if not self._helpers:
             self._run_in_order(self._count)
             return
@@ -131,15 +131,16 @@ class _Helper:
     def __init__(self, worker, state):
         self._worker = worker
         self._state = state
-        self._call: Callable | None = None
+
+    @functools.cached_property
+    def _call(self):
+        return bind(data_slice, (), (self._state,))
 
     def ask(self, part, events, plan):
         """Play a part in a chunk once the worker is free."""
         self._worker.help(lambda: self._play(part, events, plan))
 
     def _play(self, part, events, plan):
-        if self._call is None:
-            self._call = bind(data_slice, (), (self._state,))
         self._call(events, 0, 0, part, plan)
 
 
