@@ -1,4 +1,6 @@
-"""Run batches in which no read waits for the host: two events a read instead of a dozen (spec §3.5, §4.10).
+"""Run batches in which no access waits for the host: two events an access instead of a dozen (spec §3.5, §4.10).
+
+First for reads:
 
 On the emulator's one channel almost all of the event loop of `event_loop` is known beforehand:
 
@@ -16,6 +18,15 @@ instant the event loop acts on ends of precharges first, then on releases, then 
 order in which their timers were created: after row switches, after grants by a precharge, of banks that were idle,
 after row hits. Within each of these classes releases are created in the order of time, so each is a ring; only a
 grant by a precharge may be known before that of a precharge that ends earlier.
+
+A write releases its bank as soon as it is granted it. Three things differ:
+
+- At one instant the arrival comes before the releases: both grants and arrivals wake their writes, and a grant is a
+  bank action, which runs after the timers. For the same reason grants of banks that were idle come before those by a
+  precharge. All that wait for the open row are released in one instant, one round of all banks after the other.
+- A bank that is still precharging can be granted, and so a write completed, before all of the first 16 had their
+  command slots: a write is admitted behind them.
+- Reads and writes find their bank in different bits.
 """
 
 from ..compiler.jit import kernel, small
@@ -33,6 +44,7 @@ from .state import (
     ORG_READ_SHIFT,
     ORG_ROW_MASK,
     ORG_ROW_SHIFT,
+    ORG_WRITE_SHIFT,
     TCK,
     TRCD,
     TRP,
@@ -40,7 +52,8 @@ from .state import (
 
 PERMITS = 16
 
-# An event is one word: instant, class (those of releases are rings), bank.
+# An event is one word: instant, class (those of releases are rings), bank. Classes in the order of one instant: for
+# writes TAKEN_OVER and OPENED change places, and an arrival has class 0 and is the first.
 BANK_BITS = 4
 TIME_SHIFT = 7
 SWITCHED, TAKEN_OVER, OPENED, HIT, ARRIVED = range(5)
@@ -89,12 +102,12 @@ def schedule(scratch, instant, kind, bank):
 
 
 @kernel
-def schedule_taken_over(scratch, bank):
+def schedule_taken_over(scratch, bank, kind, sense):
     """Insert the release after a grant by a bank's precharge: by the end of the precharge, then by its order."""
-    word = event(scratch[FREE + bank] + CAS, TAKEN_OVER, bank)
-    ring = RING + TAKEN_OVER * PLACES
-    head, at = scratch[HEAD + TAKEN_OVER], scratch[TAIL + TAKEN_OVER]
-    scratch[TAIL + TAKEN_OVER] = at + 1
+    word = event(scratch[FREE + bank] + sense, kind, bank)
+    ring = RING + kind * PLACES
+    head, at = scratch[HEAD + kind], scratch[TAIL + kind]
+    scratch[TAIL + kind] = at + 1
     scratch[ring + ((at + 1) & IN_RING)] = NEVER
     while at > head:
         earlier = scratch[ring + ((at - 1) & IN_RING)]
@@ -104,12 +117,12 @@ def schedule_taken_over(scratch, bank):
         scratch[ring + (at & IN_RING)] = earlier
         at -= 1
     scratch[ring + (at & IN_RING)] = word
-    scratch[FRONT + TAKEN_OVER] = scratch[ring + (head & IN_RING)]
+    scratch[FRONT + kind] = scratch[ring + (head & IN_RING)]
 
 
 @small
-def arrive(scratch, bank, row, instant):
-    """Let a read reach its bank: it opens it, takes it over from a precharge, or waits."""
+def arrive(scratch, bank, row, instant, sense, write):
+    """Let an access reach its bank: it opens it, takes it over from a precharge, or waits."""
     if scratch[BUSY + bank] == 1:
         hit = int(scratch[ROW + bank] == row)
         others = scratch[OTHERS + bank]
@@ -120,9 +133,9 @@ def arrive(scratch, bank, row, instant):
     scratch[BUSY + bank] = 1
     scratch[ROW + bank] = row
     if instant >= scratch[FREE + bank]:
-        schedule(scratch, instant + TRCD + CAS, OPENED, bank)
+        schedule(scratch, instant + TRCD + sense, OPENED - write, bank)
     else:
-        schedule_taken_over(scratch, bank)
+        schedule_taken_over(scratch, bank, TAKEN_OVER + write, sense)
 
 
 @kernel
@@ -140,14 +153,14 @@ def switch_row(scratch, bank):
 
 
 @small
-def release(scratch, bank, instant, turn):
-    """Release the bank of a read: first ready, then first come; precharge where nobody waits."""
+def release(scratch, bank, instant, turn, sense):
+    """Release the bank of an access: first ready, then first come; precharge where nobody waits."""
     if scratch[HITS + bank] > 0:
         scratch[HITS + bank] -= 1
-        schedule(scratch, instant + CAS, HIT, bank)
+        schedule(scratch, instant + sense, HIT, bank)
     elif scratch[OTHERS + bank] > 0:
         switch_row(scratch, bank)
-        schedule(scratch, instant + TRP + TRCD + CAS, SWITCHED, bank)
+        schedule(scratch, instant + TRP + TRCD + sense, SWITCHED, bank)
     else:
         scratch[BUSY + bank] = 0
         scratch[FREE + bank] = instant + TRP
@@ -155,13 +168,13 @@ def release(scratch, bank, instant, turn):
 
 
 @small
-def begin_plain(scratch, banks, n, now):
+def begin_plain(scratch, banks, n, now, arrived):
     """Set up empty rings, the first arrivals, and the banks as they are at `now`."""
     for ring in range(RINGS):
         scratch[HEAD + ring] = scratch[TAIL + ring] = 0
         scratch[FRONT + ring] = NEVER
     for k in range(min(n, PERMITS)):
-        scratch[ARRIVALS + k] = event((k + 1) * TCK, ARRIVED, 0)
+        scratch[ARRIVALS + k] = event((k + 1) * TCK, arrived, 0)
     scratch[ARRIVALS + min(n, PERMITS)] = NEVER
     for bank in range(BANKS):
         scratch[BUSY + bank] = scratch[HITS + bank] = scratch[OTHERS + bank] = 0
@@ -179,22 +192,24 @@ def bequeath(scratch, banks, queues, now):
 
 
 @small
-def simulate_plain(state, addr, n, now):
-    """Run the reads `addr[:n]`, all issued at `now`.
+def simulate_plain(state, addr, n, now, write):
+    """Run `addr[:n]`, all issued at `now`: reads, or with `write` 1 writes.
 
     Returns the picoseconds until the last is done.
     """
     scratch, organisation = state.plain, state.organisation
-    bank_shift, row_shift = organisation[ORG_READ_SHIFT], organisation[ORG_ROW_SHIFT]
+    bank_shift, row_shift = organisation[ORG_WRITE_SHIFT if write else ORG_READ_SHIFT], organisation[ORG_ROW_SHIFT]
     row_mask = organisation[ORG_ROW_MASK]
-    begin_plain(scratch, state.banks, n, now)
+    sense, arrival_class = (0, 0) if write else (CAS, ARRIVED)
+    begin_plain(scratch, state.banks, n, now, arrival_class)
     arrived = bus = 0
+    latest = min(n, PERMITS) * TCK  # the last arrival that has an instant
     for released in range(n):
         first = min(min(scratch[FRONT], scratch[FRONT + 1]), min(scratch[FRONT + 2], scratch[FRONT + 3]))
         arrival = scratch[ARRIVALS + (arrived & IN_RING)]
-        while arrival < first:
+        while arrival <= first:
             bank = (addr[arrived] >> bank_shift) & (BANKS - 1)
-            arrive(scratch, bank, (addr[arrived] >> row_shift) & row_mask, arrival >> TIME_SHIFT)
+            arrive(scratch, bank, (addr[arrived] >> row_shift) & row_mask, arrival >> TIME_SHIFT, sense, write)
             arrived += 1
             first = min(min(scratch[FRONT], scratch[FRONT + 1]), min(scratch[FRONT + 2], scratch[FRONT + 3]))
             arrival = scratch[ARRIVALS + (arrived & IN_RING)]
@@ -205,8 +220,9 @@ def simulate_plain(state, addr, n, now):
         instant = first >> TIME_SHIFT
         bus = max(instant, bus) + BURST
         admitted = released + PERMITS
-        scratch[ARRIVALS + (admitted & IN_RING)] = event(bus + TCK, ARRIVED, 0) if admitted < n else NEVER
+        latest = max(bus, latest) + TCK
+        scratch[ARRIVALS + (admitted & IN_RING)] = event(latest, arrival_class, 0) if admitted < n else NEVER
         scratch[ARRIVALS + ((admitted + 1) & IN_RING)] = NEVER
-        release(scratch, first & (BANKS - 1), instant, released)
+        release(scratch, first & (BANKS - 1), instant, released, sense)
     bequeath(scratch, state.banks, state.queues, now)
     return bus
