@@ -60,7 +60,7 @@ class Plan(NamedTuple):
 
 
 NO_PLAN = Plan(
-    *(np.zeros((0, width), dtype=np.int64) for width in (SEG_WIDTH, PIECE_WIDTH)),
+    np.zeros((0, SEG_WIDTH), dtype=np.int64), np.zeros((0, PIECE_WIDTH), dtype=np.int64),
     np.zeros(SHARED_WIDTH, dtype=np.int64), np.zeros(CREW_WIDTH, dtype=np.int64),
 )
 
