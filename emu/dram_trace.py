@@ -1,5 +1,5 @@
 """The trace replay's public path; its home is `plena_emu.memory.dram_replay`."""
 
-from .memory.dram_replay import Replay, replay, replay_batches
+from .memory.dram_replay import Completions, Replay, ReplayStream, replay, replay_batches
 
-__all__ = ["Replay", "replay", "replay_batches"]
+__all__ = ["Completions", "Replay", "ReplayStream", "replay", "replay_batches"]

@@ -12,8 +12,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-from .errors import EXIT_INTERRUPTED
-
 _ENDING = (signal.SIGTERM, signal.SIGHUP)  # end a process by default, without a word to Python
 _cleanups: list[Callable[[], None]] = []  # called before a signal ends the process, the last first
 
@@ -24,6 +22,7 @@ class _Watch:
     announce: Callable[[], None] | None = None
     is_unwinding = False
     is_pending = False  # a KeyboardInterrupt was raised; whoever it met may have lost it
+    number = signal.SIGINT  # the signal that came
 
 
 def watch(announce: Callable[[], None]) -> None:
@@ -45,7 +44,18 @@ def end_watch() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def word() -> str:
+    """Say what ended the process: `interrupted`, or `ended by SIGTERM`."""
+    return "interrupted" if _Watch.number == signal.SIGINT else f"ended by {signal.Signals(_Watch.number).name}"
+
+
+def status() -> int:
+    """Tell the exit status after the signal that came: 128 and its number, 130 for Ctrl-C."""
+    return 128 + _Watch.number
+
+
 def _on_interrupt(number, frame):
+    _Watch.number = number
     if _Watch.is_unwinding and not _Watch.is_pending:
         _Watch.is_pending = True
         raise KeyboardInterrupt
@@ -58,7 +68,7 @@ def _leave():
     with contextlib.suppress(BaseException):
         if _Watch.announce is not None:
             _Watch.announce()
-    os._exit(EXIT_INTERRUPTED)
+    os._exit(status())
 
 
 def _clean_up():
@@ -68,14 +78,27 @@ def _clean_up():
 
 
 @contextlib.contextmanager
-def unwinding() -> Iterator[None]:
-    """Take Ctrl-C as a `KeyboardInterrupt`, as a context; a second one, or one that was lost, ends the process."""
+def unwinding(with_ends: bool = False) -> Iterator[None]:
+    """Take Ctrl-C as a `KeyboardInterrupt`, as a context; a second one, or one that was lost, ends the process.
+
+    Parameters
+    ----------
+    with_ends : bool
+        SIGTERM and SIGHUP as well, where this process watches: work that keeps other processes has to end them.
+    """
+    taken = []
+    if with_ends and _Watch.announce is not None and threading.current_thread() is threading.main_thread():
+        taken = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
     before, _Watch.is_unwinding = _Watch.is_unwinding, True
+    for number in taken:
+        signal.signal(number, _on_interrupt)
     try:
         yield
         is_lost = _Watch.is_pending
     finally:
         _Watch.is_unwinding = before
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
     if is_lost:
         _leave()
 

@@ -117,9 +117,11 @@ def _first_call(module):
 
         replay("hbm2", time_ps=[0], is_write=[0], address=[0])
     elif module == "dram.trace_text":
-        from .memory.dram_trace_csv import CsvAccesses
+        from .memory.dram_trace_csv import CsvAccesses, completion_lines
+        from .memory.dram_window import NOTHING
 
         CsvAccesses("", 1).feed(b"0,read,0\n")
+        completion_lines(NOTHING)
     elif module == "simple.batch":
         from .memory.simple import DdrTiming
 

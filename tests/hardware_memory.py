@@ -48,7 +48,7 @@ def descriptor_of(rows, n, bits, scale_bits=0, block=0, store=False) -> np.ndarr
     return descriptor
 
 
-def plan_of(descriptor, index: int, scale_index: int, step: int) -> tuple[list[int], list[int]]:
+def plan_of(descriptor, index: int, scale_index: int, step: int, planner=plan_lines) -> tuple[list[int], list[int]]:
     """Lines that a DMA reads and writes; addresses are bytes, the step counts elements."""
     table = descriptor[None, :]
     plan = new_plan(table, np.zeros(most_lines(table) + 4, dtype=np.int64))
@@ -56,7 +56,7 @@ def plan_of(descriptor, index: int, scale_index: int, step: int) -> tuple[list[i
     event[layout.MEV_INDEX], event[layout.MEV_SCALE] = column([index, scale_index])
     event[layout.MEV_STEP] = step
     with np.errstate(over="ignore"):  # addresses wrap, of which plain Python would warn (as a run has it)
-        plan_lines(plan, descriptor, event)
+        planner(plan, descriptor, event)
     reads, writes = (part[: plan.reg[slot]].view(np.uint64).tolist()
                      for part, slot in ((plan.reads, ln.READS), (plan.writes, ln.WRITES)))
     return reads, writes

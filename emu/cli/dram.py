@@ -12,11 +12,15 @@ dramsim3 (address READ|WRITE cycle), gem5 (decoded packets), scalesim (cycle, ad
 Their addresses are those of any byte; each 64-byte block that a line touches is an access.
 """
 
+import contextlib
+import sys
+
 from ..errors import EmuError, UsageError
 from . import flags
 
 FORMATS = ("csv", "ramulator", "dramsim3", "gem5", "scalesim", "scalesim-ofmap")
 MAX_OUTSTANDING = 1 << 20
+PART = 1 << 16  # accesses, or bytes, that are written at a time
 
 
 def configure(parser):
@@ -54,34 +58,53 @@ def _count(text):
 
 def run(args):
     """Replay and report; 0."""
-    import sys
-
     if args.list:
         return _list(args, sys.stdout)
     _check_flags(args)
     from ..precompile import make_ready
 
     make_ready(("dram.replay", "dram.trace_text"))
-    from ..atomic_files import write_whole
-    from ..memory.dram_trace_files import completions, read_trace
+    from ..memory.dram_trace_files import open_trace
     from ..result import record_json
 
-    trace = read_trace(args.trace, args.format, args.word_bytes or 1)
-    isa = flags.revision(args) if args.isa or trace.isa is None else trace.isa
-    description, origin = _description(args, trace)
-    found = _replay(args, trace, description, isa)
-    text = record_json("dram", found.statistics, args.command_line)
-    for target, data, what in ((args.output, lambda: completions(trace, found), "completions"),
-                               (args.json, lambda: text, "JSON record")):
-        if target == "-":
-            sys.stdout.write(data().decode())
-        elif target:
-            write_whole(target, data(), what)
+    with open_trace(args.trace, args.format, args.word_bytes or 1) as trace:
+        isa = flags.revision(args) if args.isa or trace.first.isa is None else trace.first.isa
+        description, origin = _description(args, trace.first)
+        with _completions(args.output) as write:
+            statistics = _replay(args, trace, description, isa, write)
+    text = record_json("dram", statistics, args.command_line)
+    if args.json == "-":
+        sys.stdout.write(text.decode())
+    elif args.json:
+        from ..atomic_files import write_whole
+
+        write_whole(args.json, text, "JSON record")
     if "-" not in (args.output, args.json):
         from ..report.dram import print_dram
 
-        print_dram(found.statistics, args.trace, isa, sys.stdout, origin)
+        print_dram(statistics, args.trace, isa, sys.stdout, origin)
     return 0
+
+
+@contextlib.contextmanager
+def _completions(target):
+    """Context whose value takes the bytes of the completions; they appear at its end, or not at all after an error."""
+    if target is None:
+        yield None
+        return
+    if target == "-":
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
+            yield file.write
+            file.seek(0)
+            while part := file.read(PART):
+                sys.stdout.write(part.decode())
+        return
+    from ..atomic_files import OutputSet, told
+
+    with told("completions", target), OutputSet() as outputs:
+        yield outputs.open(target).write
 
 
 def _list(args, stream):
@@ -138,20 +161,55 @@ def _description(args, trace):
         raise EmuError(f"--ddr-speed {factor_text(args.ddr_speed)}: {error}") from None
 
 
-def _replay(args, trace, description, isa):
-    """`Replay` of a trace; what is wrong with it is told with its name."""
-    from ..memory.dram_replay import replay, replay_batches
+def _replay(args, trace, description, isa, write):
+    """Replay a trace: statistics, and its completions to `write`, unless that is None.
 
+    What is wrong with it is told with its name.
+    """
+    from ..memory.dram_replay import ReplayStream
+    from ..memory.dram_trace_csv import FIRST_LINE, completion_lines
+    from .compile import progress_bar
+
+    write = write or (lambda data: None)
+    lines = completion_lines if args.output else lambda found: b""
+    write(FIRST_LINE)
+    with _named(args.trace):
+        _check_use(args, trace.first)
+        if trace.first.format == "npz":
+            return _replay_arrays(trace.first, description, isa, lambda found: write(lines(found)))
+        stream = ReplayStream(description, isa, outstanding=args.outstanding)
+    clock_ps, count = 1e6 / args.clock_mhz if args.clock_mhz else description.period_ps, 0
+    with progress_bar("replay") as progress:
+        for part in trace.parts:
+            with _named(args.trace):
+                time_ps = None if part.times is None else part.time_ps(clock_ps)
+                found = stream.feed(time_ps, part.addr, part.op)
+            write(lines(found))
+            count += len(part.op)
+            progress(f"{count:,} accesses", *trace.progress())
+        write(lines(stream.finish()))
+    return stream.statistics
+
+
+def _replay_arrays(trace, description, isa, take):
+    """Replay a trace of batches, whose arrays are at hand."""
+    from ..memory.dram_replay import Completions, replay_batches
+
+    found = replay_batches(description, trace.batch_kind, trace.batch_t, trace.batch, trace.op, trace.addr, isa)
+    arrays = (trace.addr.astype("uint64").view("int64"), trace.op.astype("int64"), found.issue_ps, found.accept_ps,
+              found.done_ps)
+    for first in range(0, len(trace.addr), PART):
+        take(Completions(*(values[first : first + PART] for values in arrays)))
+    return found.statistics
+
+
+@contextlib.contextmanager
+def _named(trace):
+    """Context whose errors begin with the trace."""
     try:
-        _check_use(args, trace)
-        if trace.format == "npz":
-            return replay_batches(description, trace.batch_kind, trace.batch_t, trace.batch, trace.op, trace.addr, isa)
-        if trace.times is None:
-            return replay(description, None, trace.addr, trace.op, isa, outstanding=args.outstanding)
-        clock_ps = 1e6 / args.clock_mhz if args.clock_mhz else description.period_ps
-        return replay(description, trace.time_ps(clock_ps), trace.addr, trace.op, isa)
+        yield
     except EmuError as error:
-        raise EmuError(f"trace {args.trace}: {error}") from None
+        raise EmuError(f"trace {trace}: {error}") from None
 
 
 def _check_use(args, trace):

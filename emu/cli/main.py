@@ -8,7 +8,7 @@ import importlib
 import sys
 
 from .. import __version__, interrupts
-from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EmuError
+from ..errors import EXIT_ERROR, EmuError
 from .entry import say
 from .parser import Parser
 
@@ -57,7 +57,7 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     args = build_parser(argv).parse_args(argv)
     args.command_line = ["plena-emu", *argv]
-    interrupts.announce_by(lambda: say(f"plena-emu {args.command}", "interrupted"))
+    interrupts.announce_by(lambda: say(f"plena-emu {args.command}", interrupts.word()))
     try:
         return args.run(args)
     except EmuError as error:
@@ -67,8 +67,8 @@ def main(argv=None):
         say(f"plena-emu {args.command}", "this machine has not enough memory for it")
         return EXIT_ERROR
     except KeyboardInterrupt:
-        say(f"plena-emu {args.command}", "interrupted")
-        return EXIT_INTERRUPTED
+        say(f"plena-emu {args.command}", interrupts.word())
+        return interrupts.status()
     except Exception as error:
         from ..kernels.compiler.modes import KernelError
 

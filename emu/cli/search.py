@@ -7,19 +7,19 @@ Axes are those of plena-emu sweep. With one objective the best point is the answ
 other beats. The same seed asks for the same points, on any number of workers, and after a search that was ended: with
 --store it goes on. Needs optuna, the extra `search`.
 
-exit status: 0 there is an answer, 1 no point keeps every constraint, 2 usage error, 101 any other error,
-130 interrupted
+exit status: 0 there is an answer, 1 no point keeps every constraint, 2 usage error, 101 any other error, such as a
+study file that is wrong or a store that is not there, 130 Ctrl-C, 143 ended by SIGTERM, 129 by SIGHUP
 """
 
 import sys
 
 from ..config.units import parse_count
-from ..errors import EXIT_INTERRUPTED, EXIT_OK, UsageError
+from ..errors import EXIT_OK, UsageError
 from ..interrupts import unwinding
 from . import flags
-from .entry import say
-from .sweep import check_files, sweep_progress, write_files
+from .sweep import check_files, write_files
 from .sweep_flags import add_engine_flags, add_file_flags, add_study_flags, engine_of, files_of_study, study_of
+from .sweep_progress import sweep_progress
 
 EXIT_NO_ANSWER = 1
 
@@ -63,15 +63,12 @@ def run(args):
     check_files(args, files_of_study(args, study))
     check_search(study, study.search)
     with sweep_progress(args.quiet) as watcher:
-        store = open_store(args.store, args.resume, args.retry_failed, watcher)
         try:
-            with unwinding():
+            with unwinding(with_ends=True):
+                store = open_store(args.store, args.resume, args.retry_failed, watcher)
                 result = run_search(study, engine, store, watcher)
         except Interrupted as stopped:
-            watcher.stop()
-            kept = "are stored: the same command goes on" if args.store else "ran; with --store nothing would be lost"
-            say("plena-emu search", f"interrupted: {stopped.stored} of {stopped.points} trials {kept}")
-            return EXIT_INTERRUPTED
+            return watcher.interrupted("plena-emu search", stopped, "trials", bool(args.store))
     more = {"directions": result.directions, "answers": [row.id for row in result.answers], "pruned": result.pruned}
     write_files(args, result, "search", more)
     if not args.quiet and args.json != "-":

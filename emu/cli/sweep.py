@@ -9,20 +9,19 @@ that fails when it runs is a row with its message. With --store nothing runs twi
 it was. docs/sweep.md has the form of a study file, clusters, and what the columns mean.
 
 exit status: 0 all points ran, 1 some failed, 2 usage error, 101 any other error, such as a study file that is wrong or
-a store that is not there, 130 interrupted
+a store that is not there, 130 Ctrl-C, 143 ended by SIGTERM, 129 by SIGHUP
 """
 
 import os
 import sys
-import time
 
 from ..atomic_files import check_directory, check_outputs, write_whole
 from ..config.units import parse_count
-from ..errors import EXIT_INTERRUPTED, EXIT_OK, UsageError
+from ..errors import EXIT_OK, UsageError
 from ..interrupts import unwinding
 from . import flags
-from .entry import say
 from .sweep_flags import FILES, add_engine_flags, add_file_flags, add_study_flags, engine_of, files_of_study, study_of
+from .sweep_progress import duration, sweep_progress
 
 EXIT_SOME_FAILED = 1
 DEFAULT_TOP = 10
@@ -72,22 +71,20 @@ def run(args):
     check_files(args, files_of_study(args, study))
     wanted = _Wanted(args, study)
     with sweep_progress(args.quiet) as watcher:
-        if args.dry_run and args.store and not args.resume and not os.path.lexists(args.store):
-            return _dry_run(study, open_store(None, False, False, watcher), wanted)  # makes no directory
-        store = open_store(args.store, args.resume, args.retry_failed, watcher)
-        if args.dry_run:
-            return _dry_run(study, store, wanted)
         try:
-            with unwinding():
+            with unwinding(with_ends=True):
+                if args.dry_run and args.store and not args.resume and not os.path.lexists(args.store):
+                    return _dry_run(study, open_store(None, False, False, watcher), wanted)  # makes no directory
+                store = open_store(args.store, args.resume, args.retry_failed, watcher)
+                if args.dry_run:
+                    return _dry_run(study, store, wanted)
                 result = run_study(study, engine, store, watcher, wanted.check)
         except Interrupted as stopped:
-            watcher.stop()
-            kept = "are stored: the same command goes on" if args.store else "ran; with --store nothing would be lost"
-            say("plena-emu sweep", f"interrupted: {stopped.stored} of {stopped.points} points {kept}")
-            return EXIT_INTERRUPTED
+            return watcher.interrupted("plena-emu sweep", stopped, "points", bool(args.store))
     _draw(args, result, wanted)
     if args.report:
-        _point_report(args.report, study)
+        with unwinding(with_ends=True):
+            _point_report(args.report, study)
     return _report(args, result, wanted)
 
 
@@ -204,18 +201,12 @@ def _dry_run(study, store, wanted):
     points = specifier.points(study)
     wanted.check(planned(points, study))
     left = sum(point.id not in store for point in points)
-    print(f"{len(points):,} points of {combinations(study):,} combinations, {len({p.group for p in points})} programs;"
-          f" {len(points) - left:,} are stored")
+    parts = [(len(points), "point"), (combinations(study), "combination"), (len({p.group for p in points}), "program")]
+    points_told, *others = [f"{number:,} {what}{'s' * (number != 1)}" for number, what in parts]
+    print(f"{points_told} of {', '.join(others)}; {len(points) - left:,} are stored")
     print(f"about {duration(estimate_seconds(points, specifier, store))} in one process, or less: what points share is"
           " done once")
     return EXIT_OK
-
-
-def duration(seconds):
-    """Write a duration for people: `12 s`, `3 min`, `2.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s" if seconds >= 1 else "less than a second"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def write_files(args, result, kind, more):
@@ -266,82 +257,3 @@ def _show(result, wanted, top):
     elif result.failures:
         blocks += failure_blocks(result)
     write(blocks, sys.stdout)
-
-
-class sweep_progress:
-    """Context whose value watches a sweep: a bar with rate and time left on a terminal, else a line now and then."""
-
-    def __init__(self, quiet):
-        self.quiet = quiet
-        self.bar = None
-        self.points = self.finished = self.failed = 0
-        self.began_at = self.told_at = time.monotonic()
-
-    def __enter__(self):
-        return self
-
-    def planned(self, points, stored):
-        """Say how many points there are."""
-        self.points = points - stored
-        known = f", {stored:,} of them stored already" if stored else ""
-        self._line(f"{points:,} points{known}")
-
-    def began(self, where):
-        """Say where points run; the bar starts."""
-        self.began_at = time.monotonic()
-        if self.quiet:
-            return
-        if not sys.stderr.isatty():
-            self._line(f"points run {where}")
-            return
-        if self.bar is None:
-            self._start_bar()
-        if self.bar is not None:
-            self.bar.update(self.task, description=where)
-
-    def _start_bar(self):
-        import contextlib
-
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TextColumn("left"),
-                   TimeRemainingColumn(), TextColumn("{task.description}"))
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
-        self.task = self.bar.add_task("", total=self.points, rate="")
-        with contextlib.suppress(RuntimeError):  # no thread can be started that draws it
-            self.bar.start()
-
-    def done(self, points, failures):
-        """Count points that are done."""
-        self.finished += points
-        self.failed += failures
-        now = time.monotonic()
-        rate = self.finished / max(now - self.began_at, 1e-6)
-        text = f"{rate:,.1f}/s" + (f", {self.failed} failed" if self.failed else "")
-        if self.bar is not None:
-            self.bar.update(self.task, completed=self.finished, rate=text)
-        elif now - self.told_at > 10:
-            self.told_at = now
-            left = duration((self.points - self.finished) / rate) if rate else "?"
-            self._line(f"{self.finished:,} of {self.points:,} points, {text}, {left} left")
-
-    def said(self, line):
-        """Tell what happened."""
-        if self.bar is not None:
-            self.bar.console.print(f"warning: {line}", markup=False, highlight=False)
-        else:
-            print(f"warning: {line}", file=sys.stderr)
-
-    def _line(self, text):
-        if not self.quiet:
-            print(text, file=sys.stderr)
-
-    def stop(self):
-        """Take the bar away."""
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
-
-    def __exit__(self, *failure):
-        self.stop()

@@ -51,7 +51,8 @@ def add_engine_flags(parser):
     group.add_argument("--scheduler", metavar="ADDRESS", action=flags.Once,
                        help="a Dask cluster that runs already, such as tcp://HOST:8786")
     group.add_argument("--memory-limit", metavar="SIZE", type=flags.typed(parse_positive_size), action=flags.Once,
-                       help="memory of a worker; its points run again where it needs more (default: its share)")
+                       help="memory of a worker, at least 200M; its points run again where it needs more (default: its"
+                       " share)")
     group = parser.add_argument_group("what is kept")
     group.add_argument("--store", metavar="DIR", type=flags.path, action=flags.Once,
                        help="keep the record of each point; what it holds already is not run again")

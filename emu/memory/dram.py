@@ -144,6 +144,7 @@ def new_run(state: dram_state.DramState, address: np.ndarray, batches: int = 1, 
         ready=np.zeros(1 << max(6, (ready - 1).bit_length()), dtype=np.int32),
     )
     run.loop["first_attempt"] = run.task["front"] = dram_state.NONE
+    run.loop["loaded"], run.loop["whole"] = batches, 1
     return run
 
 

@@ -3,6 +3,8 @@
     >>> from plena_emu.memory.dram_replay import replay
     >>> found = replay("hbm2", time_ps=[0, 0, 50_000], address=[0, 64, 0], is_write=[False, False, True])
     >>> found.done_ps.tolist(), found.statistics.row_hits
+
+`ReplayStream` takes a trace part by part, in memory that does not grow with it.
 """
 
 import dataclasses
@@ -15,15 +17,17 @@ from ..errors import EmuError, UsageError
 from ..inputs.words import shown
 from ..isa import REVISIONS
 from ..kernels.dram import event_queue
-from ..kernels.dram.replay import replay_trace
+from ..kernels.dram.replay import ENDED, STARVED, replay_trace
 from ..kernels.limits import TIME_LIMIT
-from .dram import new_run, new_state
-from .dram_statistics import ReplayStatistics, replay_statistics
+from .dram import new_state
+from .dram_statistics import Latencies, ReplayStatistics, replay_statistics
+from .dram_window import NOTHING, ROOM, Batches, Completions, Window, together
 
 BATCH_KINDS = {"G": event_queue.GATHER, "S": event_queue.SPAWN, "I": event_queue.SERIAL}
 ALIGNMENT = 64
 MAX_ADDRESS = 2**64 - 1
 MAX_OUTSTANDING = 1 << 20
+MAX_STREAMED = 1 << 26  # accesses of a `ReplayStream`
 SLICE = 1 << 17  # accesses or instants of one call of the kernel
 
 
@@ -79,23 +83,31 @@ def replay(
     time_ps = _integers(time_ps, "time_ps", TIME_LIMIT)
     _never_falling(time_ps, "time_ps")
     address, write = _accesses(address, "address", is_write, "is_write", len(time_ps), "time_ps")
-    spawned = np.full(len(time_ps), event_queue.SPAWN)
-    return _run(description, revision, address, write, spawned, time_ps.view(np.int64), np.arange(len(time_ps)))
+    return _run(description, revision, _singles(event_queue.SPAWN, time_ps.view(np.int64), address, write))
+
+
+def _singles(kind, at, address, write):
+    """`Batches` of one access each."""
+    kinds, ones = np.full(len(address), kind), np.ones(len(address), dtype=np.int64)
+    return Batches(kinds, at, ones, address, write)
 
 
 def _replay_closed(description, time_ps, address, is_write, revision, outstanding):
     """`replay` of accesses without times."""
+    _check_outstanding(time_ps, outstanding)
+    address = _integers(address, "address", MAX_ADDRESS)
+    address, write = _accesses(address, "address", is_write, "is_write", len(address), "address")
+    room = np.full(len(address), int(outstanding))
+    return _run(description, revision, _singles(event_queue.CLOSED, room, address, write))
+
+
+def _check_outstanding(time_ps, outstanding):
     if time_ps is not None:
         raise UsageError("time_ps: found times beside outstanding, expected None")
     if isinstance(outstanding, bool) or not isinstance(outstanding, int | np.integer):
         raise UsageError(f"outstanding: found {_told(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
     if not 1 <= outstanding <= MAX_OUTSTANDING:
         raise EmuError(f"outstanding: found {_told(outstanding)}, expected an integer from 1 to {MAX_OUTSTANDING}")
-    address = _integers(address, "address", MAX_ADDRESS)
-    count = len(address)
-    address, write = _accesses(address, "address", is_write, "is_write", count, "address")
-    kinds, room = np.full(count, event_queue.CLOSED), np.full(count, int(outstanding))
-    return _run(description, revision, address, write, kinds, room, np.arange(count))
 
 
 def replay_batches(
@@ -127,8 +139,77 @@ def replay_batches(
     description = _description(description, revision)
     kinds, times, batch = _batches(batch_kind, batch_t, batch)
     address, write = _accesses(addr, "addr", op, "op", len(batch), "batch")
-    starts = np.searchsorted(batch, np.arange(len(kinds), dtype=np.uint64))
-    return _run(description, revision, address, write, kinds, times, starts)
+    starts = np.searchsorted(batch, np.arange(len(kinds) + 1, dtype=np.uint64))
+    return _run(description, revision, Batches(kinds, times, np.diff(starts), address, write))
+
+
+class ReplayStream:
+    """A replay that is fed its trace part by part, in memory that does not grow with the trace.
+
+    It holds the accesses that are under way or wait, so memory grows where a trace asks for more at a time than the
+    memory can serve. Parts may be cut anywhere: what becomes of an access does not depend on them.
+
+    Parameters
+    ----------
+    description, revision
+        As for `replay`.
+    outstanding : int, optional
+        A closed loop in place of times, as for `replay`.
+
+    Attributes
+    ----------
+    statistics : ReplayStatistics
+        Of the whole trace, behind `finish`.
+    """
+
+    statistics: ReplayStatistics
+
+    def __init__(self, description: DramDescription | str | os.PathLike, revision: str = "base", *,
+                 outstanding: int | None = None):  # fmt: skip
+        self._player = _Player(_description(description, revision), revision, MAX_STREAMED)
+        self._outstanding = outstanding
+        self._last = 0
+        self._count = 0
+        if outstanding is not None:
+            _check_outstanding(None, outstanding)
+
+    def feed(self, time_ps, address, is_write) -> Completions:
+        """Run accesses that come behind those before; arguments and errors are those of `replay`.
+
+        Returns
+        -------
+        Completions
+            Of accesses whose end is known by now, in the order of the trace, from the first that was not told yet.
+        """
+        if self._outstanding is not None:
+            _check_outstanding(time_ps, self._outstanding)
+            address = _integers(address, "address", MAX_ADDRESS)
+            address, write = _accesses(address, "address", is_write, "is_write", len(address), "address")
+            batches = _singles(event_queue.CLOSED, np.full(len(address), int(self._outstanding)), address, write)
+        else:
+            time_ps = _integers(time_ps, "time_ps", TIME_LIMIT)
+            _never_falling(time_ps, "time_ps")
+            if len(time_ps) and int(time_ps[0]) < self._last:
+                raise EmuError(f"time_ps: found {time_ps[0]} behind {self._last}, expected no falling values")
+            address, write = _accesses(address, "address", is_write, "is_write", len(time_ps), "time_ps")
+            batches = _singles(event_queue.SPAWN, time_ps.view(np.int64), address, write)
+            self._last = int(time_ps[-1]) if len(time_ps) else self._last
+        self._count += len(address)
+        if self._count > MAX_STREAMED:
+            raise EmuError(f"address: found more than {MAX_STREAMED} accesses, the most a stream may have")
+        return together([*self._player.feed(batches)] or [NOTHING])
+
+    def finish(self) -> Completions:
+        """Run the accesses to their ends, and count.
+
+        Returns
+        -------
+        Completions
+            Of the accesses that were not told yet.
+        """
+        found = self._player.finish()
+        self.statistics = self._player.statistics()
+        return found
 
 
 def _description(found, revision):
@@ -142,24 +223,61 @@ def _description(found, revision):
     return found  # `new_state` checks what is in it
 
 
-def _run(description, revision, address, write, kinds, times, starts):
+def _run(description, revision, batches):
     """`Replay` of arguments that were checked."""
-    state = new_state(description, revision)
-    run = _new_run(state, address, write, kinds, times, starts)
-    done = replay_trace(state, run, 0)
-    while not done:  # an interrupt is heard between two slices
-        done = replay_trace(state, run, SLICE)
-    issue, accept, done = (run.access[name].copy() for name in ("issue", "accept", "done"))
-    return Replay(issue, accept, done, replay_statistics(state, description, revision, write == 0, issue, done))
+    player, at = _Player(description, revision, len(batches.address)), 0
+    issue, accept, done = (np.empty(len(batches.address), dtype=np.int64) for _ in range(3))
+    for found in player.run(batches):
+        end = at + len(found.done_ps)
+        issue[at:end], accept[at:end], done[at:end] = found.issue_ps, found.accept_ps, found.done_ps
+        at = end
+    return Replay(issue, accept, done, player.statistics())
 
 
-def _new_run(state, address, write, kinds, times, starts):
-    """`event_queue.Run` of a trace."""
-    run = new_run(state, address, len(kinds))
-    run.access["write"] = write
-    run.task["kind"], run.task["at"], run.task["start"] = kinds, times, starts
-    run.task["stop"] = [*starts[1:], len(address)][: len(kinds)]
-    return run
+class _Player:
+    """A window on a trace and the memory it is replayed on; `most` accesses may come."""
+
+    def __init__(self, description, revision, most):
+        self._description, self._revision = description, revision
+        self._state = new_state(description, revision)
+        self._window = Window(self._state, min(ROOM, 2 * most + 2))
+        self._waited = Latencies(most)
+
+    def feed(self, batches):
+        """Run more batches; yields the `Completions` there are."""
+        ends = np.cumsum(batches.size)
+        first = 0
+        while first < len(batches.kind):
+            room, begin = self._window.room(), int(ends[first] - batches.size[first])
+            last = min(int(np.searchsorted(ends, begin + room, "right")), first + room)
+            last = max(last, first + 1)
+            some = slice(begin, int(ends[last - 1]))
+            self._window.load(Batches(*(values[first:last] for values in batches[:3]),
+                                      *(values[some] for values in batches[3:])))
+            yield self._play()
+            first = last
+
+    def finish(self):
+        """Run to the end; the `Completions` that were not told yet."""
+        self._window.end()
+        return self._play()
+
+    def run(self, batches):
+        """Run all batches of a trace; yields the `Completions` of all."""
+        yield from self.feed(batches)
+        yield self.finish()
+
+    def _play(self):
+        paused = True
+        while paused:  # an interrupt is heard between two slices
+            paused = replay_trace(self._state, self._window.run, SLICE) not in (ENDED, STARVED)
+        found = self._window.take_complete()
+        self._waited.count((found.done_ps - found.issue_ps)[found.write == 0])
+        return found
+
+    def statistics(self):
+        """`ReplayStatistics` behind the end."""
+        return replay_statistics(self._state, self._description, self._revision, self._waited)
 
 
 def _batches(kinds, times, batch):

@@ -84,15 +84,69 @@ class ReplayStatistics(DramStatistics, kw_only=True, frozen=True):
     read_latency_from_issue_max_ps: int
 
 
-def replay_statistics(state, description, revision, is_read, issue, done) -> ReplayStatistics:
-    """Return the statistics of a memory after a replay; `is_read` bool[n], the instants int64[n] in ps."""
-    waited = np.sort((done - issue)[is_read])
-    rank = -(-PERCENT * len(waited) // 100) - 1
+class Latencies:
+    """Mean, 99th percentile and largest of latencies, exact, that are counted part by part.
+
+    Of `most` of them no more than one in 100 lies above the percentile, so only that many of the longest are kept.
+
+    Parameters
+    ----------
+    most : int
+        Latencies that will be counted, at most.
+    """
+
+    def __init__(self, most: int):
+        self._kept = most * (100 - PERCENT) // 100 + 1
+        # The longest so far, in any order, and others; when it is full, it is cut to those that count.
+        self._longest = np.empty(2 * self._kept, dtype=np.int64)
+        self._held = 0
+        self._above = np.int64(-1)  # no latency up to this one is among those that count
+        self._sum = self._count = 0
+
+    def count(self, latencies: np.ndarray) -> None:
+        """Count int64[n] more."""
+        self._count += len(latencies)
+        self._sum += int(latencies.sum())
+        latencies = latencies[latencies > self._above]
+        while len(latencies):
+            some = latencies[: len(self._longest) - self._held]
+            self._longest[self._held : self._held + len(some)] = some
+            self._held += len(some)
+            latencies = latencies[len(some) :]
+            if self._held == len(self._longest):
+                self._longest.partition(self._kept)
+                self._longest[: self._kept] = self._longest[self._kept :]
+                self._held, self._above = self._kept, self._longest[: self._kept].min()
+                latencies = latencies[latencies > self._above]
+
+    @property
+    def mean(self) -> float:
+        """The mean, 0 of none."""
+        return self._sum / self._count if self._count else 0.0
+
+    @property
+    def percentile(self) -> int:
+        """The least latency that `PERCENT` % of all do not exceed, 0 of none."""
+        if self._count == 0:
+            return 0
+        held = self._longest[: self._held]
+        rank = self._held - 1 - (self._count - -(-PERCENT * self._count // 100))  # that many lie above it
+        held.partition(rank)
+        return int(held[rank])
+
+    @property
+    def largest(self) -> int:
+        """The largest, 0 of none."""
+        return int(self._longest[: self._held].max(initial=0))
+
+
+def replay_statistics(state, description, revision, waited: Latencies) -> ReplayStatistics:
+    """Return the statistics of a memory after a replay whose reads `waited` in ps from issue to data."""
     return ReplayStatistics(
         **msgspec.structs.asdict(statistics(state, description, revision)),
-        read_latency_from_issue_mean_ps=float(waited.mean()) if len(waited) else 0.0,
-        read_latency_from_issue_p99_ps=int(waited[rank]) if len(waited) else 0,
-        read_latency_from_issue_max_ps=int(waited[-1]) if len(waited) else 0,
+        read_latency_from_issue_mean_ps=waited.mean,
+        read_latency_from_issue_p99_ps=waited.percentile,
+        read_latency_from_issue_max_ps=waited.largest,
     )
 
 

@@ -1,8 +1,11 @@
 """CSV traces of a DRAM read by a kernel, a part of the text at a time; lines that it does not know are read one by one.
 
+Completions are written by a kernel, too.
+
 What a trace says, and what is wrong with one, is up to `dram_trace_formats.CsvReader`: the kernel takes usual lines.
 """
 
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -10,17 +13,18 @@ import numpy as np
 from ..errors import EmuError
 from ..inputs.text import LARGEST
 from ..kernels.dram import trace_text as tt
-from .dram_trace_formats import HEADER, CsvReader
+from .dram_trace_formats import COMPLETIONS, HEADER, CsvReader
 
-PART = 1 << 22  # bytes read at a time
+PART = 1 << 20  # bytes read at a time
 MAX_LINE = 1 << 20  # characters
 SHORTEST = len("0,read,0\n")  # line of an access
 PADDING = 64  # zeros that the kernel may look at behind a text
+FIRST_LINE = (",".join(COMPLETIONS) + "\n").encode()  # of completions
 _MARK = b"\xef\xbb\xbf"  # byte order mark, with which spreadsheets begin CSV
 
 
 class CsvAccesses:
-    """Accesses of a CSV trace, read from parts of its text.
+    """Reader of the accesses of a CSV trace, a part of its text at a time.
 
     Parameters
     ----------
@@ -35,14 +39,27 @@ class CsvAccesses:
         self._most = most
         self._reader = CsvReader()
         self._reg = np.zeros(tt.TEXT_WIDTH, dtype=np.int64)
+        self._accesses = 0  # of the parts before
         self._time = np.zeros(0, dtype=np.int64)
         self._op = np.zeros(0, dtype=np.uint8)
         self._address = np.zeros(0, dtype=np.int64)
 
-    def feed(self, text: bytes) -> None:
-        """Read whole lines, the last of which ends with a newline. Raises `EmuError`."""
+    def feed(self, text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Read whole lines, the last of which ends with a newline.
+
+        Returns
+        -------
+        (np.ndarray, np.ndarray, np.ndarray)
+            uint64 times in ps, uint8 operations (1 for a write), uint64 addresses; they are good up to the next call.
+
+        Raises
+        ------
+        EmuError, UnicodeDecodeError
+            A line is none of a trace; a byte is no UTF-8.
+        """
         reg = self._reg
-        reg[tt.TEXT_AT] = 0
+        self._accesses += int(reg[tt.TEXT_ACCESSES])
+        reg[tt.TEXT_AT] = reg[tt.TEXT_ACCESSES] = 0
         padded = np.zeros(len(text) + PADDING, dtype=np.uint8)
         padded[: len(text)] = np.frombuffer(text, dtype=np.uint8)
         self._make_room(len(text) // SHORTEST + 1)
@@ -51,24 +68,22 @@ class CsvAccesses:
             end = text.index(b"\n", at)
             self._read_line(text[at:end])
             reg[tt.TEXT_AT] = end + 1
-        if reg[tt.TEXT_ACCESSES] > self._most:
+        count = int(reg[tt.TEXT_ACCESSES])
+        if self._accesses + count > self._most:
             raise EmuError(f"{self._what}:{reg[tt.TEXT_LINES]}: found more than {self._most} accesses, the most a trace"
                            " may have")
+        return self._time[:count].view(np.uint64), self._op[:count], self._address[:count].view(np.uint64)
 
-    def _make_room(self, more):
-        """Make the arrays long enough for `more` accesses, and for as many again as there are where they grow."""
-        needed = int(self._reg[tt.TEXT_ACCESSES]) + more
+    def _make_room(self, needed):
+        """Make the arrays long enough for `needed` accesses."""
         if needed > len(self._time):
-            size, used = max(needed, 2 * len(self._time)), int(self._reg[tt.TEXT_ACCESSES])
-            old = self._time, self._op, self._address
-            self._time, self._op, self._address = (np.zeros(size, dtype=array.dtype) for array in old)
-            for new, array in zip((self._time, self._op, self._address), old, strict=True):
-                new[:used] = array[:used]
+            self._time, self._op, self._address = (np.zeros(needed, dtype=array.dtype)
+                                                   for array in (self._time, self._op, self._address))
 
     def _read_line(self, raw):
         """Read a line that the kernel left; a lone carriage return ends a line, too."""
         reg = self._reg
-        if reg[tt.TEXT_ACCESSES] > 0:
+        if self._accesses + reg[tt.TEXT_ACCESSES] > 0:
             self._reader.expect_accesses()
         for piece in raw.removesuffix(b"\r").split(b"\r"):
             reg[tt.TEXT_LINES] += 1
@@ -91,24 +106,14 @@ class CsvAccesses:
         """Lines read so far."""
         return int(self._reg[tt.TEXT_LINES])
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Take what was read: uint64 times in ps, uint8 operations (1 for a write), uint64 addresses.
 
-        Returns
-        -------
-        (np.ndarray, np.ndarray, np.ndarray)
-        """
-        count = int(self._reg[tt.TEXT_ACCESSES])
-        return self._time[:count].view(np.uint64), self._op[:count], self._address[:count].view(np.uint64)
+def read_csv(file: BinaryIO, what: str, most: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Read the accesses of a CSV trace part by part; `what` names it, `most` accesses may be in it.
 
-
-def read_csv(file: BinaryIO, what: str, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read the accesses of a CSV trace; `what` names it, `most` accesses may be in it.
-
-    Returns
-    -------
+    Yields
+    ------
     (np.ndarray, np.ndarray, np.ndarray)
-        As `CsvAccesses.arrays`.
+        As `CsvAccesses.feed`.
 
     Raises
     ------
@@ -125,9 +130,15 @@ def read_csv(file: BinaryIO, what: str, most: int) -> tuple[np.ndarray, np.ndarr
             raise EmuError(f"{what}: found more than {LARGEST['trace']} characters, expected at most that many")
         whole, newline, rest = (rest + part).rpartition(b"\n")
         if newline:
-            found.feed(whole + newline)
+            yield found.feed(whole + newline)
         if len(rest) > MAX_LINE:
             raise EmuError(f"{what}:{found.lines + 1}: found a line of more than {MAX_LINE} characters")
     if rest:
-        found.feed(rest + b"\n")
-    return found.arrays()
+        yield found.feed(rest + b"\n")
+
+
+def completion_lines(found) -> bytes:
+    """Return the lines of some `Completions`, `time_ps,op,address,accept_ps,done_ps` each; they are a trace again."""
+    text = np.empty(len(found.address) * tt.LONGEST, dtype=np.uint8)
+    size = tt.format_completions(found.issue_ps, found.write, found.address, found.accept_ps, found.done_ps, text)
+    return text[:size].tobytes()

@@ -1,13 +1,19 @@
-"""Trace files of a DRAM: text of single accesses (see `dram_trace_formats`), plain or gzip, and `.npz` of batches."""
+"""Trace files of a DRAM: text of single accesses (see `dram_trace_formats`), plain or gzip, and `.npz` of batches.
+
+Text is read a part at a time (`open_trace`), so that a trace may be larger than memory; arrays are read whole.
+"""
 
 import contextlib
 import gzip
 import io
+import itertools
 import os
+import stat
 import sys
 import zipfile
 import zlib
 from array import array
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -21,19 +27,20 @@ from ..inputs.text import LARGEST
 from ..inputs.words import one_of, shown
 from ..isa import REVISIONS
 from ..kernels.limits import TIME_LIMIT
-from .dram_trace_formats import COMPLETIONS, FORMATS, OPS, guess
+from .dram_trace_formats import FORMATS, guess
 
 ARRAYS = {"batch_kind": "U", "batch_t": "iu", "batch": "iu", "op": "iu", "addr": "iu"}
 STANDARD_INPUT = "-"
 MAX_ACCESSES = 1 << 26
 MAX_LINE = 1 << 20  # characters
+PART = 1 << 16  # accesses of a part of a text that is read line by line
 START = 1 << 12  # bytes in which the first line of a text is looked for
 MAX_ARRAYS = 16 * MAX_ACCESSES  # bytes of the arrays of a .npz
 GZIP, ZIP, NPY, GEM5 = b"\x1f\x8b", b"PK", b"\x93NUMPY", b"gem5"
 
 
 class Trace(msgspec.Struct, kw_only=True):
-    """A trace: `op` (0 a read, 1 a write) and `addr` of every access, and when they come.
+    """A trace, or a part of one: `op` (0 a read, 1 a write) and `addr` of every access, and when they come.
 
     Either `batch_kind`, `batch_t` and `batch` in the form of `dram_replay.replay_batches`, or the `time` of every
     access in what `times` says (`ps` or `clocks`), or neither. `dram` (a description, or the name of one that ships)
@@ -65,8 +72,46 @@ class Trace(msgspec.Struct, kw_only=True):
         return np.rint(self.time.astype(np.float64) * clock_ps).astype(np.uint64)
 
 
+class OpenTrace:
+    """A trace that is read while it is replayed.
+
+    Attributes
+    ----------
+    first : Trace
+        Its first part, which tells format, DRAM and revision of all.
+    parts : iterator of Trace
+        All parts, the first too; the arrays of a part are good up to the next one. Raises as `open_trace`.
+    """
+
+    def __init__(self, parts: Iterator[Trace], size: int | None, place: Callable[[], int]):
+        self.first = next(parts)
+        self.parts = itertools.chain([self.first], parts)
+        self._size, self._place = size, place
+
+    def progress(self) -> tuple[int, int | None]:
+        """Return the bytes of the file that were read, and how many it has (None: nobody knows)."""
+        return self._place(), self._size
+
+
 def read_trace(path: str, form: str | None = None, word_bytes: int = 1) -> Trace:
-    """Read a trace of text or `.npz`; `-` is standard input.
+    """Read a whole trace; arguments and errors are those of `open_trace`.
+
+    Returns
+    -------
+    Trace
+    """
+    with open_trace(path, form, word_bytes) as trace:
+        names = [name for name in ("op", "addr", "time") if getattr(trace.first, name) is not None]
+        if trace.first.format == "npz":
+            return trace.first
+        parts = [[getattr(part, name).copy() for name in names] for part in trace.parts]
+        whole = (np.concatenate(values) for values in zip(*parts, strict=True))
+        return msgspec.structs.replace(trace.first, **dict(zip(names, whole, strict=True)))
+
+
+@contextlib.contextmanager
+def open_trace(path: str, form: str | None = None, word_bytes: int = 1) -> Iterator[OpenTrace]:
+    """Open a trace of text or `.npz` as a context; `-` is standard input.
 
     Parameters
     ----------
@@ -82,13 +127,32 @@ def read_trace(path: str, form: str | None = None, word_bytes: int = 1) -> Trace
         The file cannot be read, or is no trace: file, line or array is named.
     """
     what = f"trace {path}"
+    with contextlib.ExitStack() as stack:
+        with _errors_of(what):
+            if path == STANDARD_INPUT:
+                if sys.stdin is None:
+                    raise EmuError(f"{what}: standard input is closed")
+                file: Any = sys.stdin.buffer  # a reader that can peek
+            else:
+                file = stack.enter_context(open_input(path))
+        parts = stack.enter_context(contextlib.closing(_parts(file, path, what, form, word_bytes)))
+        size, place = _extent(file)
+        yield OpenTrace(parts, size, place)
+
+
+def _extent(file):
+    """Bytes of a file, None where they are not known, and what tells how many of them were read."""
+    try:
+        found = os.fstat(file.fileno())
+    except (AttributeError, OSError, ValueError):  # none of the system's files
+        return None, lambda: 0
+    regular = stat.S_ISREG(found.st_mode)
+    return (found.st_size, lambda: os.lseek(file.fileno(), 0, os.SEEK_CUR)) if regular else (None, lambda: 0)
+
+
+def _parts(file, path, what, form, word_bytes):
+    """Yield the parts of an open trace, one at least."""
     with _errors_of(what), contextlib.ExitStack() as stack:
-        if path == STANDARD_INPUT:
-            if sys.stdin is None:
-                raise EmuError(f"{what}: standard input is closed")
-            file: Any = sys.stdin.buffer  # a reader that can peek
-        else:
-            file = stack.enter_context(open_input(path))
         start = file.peek(8)[:8]
         if start.startswith(GZIP):
             file = io.BufferedReader(gzip.GzipFile(fileobj=file))
@@ -101,15 +165,24 @@ def read_trace(path: str, form: str | None = None, word_bytes: int = 1) -> Trace
         if start.startswith(ZIP) or (path.endswith(".npz") and path != STANDARD_INPUT):
             if form is not None:
                 raise EmuError(f"{what}: found a .npz file, expected format {form}")
-            return _read_npz(path, what)
+            yield _read_npz(path, what)
+            return
         if (form or _format_at_start(file, what)) == "csv":
             from .dram_trace_csv import read_csv
 
-            time, op, address = read_csv(file, what, MAX_ACCESSES)
-            return Trace(format="csv", times=FORMATS["csv"].times, time=time, op=op, addr=address)
-        text = io.TextIOWrapper(file, encoding="utf-8-sig")  # spreadsheets begin CSV with a byte order mark
-        stack.callback(text.detach)  # standard input is not its to close
-        return _read_text(text, what, form, word_bytes)
+            form, parts = "csv", read_csv(file, what, MAX_ACCESSES)
+        else:
+            text = io.TextIOWrapper(file, encoding="utf-8-sig")  # spreadsheets begin CSV with a byte order mark
+            stack.callback(text.detach)  # standard input is not its to close
+            lines = _Lines(text, what)
+            form = form or lines.format()
+            parts = _read_text(lines, what, form, word_bytes)
+        timed = FORMATS[form].times
+        for time, op, address in itertools.chain(parts, [_NO_ACCESSES]):
+            yield Trace(format=form, times=timed, time=time if timed else None, op=op, addr=address)
+
+
+_NO_ACCESSES = tuple(np.zeros(0, dtype=kind) for kind in (np.uint64, np.uint8, np.uint64))
 
 
 def _format_at_start(file, what):
@@ -134,45 +207,72 @@ def _errors_of(what):
         raise EmuError(f"{what}: cannot read: {error}") from None
 
 
-def _read_text(file, what, form, word_bytes):
-    """One access a line, or several."""
+class _Lines:
+    """Lines of a text with their numbers; neither a line nor the text goes on for ever."""
+
+    def __init__(self, file, what):
+        self._file, self._what = file, what
+        self._number = self._size = 0
+        self._ahead: list[tuple[int, str]] = []
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self._ahead:
+            return self._ahead.pop(0)
+        line = self._file.readline(MAX_LINE + 1)
+        if not line:
+            raise StopIteration
+        self._number, self._size = self._number + 1, self._size + len(line)
+        if len(line) > MAX_LINE:
+            raise EmuError(f"{self._what}:{self._number}: found a line of more than {MAX_LINE} characters")
+        if self._size > LARGEST["trace"]:
+            raise EmuError(f"{self._what}: found more than {LARGEST['trace']} characters, expected at most that many")
+        return self._number, line
+
+    def format(self):
+        """Format that the first line tells that holds anything; csv without one."""
+        for number, line in self:
+            if text := _without_comment(line):
+                self._ahead = [(number, line)]
+                return guess(text, os.path.basename(self._what))
+        return "csv"
+
+
+def _without_comment(line):
+    return line.partition("#")[0].strip()
+
+
+def _read_text(lines, what, form, word_bytes):
+    """Yield times (0 where there are none), operations and addresses of some lines at a time."""
+    timed, reader = FORMATS[form].times is not None, FORMATS[form].reader(word_bytes)
+    last = count = 0
     times, ops, addresses = array("Q"), array("B"), array("Q")
-    reader, last = None, 0
-    for number, line in enumerate(_lines(file, what), 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
+    for number, line in lines:
+        text = _without_comment(line)
         where = f"{what}:{number}"
-        if reader is None:
-            form = form or guess(text, os.path.basename(what))
-            reader, timed = FORMATS[form].reader(word_bytes), FORMATS[form].times is not None
-        for time, op, address in reader.read(text, where):
+        for time, op, address in reader.read(text, where) if text else ():
             if timed:
                 if time < last:
                     name = "time_ps" if form == "csv" else "time"
                     raise EmuError(f"{where}: {name}: found {time} behind {last}, expected no falling times")
-                times.append(time)
                 last = time
+                times.append(time)
             ops.append(op)
             addresses.append(address)
-        if len(ops) > MAX_ACCESSES:
+        if count + len(ops) > MAX_ACCESSES:
             raise EmuError(f"{where}: found more than {MAX_ACCESSES} accesses, the most a trace may have")
-    form = form or "csv"
-    counts = FORMATS[form].times
-    return Trace(format=form, times=counts, time=np.frombuffer(times, dtype=np.uint64) if counts else None,
-                 op=np.frombuffer(ops, dtype=np.uint8), addr=np.frombuffer(addresses, dtype=np.uint64))
+        if len(ops) >= PART:
+            yield _as_arrays(times, ops, addresses)
+            count += len(ops)
+            times, ops, addresses = array("Q"), array("B"), array("Q")
+    yield _as_arrays(times, ops, addresses)
 
 
-def _lines(file, what):
-    """Lines of a text; neither a line nor the text goes on for ever."""
-    number = size = 0
-    while line := file.readline(MAX_LINE + 1):
-        number, size = number + 1, size + len(line)
-        if len(line) > MAX_LINE:
-            raise EmuError(f"{what}:{number}: found a line of more than {MAX_LINE} characters")
-        if size > LARGEST["trace"]:
-            raise EmuError(f"{what}: found more than {LARGEST['trace']} characters, expected at most that many")
-        yield line
+def _as_arrays(times, ops, addresses):
+    return (np.frombuffer(times, dtype=np.uint64), np.frombuffer(ops, dtype=np.uint8),
+            np.frombuffer(addresses, dtype=np.uint64))
 
 
 # What arrays hold, by the letter that numpy has for it.
@@ -236,12 +336,3 @@ def _description_of(found, path):
         raise EmuError(f"{what}: description: found {size}, expected JSON text of a DRAM description or null")
     data = parse_json(text, f"{what}: description")
     return None if data is None else to_dram(data, path, "trace")
-
-
-def completions(trace: Trace, found) -> bytes:
-    """Return the CSV of a trace's accesses with their instants (a `Replay`); it is a trace again."""
-    ops = list(OPS)
-    rows = zip(found.issue_ps.tolist(), trace.op.tolist(), trace.addr.tolist(), found.accept_ps.tolist(),
-               found.done_ps.tolist(), strict=True)
-    lines = [f"{issue},{ops[op]},{address:#x},{accept},{done}" for issue, op, address, accept, done in rows]
-    return "\n".join([",".join(COMPLETIONS), *lines, ""]).encode()

@@ -39,22 +39,20 @@ def memo_statistics(reg) -> MemoStatistics:
                           patterns=int(reg[mt.MEMO_PATTERNS]), cleared=int(reg[mt.MEMO_CLEARED]))
 
 
-def new_simple_memo(
-    enabled: bool, arena: int = simple_memo.ARENA, key: int = simple_memo.KEY_WIDTH
-) -> simple_memo.SimpleMemo:
-    """Build an empty memo of the idealised banks, with so many words for keys and values and for the present key."""
+def new_simple_memo(enabled: bool, key: int = simple_memo.KEY_WIDTH) -> simple_memo.SimpleMemo:
+    """Build an empty memo of the idealised banks, with `key` words for the present key."""
     reg = np.zeros(mt.MEMO_WIDTH, dtype=np.int64)
     reg[mt.MEMO_ON] = int(enabled)
     return simple_memo.SimpleMemo(
         reg=reg,
         table=np.zeros((simple_memo.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
-        arena=np.zeros(arena, dtype=np.int64),
+        arena=np.zeros(simple_memo.ARENA, dtype=np.int64),
         key=np.zeros(key, dtype=np.int64),
     )
 
 
-class _Engine:
-    """What the engines share: the kernel's call, laid out once for the descriptors of a run."""
+class BoundEngine:
+    """What all engines share: the kernel's call, laid out once for the descriptors of a run."""
 
     _bound: tuple = (None, None, None)  # kernel, descriptors, call
 
@@ -64,7 +62,7 @@ class _Engine:
         return self._bound[2]
 
 
-class SimpleEngine(_Engine):
+class SimpleEngine(BoundEngine):
     """DDR timing of §3.5 (`SimpleTiming`); `accesses` is the longest list of accesses of an event."""
 
     dram = None
@@ -92,7 +90,7 @@ class SimpleEngine(_Engine):
         return memo_statistics(self._memory.memo.reg)
 
 
-class DramEngine(_Engine):
+class DramEngine(BoundEngine):
     """DRAM of a description (or its name or file) behind its FR-FCFS controller, in an ISA revision."""
 
     def __init__(self, transfer: Transfer, dram: str | DramDescription, revision: str, memo: bool = True):

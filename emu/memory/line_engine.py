@@ -14,14 +14,13 @@ from ..kernels import layout
 from ..kernels.hardware.dma_engine import lines as ln
 from ..kernels.limits import ACCESS_BYTES
 from ..kernels.memory.transfer import Transfer
-from .engines import MemoStatistics, memo_statistics, new_simple_memo
+from .engines import BoundEngine, MemoStatistics, memo_statistics, new_simple_memo
 
 if TYPE_CHECKING:
     from ..kernels.dram.state import DramState
     from ..kernels.hardware.dma_engine.memo import LineRun
 
 REVISION = "moe"  # whose timing rows the line of the reference has that these rules come from (§7.1)
-ARENA = 1 << 18  # words of keys and values of the idealised banks: a key has a third of a word a line
 
 
 def most_lines(descriptors: np.ndarray) -> int:
@@ -45,7 +44,7 @@ def new_plan(descriptors: np.ndarray, reads: np.ndarray) -> ln.LinePlan:
     return ln.LinePlan(np.zeros(ln.PLAN_WIDTH, dtype=np.int64), first, final, reads, writes)
 
 
-class _LineEngine:
+class _LineEngine(BoundEngine):
     """What both engines of production DMA share: a pass over lines and its memory."""
 
     _kernel: Callable[..., int]
@@ -54,7 +53,7 @@ class _LineEngine:
 
     def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
-        return self._kernel(events, count, descriptors, self._memory)
+        return self._call(self._kernel, descriptors, self._memory)(events, count)
 
     @property
     def operations(self) -> np.ndarray:
@@ -120,22 +119,32 @@ class SimpleLineEngine(_LineEngine):
 
     def __init__(self, transfer: Transfer, descriptors: np.ndarray, memo: bool = True):
         from ..kernels.hardware.dma_engine import simple_memo, simple_timing
-        from ..kernels.simple.state import LAST_EVENT
+        from ..kernels.simple.state import BANKS, LAST_EVENT
         from .simple import new_simple_state
 
         operations = np.zeros(layout.NUM_DESCRIPTORS, dtype=np.int64)
         state, plan = new_simple_state(len(transfer.addr)), new_plan(descriptors, transfer.addr)
-        remembered = new_simple_memo(memo, ARENA, simple_memo.KEY_WIDTH)
+        remembered = simple_memo.BatchMemo(
+            new_simple_memo(memo, simple_memo.PLACE_WIDTH), new_simple_memo(memo, simple_memo.PATTERN_WIDTH),
+            np.zeros(BANKS, dtype=np.int64),
+        )
         memory = simple_timing.SimpleLineMemory(
             transfer, state, plan, operations, np.zeros_like(transfer.addr), remembered
         )
-        self._memo_registers = remembered.reg
+        self._places, self._memo_registers = remembered.places.reg, remembered.patterns.reg
         self._memory, self._last, self._kernel = memory, LAST_EVENT, simple_timing.timing_slice_simple_lines
 
     @property
     def last_event_ps(self) -> int:
         """Last event so far, pending precharges included (§3.1)."""
         return int(self._memory.state.queues[self._last])
+
+    @property
+    def memo(self) -> MemoStatistics:
+        """What the memo did so far; a batch that is looked up by its place and by its pattern counts once."""
+        places, found = memo_statistics(self._places), memo_statistics(self._memo_registers)
+        return msgspec.structs.replace(found, lookups=found.lookups + places.hits, hits=found.hits + places.hits,
+                                       cleared=found.cleared + places.cleared)
 
     @property
     def statistics(self):

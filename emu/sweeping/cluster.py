@@ -12,7 +12,6 @@ import importlib.util
 import logging
 import os
 import queue
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import EmuError
+from . import guard
 from .batches import Batches
 from .cluster_worker import WorkshopPlugin, run_batch
 from .fingerprint import emulator_fingerprint
@@ -88,13 +88,16 @@ def open_cluster(options: EngineOptions, snapshots: Mapping[str, Snapshot], buil
             opened.callback(_close, client)
             own = None
         else:
+            folder = opened.enter_context(
+                tempfile.TemporaryDirectory(prefix="plena-workers-", ignore_cleanup_errors=True))
+            opened.enter_context(dask.config.set({"temporary-directory": folder}))
             scheduler = distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0",
                                                  silence_logs=logging.CRITICAL, protocol="tcp://", host="127.0.0.1")
             opened.callback(_close, scheduler)
             client = distributed.Client(scheduler, set_as_default=False)
             opened.callback(_close, client)
             count = options.workers or len(os.sched_getaffinity(0))
-            own = _LocalWorkers(scheduler.scheduler_address, count, options.memory_limit)
+            own = _LocalWorkers(scheduler.scheduler_address, count, options.memory_limit, folder)
             opened.callback(_close, own)
             _wait_for(client, own, count)
         shared_builds = None if options.scheduler else builds
@@ -156,7 +159,7 @@ def _connect(distributed, address):
 
 class _LocalWorkers:
     """Worker processes of our own, started as programs: no script of the user is imported by them, and Ctrl-C is not
-    theirs.
+    theirs. They end with this process even where it is killed: `guard`, whose standard input we hold, sees to it.
 
     Parameters
     ----------
@@ -165,39 +168,33 @@ class _LocalWorkers:
     count : int
     memory_limit : int or None
         Bytes of each; None: an equal share of the machine's.
+    folder : str
+        Directory for all their files.
     """
 
-    def __init__(self, address: str, count: int, memory_limit: int | None):
-        self._folder = tempfile.TemporaryDirectory(prefix="plena-workers-")
+    def __init__(self, address: str, count: int, memory_limit: int | None, folder: str):
         limit = "auto" if memory_limit is None else str(memory_limit)
         command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nworkers", str(count), "--nthreads",
-                   "1", "--memory-limit", limit, "--no-dashboard", "--local-directory", self._folder.name,
+                   "1", "--memory-limit", limit, "--no-dashboard", "--local-directory", folder,
                    "--death-timeout", str(DEATH_TIMEOUT_S)]
         environment = os.environ | {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value)
                                     for key, value in _CONFIG.items()}
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                         stderr=subprocess.DEVNULL, env=environment, start_new_session=True)
+        environment |= {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "TMPDIR": folder}
+        self._guard = subprocess.Popen([sys.executable, "-I", "-S", guard.__file__, folder, *command],
+                                       stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                       env=environment, start_new_session=True)
 
     def check(self) -> None:
         """Raise `EmuError` where the program that keeps the workers has ended."""
-        status = self._process.poll()
+        status = self._guard.poll()
         if status is not None:
             raise EmuError(f"the worker processes ended (status {status}): what was found is stored where there is a"
                            " --store, and the same command goes on from there")
 
     def close(self, timeout: float | None = None) -> None:
         """End the workers and remove their files."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGTERM)
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
         with contextlib.suppress(OSError):
-            self._folder.cleanup()
+            self._guard.communicate(b"end")
 
 
 def _close(what):

@@ -7,6 +7,8 @@ import msgspec
 from ..errors import UsageError
 from ..inputs.words import shown
 
+LEAST_MEMORY = 200 << 20  # bytes of a worker: what it takes for itself is about 140 MiB
+
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where points run.
@@ -18,7 +20,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     workers : int or None
         Processes of a local cluster; 0: this process; None: as many as there are CPUs, where the study is worth it.
     memory_limit : int or None
-        Bytes that a worker may use; one that exceeds them is ended, and its points run again.
+        Bytes that a worker may use, at least `LEAST_MEMORY`; one that exceeds them is ended, and its points run again.
     """
 
     scheduler: str | None = None
@@ -26,9 +28,12 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit: int | None = None
 
     def __post_init__(self):
-        for name, value, least in (("workers", self.workers, 0), ("memory_limit", self.memory_limit, 1)):
-            if value is not None and (type(value) is not int or value < least):
-                raise UsageError(f"{name}: found {shown(value)}, expected an integer of at least {least}")
+        for name, value in (("workers", self.workers), ("memory_limit", self.memory_limit)):
+            if value is not None and (type(value) is not int or value < 0):
+                raise UsageError(f"{name}: found {shown(value)}, expected an integer of at least 0")
+        if self.memory_limit is not None and self.memory_limit < LEAST_MEMORY:
+            raise UsageError(f"memory limit of a worker: found {self.memory_limit} bytes, expected at least"
+                             f" {LEAST_MEMORY} (200M): it takes 140 MiB for itself")
         if self.scheduler is not None and not isinstance(self.scheduler, str):
             raise UsageError(f"scheduler: found {shown(self.scheduler)}, expected an address such as tcp://host:8786")
         if self.scheduler is not None and (self.workers is not None or self.memory_limit is not None):

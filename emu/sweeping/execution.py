@@ -231,9 +231,10 @@ class _Intake:
 
 
 def estimate_seconds(points: Sequence[Point], specifier: Specifier, store: Store) -> float:
-    """Estimate how long the points that are left take in one process: two of them are run, and not kept.
+    """Estimate how long the points that are left take in one process: three of them are run, and not kept.
 
-    The first point of a program compiles and loads; what memories have in common is not foreseen.
+    The first loads everything, the second is the first of another program, the third another of the first program.
+    What memories have in common is not foreseen, nor that programs differ in size.
 
     Returns
     -------
@@ -243,12 +244,14 @@ def estimate_seconds(points: Sequence[Point], specifier: Specifier, store: Store
     left = [point for point in points if point.id not in store]
     if not left:
         return 0.0
-    programs = {point.group: point for point in left}
+    programs = {point.group: point for point in reversed(left)}
+    last = next(iter(programs.values()))  # of the study's last program
+    again = next((point for point in left[1:] if point.group == left[0].group), None)
     workshop = Workshop(specifier.snapshots, store.builds)
     try:
         first = workshop.run(left[0].id, left[0].specification).seconds
-        again = next((point for point in left[1:] if point.group == left[0].group), None)
-        each = workshop.run(again.id, again.specification).seconds if again else first
+        other = workshop.run(last.id, last.specification).seconds if len(programs) > 1 else 0.0
+        each = workshop.run(again.id, again.specification).seconds if again else 0.0
     finally:
         workshop.close()
-    return len(programs) * first + (len(left) - len(programs)) * each
+    return first + (len(programs) - 1) * other + (len(left) - len(programs)) * each

@@ -1,11 +1,13 @@
 """The store of a sweep: a directory with a record for each point, in files that are whole or not there.
 
 A file holds the records that came together, one line each, under the hash of its content. So that two sweeps may write
-at once, and a million points are not a million files. What was damaged since is told, and computed again.
+at once, and a million points are not a million files. What was damaged since is told, and computed again: then the
+sound records of a damaged file move to a file of their own, and the file is kept as `….jsonl.damaged`, unread.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 
@@ -17,6 +19,7 @@ from .snapshots import digest_of
 
 RECORDS, BUILDS, SEARCHES = "records", "builds", "searches"
 _ENDING = ".jsonl"
+_DAMAGED = ".damaged"  # behind the ending: nobody reads such a file any more
 _KIND = "store record file"
 
 
@@ -41,6 +44,7 @@ class Store:
         self._warn = warn
         self._lines: dict[str, bytes] = {}
         self._read: set[str] = set()
+        self._damaged: dict[str, list[bytes]] = {}  # sound lines by name of the file
         if directory is not None:
             if os.path.lexists(directory) and not os.path.isdir(directory):
                 raise EmuError(f"store {directory}: found a file, expected a directory")
@@ -87,11 +91,26 @@ class Store:
                 raise ValueError("a record that is no whole line")
             fresh[identity] = line
         if self.directory is not None and fresh:
-            data = b"".join(fresh.values())
-            name = f"{digest_of(data)}{_ENDING}"
-            write_whole(os.path.join(self.directory, RECORDS, name), data, "store")
-            self._read.add(name)
+            self._write(fresh.values())
+            self._mend()
         self._lines |= fresh
+
+    def _write(self, lines):
+        data = b"".join(lines)
+        name = f"{digest_of(data)}{_ENDING}"
+        write_whole(os.path.join(str(self.directory), RECORDS, name), data, "store")
+        self._read.add(name)
+
+    def _mend(self):
+        """Give the sound records of damaged files a file of their own; what was damaged is being computed again."""
+        while self._damaged:
+            name, sound = self._damaged.popitem()
+            if sound:
+                self._write(sound)
+            path = os.path.join(str(self.directory), RECORDS, name)
+            with contextlib.suppress(OSError):  # another sweep has done it
+                if not _is_whole(_lines_of(path)):  # what was just written may have the same name
+                    os.rename(path, path + _DAMAGED)
 
     def refresh(self) -> None:
         """Read what other sweeps have written meanwhile.
@@ -115,18 +134,19 @@ class Store:
 
     def _take(self, path):
         """Read a file; lines that are not whole are told and left out, so that their points are run again."""
-        with open(path, "rb") as file:
-            lines = file.read().splitlines(keepends=True)
-        damaged = 0
-        for line in lines:
-            identity = identity_of(line)
-            if identity is None:
-                damaged += 1
-            else:
-                self._keep(identity, line)
-        if damaged or not lines:
+        try:
+            lines = _lines_of(path)
+        except FileNotFoundError:  # another sweep has mended it
+            return
+        sound = {line: identity for line in lines if (identity := identity_of(line)) is not None}
+        for line, identity in sound.items():
+            self._keep(identity, line)
+        if not _is_whole(lines):
+            damaged = sum(line not in sound for line in lines)
+            self._damaged[os.path.basename(path)] = list(sound)
             what = f"{damaged} of {len(lines)} records are damaged" if lines else "found an empty file"
-            self._warn(f"store {path}: {what}: their points are run again")
+            self._warn(f"store {path}: {what}: their points run again, and then the file is kept as {_ENDING}{_DAMAGED}"
+                       " and read no more")
 
     def _keep(self, identity, line):
         """A result comes before a failure that another sweep had."""
@@ -163,3 +183,12 @@ class Store:
         mine = emulator_fingerprint()
         records = (self.get(identity) for identity in sorted(self._lines))
         return [record for record in records if record is not None and record.emulator == mine]
+
+
+def _lines_of(path):
+    with open(path, "rb") as file:
+        return file.read().splitlines(keepends=True)
+
+
+def _is_whole(lines):
+    return bool(lines) and all(identity_of(line) is not None for line in lines)

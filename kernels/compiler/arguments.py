@@ -6,6 +6,8 @@ item size, data, shape, strides), a tuple as its members one after the other.
 
 import operator
 
+from .native_call import pack
+
 
 class Kinds:
     """What an entry was compiled for.
@@ -42,7 +44,7 @@ class Kinds:
         Returns
         -------
         callable
-            As `words_of`, for the arguments between them.
+            Of the arguments between them; what it returns are the words of all, packed (`native_call.pack`).
 
         Raises
         ------
@@ -56,15 +58,15 @@ class Kinds:
         kinds = self._leaves[len(before) : len(self._leaves) - len(behind)]
         if len(before) + len(behind) > len(self._leaves):
             self._refuse((*first, *last))
-        head = self._lay_out(before, self._leaves[: len(before)], first)
-        tail = self._lay_out(behind, self._leaves[len(self._leaves) - len(behind) :], last)
+        head = pack(self._lay_out(before, self._leaves[: len(before)], first))
+        tail = pack(self._lay_out(behind, self._leaves[len(self._leaves) - len(behind) :], last))
 
         def words_between(args):
             leaves: list = []
             _flatten(args, leaves)
             if len(leaves) != len(kinds):
                 self._refuse((*first, *args, *last))
-            return head + self._lay_out(leaves, kinds, args) + tail
+            return head + pack(self._lay_out(leaves, kinds, args)) + tail
 
         return words_between
 

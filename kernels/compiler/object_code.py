@@ -15,6 +15,7 @@ from . import object_file
 from .arguments import Kinds
 from .fingerprint import owner_of
 from .modes import KernelError
+from .native_call import native_call, pack, passes_blocks
 from .object_file import ModuleCode
 from .obtaining import code_of, obtain
 
@@ -69,7 +70,7 @@ class NativeEntry:
     def __init__(self, function, key: str):
         functools.update_wrapper(self, function)
         self._key = key
-        self._bound = None  # (function pointer, kinds of its arguments)
+        self._bound = None  # (native call, kinds of its arguments)
 
     def _bind(self):
         obtain((self._key,))
@@ -77,35 +78,34 @@ class NativeEntry:
             if self._key not in _addresses:
                 _addresses[self._key] = load(code_of(self._key))
         kinds = Kinds(code_of(self._key).entries[self.__name__].kinds)
-        pointer = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * kinds.words)
-        self._bound = pointer(_addresses[self._key][self.__name__]), kinds
+        self._bound = native_call(_addresses[self._key][self.__name__], kinds.words, passes_blocks()), kinds
         return self._bound
 
     def __call__(self, *args):
-        pointer, kinds = self._bound or self._bind()
-        return self._call(pointer, kinds.words_of, args)
+        native, kinds = self._bound or self._bind()
+        return self._call(native, lambda args: pack(kinds.words_of(args)), args)
 
     def bind(self, first: tuple, last: tuple):
         """Make a function of the arguments between `first` and `last`, which are laid out once and kept.
 
         Laying out the arrays of a large tuple takes longer than a short call of the kernel.
         """
-        pointer, kinds = self._bound or self._bind()
-        words_between = kinds.bind(first, last)
+        native, kinds = self._bound or self._bind()
+        packed_between = kinds.bind(first, last)
 
         def call(*args):
-            return self._call(pointer, words_between, args)
+            return self._call(native, packed_between, args)
 
         return call
 
-    def _call(self, pointer, words_of, args):
+    def _call(self, native, packed_of, args):
         try:
-            words = words_of(args)
+            packed = packed_of(args)
         except TypeError as refused:
             raise TypeError(f"{self.__name__}: {refused}") from None
         result = ctypes.c_int64(0)
         raised = ctypes.c_void_p(0)
-        status = pointer(ctypes.addressof(result), ctypes.addressof(raised), *words)
+        status = native(ctypes.addressof(result), ctypes.addressof(raised), packed)
         if status != 0:
             raise RuntimeError(f"{self.__name__}: native code returned {status}")
         return result.value

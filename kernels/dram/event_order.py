@@ -27,6 +27,7 @@ from .event_queue import (
     DONE,
     HOLDING,
     NEW,
+    NOBODY,
     QUEUED,
     RETRYING,
     SENT,
@@ -34,6 +35,7 @@ from .event_queue import (
     SPAWN,
     TICK,
     fire_timers,
+    lengthen_group,
     make_ready,
     next_ready,
     pop_woken,
@@ -326,10 +328,16 @@ def run_serial(state, run, task):
 
 @kernel
 def core_turn(state, run):
-    """Run the core from batch to batch until it has to wait; a wake-up without cause does nothing."""
+    """Run the core from batch to batch until it has to wait; a wake-up without cause does nothing.
+
+    Where the next batch is not at hand, the turn stops as `starved`, to be gone on with once it is.
+    """
     loop = run.loop[0]
     while True:
         batch, stage = loop.core_batch, loop.core_stage
+        if stage == AT_BATCH and batch == loop.core_stop and not lengthen_group(run):
+            loop.starved = 1
+            return
         kind = run.task[batch].kind if batch < loop.core_stop else NONE
         if stage == AT_BATCH and kind == SPAWN:
             sleep_until(run, run.task[batch].at)
@@ -363,34 +371,38 @@ def core_turn(state, run):
 
 @kernel
 def run_ready(state, run):
-    """Run tasks in wake order until none is left."""
+    """Run tasks in wake order until none is left, or the core is starved."""
     loop = run.loop[0]
-    while loop.ready_head != loop.ready_tail:
+    if loop.starved == 1:
+        loop.starved = 0
+        core_turn(state, run)
+    while loop.starved == 0 and loop.ready_head != loop.ready_tail:
         task = next_ready(run)
         if task == TICK:
             tick(state, run)
         elif task == CORE:
             core_turn(state, run)
-        else:
+        elif task != NOBODY:
             gather_turn(state, run, task)
 
 
 @small
 def is_drained(run):
     """Tell whether the event loop has nothing left to happen."""
-    return run.loop[0].timers == 0 and run.loop[0].tick_due == NEVER
+    loop = run.loop[0]
+    return loop.timers == 0 and loop.tick_due == NEVER and loop.starved == 0
 
 
 @kernel
 def drain_events(state, run, budget):
-    """Run the event loop until nothing is left to happen (`is_drained`), or for `budget` instants.
+    """Run the event loop until nothing is left to happen (`is_drained`), it is starved, or for `budget` instants.
 
     Returns what is left of the budget.
     """
     front, loop = state.front[0], run.loop[0]
     run_ready(state, run)
     while not is_drained(run):
-        if budget <= 0:
+        if budget <= 0 or loop.starved == 1:
             return budget
         budget -= 1
         pass_refused_retries(state, run)

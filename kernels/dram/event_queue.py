@@ -20,8 +20,8 @@ from .state import CHANNELS, NONE
 # CLOSED: a gather task, spawned as soon as fewer than `at` tasks of this kind are under way.
 GATHER, SPAWN, SERIAL, CLOSED = range(4)
 
-# Tasks of the run queue; a batch's number is its gather task.
-TICK, CORE = -1, -2
+# Tasks of the run queue; a batch's number is its gather task. A task whose batch was dropped from the run is NOBODY.
+TICK, CORE, NOBODY = -1, -2, -3
 
 # Stages of an access.
 AT_START, AT_LINK, AT_HOST, AT_WAIT, AT_SUB_REQUESTS, AT_END = range(6)
@@ -67,11 +67,15 @@ LOOP = np.dtype(
         ("link_back", _i8),
         ("core_stage", _i8),
         ("core_batch", _i8),
-        ("core_stop", _i8),
+        ("core_stop", _i8),  # behind the last batch known to belong to the group in hand
         ("core_joined", _i8),
         ("core_access", _i8),
         ("core_due", _i8),
         ("closed", _i8),  # CLOSED tasks under way
+        # a trace that is loaded piece by piece
+        ("loaded", _i8),  # batches at hand
+        ("whole", _i8),  # 1: no batch follows them
+        ("starved", _i8),  # 1: the core's turn stopped before a batch that is not at hand yet
         # a replay between two slices: the batches in hand, the next access of one that is alone, the instant
         ("replay_batch", _i8),
         ("replay_stop", _i8),  # behind the last batch in hand; `replay_batch` where none is
@@ -247,11 +251,27 @@ def fire_timers(run, due):
 
 
 @kernel
+def lengthen_group(run):
+    """Take the batch behind the group in hand into it, if it is one that may overlap it.
+
+    Returns False where that batch is not at hand yet.
+    """
+    loop = run.loop[0]
+    if loop.core_stop >= loop.loaded:
+        return loop.whole == 1
+    kind = run.task[loop.core_stop].kind
+    if kind == SPAWN or kind == CLOSED:
+        loop.core_stop += 1
+    return True
+
+
+@kernel
 def reset_loop(run, start, stop, now):
     """Prepare batches `start` to `stop` - 1, the core about to run at instant `now`."""
     loop = run.loop[0]
     loop.now = now
     loop.created = loop.pending = loop.late = loop.timers = loop.ready_head = loop.ready_tail = loop.closed = 0
+    loop.starved = 0
     loop.tick_due = NEVER
     loop.link_holder = loop.link_front = NONE
     loop.core_stage = AT_BATCH

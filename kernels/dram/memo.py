@@ -30,7 +30,7 @@ from .state import BANKS, COUNTS, EPOCH_LENGTH, NONE
 
 SLOTS = 1 << 12  # patterns, a power of two
 ARENA = 1 << 20  # words of all keys and values
-MOST_BINS = 256  # read latencies that a value tells apart
+MOST_BINS = 1 << 12  # read latencies that a value tells apart; lines of a large tile have hundreds
 WARMUP_LOOKUPS = 256  # before the memo may give up
 MIN_HIT_RATE_LOG2 = 4  # one hit in 16 look-ups
 

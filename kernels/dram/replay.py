@@ -1,7 +1,8 @@
 """Replay a trace on a DRAM that is alone, slice by slice (spec §4.9, §4.10).
 
 Batches are run in groups: a batch with all SPAWN and CLOSED batches behind it, which may overlap it. A group of one
-task that is alone needs no event loop. Where a slice stops is kept in `event_queue.LOOP`.
+task that is alone needs no event loop. Where a slice stops is kept in `event_queue.LOOP`. The batches need not all be
+at hand: the replay stops where it needs the next one.
 """
 
 import numpy as np
@@ -13,12 +14,21 @@ from .event_queue import CLOSED, SERIAL, SPAWN, reset_loop
 from .front_end import begin_reads, finish_reads, read_alone, send_reads, write_alone
 from .state import NONE
 
+# What `replay_trace` returns: budget used up, all batches run, the next batch is needed.
+PAUSED, ENDED, STARVED = range(3)
+
 
 @kernel
-def is_alone(state, run, batch, stop):
-    """Tell whether batches `batch` to `stop` - 1 are one task that the front end runs without an event loop."""
+def may_overlap(run, batch):
+    """Tell whether a batch is at hand that may overlap the one before."""
+    return batch < run.loop[0].loaded and (run.task[batch].kind == SPAWN or run.task[batch].kind == CLOSED)
+
+
+@kernel
+def is_alone(state, run, batch):
+    """Tell whether batch `batch` is a group of its own, of one task that the front end runs without an event loop."""
     task = run.task[batch]
-    if stop != batch + 1 or state.config[0].direct == 0 or task.kind == SPAWN or task.kind == CLOSED:
+    if state.config[0].direct == 0 or may_overlap(run, batch) or may_overlap(run, batch + 1):
         return False
     if task.kind == SERIAL:
         return True
@@ -33,13 +43,10 @@ def begin_group(state, run):
     """Take the next group of batches in hand."""
     loop = run.loop[0]
     batch = loop.replay_batch
-    stop = batch + 1
-    while stop < len(run.task) and (run.task[stop].kind == SPAWN or run.task[stop].kind == CLOSED):
-        stop += 1
-    loop.replay_stop = stop
-    if not is_alone(state, run, batch, stop):
+    loop.replay_stop = batch + 1
+    if not is_alone(state, run, batch):
         loop.replay_access = NONE
-        reset_loop(run, batch, stop, loop.replay_now)
+        reset_loop(run, batch, batch + 1, loop.replay_now)
         return
     loop.replay_access = run.task[batch].start
     loop.replay_now += run.task[batch].at
@@ -87,7 +94,7 @@ def run_group(state, run, budget):
         budget = drain_events(state, run, budget)
         if is_drained(run):
             loop.replay_now = loop.now
-            loop.replay_batch = loop.replay_stop
+            loop.replay_batch = loop.replay_stop = loop.core_stop
         return budget
     task = run.task[loop.replay_batch]
     stop = min(task.stop, loop.replay_access + budget)
@@ -109,15 +116,20 @@ def replay_trace(dram, run, budget):
     The host allocates the run: kernels that are loaded without numba cannot. It calls again until all are run, and
     hears interrupts in between.
 
-    Returns 1 when all batches are run, else 0.
+    Returns PAUSED when the budget is used up, STARVED where the batches at hand do not tell how it goes on, ENDED when
+    all are run.
     """
     loop = run.loop[0]
-    while loop.replay_batch < len(run.task):
+    while loop.whole == 0 or loop.replay_batch < loop.loaded:
         if budget <= 0:
-            return np.int64(0)
+            return np.int64(PAUSED)
         if loop.replay_stop == loop.replay_batch:
+            if loop.whole == 0 and loop.replay_batch + 1 >= loop.loaded:  # what overlaps it is not known
+                return np.int64(STARVED)
             begin_group(dram, run)
             budget -= 1
         budget = run_group(dram, run, budget)
+        if loop.starved == 1:
+            return np.int64(STARVED)
     catch_up(dram, dram.front[0].ticks)
-    return np.int64(1)
+    return np.int64(ENDED)

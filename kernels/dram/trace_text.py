@@ -1,4 +1,4 @@
-"""Parse the lines of a CSV trace: `time_ps,read|write,address`, one 64-byte access each.
+"""Parse the lines of a CSV trace, `time_ps,read|write,address`, one 64-byte access each; format those of completions.
 
 Only usual lines are parsed here: ASCII, a comment from # on, white space around fields, decimal numbers of at most 18
 digits or 0x and at most 16. The kernel stops at the first line of any other kind, right or wrong, and leaves it to the
@@ -20,6 +20,7 @@ MOST_DECIMAL, MOST_HEX = 18, 16
 READ_WORD = (114, 101, 97, 100)
 WRITE_WORD = (119, 114, 105, 116, 101)
 NO_NUMBER = -1
+LONGEST = 88  # bytes of a line of completions: three instants, a word, an address, commas and a newline
 
 
 @small
@@ -178,3 +179,82 @@ def parse_csv(text, stop, fields, time, op, address, reg):
         lines += 1
     reg[TEXT_AT], reg[TEXT_ACCESSES], reg[TEXT_LINES], reg[TEXT_TIME] = at, count, lines, last
     return np.int64(at >= stop)
+
+
+@small
+def put_decimal(text, at, value):
+    """Write a number in decimal at `at`.
+
+    Returns the place behind it.
+    """
+    end, rest = at + 1, value
+    while rest >= 10:
+        rest //= 10
+        end += 1
+    place = end
+    while value >= 10:
+        tens = value // 10
+        place -= 1
+        text[place] = ZERO + value - 10 * tens
+        value = tens
+    text[at] = ZERO + value
+    return end
+
+
+@small
+def put_hex(text, at, value):
+    """Write a u64 bit pattern at `at`, in hexadecimal with 0x.
+
+    Returns the place behind it.
+    """
+    text[at], text[at + 1] = ZERO, LETTER_X
+    digits = 1
+    while digits < MOST_HEX and (value >> (4 * digits)) & ((1 << 4 * (MOST_HEX - digits)) - 1) != 0:
+        digits += 1
+    for digit in range(digits):
+        nibble = (value >> (4 * (digits - 1 - digit))) & 15
+        text[at + 2 + digit] = ZERO + nibble if nibble < 10 else LETTER_A - 10 + nibble
+    return at + 2 + digits
+
+
+@small
+def put_word(text, at, word):
+    """Write a word in small letters at `at`.
+
+    Returns the place behind it.
+    """
+    for place in range(len(word)):
+        text[at + place] = word[place]
+    return at + len(word)
+
+
+@entry
+def format_completions(issue, write, address, accept, done, text):
+    """Write a line `time_ps,op,address,accept_ps,done_ps` for each access into `text`.
+
+    Parameters
+    ----------
+    issue, accept, done : int64[n]
+        ps, not negative.
+    write : int64[n]
+        1 for a write.
+    address : int64[n]
+        u64 bit patterns.
+    text : uint8[>= LONGEST * n]
+
+    Returns the bytes written.
+    """
+    at = 0
+    for index in range(len(address)):
+        at = put_decimal(text, at, issue[index])
+        text[at] = COMMA
+        at = put_word(text, at + 1, WRITE_WORD) if write[index] == 1 else put_word(text, at + 1, READ_WORD)
+        text[at] = COMMA
+        at = put_hex(text, at + 1, address[index])
+        text[at] = COMMA
+        at = put_decimal(text, at + 1, accept[index])
+        text[at] = COMMA
+        at = put_decimal(text, at + 1, done[index])
+        text[at] = NEWLINE
+        at += 1
+    return np.int64(at)

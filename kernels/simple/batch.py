@@ -14,17 +14,18 @@ from .state import BANK_DUE, BURST, CAS, LAST_EVENT, ORG_READ_SHIFT, ORG_WRITE_S
 
 
 @small
-def run_batch(state, addr, wait, link, n, held, now):
-    """Run the reads `addr[:n]`, all issued at `now`; `held` of them wait for the host, or take its link.
+def run_batch(state, addr, wait, link, n, held, now, write):
+    """Run `addr[:n]`, all issued at `now`: reads, of which `held` wait for the host or take its link, or with `write` 1
+    writes.
 
     Returns the completion time in ps, or `OVERFLOW`.
     """
     if held == 0 and is_plain(state.organisation):
-        took = simulate_plain(state, addr, n, now)
+        took = simulate_plain(state, addr, n, now, write)
         if took > TIME_LIMIT - now:
             return OVERFLOW
     else:
-        took = simulate_loop(state, addr, wait, link, n, now, TIME_LIMIT - now, 0)
+        took = simulate_loop(state, addr, wait, link, n, now, TIME_LIMIT - now, write)
         if took == OVERFLOW:
             return OVERFLOW
     return now + took
@@ -44,7 +45,7 @@ def simple_batch(state, addr, wait, link, n, now):
     held = 0
     for i in range(n):
         held += int(wait[i] != 0 or link[i] != 0)
-    return run_batch(state, addr, wait, link, n, held, now)
+    return run_batch(state, addr, wait, link, n, held, now, 0)
 
 
 # --- accesses one after the other -------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""Run batches in which no read waits for the host: one event a read instead of a dozen (spec §3.5, §4.10).
+"""Run batches in which no access waits for the host: one event an access instead of a dozen (spec §3.5, §4.10).
+
+First for reads:
 
 On the emulator's one channel almost all of the event loop of `event_loop` is known beforehand:
 
@@ -17,6 +19,15 @@ which their timers were created: after row switches, after grants by a precharge
 hits. Within the first and the last of these classes releases are created in the order of time, so each is a ring; one
 of the other two may be known before one that comes earlier, and is inserted. A read that arrives at the instant of a
 release has not arrived for it.
+
+A write releases its bank as soon as it is granted it. Three things differ:
+
+- At one instant the arrival comes before the releases: both grants and arrivals wake their writes, and a grant is a
+  bank action, which runs after the timers. For the same reason grants of banks that were idle come before those by a
+  precharge. All that wait for the open row are released in one instant, one round of all banks after the other.
+- A bank that is still precharging can be granted, and so a write completed, before all of the first 16 had their
+  command slots: a write is admitted behind them.
+- Reads and writes find their bank in different bits.
 """
 
 from ..compiler.jit import kernel, small
@@ -34,6 +45,7 @@ from .state import (
     ORG_READ_SHIFT,
     ORG_ROW_MASK,
     ORG_ROW_SHIFT,
+    ORG_WRITE_SHIFT,
     TCK,
     TRCD,
     TRP,
@@ -41,7 +53,8 @@ from .state import (
 
 PERMITS = 16
 
-# An event is one word: instant, class (each has a ring), bank. So is a waiting read: arrival, row.
+# An event is one word: instant, class (each has a ring), bank. Classes in the order of one instant: for writes TAKEN_OVER
+# and OPENED change places. A waiting access is one word too: arrival, row.
 BANK_BITS = 4
 TIME_SHIFT = 7
 SWITCHED, TAKEN_OVER, OPENED, HIT = range(4)
@@ -56,13 +69,13 @@ FRONT = 0  # first event of each ring, `NEVER` where it is empty
 HEAD = FRONT + RINGS
 TAIL = HEAD + RINGS
 RING = TAIL + RINGS  # a ring holds `NEVER` behind its last event
-BUSY = RING + RINGS * PLACES  # of each bank: whether a read holds it
+BUSY = RING + RINGS * PLACES  # of each bank: whether an access holds it
 OPEN_ROW = BUSY + BANKS  # the row that it holds open
 FREE = OPEN_ROW + BANKS  # end of its last precharge, ps
 TURN = FREE + BANKS  # order among precharges that end together
-OLDEST = TURN + BANKS  # places in its queue: of the oldest waiting read, and behind the youngest
+OLDEST = TURN + BANKS  # places in its queue: of the oldest that waits, and behind the youngest
 YOUNGEST = OLDEST + BANKS
-QUEUE = YOUNGEST + BANKS  # a ring of its waiting reads
+QUEUE = YOUNGEST + BANKS  # a ring of those that wait for it
 IN_QUEUE = PERMITS - 1
 PLAIN_WIDTH = QUEUE + BANKS * PERMITS
 
@@ -113,25 +126,25 @@ def insert_release(scratch, instant, kind, bank):
 
 
 @small
-def open_bank(scratch, bank, row, arrival):
-    """Give an idle bank to a read: it opens it, or takes it over from a precharge that ends after it arrives."""
+def open_bank(scratch, bank, row, arrival, sense, write):
+    """Give an idle bank to an access: it opens it, or takes it over from a precharge that ends after it arrives."""
     scratch[BUSY + bank] = 1
     scratch[OPEN_ROW + bank] = row
     free = scratch[FREE + bank]
     if arrival >= free:
-        insert_release(scratch, arrival + TRCD + CAS, OPENED, bank)
+        insert_release(scratch, arrival + TRCD + sense, OPENED - write, bank)
     else:
-        insert_release(scratch, free + CAS, TAKEN_OVER, bank)
+        insert_release(scratch, free + sense, TAKEN_OVER + write, bank)
 
 
 @small
-def admit(state, address, arrival):
-    """Admit a read, which reaches its bank at `arrival`: it gets the bank, or waits for it."""
+def admit(state, address, arrival, sense, write):
+    """Admit an access, which reaches its bank at `arrival`: it gets the bank, or waits for it."""
     scratch, organisation = state.plain, state.organisation
-    bank = (address >> organisation[ORG_READ_SHIFT]) & (BANKS - 1)
+    bank = (address >> organisation[ORG_WRITE_SHIFT if write else ORG_READ_SHIFT]) & (BANKS - 1)
     row = (address >> organisation[ORG_ROW_SHIFT]) & ROW
     if scratch[BUSY + bank] == 0:
-        open_bank(scratch, bank, row, arrival)
+        open_bank(scratch, bank, row, arrival, sense, write)
     else:
         youngest = scratch[YOUNGEST + bank]
         scratch[QUEUE + bank * PERMITS + (youngest & IN_QUEUE)] = arrival << ROW_BITS | row
@@ -147,19 +160,19 @@ def precharge(scratch, bank, instant, turn):
 
 
 @small
-def release(scratch, bank, instant, turn):
-    """Release the bank of a read: first ready, then first come, of those that have arrived; else it precharges."""
+def release(scratch, bank, instant, turn, sense, write):
+    """Release the bank of an access: first ready, then first come, of those that have arrived; else it precharges."""
     oldest, past = scratch[OLDEST + bank], scratch[YOUNGEST + bank]
     if oldest == past:
         precharge(scratch, bank, instant, turn)
         return
     queue = QUEUE + bank * PERMITS
-    arrived = instant << ROW_BITS  # words of reads that have arrived are less
+    arrived = (instant + write) << ROW_BITS  # words of accesses that have arrived are less
     first = scratch[queue + (oldest & IN_QUEUE)]
     scratch[OLDEST + bank] = oldest + 1
     if first >= arrived:
         precharge(scratch, bank, instant, turn)
-        open_bank(scratch, bank, first & ROW, first >> ROW_BITS)
+        open_bank(scratch, bank, first & ROW, first >> ROW_BITS, sense, write)
         return
     at, word = oldest, first
     while word < arrived and word & ROW != scratch[OPEN_ROW + bank]:
@@ -168,10 +181,10 @@ def release(scratch, bank, instant, turn):
     if word < arrived:
         for k in range(at, oldest, -1):
             scratch[queue + (k & IN_QUEUE)] = scratch[queue + ((k - 1) & IN_QUEUE)]
-        schedule(scratch, instant + CAS, HIT, bank)
+        schedule(scratch, instant + sense, HIT, bank)
     else:
         scratch[OPEN_ROW + bank] = first & ROW
-        schedule(scratch, instant + TRP + TRCD + CAS, SWITCHED, bank)
+        schedule(scratch, instant + TRP + TRCD + sense, SWITCHED, bank)
 
 
 @small
@@ -207,22 +220,25 @@ def take_first(scratch):
 
 
 @small
-def simulate_plain(state, addr, n, now):
-    """Run the reads `addr[:n]`, all issued at `now`.
+def simulate_plain(state, addr, n, now, write):
+    """Run `addr[:n]`, all issued at `now`: reads, or with `write` 1 writes.
 
     Returns the picoseconds until the last is done.
     """
     scratch = state.plain
+    sense = 0 if write else CAS
     begin_plain(scratch, state.banks, now)
     for k in range(min(n, PERMITS)):
-        admit(state, addr[k], (k + 1) * TCK)
+        admit(state, addr[k], (k + 1) * TCK, sense, write)
     bus = 0
+    latest = min(n, PERMITS) * TCK  # the last arrival so far
     for released in range(n):
         first = take_first(scratch)
         instant = first >> TIME_SHIFT
         bus = max(instant, bus) + BURST
-        release(scratch, first & (BANKS - 1), instant, released)
+        release(scratch, first & (BANKS - 1), instant, released, sense, write)
         if released + PERMITS < n:
-            admit(state, addr[released + PERMITS], bus + TCK)
+            latest = max(bus, latest) + TCK
+            admit(state, addr[released + PERMITS], latest, sense, write)
     bequeath(scratch, state.banks, state.queues, now)
     return bus

@@ -48,7 +48,7 @@ def prefetch_listed(mem, n, held):
     Returns the completion time in ps, or `OVERFLOW`.
     """
     transfer = mem.transfer
-    return run_batch(mem.state, transfer.addr, transfer.wait, transfer.link, n, held, transfer.reg[TRANSFER_NOW])
+    return run_batch(mem.state, transfer.addr, transfer.wait, transfer.link, n, held, transfer.reg[TRANSFER_NOW], 0)
 
 
 @small

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plena_emu.kernels.compiler.arguments import Kinds, kinds_of
+from plena_emu.kernels.compiler.native_call import pack
 
 
 class Pair(NamedTuple):
@@ -38,7 +39,7 @@ def test_bound_arguments_are_laid_out_once():
     kinds = Kinds(kinds_of(args))
     for first in range(len(args) + 1):
         for last in range(first, len(args) + 1):
-            assert kinds.bind(args[:first], args[last:])(args[first:last]) == kinds.words_of(args)
+            assert kinds.bind(args[:first], args[last:])(args[first:last]) == pack(kinds.words_of(args))
     for wrong in ((), (1, 2), (1.5,), (a,)):
         with pytest.raises(TypeError, match="found arguments of kinds"):
             kinds.bind(args[:1], args[2:])(wrong)

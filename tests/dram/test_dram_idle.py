@@ -189,7 +189,7 @@ def test_an_interrupt_is_heard_between_slices(monkeypatch):
     monkeypatch.setattr(dram_replay, "replay_trace", kernel)
     with pytest.raises(KeyboardInterrupt):
         replay("hbm2", [0], [0], [0])
-    assert calls == [0, dram_replay.SLICE, dram_replay.SLICE]
+    assert calls == [dram_replay.SLICE] * 3
 
 
 def test_state_has_room_for_the_parts():

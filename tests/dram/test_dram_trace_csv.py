@@ -11,7 +11,7 @@ from plena_emu.errors import EmuError
 from plena_emu.kernels.limits import TIME_LIMIT
 from plena_emu.memory import dram_trace_csv
 from plena_emu.memory.dram_trace_csv import read_csv
-from plena_emu.memory.dram_trace_files import _read_text, read_trace
+from plena_emu.memory.dram_trace_files import _Lines, _read_text, read_trace
 
 MOST = 1 << 20
 
@@ -25,15 +25,18 @@ def outcome(read):
 
 
 def line_by_line(text):
-    def read():
-        trace = _read_text(io.TextIOWrapper(io.BytesIO(text), encoding="utf-8-sig"), "trace x", "csv", 1)
-        return trace.time, trace.op, trace.addr
-
-    return outcome(read)
+    lines = _Lines(io.TextIOWrapper(io.BytesIO(text), encoding="utf-8-sig"), "trace x")
+    return outcome(lambda: whole(_read_text(lines, "trace x", "csv", 1)))
 
 
 def by_kernel(text):
-    return outcome(lambda: read_csv(io.BytesIO(text), "trace x", MOST))
+    return outcome(lambda: whole(read_csv(io.BytesIO(text), "trace x", MOST)))
+
+
+def whole(parts):
+    """Arrays of all parts."""
+    copies = [[values.copy() for values in part] for part in parts]
+    return [np.concatenate(values) for values in zip(*copies, strict=True)] or [np.zeros(0)] * 3
 
 
 blanks = st.sampled_from(["", "", "", " ", "\t", "  ", "\x0b"])
@@ -83,14 +86,14 @@ def test_what_is_no_utf8(text):
 def test_limits(monkeypatch):
     monkeypatch.setattr(dram_trace_csv, "MAX_LINE", 10)
     with pytest.raises(EmuError, match="trace x:2: found a line of more than 10 characters"):
-        read_csv(io.BytesIO(b"1,read,0\n" + b"#" * 11), "trace x", MOST)
+        whole(read_csv(io.BytesIO(b"1,read,0\n" + b"#" * 11), "trace x", MOST))
     with pytest.raises(EmuError, match="trace x:2: found a line of more than 10 characters"):
-        read_csv(io.BytesIO(b"1,read,0\n12345 6789 ,read,0\n"), "trace x", MOST)
+        whole(read_csv(io.BytesIO(b"1,read,0\n12345 6789 ,read,0\n"), "trace x", MOST))
     with pytest.raises(EmuError, match="trace x:3: found more than 2 accesses, the most a trace may have"):
-        read_csv(io.BytesIO(b"1,read,0\n" * 3), "trace x", 2)
+        whole(read_csv(io.BytesIO(b"1,read,0\n" * 3), "trace x", 2))
     monkeypatch.setitem(dram_trace_csv.LARGEST, "trace", 20)
     with pytest.raises(EmuError, match="found more than 20 characters, expected at most that many"):
-        read_csv(io.BytesIO(b"1,read,0\n" * 3), "trace x", MOST)
+        whole(read_csv(io.BytesIO(b"1,read,0\n" * 3), "trace x", MOST))
 
 
 def test_a_file(tmp_path):

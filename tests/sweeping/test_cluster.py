@@ -39,7 +39,7 @@ def programs(folder):
     for process in psutil.process_iter(["cmdline"]):
         if "distributed.cli.dask_worker" in (process.info["cmdline"] or []):
             with contextlib.suppress(psutil.Error):
-                if process.environ().get("TMPDIR") == str(folder):
+                if process.environ().get("TMPDIR", "").startswith(str(folder)):
                     found.append(process)
     return found
 
@@ -218,8 +218,35 @@ def test_ctrl_c_keeps_what_is_done(workers, tmp_path, scratch, serial):
     assert (tmp_path / "r.csv").read_bytes() == serial
 
 
+@pytest.mark.parametrize("number, word, status", [
+    (signal.SIGTERM, "ended by SIGTERM", 143), (signal.SIGHUP, "ended by SIGHUP", 129),
+    (signal.SIGINT, "interrupted", 130),
+])
+def test_a_signal_while_workers_start_is_one_line_and_nothing_is_left(number, word, status, tmp_path, scratch):
+    sweep = start([*MANY, "--workers", "2", "--store", str(tmp_path / "store")], scratch, start_new_session=True)
+    wait_for(lambda: programs(scratch), sweep)
+    sweep.send_signal(number)
+    out, error = sweep.communicate(timeout=60)
+    assert sweep.returncode == status and out == ""
+    assert error.splitlines() == ["240 points", f"plena-emu sweep: error: {word}: 0 of 240 points are stored: the same"
+                                                " command goes on"]
+    assert programs(scratch) == [] and os.listdir(scratch) == []
+
+
+@pytest.mark.parametrize("are_there", [False, True])
+def test_workers_end_with_a_sweep_that_is_killed(are_there, tmp_path, scratch):
+    """Their files as well; also while they start, when they do not look for the scheduler yet."""
+    sweep = start([*MANY, "--workers", "2"], scratch, start_new_session=True)
+    wait_for(lambda: workers(scratch) if are_there else programs(scratch), sweep)
+    sweep.kill()
+    sweep.communicate()
+    until = time.monotonic() + 3  # far less than workers take to find out by themselves
+    while (programs(scratch) or os.listdir(scratch)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert programs(scratch) == [] and os.listdir(scratch) == []
+
+
 def test_a_sweep_that_is_killed_resumes(tmp_path, scratch, serial):
-    """Its workers end by themselves."""
     store = tmp_path / "store"
     sweep = start([*MANY, "--workers", "2", "--store", str(store)], scratch, start_new_session=True)
     wait_for(lambda: store.exists() and stored(store), sweep)
@@ -277,5 +304,5 @@ def test_a_scheduler_that_does_not_answer_is_one_line(address, message, scratch)
     done = subprocess.run([*COMMAND, LINEAR, "--memory-model", "resident", "--scheduler", address], capture_output=True,
                           text=True)
     points, line = done.stderr.splitlines()
-    assert points == "1 points" and done.returncode == 101 and done.stdout == ""
+    assert points == "1 point" and done.returncode == 101 and done.stdout == ""
     assert line.startswith(f"plena-emu sweep: error: scheduler {address}: does not answer: ") and message in line

@@ -66,6 +66,37 @@ def test_damaged_records_are_told_and_run_again(tmp_path):
     assert lines_of(points, specifier, store=store, watcher=told) == whole and told.count == 2
 
 
+def opened(folder):
+    """What opening a store says."""
+    told = Told()
+    Store(str(folder), told.said)
+    return told.lines
+
+
+@pytest.mark.parametrize("harm", ["first", "only", "appended", "empty"])
+def test_a_damaged_file_is_told_until_its_points_have_run_again(harm, tmp_path):
+    """Once they have, sound records are in another file, and the damaged one is kept where nobody reads it.
+
+    A file is named by what it held: records that come again can have the name of the damaged file.
+    """
+    points, specifier = points_of(**AXES)
+    whole = lines_of(points, specifier, store=Store(str(tmp_path)))
+    few, many = sorted(files_of(tmp_path), key=lambda path: path.stat().st_size)
+    path = few if harm in ("only", "empty") else many
+    data = path.read_bytes()
+    path.write_bytes({"first": b"x" + data, "only": data[:-5], "appended": data + b"x", "empty": b""}[harm])
+    assert len(opened(tmp_path)) == 1 == len(opened(tmp_path))
+    store = Store(str(tmp_path))
+    if harm == "appended":  # nothing is missing: the next record mends it
+        store.add([encode(record())])
+    assert lines_of(points, specifier, store=store) == whole
+    assert opened(tmp_path) == []
+    told = Told()
+    assert lines_of(points, specifier, store=Store(str(tmp_path)), watcher=told) == whole and told.count == 0
+    kept = [path for path in files_of(tmp_path) if path.name.endswith(".jsonl.damaged")]
+    assert len(kept) == (harm == "first")
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 100, b"{}\n", b'{"digest":"x","record":{}}\n', b"[" * 100_000])
 def test_a_file_that_holds_no_records_is_told(content, tmp_path):
     (tmp_path / "records").mkdir()
@@ -108,11 +139,11 @@ def test_two_stores_on_one_directory_see_each_other(tmp_path):
 
 
 def test_failures_are_rows_and_are_run_again_as_asked(tmp_path):
-    points, specifier = points_of(model="tiny", prefill="3,5000")
+    points, specifier = points_of(model="tiny", isa="base,moe")
     store = Store(str(tmp_path))
     lines_of(points, specifier, store=store)
     failed = store.get(points[1].id)
-    assert failed.result is None and failed.failure.kind == "error" and "5000 tokens" in failed.failure.message
+    assert failed.result is None and failed.failure.kind == "error" and "no multiple of 64" in failed.failure.message
     store.add([encode(record(failure=Failure(kind="died", message="three died")))])
     assert len(Store(str(tmp_path))) == 3
     assert len(open_store(str(tmp_path), True, False, Told())) == 2

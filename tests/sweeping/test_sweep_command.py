@@ -11,6 +11,7 @@ import pytest
 from sweep_studies import LINEAR, ROOT
 
 from plena_emu.cli.main import main
+from plena_emu.cli.sweep_progress import Pace
 
 BASE = ["sweep", LINEAR, "--memory-model", "resident,weight-stream", "--host-bandwidth", "1M..4M", "--workers", "0"]
 
@@ -65,14 +66,14 @@ def test_points_come_in_the_order_of_the_flags(capsys):
 
 def test_dry_run_runs_nothing_and_says_how_much(tmp_path, capsys):
     said = ran([*BASE, "--dry-run", "--store", str(tmp_path / "s"), "--where", "host_bandwidth > 1000000"], capsys)
-    assert said.out.startswith("4 points of 6 combinations, 1 programs; 0 are stored\nabout ")
+    assert said.out.startswith("4 points of 6 combinations, 1 program; 0 are stored\nabout ")
     assert not (tmp_path / "s").exists()
 
 
 def test_a_failed_point_is_a_row_and_a_status(tmp_path, capsys):
-    said = ran(["sweep", "--model", "tiny", "--prefill", "3,5000", "--layers", "1", "--workers", "0", "--csv",
+    said = ran(["sweep", "--model", "tiny", "--axis", "isa=base,moe", "--layers", "1", "--workers", "0", "--csv",
                 str(tmp_path / "s.csv")], capsys, 1)
-    assert "1 of 2 points failed" in said.out and "5000 tokens, expected at most its 2048 positions" in said.out
+    assert "1 of 2 points failed" in said.out and "offset 16 is no multiple of 64" in said.out
     rows = rows_of(tmp_path / "s.csv")
     assert [bool(row["error"]) for row in rows] == [False, True] and rows[1]["time_ms"] == ""
 
@@ -156,10 +157,22 @@ def test_a_study_file_with_flags_over_it(tmp_path, capsys):
     study = tmp_path / "s.yaml"
     study.write_text(f"axes:\n  build: {LINEAR}\n  memory_model: resident\n  host_bandwidth: 1M..4M\n")
     said = ran(["sweep", str(study), "--host-bandwidth", "7M", "--workers", "0"], capsys)
-    assert said.err.startswith("1 points\n")
+    assert said.err.startswith("1 point\n")
     assert main(["sweep", str(study), "--axis", "nope=3"]) == 2 and "unknown key" in capsys.readouterr().err
     assert "a study file has keys of its own" in refused(["sweep", str(study), "--where", "layers > 1"], capsys)
     assert "found a study beside other arguments" in refused(["sweep", LINEAR, str(study)], capsys)
+
+
+def test_how_much_is_left_is_said_when_enough_was_seen():
+    """Not of the first points, which compile and load; then by the rate of the last minute."""
+    now = [0.0]
+    pace = Pace(lambda: now[0])
+    for now[0], finished, left in ((1, 1, None), (4, 9, None), (6, 9, None), (10, 20, 490.0), (40, 30, 1293.3),
+                                   (65, 500, 62.1), (100, 900, 6.9), (110, 1000, 0.0)):
+        pace.reached(finished)
+        assert pace.left(1000) == (left if left is None else pytest.approx(left, rel=0.01)), now
+    pace.restart()
+    assert pace.left(2000) is None and pace.rate == 0.0
 
 
 def test_what_few_need_is_imported_where_it_is_used():

@@ -1,16 +1,22 @@
 """Remember what batches of lines do to the idealised banks, exactly (spec §3.5, §7.3).
 
-As `kernels.simple.memo` does for the reads of a prefetch, with two kinds of keys:
+As `kernels.simple.memo` does for the reads of a prefetch, but with two keys for the same thing, which have a table
+each:
 
 - A *place* is where a prefetch begins, as there: elements and scales, each slid down within their rows of the memory;
-  then the precharges that its first lines meet. It is used, and no line planned, where nothing is decided about lines
+  then the precharges that its first lines meet. It costs no line, and is used where nothing is decided about lines
   (regime `resident`) and elements and scales share no row, so that all lines of one come before those of the other.
-- A *list* has each line of a batch, by its bank and its row from those of the first line, and by whether it takes the
-  host link. It serves all other batches, unless a line waits for a swap.
+- A *pattern* has each line of a batch: its bank, counted from that of the first line, and whether the line opens a row,
+  so that it differs from the line before in the same bank. As lines ascend, no row comes back. Places whose lines make
+  one pattern share what is remembered; the two batches of a store, reads and writes, have a pattern each.
 
-Example of a list: the reads of lines 0, 64 and 16384 have the key of those of lines 128, 192 and 16512: the same bank,
-the next one, and the first bank in the next row.
+Example: the reads of lines 0, 64 and 16384 have the pattern (0, opens), (1, opens), (0, opens). So have those of lines
+128, 192 and 1 MiB + 128.
 """
+
+from typing import NamedTuple
+
+import numpy as np
 
 from ...compiler.jit import kernel, small
 from ...layout import (
@@ -27,37 +33,45 @@ from ...memory.dma_address import packed_step
 from ...memory.memo_table import MEMO_ON, look_up
 from ...memory.regimes import STREAM
 from ...simple.batch import run_batch
-from ...simple.event_loop import simulate_loop
 from ...simple.memo import (
     BANK_BITS,
     BANK_SHIFT,
     EARLY,
     IN_ROW,
+    LINK_WORD,
     ROW_MASK,
     ROW_SHIFT,
+    SimpleMemo,
     insert_pending,
     insert_value,
     place_of,
     recall,
 )
-from ...simple.state import (
-    BANK_DUE,
-    BANKS,
-    LAST_EVENT,
-    ORG_READ_SHIFT,
-    ORG_ROW_SHIFT,
-    ORG_WRITE_SHIFT,
-    TCK,
-)
+from ...simple.state import BANK_DUE, BANKS, LAST_EVENT, ORG_READ_SHIFT, ORG_WRITE_SHIFT, TCK
+from .lines import HIGHEST, list_ascending
 
 WIDEST = 1 << 12  # longest batch that is remembered
-ROW_BITS = 16
-LINE_BITS = 1 + BANK_BITS + ROW_BITS
-LINES_A_WORD = 3
-KEY_WIDTH = 2 + BANKS + WIDEST // LINES_A_WORD
-PLACE = 1 << 62  # first word of a place; that of a list is small
+LINE_BITS = BANK_BITS + 1
+LINES_A_WORD = 12
+PATTERN_WIDTH = 1 + BANKS + WIDEST // LINES_A_WORD + 1 + WIDEST // LINK_WORD
 PLACE_WORDS = 2
-HIGHEST = 1 << 62  # places end below, so that no address passes the last one
+PLACE_WIDTH = PLACE_WORDS + BANKS
+
+
+class BatchMemo(NamedTuple):
+    """What is remembered of one memory.
+
+    Attributes
+    ----------
+    places, patterns : SimpleMemo
+        Their keys have PLACE_WIDTH and PATTERN_WIDTH words.
+    opened : int64[BANKS]
+        Room for a pattern: the row that its latest line in each bank has, -1 without one.
+    """
+
+    places: SimpleMemo
+    patterns: SimpleMemo
+    opened: np.ndarray
 
 
 # --- places ----------------------------------------------------------------------------------------
@@ -69,8 +83,10 @@ def slide_of(address, rows, length, jump):
 
     Returns (bytes, rows of the memory that they reach up).
     """
-    slide, reach = IN_ROW, 0
     low = address & IN_ROW
+    if low + (rows - 1) * jump + length <= IN_ROW + 1:  # all in one row, as is usual
+        return low & -ACCESS_BYTES, 0
+    slide, reach = IN_ROW, 0
     for row in range(rows):
         first = low + ((row * jump) & U32_MASK)
         last = first + length - 1
@@ -101,129 +117,113 @@ def write_place(key, descriptor, event):
         word = word << ROW_SHIFT | place_of(scale_index, slide)
         word = word << BANK_BITS | (((scale_index >> BANK_SHIFT) - (index >> BANK_SHIFT)) & (BANKS - 1))
         word = word << 1 | (scale_index > index)
-    key[0] = PLACE | word
+    key[0] = word
     key[1] = step
     return PLACE_WORDS
 
 
 @small
-def append_rows(lines, n, first, rows, length, jump):
-    """Append lines of ascending rows to `lines[:n]`, which ascend too, until there are EARLY.
-
-    Returns how many there are.
-    """
-    for row in range(rows):
-        end = first + row * jump + length
-        line = (end - length) & -ACCESS_BYTES
-        if n > 0 and lines[n - 1] == line:
-            line += ACCESS_BYTES
-        while line < end and n < EARLY:
-            lines[n] = line
-            n += 1
-            line += ACCESS_BYTES
-        if n == EARLY:
-            break
-    return n
-
-
-@small
-def first_lines(lines, descriptor, event):
-    """Find the first lines, at most EARLY, of a prefetch that has a place.
-
-    Returns how many, 0 where its rows do not ascend.
-    """
-    rows, length, slen = descriptor[DESC_ROWS], descriptor[DESC_ROW_BYTES], descriptor[DESC_SCALE_BYTES]
-    index, scale_index, step = event[MEV_INDEX], event[MEV_SCALE], event[MEV_STEP]
-    jump, scale_jump = packed_step(descriptor, step, length), packed_step(descriptor, step, slen)
-    if jump < length or scale_jump < slen or max(jump, scale_jump) * rows > U32_MASK:
-        return 0
-    if slen > 0 and scale_index < index:
-        n = append_rows(lines, 0, scale_index, rows, slen, scale_jump)
-        return append_rows(lines, n, index, rows, length, jump)
-    n = append_rows(lines, 0, index, rows, length, jump)
-    return append_rows(lines, n, scale_index, rows if slen > 0 else 0, slen, scale_jump)
-
-
-@small
-def place_words(memo, state, lines, descriptor, event, now):
-    """Write the place of a prefetch that starts at `now` into `memo.key`; `lines` has room for its first lines.
+def place_words(places, state, lines, descriptor, event, now):
+    """Write the place of a prefetch that starts at `now` into `places.key`; `lines` has room for its first lines.
 
     Returns its length in words, 0 where it has none.
     """
-    if memo.reg[MEMO_ON] == 0:
+    if places.reg[MEMO_ON] == 0:
         return 0
-    length = write_place(memo.key, descriptor, event)
+    length = write_place(places.key, descriptor, event)
     if length == 0 or state.queues[LAST_EVENT] <= now + TCK:
         return length
-    n = first_lines(lines, descriptor, event)
+    n = list_ascending(lines, EARLY, descriptor, event)
     bank_0 = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
-    return append_pending(memo.key, length, state.banks, lines, n, BANK_SHIFT, bank_0, now) if n > 0 else 0
+    return append_pending(places.key, length, state.banks, lines, n, TCK, BANK_SHIFT, bank_0, now) if n > 0 else 0
 
 
 @kernel
-def append_pending(key, length, banks, lines, n, shift, bank_0, now):
+def append_pending(key, length, banks, lines, n, apart, shift, bank_0, now):
     """Append the precharges that `lines[:n]` meet in their banks, counted from `bank_0`, to a key.
 
-    Returns its new length.
+    The first line reaches its bank one tCK after `now`, each further one `apart` (ps) later, or later still.
+
+    Returns the new length of the key.
     """
-    start, seen = length, 0
+    start, seen, arrival = length, 0, now + TCK
     for i in range(n):
         bank = (lines[i] >> shift) & (BANKS - 1)
-        if (seen >> bank) & 1 == 0 and banks[bank, BANK_DUE] > now + TCK:
+        if (seen >> bank) & 1 == 0 and banks[bank, BANK_DUE] > arrival:
             length = insert_pending(banks, key, length, bank_0, bank, start, now)
         seen |= 1 << bank
+        arrival += apart
     return length
 
 
-# --- lists -----------------------------------------------------------------------------------------
-
-
-@small
-def line_word(organisation, line, first, shift, link):
-    """Say what a line shares with the first one: rows and banks apart, and whether it takes the link; 21 bits."""
-    row_shift = organisation[ORG_ROW_SHIFT]
-    rows = ((line >> row_shift) - (first >> row_shift)) & ((1 << ROW_BITS) - 1)
-    banks = ((line >> shift) - (first >> shift)) & (BANKS - 1)
-    return (rows << BANK_BITS | banks) << 1 | link
+# --- patterns --------------------------------------------------------------------------------------
 
 
 @kernel
-def write_key(key, state, lines, link, n, held, shift, write, now):
-    """Write the key of a batch into `key`: its length, its lines, the precharges that it meets.
+def append_lines(key, opened, lines, n, shift):
+    """Append the bank of each of `lines[:n]` and whether it opens a row to `key[:1]`.
 
-    Returns its length in words.
+    Returns the new length of the key, 0 where a row may come back.
     """
-    organisation, first = state.organisation, lines[0]
-    key[0] = n << 1 | write
+    opened[:] = -1
+    first = lines[0]
     length = 1
     for at in range(0, n, LINES_A_WORD):
         word = 0
         for i in range(at, min(n, at + LINES_A_WORD)):
-            word = word << LINE_BITS | line_word(organisation, lines[i], first, shift, link[i] if held > 0 else 0)
+            line = lines[i]
+            bank = ((line >> shift) - (first >> shift)) & (BANKS - 1)
+            row = ((line >> ROW_SHIFT) - (first >> ROW_SHIFT)) & ROW_MASK
+            before = opened[bank]
+            if row < before:  # farther from the first line than there are rows
+                return 0
+            opened[bank] = row
+            word = word << LINE_BITS | bank << 1 | int(row != before)
         key[length] = word
         length += 1
-    if state.queues[LAST_EVENT] <= now + TCK:
-        return length
-    early = n if held > 0 else min(n, EARLY)  # a line that waits for nobody comes early or meets none
-    return append_pending(key, length, state.banks, lines, early, shift, (first >> shift) & (BANKS - 1), now)
+    return length
 
 
 @small
-def run_phase(state, lines, wait, link, n, held, write, now):
-    """Run a batch itself: the instant of its end, or `OVERFLOW`."""
-    if write == 0:
-        return run_batch(state, lines, wait, link, n, held, now)
-    took = simulate_loop(state, lines, wait, link, n, now, TIME_LIMIT - now, 1)
-    return OVERFLOW if took == OVERFLOW else now + took
+def append_line_links(key, length, link, n):
+    """Append which of `n` lines take the host link.
+
+    Returns the new length of the key.
+    """
+    for at in range(0, n, LINK_WORD):
+        word = 0
+        for i in range(at, min(n, at + LINK_WORD)):
+            word |= link[i] << (i - at)
+        key[length] = word
+        length += 1
+    return length
 
 
 @kernel
-def remember_phase(memo, state, code, lines, wait, link, n, held, write, now):
+def write_pattern(memo, state, lines, link, n, held, shift, write, now):
+    """Write the key of a batch into `memo.patterns.key`: its length, its lines, the precharges that it meets.
+
+    Returns its length in words, 0 where it has none.
+    """
+    key = memo.patterns.key
+    key[0] = (n << 1 | int(held > 0)) << 1 | write
+    length = append_lines(key, memo.opened, lines, n, shift)
+    if held > 0 and length > 0:
+        length = append_line_links(key, length, link, n)
+    if length == 0 or state.queues[LAST_EVENT] <= now + TCK:
+        return length
+    # Beside lines that wait for the host, any line may be the first to reach its bank.
+    early, apart = (n, 0) if held > 0 else (min(n, EARLY), TCK)
+    return append_pending(key, length, state.banks, lines, early, apart, shift, (lines[0] >> shift) & (BANKS - 1), now)
+
+
+@small
+def remember_batch(memo, state, code, lines, wait, link, n, held, write, now):
     """Run a batch of lines, all submitted at `now`, through the memo.
 
     Parameters
     ----------
-    memo : SimpleMemo
+    memo : BatchMemo
     code : int
         Regime: a streamed line always waits the same, which a swapped one does not.
     lines, wait, link : int64[>= n]
@@ -238,15 +238,18 @@ def remember_phase(memo, state, code, lines, wait, link, n, held, write, now):
     """
     if n == 0:
         return now
-    if memo.reg[MEMO_ON] == 0 or n > WIDEST or (held > 0 and code != STREAM):
-        return run_phase(state, lines, wait, link, n, held, write, now)
+    patterns = memo.patterns
     shift = state.organisation[ORG_WRITE_SHIFT if write == 1 else ORG_READ_SHIFT]
+    length = 0
+    if patterns.reg[MEMO_ON] == 1 and n <= WIDEST and (held == 0 or code == STREAM):
+        length = write_pattern(memo, state, lines, link, n, held, shift, write, now)
+    if length == 0:
+        return run_batch(state, lines, wait, link, n, held, now, write)
     bank_0 = (lines[0] >> shift) & (BANKS - 1)
-    length = write_key(memo.key, state, lines, link, n, held, shift, write, now)
-    key_hash, at = look_up(memo, memo.key, length)
+    key_hash, at = look_up(patterns, patterns.key, length)
     if at > 0:
-        done = recall(memo.arena, at, state, bank_0, now)
+        done = recall(patterns.arena, at, state, bank_0, now)
         return done if done <= TIME_LIMIT else OVERFLOW
-    done = run_phase(state, lines, wait, link, n, held, write, now)
-    insert_value(memo, state, length, key_hash, bank_0, n, now, done)
+    done = run_batch(state, lines, wait, link, n, held, now, write)
+    insert_value(patterns, state, length, key_hash, bank_0, n, now, done)
     return done

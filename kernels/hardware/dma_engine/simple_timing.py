@@ -22,11 +22,11 @@ from ...memory.transfer import (
     count_resident,
     finish_event,
 )
-from ...simple.memo import BANK_SHIFT, VALUE_READS, SimpleMemo, insert_value, recall
+from ...simple.memo import BANK_SHIFT, VALUE_READS, insert_value, recall
 from ...simple.state import BANKS, SimpleState
 from .lines import READS, WRITES, LinePlan
 from .plan import begin_event, plan_event
-from .simple_memo import place_words, remember_phase, run_phase
+from .simple_memo import BatchMemo, place_words, remember_batch
 
 
 class SimpleLineMemory(NamedTuple):
@@ -42,8 +42,7 @@ class SimpleLineMemory(NamedTuple):
         DMAs of each descriptor so far.
     nothing : int64[lines]
         Zeros: writes wait for nobody.
-    memo : SimpleMemo
-        Its keys are those of `simple_memo`.
+    memo : BatchMemo
     """
 
     transfer: Transfer
@@ -51,41 +50,45 @@ class SimpleLineMemory(NamedTuple):
     plan: LinePlan
     operations: np.ndarray
     nothing: np.ndarray
-    memo: SimpleMemo
+    memo: BatchMemo
 
 
 @kernel
-def run_phases(mem, store):
-    """Run the planned lines from `TRANSFER_NOW` on: the instant of the end, or `OVERFLOW`."""
+def read_lines(mem):
+    """Read the planned lines from `TRANSFER_NOW` on: the instant of the end, or `OVERFLOW`."""
     transfer, plan = mem.transfer, mem.plan
     now, held, code = transfer.reg[TRANSFER_NOW], transfer.reg[TRANSFER_HELD], transfer.regime.reg[RG_CODE]
-    now = remember_phase(
+    return remember_batch(
         mem.memo, mem.state, code, plan.reads, transfer.wait, transfer.link, plan.reg[READS], held, 0, now
     )
-    if not store or now == OVERFLOW:
-        return now
-    return remember_phase(
-        mem.memo, mem.state, code, plan.writes, mem.nothing, mem.nothing, plan.reg[WRITES], 0, 1, now
+
+
+@kernel
+def write_lines(mem, now):
+    """Write the planned lines from `now` on: the instant of the end, or `OVERFLOW`."""
+    plan = mem.plan
+    return remember_batch(
+        mem.memo, mem.state, RESIDENT, plan.writes, mem.nothing, mem.nothing, plan.reg[WRITES], 0, 1, now
     )
 
 
 @kernel
 def prefetch_at_place(mem, words, event, descriptor):
-    """Run a prefetch whose place are the first `words` of the memo's key, and whose lines nothing is decided about.
+    """Run a prefetch whose place has `words` words of key, and whose lines nothing is decided about.
 
     Returns the instant of the end, or `OVERFLOW`.
     """
-    transfer, state, plan, memo = mem.transfer, mem.state, mem.plan, mem.memo
+    transfer, state, plan, places = mem.transfer, mem.state, mem.plan, mem.memo.places
     now = transfer.reg[TRANSFER_NOW]
     bank = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
-    key_hash, at = look_up(memo, memo.key, words)
+    key_hash, at = look_up(places, places.key, words)
     if at > 0:
-        count_resident(transfer, memo.arena[at + VALUE_READS])
-        done = recall(memo.arena, at, state, bank, now)
+        count_resident(transfer, places.arena[at + VALUE_READS])
+        done = recall(places.arena, at, state, bank, now)
         return done if done <= TIME_LIMIT else OVERFLOW
     plan_event(transfer, plan, event, descriptor)
-    done = run_phase(state, plan.reads, transfer.wait, transfer.link, plan.reg[READS], 0, 0, now)
-    insert_value(memo, state, words, key_hash, bank, plan.reg[READS], now, done)
+    done = read_lines(mem)
+    insert_value(places, state, words, key_hash, bank, plan.reg[READS], now, done)
     return done
 
 
@@ -95,11 +98,12 @@ def run_event(mem, event, descriptor):
     transfer, store = mem.transfer, descriptor[DESC_STORE] == 1
     if not store and transfer.regime.reg[RG_CODE] == RESIDENT:
         now = transfer.reg[TRANSFER_NOW]
-        words = place_words(mem.memo, mem.state, mem.plan.reads, descriptor, event, now)
+        words = place_words(mem.memo.places, mem.state, mem.plan.reads, descriptor, event, now)
         if words > 0:
             return prefetch_at_place(mem, words, event, descriptor)
     plan_event(transfer, mem.plan, event, descriptor)
-    return run_phases(mem, store)
+    done = read_lines(mem)
+    return write_lines(mem, done) if store and done != OVERFLOW else done
 
 
 @entry

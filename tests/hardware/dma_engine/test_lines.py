@@ -6,6 +6,8 @@ from hypothesis import settings as configure
 from hypothesis import strategies as st
 from oracle.hardware.lines import Packing, pieces, plan
 
+from plena_emu.kernels.hardware.dma_engine.lines import plan_pieces
+
 U64 = 2**64 - 1
 U32 = 2**32
 
@@ -58,3 +60,28 @@ def test_contiguous_rows_are_covered_as_one_range():
 def test_a_store_reads_the_lines_it_covers_in_part():
     reads, writes = plan_of(descriptor_of(1, 128, 8, 8, 16, store=True), 32, 4096, 128)
     assert reads == [0, 128, 4096] and writes == [0, 64, 128, 4096]
+
+
+def test_pieces_that_meet_in_a_line_cover_it_together():
+    # Elements [0, 96) and scales [96, 104), then [96, 128): the second line is covered in part, then completely.
+    assert plan_of(descriptor_of(1, 96, 8, 8, 12, store=True), 0, 96, 96) == ([64], [0, 64])
+    assert plan_of(descriptor_of(1, 96, 8, 8, 3, store=True), 0, 96, 96) == ([], [0, 64])
+    # Scales below the elements, with a byte between them that nothing covers.
+    assert plan_of(descriptor_of(1, 64, 8, 8, 2, store=True), 33, 0, 64) == ([0, 64], [0, 64])
+    assert plan_of(descriptor_of(1, 64, 8, 8, 2, store=True), 32, 0, 64) == ([64], [0, 64])
+
+
+def test_rows_share_the_lines_at_their_ends():
+    # 48 bytes a row without a gap, then with one of 16 bytes, which no line is free of.
+    assert plan_of(descriptor_of(4, 48, 8, store=True), 0, 0, 48) == ([], [0, 64, 128])
+    assert plan_of(descriptor_of(4, 48, 8, store=True), 0, 0, 64) == ([0, 64, 128, 192], [0, 64, 128, 192])
+    assert plan_of(descriptor_of(2, 64, 8), 32, 0, 96) == ([0, 64, 128], [])
+
+
+@given(transfers())
+@configure(max_examples=100, deadline=None)
+def test_transfers_that_ascend_are_planned_like_any_other(transfer):
+    packing, n, rows, base, offset, step, scale, store = transfer
+    descriptor = descriptor_of(rows, n, packing.bits, packing.scale_bits, packing.block, store)
+    places = *byte_addresses(packing, base, offset, scale), step
+    assert plan_of(descriptor, *places) == plan_of(descriptor, *places, plan_pieces)

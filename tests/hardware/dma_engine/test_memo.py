@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from plena_emu.kernels import layout
 from plena_emu.kernels.compiler.jit import JIT
+from plena_emu.kernels.memory import memo_table
 from plena_emu.manifests.schema import Manifest, Region
 from plena_emu.memory.ledger import new_ledger
 from plena_emu.memory.models import RegimeModel
@@ -89,3 +90,98 @@ def test_a_repeated_dma_is_remembered(regime, store):
     events[:, [layout.MEV_DELTA, layout.MEV_STEP, layout.MEV_SCALE]] = 1_000_000, 64, 1 << 22
     _, hits = figures(descriptors, events, memo=True, regime=regime)
     assert hits > 40
+
+
+def test_a_large_tile_is_remembered_on_a_dram():
+    """Its lines are submitted together, so their latencies take hundreds of values, all of which are kept."""
+    descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    descriptors[:] = descriptor_of(256, 256, 8)
+    events = np.zeros((4, layout.MEV_WIDTH), dtype=np.int64)
+    events[:, layout.MEV_DELTA], events[:, layout.MEV_STEP] = 1_000_000, 256
+    found, hits = figures(descriptors, events, memo=True, regime="hbm")
+    assert hits == 2  # of the third and the fourth: the second finds rows open, which the first did not
+    assert found == figures(descriptors, events, memo=False, regime="hbm")[0]
+
+
+def store_events(starts, delta=1_000_000):
+    """Descriptors of stores of 16 rows of 64 bytes with 8 scale bytes each; one store at each start."""
+    descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    descriptors[:] = descriptor_of(16, 64, 8, 8, 8, True)
+    events = np.zeros((len(starts), layout.MEV_WIDTH), dtype=np.int64)
+    events[:, layout.MEV_DELTA], events[:, layout.MEV_INDEX], events[:, layout.MEV_STEP] = delta, starts, 768
+    events[:, layout.MEV_SCALE] = np.array(starts) // 8 + (1 << 22)
+    return descriptors, events
+
+
+def memo_of(descriptors, events, regime="resident"):
+    """The memo's counts after a stream on the idealised banks."""
+    memory = RegimeModel(regime, MANIFEST, descriptors, 30_000, 60_000_000, dma="production")
+    with np.errstate(over="ignore"):
+        memory.advance(events.copy(), len(events))
+    return memory.engine.memo
+
+
+def test_both_batches_of_a_store_are_remembered_wherever_they_lie():
+    # 16 lines of scales are read, and written behind 16 lines of elements.
+    first = memo_of(*store_events([0]))
+    assert (first.lookups, first.hits, first.patterns) == (2, 0, 2)
+    again = memo_of(*store_events([0, 1 << 18, 5 << 18, 0]))  # other rows; scales 32 KiB farther each time
+    assert (again.lookups, again.hits, again.patterns) == (8, 6, 2)
+    other = memo_of(*store_events([0, 512]))  # scales begin a line later, and elements end in another bank
+    assert (other.lookups, other.hits, other.patterns) == (4, 1, 3)
+
+
+@pytest.mark.parametrize("delta", [0, 1000, 5000, 9000, 13_000])
+def test_a_store_that_meets_pending_precharges_has_a_key_of_its_own(delta):
+    """A prefetch of one line leaves its bank precharging; the store after it reads from that bank."""
+    descriptors, events = store_events([0] * 6, delta)
+    descriptors[0] = descriptor_of(1, 64, 8)
+    events[::2, layout.MEV_DESCRIPTOR], events[::2, layout.MEV_STEP] = 0, 64
+    events[1::2, layout.MEV_DESCRIPTOR], events[::2, layout.MEV_INDEX] = layout.DESCRIPTOR_STORE_ACT, 1 << 22
+    events[::2, layout.MEV_DELTA] = 1_000_000
+    found, hits = figures(descriptors, events, memo=True, regime="resident")
+    without, _ = figures(descriptors, events, memo=False, regime="resident")
+    assert found == without
+    assert hits == 6  # of the second and the third prefetch and store
+    late = events.copy()
+    late[3, layout.MEV_DELTA] = 1_000_000  # the second store meets nothing: its reads are not those of the first
+    memo = memo_of(descriptors, late)
+    assert memo.lookups - memo.hits == (4 if delta + 833 < 9996 else 3)  # a precharge ends 12 tCK after a lone read
+
+
+def test_places_with_one_pattern_share_what_is_remembered():
+    """Tiles whose rows begin 8 bytes later touch the same lines."""
+    descriptors = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
+    descriptors[:] = descriptor_of(16, 32, 8)
+    events = np.zeros((5, layout.MEV_WIDTH), dtype=np.int64)
+    events[:, layout.MEV_DELTA], events[:, layout.MEV_STEP] = 1_000_000, 1024
+    events[:, layout.MEV_INDEX] = [0, 8, 16, 24, 8]
+    memo = memo_of(descriptors, events)
+    assert (memo.lookups, memo.hits, memo.patterns) == (5, 4, 1)
+
+
+def test_rows_that_come_back_are_not_remembered_but_timed():
+    """Scales a multiple of 1 GiB above the elements have their rows again (16 bits of a row count)."""
+    descriptors, events = store_events([8192 + 64 * k for k in (0, 1, 0, 1, 0, 1)])  # their elements are in two rows
+    events[:, layout.MEV_SCALE] = 1 << 30
+    memo = memo_of(descriptors, events)
+    assert memo.lookups == 6  # the reads of scales alone
+    assert figures(descriptors, events, True, "resident")[0] == figures(descriptors, events, False, "resident")[0]
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_full_tables_are_emptied(store):
+    descriptors, events = store_events([64 * k for k in range(1, 60)] * 2)
+    descriptors[:, layout.DESC_STORE] = int(store)
+    memory = RegimeModel("resident", MANIFEST, descriptors, 30_000, 60_000_000, dma="production")
+    tables = memory.engine._memory.memo
+    for k, event in enumerate(events):
+        if k % 10 == 9:  # as if thousands of patterns had come before
+            for table in tables.places, tables.patterns:
+                table.reg[memo_table.MEMO_USED] = len(table.arena) - 8
+        with np.errstate(over="ignore"):
+            memory.advance(event[None, :], 1)
+    without = RegimeModel("resident", MANIFEST, descriptors, 30_000, 60_000_000, dma="production", memo=False)
+    without.advance(events, len(events))
+    assert (memory.now_ps, memory.last_event_ps) == (without.now_ps, without.last_event_ps)
+    assert memory.engine.memo.cleared > 0
