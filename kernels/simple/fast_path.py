@@ -53,8 +53,8 @@ from .state import (
 
 PERMITS = 16
 
-# An event is one word: instant, class (each has a ring), bank. Classes in the order of one instant: for writes TAKEN_OVER
-# and OPENED change places. A waiting access is one word too: arrival, row.
+# An event is one word: instant, class (each has a ring), bank. Classes in the order of one instant: for writes
+# TAKEN_OVER and OPENED change places. A waiting access is one word too: arrival, row.
 BANK_BITS = 4
 TIME_SHIFT = 7
 SWITCHED, TAKEN_OVER, OPENED, HIT = range(4)
