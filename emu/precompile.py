@@ -116,6 +116,7 @@ def _first_call(module):
         from .memory.dram_replay import replay
 
         replay("hbm2", time_ps=[0], is_write=[0], address=[0])
+        replay("hbm2", time_ps=None, is_write=[0], address=[0], outstanding=1)
     elif module == "dram.trace_text":
         from .memory.dram_trace_csv import CsvAccesses, completion_lines
         from .memory.dram_window import NOTHING

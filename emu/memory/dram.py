@@ -13,7 +13,7 @@ from ..boards.dram_schema import DramDescription, TimingRow, checked
 from ..boards.dram_timing import COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS
 from ..errors import EmuError, UsageError
 from ..isa import REVISIONS
-from ..kernels.dram import event_queue
+from ..kernels.dram import event_queue, idle_reads
 from ..kernels.dram import memo as dram_memo
 from ..kernels.dram import pattern as dram_pattern
 from ..kernels.dram import state as dram_state
@@ -121,7 +121,9 @@ def _config_of(description, revision, is_checked):
         if len(_configs) >= MOST_CONFIGS:
             _configs.clear()
         _configs[key] = config
-    return _configs[key].copy().view(np.recarray)
+    config = _records(1, dram_state.CONFIG)
+    config[:] = _configs[key]
+    return config
 
 
 def new_run(state: dram_state.DramState, address: np.ndarray, batches: int = 1, waits: int = 0) -> event_queue.Run:
@@ -156,28 +158,48 @@ def new_memo(state: dram_state.DramState, enabled: bool = True) -> dram_memo.Dra
     config = state.config[0]
     reg = np.zeros(dram_memo.DRAM_MEMO_WIDTH, dtype=np.int64)
     reg[mt.MEMO_ON] = enabled and config.t_refi == 0 and config.sub_requests == 1 and config.direct == 1
-    pattern = dram_pattern.Pattern(
-        key=np.zeros(2 * dram_pattern.WIDEST + dram_pattern.TOUCHED + 1, dtype=np.int64),
-        node=np.full((dram_pattern.LEVELS, int(config.channels) * dram_state.BANKS), dram_state.NONE),
-        bank=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
-        first=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
-        latest=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
-        row=np.zeros((dram_pattern.WIDEST + dram_pattern.TOUCHED, dram_pattern.ROW_WIDTH), dtype=np.int64),
-    )
     return dram_memo.DramMemo(
         reg=reg,
         table=np.zeros((dram_memo.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
         arena=np.zeros(dram_memo.ARENA, dtype=np.int64),
-        pattern=pattern,
+        pattern=_new_pattern(int(config.channels) * dram_state.BANKS),
         address=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
         nothing=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
         counts_before=np.zeros((int(config.channels), dram_state.COUNTS), dtype=np.int64),
+        idle=_records(int(config.channels), idle_reads.IDLE),
+        bins=np.zeros(dram_state.BINS, dtype=np.int64),
+    )
+
+
+def _new_pattern(banks):
+    """Room for the pattern of one list; nothing is touched yet."""
+    nothing, width = dram_state.NONE, dram_pattern.WIDEST
+    key = np.zeros(dram_pattern.KEY_WIDTH, dtype=np.int64)
+    return dram_pattern.Pattern(
+        key=key,
+        half=key.view(np.uint16),
+        touched=np.zeros(1, dtype=np.int64),
+        bank=np.zeros(dram_pattern.TOUCHED + 1, dtype=np.int64),
+        first=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
+        number=np.full(banks, nothing),
+        row=np.full((banks, 2), nothing),
+        more=np.full(banks, nothing),
+        listed=np.zeros((width, dram_pattern.ROW_WIDTH), dtype=np.int64),
+        node=np.full((dram_pattern.LEVELS, banks), nothing),
+        block=np.zeros(width, dtype=np.int64),
+        latest_block=np.full(banks, nothing),
+        place=np.zeros(width, dtype=np.int64),
     )
 
 
 def _records(count, kind):
-    """Zeroed records whose fields are attributes, as kernels that are not compiled need them."""
-    return np.zeros(count, kind).view(np.recarray)
+    """Zeroed records whose fields are attributes, as kernels that are not compiled need them.
+
+    The first begins a cache line: a vector that crosses lines costs twice as much.
+    """
+    memory = np.zeros(int(count) * kind.itemsize + dram_state.LINE, dtype=np.uint8)
+    first = -memory.ctypes.data % dram_state.LINE
+    return memory[first : first + int(count) * kind.itemsize].view(kind).view(np.recarray)
 
 
 def _fill_config(cfg, description):
@@ -236,9 +258,9 @@ def _fill_rules(cfg, description, revision):
     """The timing table (§4.6) by the command that a row comes after."""
     together = _together(description.organisation)
     rows = _not_covered(description.timing_rows(revision))
-    _fill_windows(cfg, [row for row in rows if row.window > 1], description.organisation)
     cfg.rank_by[:] = cfg.channel_by[:] = dram_state.NO_RULE
     cfg.raise_by[:] = dram_state.NO_RULE
+    _fill_windows(cfg, [row for row in rows if row.window > 1], description.organisation, together)
     number = 0
     for command, name in enumerate(COMMANDS):
         cfg.longest[command] = max((row.clocks for row in rows if row.preceding == name), default=0)
@@ -256,6 +278,11 @@ def _fill_rules(cfg, description, revision):
                 by = cfg.rank_by if row.level == "rank" else cfg.channel_by
                 by[command, COMMANDS.index(row.following) - dram_state.PREA] = row.clocks
     cfg.raise_at[len(COMMANDS)] = number
+    cfg.read_raise_by[:] = dram_state.NO_RULE
+    for command in range(dram_state.KINDS):
+        for at in range(int(cfg.raise_at[command]), int(cfg.raise_at[command + 1])):
+            if cfg.raised[at] < dram_state.KINDS:
+                cfg.read_raise_by[command, cfg.raised[at]] = cfg.raise_by[at]
 
 
 def _node_banks(org):
@@ -270,14 +297,15 @@ def _together(org):
     return {**same, OTHER_RANK: same["channel"] & ~same["rank"]}
 
 
-def _fill_windows(cfg, rows, organisation):
+def _fill_windows(cfg, rows, organisation, together):
     """Rules over a window of several commands."""
     size = _node_banks(organisation)
-    for rule, row in zip(cfg.window, rows, strict=False):
+    for rule, table, row in zip(cfg.window, cfg.raise_by[dram_state.RAISES:], rows, strict=False):
         rule[dram_state.WIN_BANKS] = size[row.level]
         rule[dram_state.WIN_PRECEDING] = COMMANDS.index(row.preceding)
         rule[dram_state.WIN_FOLLOWING] = COMMANDS.index(row.following)
         rule[dram_state.WIN_CLOCKS], rule[dram_state.WIN_LENGTH] = row.clocks, row.window
+        table[together[row.level]] = row.clocks
 
 
 def _not_covered(rows: tuple[TimingRow, ...]) -> list[TimingRow]:

@@ -30,9 +30,12 @@ def place_of(cfg, address):
 
     Returns channel record, bank and row in one integer.
     """
-    place = 0
+    place = np.int64(0)
     for byte in range(8):
-        place ^= cfg.place[byte, (address >> (8 * byte)) & 255]
+        rest = address >> (8 * byte)
+        if rest == 0:  # no bit, no change
+            break
+        place ^= cfg.place[byte, rest & 255]
     return place
 
 

@@ -7,11 +7,13 @@ list of accesses then does depends on its pattern alone (`pattern`). So the memo
 A value may only be used, or inserted, if the memory is quiescent again when the next list begins, and that is known
 no sooner. So each list is *pending* until its successor arrives:
 
-    list 1 arrives     not in the table: it is run and watched           pending: LEARNING 1
+    list 1 arrives     a store that is not in the table: it is run and watched    pending: LEARNING 1
     list 2 arrives     quiescent by now? then the value of 1 is inserted
-                       in the table: only its end is reported            pending: RECALLED 2
+                       in the table: only its end is reported                     pending: RECALLED 2
     list 3 arrives     quiescent by the value of 2? then that value is applied,
                        else list 2 is run after all, from its own start
+                       reads that are not in the table: `idle_reads` finds
+                       their value, which is inserted at once                     pending: RECALLED 3
     end of a slice     a RECALLED list is run, as no list follows
 """
 
@@ -24,13 +26,16 @@ from ..memory.memo_table import MEMO_HITS, MEMO_LOOKUPS, MEMO_ON, MEMO_WIDTH, in
 from .channel import catch_up, latency_bin, rebase
 from .engine import dram_batch, dram_store
 from .front_end import ticks_before
-from .pattern import NUMBER, ROW, WIDEST, Pattern, find_row, pattern_of
+from .idle_reads import begin_channel, finish_reads, send_reads
+from .pattern import WIDEST, Pattern, number_of, pattern_of, row_of
 from .row_ledger import charge_rows, set_owner
 from .state import BANKS, COUNTS, EPOCH_LENGTH, NONE
 
 SLOTS = 1 << 12  # patterns, a power of two
 ARENA = 1 << 20  # words of all keys and values
 MOST_BINS = 1 << 12  # read latencies that a value tells apart; lines of a large tile have hundreds
+TIMES_BITS = 32  # in a word of a value: a latency's bin, and how often
+MOST_TIMES = (1 << TIMES_BITS) - 1
 WARMUP_LOOKUPS = 256  # before the memo may give up
 MIN_HIT_RATE_LOG2 = 4  # one hit in 16 look-ups
 
@@ -75,6 +80,10 @@ class DramMemo(NamedTuple):
         Zeros: none of them waits for the host.
     counts_before : int64[channel records, COUNTS]
         Statistics when a list that is being learned began.
+    idle : IDLE[channel records]
+        Room of `idle_reads`.
+    bins : int64[BINS]
+        Zeros between two lists: the latencies of one.
     """
 
     reg: np.ndarray
@@ -84,6 +93,8 @@ class DramMemo(NamedTuple):
     address: np.ndarray
     nothing: np.ndarray
     counts_before: np.ndarray
+    idle: np.ndarray
+    bins: np.ndarray
 
 
 # --- the memory ---------------------------------------------------------------------------------
@@ -143,8 +154,7 @@ def write_latencies(state, arena, at):
         if times > 0:
             if count == MOST_BINS:
                 return NONE
-            arena[at + 2 * count] = number_of_bin
-            arena[at + 2 * count + 1] = times
+            arena[at + count] = number_of_bin << TIMES_BITS | times
             count += 1
     return count
 
@@ -163,9 +173,7 @@ def write_value(memo, state, at):
     at += HEADER
     for number in range(reg[PEND_BANKS]):
         bank = pattern.bank[number]
-        row = state.channels[bank // BANKS].open_row[bank % BANKS]
-        found = find_row(pattern, number, ROW, row)
-        arena[at] = NONE if found == NONE else pattern.row[found, NUMBER]
+        arena[at] = number_of(pattern, bank, state.channels[bank // BANKS].open_row[bank % BANKS])
         at += 1
     for number in range(reg[PEND_BANKS]):
         if pattern.first[number] == number:
@@ -181,18 +189,88 @@ def write_value(memo, state, at):
     arena[start + LATENCIES] = write_latencies(state, arena, at)
     if arena[start + LATENCIES] == NONE:
         return NONE
-    return at + 2 * arena[start + LATENCIES] - start
+    return at + arena[start + LATENCIES] - start
 
 
 @kernel
 def insert_learned(memo, state):
     """Insert the value of the pattern that is being learned; every channel is quiescent again."""
     reg, words = memo.reg, memo.reg[PEND_WORDS]
-    longest = HEADER + reg[PEND_BANKS] * (3 + COUNTS) + 2 * MOST_BINS
+    longest = HEADER + reg[PEND_BANKS] * (3 + COUNTS) + MOST_BINS
     at = make_room(reg, memo.table, memo.arena, words + longest) + words
     length = write_value(memo, state, at)
     if length != NONE:
         insert(reg, memo.table, memo.arena, memo.pattern.key, words, reg[PEND_HASH], at + length)
+
+
+@kernel
+def take_latencies(bins, longest, arena, at):
+    """Move the latencies counted in `bins`, none longer than `longest` clocks, to arena[at:].
+
+    Returns how many there are, NONE when there are too many.
+    """
+    count = 0
+    for number_of_bin in range(latency_bin(longest) + 1):
+        times = bins[number_of_bin]
+        bins[number_of_bin] = 0
+        if times > 0 and count < MOST_BINS:
+            arena[at + count] = number_of_bin << TIMES_BITS | times
+        count += times > 0
+    return count if count <= MOST_BINS else NONE
+
+
+@kernel
+def write_timed(memo, cfg, ticks, at):
+    """Write the value of the reads that `idle_reads` just timed to arena[at:]; their last return is in tick `ticks`.
+
+    Returns its words, or NONE when it has too many latencies.
+    """
+    arena, pattern, banks, start = memo.arena, memo.pattern, memo.reg[PEND_BANKS], at
+    arena[start + END], arena[start + TICKS] = (ticks - 1) * cfg.tck_ps, ticks
+    arena[start + QUIESCENT] = arena[start + LONGEST] = arena[start + RECORDS] = 0
+    at += HEADER
+    for number in range(banks):
+        bank = pattern.bank[number]
+        arena[at] = memo.idle[bank // BANKS].open_row[bank % BANKS]
+        at += 1
+    for number in range(banks):
+        if pattern.first[number] == number:
+            channel = memo.idle[pattern.bank[number] // BANKS]
+            arena[start + QUIESCENT] = max(arena[start + QUIESCENT], channel.quiescent_at)
+            arena[start + LONGEST] = max(arena[start + LONGEST], channel.latency_max)
+            arena[start + RECORDS] += 1
+            arena[at], arena[at + 1] = number, channel.last_return
+            for k in range(COUNTS):
+                arena[at + 2 + k] = channel.count[k]
+            at += 2 + COUNTS
+    arena[start + LATENCIES] = take_latencies(memo.bins, arena[start + LONGEST], arena, at)
+    if arena[start + LATENCIES] == NONE:
+        return NONE
+    return at + arena[start + LATENCIES] - start
+
+
+@kernel
+def time_list(memo, state, n, aligned, words, key_hash):
+    """Time reads that find the memory idle, and insert the value of their pattern, which is the present one.
+
+    Returns the first word of the value in the arena, or NONE when it has too many latencies.
+    """
+    cfg, reg, pattern = state.config[0], memo.reg, memo.pattern
+    for number in range(cfg.channels):
+        begin_channel(memo.idle[number])
+    for number in range(reg[PEND_BANKS]):
+        bank = pattern.bank[number]
+        if state.channels[bank // BANKS].open_row[bank % BANKS] != NONE:
+            memo.idle[bank // BANKS].open_row[bank % BANKS] = 0
+    send_reads(cfg, memo.idle, pattern.place, n, aligned, memo.bins)
+    ticks = finish_reads(cfg, memo.idle, memo.bins)
+    longest = HEADER + reg[PEND_BANKS] * (3 + COUNTS) + MOST_BINS
+    at = make_room(reg, memo.table, memo.arena, words + longest) + words
+    length = write_timed(memo, cfg, ticks, at)
+    if length == NONE:
+        return NONE
+    insert(reg, memo.table, memo.arena, pattern.key, words, key_hash, at + length)
+    return at
 
 
 @kernel
@@ -203,7 +281,7 @@ def apply_value(memo, state, clk):
     at = start + HEADER
     for number in range(reg[PEND_BANKS]):
         bank = pattern.bank[number]
-        row = NONE if arena[at] == NONE else pattern.row[find_row(pattern, number, NUMBER, arena[at]), ROW]
+        row = row_of(pattern, bank, arena[at])
         channel = state.channels[bank // BANKS]
         rank = bank % BANKS >> state.config[0].rank_bits
         channel.open_banks[rank] += np.int64(row != NONE) - np.int64(channel.open_row[bank % BANKS] != NONE)
@@ -220,8 +298,8 @@ def apply_value(memo, state, clk):
         at += 2 + COUNTS
     front.latency_max = max(front.latency_max, arena[start + LONGEST])
     for _ in range(arena[start + LATENCIES]):
-        front.latency_bins[arena[at]] += arena[at + 1]
-        at += 2
+        front.latency_bins[arena[at] >> TIMES_BITS] += arena[at] & MOST_TIMES
+        at += 1
 
 
 # --- lists --------------------------------------------------------------------------------------
@@ -316,16 +394,21 @@ def memo_list(memo, state, run, ledger, owner, addr, wait, link, n, held, now, i
     clk = ticks_before(cfg, state.front[0], now)
     idle = finish_pending(memo, state, run, ledger, clk) and (clk - 1) * cfg.tck_ps <= now
     set_owner(state, owner)
-    if not idle or n == 0 or n > WIDEST or is_hopeless(reg) or held > 0:
+    if not idle or n == 0 or n > WIDEST or held > 0:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)
-    words, banks = pattern_of(state, memo.pattern, addr, n, is_store, clk * cfg.tck_ps == now)
+    aligned = clk * cfg.tck_ps == now
+    words, banks = pattern_of(state, memo.pattern, addr, n, is_store, aligned)
     if words == 0:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)
     reg[PEND_STORE], reg[PEND_COUNT], reg[PEND_NOW] = np.int64(is_store), n, now
     reg[PEND_CLOCK], reg[PEND_BANKS], reg[PEND_OWNER] = clk, banks, owner
     key_hash, value = look_up(memo, memo.pattern.key, words)
+    if value == 0 and not is_store:
+        value = time_list(memo, state, n, aligned, words, key_hash)
     if value > 0:
         return recall(memo, state, addr, n, clk, value)
+    if value == NONE:
+        return run_list(state, run, addr, wait, link, n, held, now, is_store)
     return learn(memo, state, run, addr, wait, link, n, now, words, key_hash)
 
 

@@ -45,6 +45,7 @@ RANK_COMMANDS = 2  # PREA and REF
 WINDOWED = 2  # rules over a window of several commands
 WINDOW = 8
 SUB_REQUESTS = 8  # of a 64-byte access
+LINE = 64  # bytes of a cache line
 
 # Columns of a rule over a window: banks of the node, the preceding and the following command, clocks, commands.
 WIN_BANKS, WIN_PRECEDING, WIN_FOLLOWING, WIN_CLOCKS, WIN_LENGTH, WIN_WIDTH = range(6)
@@ -89,8 +90,27 @@ REJECTED, QUEUED, FORWARDED = range(3)
 
 _u1, _i4, _i8 = np.uint8, np.int32, np.int64
 
-CONFIG = np.dtype(
+def whole_lines(fields):
+    """Make a record of whole cache lines; what is read and written by vectors stands first, in rows of whole lines.
+
+    Returns
+    -------
+    np.dtype
+    """
+    size = np.dtype(fields, align=True).itemsize
+    return np.dtype([*fields, ("rest_of_line", np.uint8, (-size % LINE + LINE,))], align=True)
+
+
+CONFIG = whole_lines(
     [
+        # Row r of `raise_by`, r from raise_at[c] to raise_at[c + 1]: after command c on a bank, the bank of each lane
+        # allows command `raised[r]` that many clocks later, NO_RULE for at once.
+        # Row RAISES + r: after the first command of the window of rule r, its following command.
+        ("raise_by", np.int16, (RAISES + WINDOWED, BANKS, BANKS)),
+        # The same of reads alone, command by kind of candidate, rules that there are not included.
+        ("read_raise_by", np.int16, (KINDS, KINDS, BANKS, BANKS)),
+        ("raise_at", _i8, (COMMANDS + 1,)),
+        ("raised", _i8, (RAISES,)),
         ("tck_ps", _i8),  # ps of a clock
         ("read_latency", _i8),  # clocks from RD to data
         ("t_refi", _i8),  # clocks between refreshes, 0 without refresh
@@ -105,11 +125,6 @@ CONFIG = np.dtype(
         ("low_watermark", _i8),  # queued writes at which it ends
         ("sub_request_place", _i8, (SUB_REQUESTS,)),  # place of request s, relative to the block's
         ("place", _i8, (8, 256)),  # place of byte k of an address having value v
-        # Row r of `raise_by`, r from raise_at[c] to raise_at[c + 1]: after command c on a bank, the bank of each lane
-        # allows command `raised[r]` that many clocks later, NO_RULE for at once.
-        ("raise_at", _i8, (COMMANDS + 1,)),
-        ("raised", _i8, (RAISES,)),
-        ("raise_by", np.int16, (RAISES, BANKS, BANKS)),
         ("window", _i8, (WINDOWED, WIN_WIDTH)),  # WIN_BANKS is 0 where there is none
         # clocks after a command until a rank command on its rank, and on any rank of the channel
         ("rank_by", _i8, (COMMANDS, RANK_COMMANDS)),
@@ -138,8 +153,10 @@ FRONT = np.dtype(
     ]
 )
 
-STATE = np.dtype(
+STATE = whole_lines(
     [
+        ("ready", _i4, (RD + 2, BANKS)),  # clock since `epoch` from which the bank command is allowed
+        ("key", _i4, (2, KINDS, BANKS)),
         ("clk", _i8),  # ticks done by this channel; it may lag behind FRONT.ticks
         ("epoch", _i8),  # clock that the int32 lanes count from
         ("write_mode", _i8),
@@ -155,8 +172,6 @@ STATE = np.dtype(
         ("rank_ready", _i8, (RANK_COMMANDS, RANKS)),  # clock from which PREA and REF are allowed
         ("open_banks", _i8, (RANKS,)),
         ("open_row", _i8, (BANKS,)),
-        ("ready", _i4, (RD + 2, BANKS)),  # clock since `epoch` from which the bank command is allowed
-        ("key", _i4, (2, KINDS, BANKS)),
         # requests of a bank in a queue, oldest first, linked by slot; NO_SLOT ends the list
         ("head", _u1, (2, BANKS)),
         ("tail", _u1, (2, BANKS)),
@@ -180,8 +195,7 @@ STATE = np.dtype(
         ("write_log", _i8, (SLOTS,)),  # writes of other owners since then: owner << 2 | kind
         ("latency_max", _i8),  # of reads since the last `flush_latencies`, in clocks
         ("latency_bins", _i8, (BINS,)),
-    ],
-    align=True,
+    ]
 )
 
 

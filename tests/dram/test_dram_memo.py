@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plena_emu.boards.dram_schema import load_dram
+from plena_emu.boards.dram_schema import Queues, WriteMode, load_dram
 from plena_emu.kernels import layout
 from plena_emu.kernels.dram import memo as dram_memo
 from plena_emu.kernels.memory import memo_table as mt
@@ -88,6 +88,37 @@ def test_a_list_in_other_banks_is_answered_from_memory(descriptor):
     assert (times, counted) == run(new_memory(4, False), events, [len(events)])
 
 
+def without_refresh(name, **changes):
+    """A shipped memory without refresh, changed."""
+    return msgspec.structs.replace(load_dram(name), refresh=None, **changes)
+
+
+MEMORIES = {
+    "four channels in lockstep": without_refresh("hbm2"),
+    "short queues": without_refresh("hbm2", queues=Queues(read=8, write=8),
+                                    write_mode=WriteMode(high_watermark=6, low_watermark=2)),
+    "one channel": without_refresh("ddr4"),
+    "ticks between cycles": without_refresh("hbm2", period_ps=833),
+}
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_reads_that_were_never_seen(memory):
+    """Rows that are open, closed or in conflict, banks in any order, lists longer than all queues; idle before each."""
+    rng = np.random.default_rng(7)
+    near, far = rng.integers(1, 1 << 7, 60), rng.integers(1, 1 << 14, 60)
+    events = np.array([
+        [1000 * int(rng.integers(200, 400)), int(rng.integers(2)), 64 * int(rng.integers(1 << 12)),
+         64 * int(rng.integers(1 << 12)), 64 * int(step)] + [0, 0]
+        for step in (*near, *far, 0, 1, 2048, 4096)
+    ])
+    for rows in (3, 24, 150):
+        plain = run(new_memory(rows, False, dram=MEMORIES[memory]), events, [len(events)])
+        remembering = new_memory(rows, True, dram=MEMORIES[memory])
+        assert run(remembering, events, [len(events)]) == plain
+        assert remembering.engine.memo.patterns > len(events) // 2
+
+
 def test_too_soon_after_a_recalled_list():
     """The memory is not yet idle when the next list comes: the recalled one is run after all."""
     events = np.array([[delta, STORE, 0, 0, 64, 0, 0] for delta in [10**6] * 4 + [0, 10**6, 1000] * 5])
@@ -96,14 +127,15 @@ def test_too_soon_after_a_recalled_list():
     assert 0 < memory.engine.memo.hits < len(events) - 2
 
 
-def test_a_memo_that_never_hits_gives_up():
+def test_lists_that_never_repeat():
+    """Most lists have no twin: the value of each is found from its pattern alone."""
     rng = np.random.default_rng(6)
-    parts = [[10**6, PREFETCH, 64 * int(rng.integers(0, 1 << 24)), 0, 64 * int(rng.integers(1, 1 << 14)), 0]
-             for _ in range(dram_memo.WARMUP_LOOKUPS + 100)]
-    events = np.array(parts)
+    events = np.array([[10**6, PREFETCH, 64 * int(rng.integers(0, 1 << 24)), 0, 64 * int(rng.integers(1, 1 << 14)), 0]
+                       for _ in range(300)])
     memory = new_memory(16, True)
     assert run(memory, events, [len(events)]) == run(new_memory(16, False), events, [len(events)])
-    assert memory.engine.memo.lookups < dram_memo.WARMUP_LOOKUPS + 50
+    assert memory.engine.memo.hits == 0
+    assert memory.engine.memo.patterns == memory.engine.memo.lookups > 290
 
 
 def test_full_tables_are_emptied():
