@@ -18,6 +18,7 @@ _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 _FIXED = 0x10  # of Linux: in place of what lies at the address
 
 HUGE_PAGE = 1 << 21
+WORTH_HUGE = 1 << 17  # bytes: touching more in small pages takes longer than clearing a huge one
 FEW_PAGES = 64
 LINES = 128  # bytes: a cache line and the one that is fetched with it
 PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap
@@ -26,7 +27,7 @@ PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap
 def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
     """Make an array of `count` zeros of `dtype` that occupies memory only where it is written.
 
-    Its first `huge` bytes are in huge pages where the system has them.
+    Its first `huge` bytes are in huge pages where the system has them and the array is not small.
 
     Returns
     -------
@@ -38,6 +39,8 @@ def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
         The address space (or a limit on it) does not allow the map; `what` names it.
     """
     size = max(1, count * np.dtype(dtype).itemsize)
+    if huge and size >= WORTH_HUGE:
+        size = max(size, HUGE_PAGE)
     try:
         area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
     except (OSError, ValueError, OverflowError) as error:

@@ -15,7 +15,8 @@ from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
 from ..request import RunRequest
-from .simulation import Chunk, Simulation
+from .lookahead import Chunk
+from .simulation import Simulation
 
 _TIMES = (layout.CTL_COMPUTE, layout.CTL_DELTA)
 

@@ -14,19 +14,46 @@ from ..kernels import layout
 from ..kernels.compiler.atomics import IS_ATOMIC
 from ..kernels.compiler.jit import bind
 from ..kernels.data import plan as pl
-from ..kernels.data.data import ALONE, AWAIT, HELP, LEAD, data_slice
+from ..kernels.data.data import ALONE, LEAD, data_slice
 from ..kernels.data.plan import plan_chunk
 from ..machine.core import Machine, hand_state
-from ..machine.lazy_arrays import zeros_apart
+from ..machine.lazy_arrays import HUGE_PAGE, lazy_zeros, zeros_apart
 from .run_errors import data_error
 from .work import MOST_WORK, data_work, pieces
 from .workers import Worker, heard
 
 LEAST_WORK = 1 << 18  # multiply-adds of an M_MM: smaller tiles travel between CPUs for longer than they are multiplied
+_NO_EVENTS = np.zeros((0, layout.EV_WIDTH), dtype=np.int64)
+
+
+class DataChunk:
+    """Data events of a chunk and how they are handed out; control may fill one while data works on another.
+
+    Attributes
+    ----------
+    events : int64[length, EV_WIDTH]
+    count : int
+        How many there are.
+    plan : Plan
+    segments : int
+        How many the plan has.
+    """
+
+    def __init__(self, length: int, crew: np.ndarray | None):
+        planned = length if crew is not None else 0
+        widths = (layout.EV_WIDTH, pl.SEG_WIDTH if planned else 0, pl.PIECE_WIDTH if planned else 0)
+        room = lazy_zeros(length * sum(widths), np.int64, "events", huge=HUGE_PAGE)
+        events, segments, pieces = np.split(room, np.cumsum([length * width for width in widths])[:-1])
+        self.events = events.reshape(length, layout.EV_WIDTH)
+        self.plan = pl.NO_PLAN
+        if crew is not None:
+            self.plan = pl.Plan(segments.reshape(length, pl.SEG_WIDTH), pieces.reshape(length, pl.PIECE_WIDTH),
+                                pl.NO_PLAN.shared, crew)
+        self.count = self.segments = 0
 
 
 class Crew:
-    """The threads that execute data events, and the chunk they work on.
+    """The threads that execute data events.
 
     Parameters
     ----------
@@ -35,30 +62,28 @@ class Crew:
         Events of a chunk, at most.
     workers : list of Worker
         Those that may help.
-
-    Attributes
-    ----------
-    events : int64[length, EV_WIDTH]
-        Events of the chunk.
     """
 
     def __init__(self, machine: Machine, length: int, workers: list[Worker]):
         self._machine = machine
+        self._length = length
         self._work = data_work(machine.cfg, machine.descriptors)
-        self.events = np.zeros((length, layout.EV_WIDTH), dtype=np.int64)
         can_share = IS_ATOMIC and self._work[isa.M_MM] >= LEAST_WORK and int(self._work.max()) <= MOST_WORK
         self._helpers = [_Helper(worker, hand_state(machine.data)) for worker in workers] if can_share else []
-        self._plan = self._new_plan(length) if self._helpers else pl.NO_PLAN
+        self._counters: np.ndarray | None = None
+        if self._helpers:
+            self._counters = zeros_apart(pl.CREW_WIDTH, np.int64)
+            self._counters[pl.YIELD] = _address_of("sched_yield")
         self._chunks, self._is_clear = 0, 1
-        self._count = self._segments = 0  # of this chunk
 
-    def _new_plan(self, length):
-        plan = pl.Plan(
-            np.zeros((length, pl.SEG_WIDTH), dtype=np.int64), np.zeros((length, pl.PIECE_WIDTH), dtype=np.int64),
-            pl.NO_PLAN.shared, zeros_apart(pl.CREW_WIDTH, np.int64),
-        )
-        plan.crew[pl.YIELD] = _address_of("sched_yield")
-        return plan
+    def new_chunk(self) -> DataChunk:
+        """Make room for a chunk.
+
+        Returns
+        -------
+        DataChunk
+        """
+        return DataChunk(self._length, self._counters)
 
     @functools.cached_property
     def _call(self):
@@ -70,34 +95,33 @@ class Crew:
 
     def prepare(self) -> None:
         """Load (or compile) the kernels."""
-        self._call(self.events, 0, 0, ALONE, self._plan)
+        self._call(_NO_EVENTS, 0, 0, ALONE, pl.NO_PLAN)
         if self._helpers:
             self.prepare_plan()
 
     def prepare_plan(self) -> None:
         """Load (or compile) the kernel that plans."""
-        self._plan_call(self.events, 0, pl.NO_PLAN)
+        self._plan_call(_NO_EVENTS, 0, pl.NO_PLAN)
 
-    def plan(self, count: int) -> None:
-        """Find what threads may do side by side of the first `count` events of the chunk, and have them begin."""
-        self._count = count
+    def plan(self, chunk: DataChunk, count: int) -> None:
+        """Find what threads may do side by side of the first `count` events of the run's next chunk."""
+        chunk.count = count
         if not self._helpers:
             return
         self._chunks += 1
         shared = zeros_apart(pl.SHARED_WIDTH, np.int64)  # a thread that is late looks at those of an earlier chunk
         shared[pl.NUMBER], shared[pl.IS_CLEAR] = self._chunks, self._is_clear
-        self._plan = self._plan._replace(shared=shared)
-        self._segments = self._plan_call(self.events, count, self._plan)
+        chunk.plan = chunk.plan._replace(shared=shared)
+        chunk.segments = self._plan_call(chunk.events, count, chunk.plan)
         self._is_clear = int(shared[pl.IS_CLEAR])
-        self._ask(HELP)
 
-    def _ask(self, part):
-        """Have the others play a part in this chunk, each once it is free."""
+    def ask(self, part: int, chunk: DataChunk) -> None:
+        """Have the others play a part in a chunk, HELP or AWAIT, each once it is free."""
         for helper in self._helpers:
-            helper.ask(part, self.events, self._plan)
+            helper.ask(part, chunk.events, chunk.plan)
 
-    def run(self) -> None:
-        """Execute the events of the chunk, on all threads that are free.
+    def run(self, chunk: DataChunk) -> None:
+        """Execute the events of a chunk, on all threads that are free.
 
         Raises
         ------
@@ -105,24 +129,24 @@ class Crew:
             An operation has no kernel.
         """
         if not self._helpers:
-            self._run_in_order(self._count)
+            self._run_in_order(chunk)
             return
-        self._ask(AWAIT)
-        for first, past in _calls(self._plan.segments[: self._segments, pl.SEG_WORK]):
-            done = self._call(self.events, first, past, LEAD, self._plan)
+        for first, past in _calls(chunk.plan.segments[: chunk.segments, pl.SEG_WORK]):
+            done = self._call(chunk.events, first, past, LEAD, chunk.plan)
             if done < 0:
-                raise data_error(int(self.events[-1 - done, 0]))
+                raise data_error(int(chunk.events[-1 - done, 0]))
 
-    def _run_in_order(self, count):
-        for first, past, heavy in pieces(self.events[:count, 0], self._work):
-            done = heard(heavy, self._call, self.events, first, past, ALONE, self._plan)
+    def _run_in_order(self, chunk):
+        events = chunk.events
+        for first, past, heavy in pieces(events[: chunk.count, 0], self._work):
+            done = heard(heavy, self._call, events, first, past, ALONE, chunk.plan)
             if done < past:
-                raise data_error(int(self.events[done, 0]))
+                raise data_error(int(events[done, 0]))
 
     def dismiss(self) -> None:
         """Let no thread wait for a chunk that nobody will lead any more."""
-        if self._helpers:
-            self._plan.crew[pl.LED] = pl.GIVEN_UP
+        if self._counters is not None:
+            self._counters[pl.LED] = pl.GIVEN_UP
 
 
 class _Helper:

@@ -245,6 +245,7 @@ def _execute(request, log, look, shared):
             program, machine, model, not request.timing_only, request.threads or default_threads(request.timing_only),
             hardware_run and hardware_run.timeline, watched=request.progress is not None,
             watch=observers.start(machine), recorder=recorder,
+            looks_ahead=not request.trace and request.pc_log is None,
         )
     try:
         simulation.prepare()

@@ -1,50 +1,39 @@
 """The drive loop of a run: control, data and timing over chunks of events.
 
 Control fills a chunk; then data consumes its events on this thread while timing consumes the memory events
-of this and earlier chunks on another (both release the GIL). Threads that are done with timing help with the data
-(`crew`). What runs side by side never meets, so bytes and latency are the same with any number of threads.
+of this and earlier chunks on another (both release the GIL). That thread also lets control fill the next chunks
+(`lookahead`), and all of them help with the data (`crew`). What runs side by side never meets, so bytes and latency are
+the same with any number of threads.
 """
 
 import collections
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 
+from .. import isa
 from ..errors import EmuError
 from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.compiler.jit import bind
 from ..kernels.control.control import control_slice
+from ..kernels.data.data import AWAIT, HELP
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
 from .caveats import ScaleLines
 from .crew import Crew
+from .lookahead import DEPTH, Chunk, Lookahead, Slice
 from .run_errors import run_error
 from .work import chunk_length, pieces, timing_work
-from .workers import Inline, Worker, heard
+from .workers import Inline, Placement, Worker, heard
 
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
 SLICE = 1 << 18  # most instructions a slice executes
 MOST_UNASKED = 4  # threads of a run that was not told how many: products are short
-
-
-class Chunk(NamedTuple):
-    """What control hands to timing and to the timeline.
-
-    Attributes
-    ----------
-    mem_events : int64[CHUNK, MEV_WIDTH]
-    executed : int64[OBSERVED_SLICE, TR_WIDTH]
-        Each executed instruction; empty without a timeline.
-    """
-
-    mem_events: np.ndarray
-    executed: np.ndarray
 
 
 def default_threads(timing_only: bool = False) -> int:
@@ -79,11 +68,13 @@ class Simulation:
         memory events (int64[m, MEV_WIDTH]), which are done: timing runs beside data, but never behind it then.
     recorder : Recorder, optional
         Takes the memory events of each slice.
+    looks_ahead : bool
+        Whether control may be ahead of data. False for somebody who looks at the machine between two slices.
     """
 
     def __init__(
         self, program: Program, machine: Machine, memory, data: bool = True, threads: int = 1, timeline=None,
-        watched: bool = False, watch=None, recorder=None,
+        watched: bool = False, watch=None, recorder=None, looks_ahead: bool = True,
     ):
         self.program = program
         machine.count_words(len(program))
@@ -96,17 +87,18 @@ class Simulation:
         self.scale_lines = ScaleLines(machine.descriptors)
         self._chunk_length = chunk_length(machine.descriptors, CHUNK)
         self.timeline = timeline
-        # Control fills the first; timing may still read the others.
         self._watch = watch
         self._recorder = recorder
-        self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1))
-        if timeline is not None:
-            self._take_chunk()
+        # Control fills the first; timing may still read the others.
+        self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1 + DEPTH))
         self.lacks_thread = False
+        self._placement = Placement() if data and threads > 1 else None
         self._workers = self._new_workers(threads - 1 if data else min(threads - 1, 1))
         self._worker = self._workers[0] if self._workers else Inline()
         self._crew = Crew(machine, self._chunk_length, self._workers if data else [])
-        self.events = self._crew.events
+        is_ahead = bool(data and self._workers and looks_ahead and watch is None) and not _writes_integers(program)
+        self._lookahead = Lookahead(self._run_control, self._workers[0] if is_ahead else None)
+        self._data_chunks = collections.deque(self._crew.new_chunk() for _ in range(1 + DEPTH if is_ahead else 1))
         self._control_call: tuple[object, Callable] | None = None
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -119,7 +111,7 @@ class Simulation:
         workers = []
         try:
             while len(workers) < wanted:
-                workers.append(Worker())
+                workers.append(Worker(self._placement.others if self._placement is not None else ()))
         except RuntimeError:
             self.lacks_thread = True
         return workers
@@ -160,7 +152,7 @@ class Simulation:
         if self._control_call is None or self._control_call[0] is not m.control:
             first = (self.program.table, m.cfg, m.descriptors, m.control)
             self._control_call = m.control, bind(control_slice, first, ())
-        return self._control_call[1](self.events, self._chunks[0].mem_events, budget)
+        return self._control_call[1](self._data_chunks[0].events, self._chunks[0].mem_events, budget)
 
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
@@ -181,33 +173,42 @@ class Simulation:
             The program did something illegal, or simulated time overflowed; what comes first in the
             program is what is raised.
         """
-        budget = self.slice
-        if limit is not None:
-            budget = min(budget, limit - self.executed)
-        self._worker.join(AHEAD)
-        before = self.executed
-        if self.timeline is not None:
-            self._take_chunk()
-        status = self._control(budget)
-        compute = int(self.ctl[layout.CTL_COMPUTE])
-        if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
+        found = self._lookahead.next(limit)
+        self._worker.join(AHEAD - 1)
+        if found.has_failed:
             self._worker.join()
-            self._check_time(compute)
-            raise run_error(status, self.ctl, self.program, self.machine.cfg)
-        mem_events = self._chunks[0].mem_events
+            self._check_time(found.compute)
+            raise run_error(found.status, self.ctl, self.program, self.machine.cfg)
         if self.data:
-            self._crew.plan(int(self.ctl[layout.CTL_EVENTS]))
-        self._consume(self.executed - before)
+            self._crew.ask(HELP, found.data)
+        self._consume(found)
+        self._lookahead.look_ahead(found, limit)
         if self.data:
-            self._crew.run()
+            self._crew.ask(AWAIT, found.data)
+            self._crew.run(found.data)
         if self._watch is not None:
             self._worker.join()
-            executed = self.machine.control.trace[: self.executed - before]
-            self._watch(executed, mem_events[: int(self.ctl[layout.CTL_MEM_EVENTS])])
-        self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
+            self._watch(self.machine.control.trace[: found.executed], found.chunk.mem_events[: found.mem_events])
+        return found.goes_on(limit)
+
+    def _run_control(self, limit):
+        """Run control for one slice, into the next chunks."""
+        ctl, chunk, data = self.ctl, self._chunks[0], self._data_chunks[0]
+        ctl[layout.CTL_EVENTS] = ctl[layout.CTL_MEM_EVENTS] = ctl[layout.CTL_TOPK] = 0
+        if self.timeline is not None:
+            self.machine.control = self.machine.control._replace(trace=chunk.executed)
+        before = self.executed
+        status = self._control(self.slice if limit is None else min(self.slice, limit - before))
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
-        return status != st.DONE and (limit is None or self.executed < limit)
+        if self.data:
+            self._crew.plan(data, int(ctl[layout.CTL_EVENTS]))
+        mem_events = int(ctl[layout.CTL_MEM_EVENTS])
+        if self._has_job(mem_events):
+            self._chunks.rotate(-1)
+        self._data_chunks.rotate(-1)
+        return Slice(status, chunk, data, mem_events, self.executed - before, int(ctl[layout.CTL_PC]), self.executed,
+                     int(ctl[layout.CTL_DELTA]), int(ctl[layout.CTL_COMPUTE]))
 
     def trace(self, capacity: int, watch) -> None:
         """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them.
@@ -232,29 +233,27 @@ class Simulation:
             executed=np.zeros((room, layout.TR_WIDTH), dtype=np.int64),
         )
 
-    def _take_chunk(self):
-        """Let control record what it executes in the first chunk."""
-        self.machine.control = self.machine.control._replace(trace=self._chunks[0].executed)
+    def _has_job(self, mem_events):
+        """Whether timing, or what runs behind it, has something to do after a slice; its chunk is kept until then."""
+        return mem_events > 0 or self.timeline is not None or self.watched
 
-    def _consume(self, executed):
-        """Hand the memory events of the slice to timing, and what was executed to the timeline."""
-        chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
+    def _consume(self, found):
+        """Hand the memory events of a slice to timing, and what was executed to the timeline."""
+        chunk, count = found.chunk, found.mem_events
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
-        pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
             if self.data:
                 self.scale_lines.watch(chunk.mem_events, count)
             self._run_timing(chunk.mem_events, count)
             if self.timeline is not None:
-                self.timeline.place(chunk.executed, executed, chunk.mem_events)
+                self.timeline.place(chunk.executed, found.executed, chunk.mem_events)
             if self.watched:
-                self._passed.append((pc, so_far, self.memory.now_ps + delta))
+                self._passed.append((found.pc, found.so_far, self.memory.now_ps + found.delta))
 
-        if count or self.timeline is not None or self.watched:
+        if self._has_job(count):
             self._worker.start(job)
-            self._chunks.rotate(-1)
 
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
@@ -278,6 +277,8 @@ class Simulation:
         self._crew.dismiss()
         for worker in self._workers:
             worker.stop()
+        if self._placement is not None:
+            self._placement.release()
 
     def _check_time(self, picoseconds):
         """Check compute time alone, and the end of the run; `memory` checks the times of its events."""
@@ -303,3 +304,8 @@ class Simulation:
     def latency_ps(self) -> int:
         """Last event of all, memory housekeeping included (§3.1)."""
         return max(self.end_ps, self.memory.last_event_ps)
+
+
+def _writes_integers(program):
+    """Whether data writes the int SRAM: control then waits for it (§1.8)."""
+    return bool((program.table[:, layout.OP_ID] == isa.V_TOPK).any())

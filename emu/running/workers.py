@@ -1,13 +1,16 @@
 """Threads of a run: jobs in order on a thread of its own, or a kernel that Ctrl-C must not wait for."""
 
+import contextlib
 import ctypes
 import os
 import queue
 import threading
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 class _Job(NamedTuple):
@@ -17,40 +20,53 @@ class _Job(NamedTuple):
     is_help: bool
 
 
-def _this_cpu():
-    """The CPU that this thread runs on, None where the system does not say."""
-    try:
-        return ctypes.CDLL(None).sched_getcpu()
-    except (OSError, AttributeError, TypeError):
-        return None
+class Placement:
+    """Keeps this thread on its CPU and its workers off it, until it is released.
 
-
-def _leave(cpu):
-    """Keep this thread off a CPU, if it may use others.
-
-    Linux may let a thread that wakes up wait behind the one that woke it, though another CPU is idle.
+    Threads of a run wake each other often, and Linux may let the one that wakes up wait behind the other, though
+    another CPU is idle. Where the system does not say which CPU it is, or allows one alone, nothing is done.
     """
-    try:
-        others = os.sched_getaffinity(0) - {cpu}
-        if others:
-            os.sched_setaffinity(0, others)
-    except (OSError, AttributeError):  # not on this system
-        return
+
+    def __init__(self):
+        self._before: set[int] = set()
+        self.others: set[int] = set()
+        try:
+            allowed, cpu = os.sched_getaffinity(0), ctypes.CDLL(None).sched_getcpu()
+            if cpu in allowed and len(allowed) > 1:
+                os.sched_setaffinity(0, {cpu})
+                self._before, self.others = allowed, allowed - {cpu}
+        except (OSError, AttributeError, TypeError):  # not on this system
+            return
+
+    def release(self) -> None:
+        """Let this thread run where it could before."""
+        if self._before:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, self._before)
+            self._before = set()
 
 
 class Worker:
-    """Runs jobs in order on a thread of its own; `join` hands on what the first that failed raised."""
+    """Runs jobs in order on a thread of its own; `join` hands on what the first that failed raised.
 
-    def __init__(self):
-        self._jobs = queue.SimpleQueue()
-        self._done = queue.SimpleQueue()
+    Parameters
+    ----------
+    cpus : set of int
+        Where the thread may run; empty leaves it to the system.
+    """
+
+    def __init__(self, cpus: Iterable[int] = ()):
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._pending = 0
         self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
-        threading.Thread(target=self._loop, args=(_this_cpu(),), daemon=True).start()
+        threading.Thread(target=self._loop, args=(set(cpus),), daemon=True).start()
 
-    def _loop(self, elsewhere):
+    def _loop(self, cpus):
         failed = False
-        _leave(elsewhere)
+        if cpus:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, cpus)
         while (job := self._jobs.get()) is not None:
             error = None
             try:
@@ -93,6 +109,41 @@ class Inline:
 
     def join(self, left: int = 0) -> None:
         """Wait for nothing."""
+
+
+class Claim(Generic[T]):
+    """A call that is made once, by whichever thread comes first."""
+
+    def __init__(self, call: Callable[[], T]):
+        self._call = call
+        self._taken = threading.Lock()
+        self._done = threading.Event()
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+
+    def offer(self) -> None:
+        """Make the call, unless another thread has begun it."""
+        if not self._taken.acquire(blocking=False):
+            return
+        try:
+            self._result.append(self._call())
+        except BaseException as raised:  # for the thread that takes the result
+            self._error = raised
+        self._done.set()
+
+    def take(self) -> T:
+        """Make the call or wait for it; raises what it raised.
+
+        Returns
+        -------
+        object
+            What the call returned.
+        """
+        self.offer()
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
 
 
 def heard(heavy: bool, call: Callable, *arguments):
