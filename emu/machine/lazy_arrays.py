@@ -18,7 +18,7 @@ _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 _FIXED = 0x10  # of Linux: in place of what lies at the address
 
 HUGE_PAGE = 1 << 21
-WORTH_HUGE = 1 << 17  # bytes: touching more in small pages takes longer than clearing a huge one
+WORTH_HUGE = 1 << 19  # bytes: touching more in small pages takes longer than clearing a huge one
 FEW_PAGES = 64
 LINES = 128  # bytes: a cache line and the one that is fetched with it
 PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap

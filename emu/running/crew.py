@@ -17,7 +17,7 @@ from ..kernels.data import plan as pl
 from ..kernels.data.data import ALONE, LEAD, data_slice
 from ..kernels.data.plan import plan_chunk
 from ..machine.core import Machine, hand_state
-from ..machine.lazy_arrays import HUGE_PAGE, lazy_zeros, zeros_apart
+from ..machine.lazy_arrays import zeros_apart
 from .run_errors import data_error
 from .work import MOST_WORK, data_work, pieces
 from .workers import Worker, heard
@@ -40,15 +40,11 @@ class DataChunk:
     """
 
     def __init__(self, length: int, crew: np.ndarray | None):
-        planned = length if crew is not None else 0
-        widths = (layout.EV_WIDTH, pl.SEG_WIDTH if planned else 0, pl.PIECE_WIDTH if planned else 0)
-        room = lazy_zeros(length * sum(widths), np.int64, "events", huge=HUGE_PAGE)
-        events, segments, pieces = np.split(room, np.cumsum([length * width for width in widths])[:-1])
-        self.events = events.reshape(length, layout.EV_WIDTH)
+        self.events = np.zeros((length, layout.EV_WIDTH), dtype=np.int64)
         self.plan = pl.NO_PLAN
         if crew is not None:
-            self.plan = pl.Plan(segments.reshape(length, pl.SEG_WIDTH), pieces.reshape(length, pl.PIECE_WIDTH),
-                                pl.NO_PLAN.shared, crew)
+            self.plan = pl.Plan(np.zeros((length, pl.SEG_WIDTH), dtype=np.int64),
+                                np.zeros((length, pl.PIECE_WIDTH), dtype=np.int64), pl.NO_PLAN.shared, crew)
         self.count = self.segments = 0
 
 

@@ -166,7 +166,8 @@ def test_a_run_with_such_an_event_ends_with_that_line():
     machine = machine_of("base")
     program = decode(np.zeros(0, dtype=np.uint32), "base", machine.settings)
     simulation = Simulation(program, machine, memory=None)
-    simulation.events[0] = [isa.C_BREAK, 0, 0, 0, 0, 0]
+    chunk = simulation._crew.new_chunk()
+    chunk.events[0] = [isa.C_BREAK, 0, 0, 0, 0, 0]
     with pytest.raises(EmuError, match=r"^op id 50 \(C_BREAK\): found no kernel in the data pass"):
-        simulation._crew.plan(1)
-        simulation._crew.run()
+        simulation._crew.plan(chunk, 1)
+        simulation._crew.run(chunk)

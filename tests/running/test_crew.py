@@ -17,6 +17,7 @@ from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.kernels.compiler.atomics import IS_ATOMIC
 from plena_emu.kernels.data import plan as pl
+from plena_emu.kernels.data.data import AWAIT, HELP
 from plena_emu.machine.core import Machine
 from plena_emu.running import crew, runner
 from plena_emu.running.crew import Crew
@@ -137,9 +138,9 @@ def shared_out(monkeypatch):
     monkeypatch.setattr(crew, "LEAST_WORK", 1)
     found, real = [], crew.Crew.run
 
-    def run(self):
-        found.append(int(self._plan.shared[pl.PIECES]))
-        real(self)
+    def run(self, chunk):
+        found.append(int(chunk.plan.shared[pl.PIECES]))
+        real(self, chunk)
 
     monkeypatch.setattr(crew.Crew, "run", run)
     return found
@@ -182,12 +183,14 @@ def test_threads_that_wait_for_a_chunk_are_dismissed(monkeypatch):
     events = np.array([event(isa.C_BREAK), *sum(products, [])])
     workers = [Worker() for _ in range(3)]
     threads = Crew(machine, len(events), workers)
-    threads.events[:] = events
+    chunk = threads.new_chunk()
+    chunk.events[:] = events
     try:
         threads.prepare()
-        threads.plan(len(events))
+        threads.plan(chunk, len(events))
+        threads.ask(HELP, chunk)
         with pytest.raises(EmuError, match="C_BREAK"):
-            threads.run()
+            threads.run(chunk)
         assert not machine.data.row_touched.any()
     finally:
         threads.dismiss()
@@ -207,17 +210,21 @@ def test_many_chunks_on_more_threads_than_cpus(monkeypatch):
     data.tiles[: mlen * mlen] = 1
     workers = [Worker() for _ in range(4)]
     threads = Crew(machine, 64, workers)
+    rooms = [threads.new_chunk() for _ in range(2)]
     try:
-        for chunk in range(200):
-            products = [[event(isa.M_MM, 0, 0, 0)] * (1 + chunk % 3) + [event(isa.M_MM_WO, blen * (1 + n), 0, 1)]
-                        for n in range(1 + chunk % 7)]
+        for number in range(200):
+            chunk, fills, writes = rooms[number % 2], 1 + number % 3, 1 + number % 7
+            products = [[event(isa.M_MM, 0, 0, 0)] * fills + [event(isa.M_MM_WO, blen * (1 + n), 0, 1)]
+                        for n in range(writes)]
             events = np.array(sum(products, []))
-            threads.events[: len(events)] = events
+            chunk.events[: len(events)] = events
             data.rows[mlen * blen :][: 8 * mlen * blen] = 0
-            threads.plan(len(events))
-            threads.run()
+            threads.plan(chunk, len(events))
+            threads.ask(HELP, chunk)
+            threads.ask(AWAIT, chunk)
+            threads.run(chunk)
             got = data.rows[: 9 * mlen * blen].reshape(9 * blen, mlen)[blen:, :blen]
-            wanted = np.repeat([mlen * (1 + chunk % 3)] * (1 + chunk % 7) + [0] * (7 - chunk % 7), blen)
+            wanted = np.repeat([mlen * fills] * writes + [0] * (8 - writes), blen)
             assert (got == wanted[:, None]).all()
     finally:
         threads.dismiss()
