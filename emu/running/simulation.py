@@ -10,6 +10,7 @@ import collections
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -193,6 +194,7 @@ class Simulation:
         self.memory = memory
         self.data = data
         self.watched = watched
+        self.pass_s = {"control": 0.0, "data": 0.0, "timing": 0.0}  # seconds in the kernels of each pass
         self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
         self._data_work = data_work(machine.cfg, machine.descriptors)
         self._timing_work = timing_work(machine.descriptors)
@@ -296,8 +298,10 @@ class Simulation:
 
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
+        began = time.perf_counter()
         for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
             _heard(heavy, self.memory.advance, events[first:], past - first)
+        self.pass_s["timing"] += time.perf_counter() - began
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -320,7 +324,9 @@ class Simulation:
         before = self.executed
         if self.timeline is not None:
             self._take_chunk()
+        began = time.perf_counter()
         status = self._control(budget)
+        self.pass_s["control"] += time.perf_counter() - began
         compute = int(self.ctl[layout.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
             self._worker.join()
@@ -329,7 +335,9 @@ class Simulation:
         mem_events = self._chunks[0].mem_events
         self._consume(self.executed - before)
         if self.data:
+            began = time.perf_counter()
             self._run_data(int(self.ctl[layout.CTL_EVENTS]))
+            self.pass_s["data"] += time.perf_counter() - began
         if self._watch is not None:
             self._worker.join()
             executed = self.machine.control.trace[: self.executed - before]
