@@ -159,6 +159,8 @@ def _first_call_of_a_run(module):
     elif module == "data.data":
         simulation.prepare_data()
     else:
+        if module == "dram.timing":
+            memory.engine.foresee()
         memory.warm()
 
 

@@ -27,6 +27,7 @@ from ..machine.core import Machine, hand_state
 from ..program.decode import Program
 from .caveats import ScaleLines
 from .crew import Task
+from .gathered_timing import gather
 from .products import ProductFinder
 from .run_errors import data_error, run_error
 from .work import chunk_length, data_work, pieces, timing_work
@@ -207,7 +208,10 @@ class Simulation:
         if timeline is not None:
             self._take_chunk()
         self.lacks_thread = False
-        self._workers = self._new_workers(threads - 1 if data else min(threads - 1, 1))
+        # Nobody asks where such a run is, and all its events may be timed late.
+        unwatched = not data and timeline is None and not watched and watch is None
+        self._gathered = gather(memory, threads, self._run_timing) if unwatched else None
+        self._workers = self._new_workers(threads - 1 if data else min(threads - 1, int(self._gathered is None)))
         self._worker = self._workers[0] if self._workers else _Inline()
         self._crew = [_Hand(worker, data_slice, hand_state(machine.data)) for worker in self._workers if data]
         self._finder = ProductFinder(machine.cfg, self._data_work) if self._crew else None
@@ -323,7 +327,7 @@ class Simulation:
         status = self._control(budget)
         compute = int(self.ctl[layout.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
-            self._worker.join()
+            self._join()
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
         mem_events = self._chunks[0].mem_events
@@ -331,13 +335,19 @@ class Simulation:
         if self.data:
             self._run_data(int(self.ctl[layout.CTL_EVENTS]))
         if self._watch is not None:
-            self._worker.join()
+            self._join()
             executed = self.machine.control.trace[: self.executed - before]
             self._watch(executed, mem_events[: int(self.ctl[layout.CTL_MEM_EVENTS])])
         self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         return status != st.DONE and (limit is None or self.executed < limit)
+
+    def _join(self):
+        """Wait until timing is done with all events that control gave it; raises what it raised."""
+        if self._gathered is not None:
+            self._gathered.flush()
+        self._worker.join()
 
     def trace(self, capacity: int, watch) -> None:
         """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them.
@@ -352,7 +362,7 @@ class Simulation:
 
     def synchronise(self) -> int:
         """Wait for timing, without ending the run; returns the completion of the last memory event, ps."""
-        self._worker.join()
+        self._join()
         return self.memory.now_ps
 
     def _new_chunk(self):
@@ -373,6 +383,9 @@ class Simulation:
             self.scale_lines.watch(chunk.mem_events, count)
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
+        if self._gathered is not None and self._watch is None:
+            self._gathered.take(chunk.mem_events[:count])
+            return
         pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
@@ -388,7 +401,7 @@ class Simulation:
 
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
-        self._worker.join()
+        self._join()
         if self.timeline is not None:
             self.timeline.finish()
         self._check_time(self.end_ps)
@@ -406,6 +419,8 @@ class Simulation:
         """End the threads; also of a run that stopped half way."""
         for worker in self._workers:
             worker.stop()
+        if self._gathered is not None:
+            self._gathered.close()
 
     def _check_time(self, picoseconds):
         """Check compute time alone, and the end of the run; `memory` checks the times of its events."""
