@@ -146,7 +146,7 @@ def _values(struct):
 
 def _threads(request, model):
     """Threads of a run that was not told how many."""
-    return threads_without_data(model) if request.timing_only else default_threads()
+    return threads_without_data(model) if request.timing_only else default_threads(request.timing_only)
 
 
 def _check_timing_only(request, program):
