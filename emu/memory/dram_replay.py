@@ -8,7 +8,9 @@
 """
 
 import dataclasses
+import itertools
 import os
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +19,12 @@ from ..errors import EmuError, UsageError
 from ..inputs.words import shown
 from ..isa import REVISIONS
 from ..kernels.dram import event_queue
-from ..kernels.dram.replay import ENDED, STARVED, replay_trace
+from ..kernels.dram.event_queue import ENDED, STARVED
+from ..kernels.dram.replay import replay_open, replay_trace
 from ..kernels.limits import TIME_LIMIT
 from .dram import new_state
 from .dram_statistics import Latencies, ReplayStatistics, replay_statistics
-from .dram_window import NOTHING, ROOM, Batches, Completions, Window, together
+from .dram_window import NOTHING, ROOM, Batches, Completions, OpenWindow, Window, together
 
 BATCH_KINDS = {"G": event_queue.GATHER, "S": event_queue.SPAWN, "I": event_queue.SERIAL}
 ALIGNMENT = 64
@@ -83,13 +86,8 @@ def replay(
     time_ps = _integers(time_ps, "time_ps", TIME_LIMIT)
     _never_falling(time_ps, "time_ps")
     address, write = _accesses(address, "address", is_write, "is_write", len(time_ps), "time_ps")
-    return _run(description, revision, _singles(event_queue.SPAWN, time_ps.view(np.int64), address, write))
-
-
-def _singles(kind, at, address, write):
-    """`Batches` of one access each."""
-    kinds, ones = np.full(len(address), kind), np.ones(len(address), dtype=np.int64)
-    return Batches(kinds, at, ones, address, write)
+    player = _OpenPlayer(description, revision, len(address))
+    return _whole(player, (time_ps.view(np.int64), address, write), len(address))
 
 
 def _replay_closed(description, time_ps, address, is_write, revision, outstanding):
@@ -97,8 +95,13 @@ def _replay_closed(description, time_ps, address, is_write, revision, outstandin
     _check_outstanding(time_ps, outstanding)
     address = _integers(address, "address", MAX_ADDRESS)
     address, write = _accesses(address, "address", is_write, "is_write", len(address), "address")
-    room = np.full(len(address), int(outstanding))
-    return _run(description, revision, _singles(event_queue.CLOSED, room, address, write))
+    return _whole(_Player(description, revision, len(address)), _closed(address, write, outstanding), len(address))
+
+
+def _closed(address, write, outstanding):
+    """`Batches` of one access each, of which `outstanding` may be under way."""
+    kinds, room = np.full(len(address), event_queue.CLOSED), np.full(len(address), int(outstanding))
+    return Batches(kinds, room, np.ones(len(address), dtype=np.int64), address, write)
 
 
 def _check_outstanding(time_ps, outstanding):
@@ -140,7 +143,8 @@ def replay_batches(
     kinds, times, batch = _batches(batch_kind, batch_t, batch)
     address, write = _accesses(addr, "addr", op, "op", len(batch), "batch")
     starts = np.searchsorted(batch, np.arange(len(kinds) + 1, dtype=np.uint64))
-    return _run(description, revision, Batches(kinds, times, np.diff(starts), address, write))
+    batches = Batches(kinds, times, np.diff(starts), address, write)
+    return _whole(_Player(description, revision, len(address)), batches, len(address))
 
 
 class ReplayStream:
@@ -166,12 +170,12 @@ class ReplayStream:
 
     def __init__(self, description: DramDescription | str | os.PathLike, revision: str = "base", *,
                  outstanding: int | None = None):  # fmt: skip
-        self._player = _Player(_description(description, revision), revision, MAX_STREAMED)
-        self._outstanding = outstanding
-        self._last = 0
-        self._count = 0
         if outstanding is not None:
             _check_outstanding(None, outstanding)
+        player = _OpenPlayer if outstanding is None else _Player
+        self._player = player(_description(description, revision), revision, MAX_STREAMED)
+        self._outstanding = outstanding
+        self._last = self._count = 0
 
     def feed(self, time_ps, address, is_write) -> Completions:
         """Run accesses that come behind those before; arguments and errors are those of `replay`.
@@ -185,19 +189,19 @@ class ReplayStream:
             _check_outstanding(time_ps, self._outstanding)
             address = _integers(address, "address", MAX_ADDRESS)
             address, write = _accesses(address, "address", is_write, "is_write", len(address), "address")
-            batches = _singles(event_queue.CLOSED, np.full(len(address), int(self._outstanding)), address, write)
+            part = _closed(address, write, self._outstanding)
         else:
             time_ps = _integers(time_ps, "time_ps", TIME_LIMIT)
             _never_falling(time_ps, "time_ps")
             if len(time_ps) and int(time_ps[0]) < self._last:
                 raise EmuError(f"time_ps: found {time_ps[0]} behind {self._last}, expected no falling values")
             address, write = _accesses(address, "address", is_write, "is_write", len(time_ps), "time_ps")
-            batches = _singles(event_queue.SPAWN, time_ps.view(np.int64), address, write)
+            part = (time_ps.view(np.int64), address, write)
             self._last = int(time_ps[-1]) if len(time_ps) else self._last
         self._count += len(address)
         if self._count > MAX_STREAMED:
             raise EmuError(f"address: found more than {MAX_STREAMED} accesses, the most a stream may have")
-        return together([*self._player.feed(batches)] or [NOTHING])
+        return together([*self._player.feed(part)] or [NOTHING])
 
     def finish(self) -> Completions:
         """Run the accesses to their ends, and count.
@@ -223,11 +227,11 @@ def _description(found, revision):
     return found  # `new_state` checks what is in it
 
 
-def _run(description, revision, batches):
-    """`Replay` of arguments that were checked."""
-    player, at = _Player(description, revision, len(batches.address)), 0
-    issue, accept, done = (np.empty(len(batches.address), dtype=np.int64) for _ in range(3))
-    for found in player.run(batches):
+def _whole(player, trace, count):
+    """`Replay` of a trace of `count` accesses that a player is fed at once."""
+    at = 0
+    issue, accept, done = (np.empty(count, dtype=np.int64) for _ in range(3))
+    for found in itertools.chain(player.feed(trace), map(_Player.finish, [player])):
         end = at + len(found.done_ps)
         issue[at:end], accept[at:end], done[at:end] = found.issue_ps, found.accept_ps, found.done_ps
         at = end
@@ -237,10 +241,12 @@ def _run(description, revision, batches):
 class _Player:
     """A window on a trace and the memory it is replayed on; `most` accesses may come."""
 
+    _window_of: Any = Window  # or `OpenWindow`
+
     def __init__(self, description, revision, most):
         self._description, self._revision = description, revision
         self._state = new_state(description, revision)
-        self._window = Window(self._state, min(ROOM, 2 * most + 2))
+        self._window = self._window_of(self._state, min(ROOM, 2 * most + 2))
         self._waited = Latencies(most)
 
     def feed(self, batches):
@@ -262,15 +268,12 @@ class _Player:
         self._window.end()
         return self._play()
 
-    def run(self, batches):
-        """Run all batches of a trace; yields the `Completions` of all."""
-        yield from self.feed(batches)
-        yield self.finish()
+    def _slice(self):
+        return replay_trace(self._state, self._window.run, SLICE)
 
     def _play(self):
-        paused = True
-        while paused:  # an interrupt is heard between two slices
-            paused = replay_trace(self._state, self._window.run, SLICE) not in (ENDED, STARVED)
+        while self._slice() not in (ENDED, STARVED):  # an interrupt is heard between two slices
+            pass
         found = self._window.take_complete()
         self._waited.count((found.done_ps - found.issue_ps)[found.write == 0])
         return found
@@ -278,6 +281,24 @@ class _Player:
     def statistics(self):
         """`ReplayStatistics` behind the end."""
         return replay_statistics(self._state, self._description, self._revision, self._waited)
+
+
+class _OpenPlayer(_Player):
+    """The same for single accesses that begin at instants of their own."""
+
+    _window_of = OpenWindow
+
+    def feed(self, trace):
+        """Run more accesses, given by arrays of instants, addresses and writes; yields the `Completions` there are."""
+        first = 0
+        while first < len(trace[0]):
+            last = first + self._window.room()
+            self._window.load(*(values[first:last] for values in trace))
+            yield self._play()
+            first = last
+
+    def _slice(self):
+        return replay_open(self._state, self._window.run, SLICE)
 
 
 def _batches(kinds, times, batch):

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.dram import event_queue as eq
+from ..kernels.dram import open_loop as ol
 from ..kernels.dram import state as ds
+from ..kernels.limits import NEVER
 from .dram import new_run
 
 ROOM = 1 << 15  # accesses, and batches, that a window has room for at first
@@ -151,8 +153,7 @@ class Window:
         for name in ("holder", "lock_front", "lock_back", "return_front", "return_back"):
             _lower(loop[name], transfers)
         self._lower_ready(batches)
-        self._state.channels.request[:, :, :, ds.REQ_TAG] -= transfers
-        self._state.channels.active_request[:, :, ds.REQ_TAG] -= transfers
+        _lower_tags(self._state, transfers)
 
     def _lower_ready(self, batches):
         """Renumber the tasks of the run queue; what a complete batch's task still has there does nothing."""
@@ -169,9 +170,101 @@ class Window:
         for name in ("loop", "address", "access", "sub_request", "task", "timer"):
             values = getattr(old, name)
             getattr(self.run, name)[: len(values)] = values
+        _move_ready(self.run, old)
+
+
+class OpenWindow:
+    """Single accesses at hand that begin at instants of their own, and the `open_loop.OpenRun` that holds them.
+
+    Parameters
+    ----------
+    state : DramState
+        Unused memory.
+    room : int
+        Accesses that there is room for at first.
+    """
+
+    def __init__(self, state: ds.DramState, room: int = ROOM):
+        self._state = state
+        self.run: Any = _new_open_run(room)
         loop = self.run.loop[0]
-        places = np.arange(int(loop.ready_head), int(loop.ready_tail))
-        self.run.ready[places & (len(self.run.ready) - 1)] = old.ready[places & (len(old.ready) - 1)]
+        loop.core_due, loop.retry_due[:] = NEVER, NEVER
+        loop.holder[:] = loop.first_attempt[:] = ds.NONE
+        self.run.ready[0], loop.ready_tail = ol.CORE, 1
+
+    def room(self) -> int:
+        """Return how many accesses may be loaded: half the window at least, as for a `Window`."""
+        used = int(self.run.loop[0].loaded)
+        if 2 * used > len(self.run.address):
+            self._grow()
+        return len(self.run.address) - used
+
+    def load(self, time: np.ndarray, address: np.ndarray, write: np.ndarray) -> None:
+        """Take more accesses in hand, no more than there is room for."""
+        run, first = self.run, int(self.run.loop[0].loaded)
+        last = first + len(time)
+        run.time[first:last], run.address[first:last], run.write[first:last] = time, address, write
+        run.left[first:last] = self._state.config[0].sub_requests
+        run.done[first:last] = 0
+        run.loop[0].loaded = last
+
+    def end(self) -> None:
+        """Say that no access follows."""
+        self.run.loop[0].whole = 1
+
+    def take_complete(self) -> Completions:
+        """Let go of the accesses whose end is known, up to the first whose is not."""
+        run, loaded = self.run, int(self.run.loop[0].loaded)
+        waiting = run.left[:loaded] != 0
+        done = int(waiting.argmax()) if waiting.any() else loaded
+        found = Completions(run.address[:done].copy(), run.write[:done].astype(np.int64), run.time[:done].copy(),
+                            run.accept[:done].copy(), run.done[:done].copy())
+        if done:
+            self._drop(done)
+        return found
+
+    def _drop(self, count):
+        """Number accesses anew without the first ones, of which nothing is left to do."""
+        run, loop = self.run, self.run.loop[0]
+        loaded = int(loop.loaded)
+        for values in (run.time, run.address, run.write, run.left, run.accept, run.done):
+            values[: loaded - count] = values[count:loaded]
+        for name in ("loaded", "begun", "polled"):
+            loop[name] -= count
+        _lower(loop.holder, count)
+        places = np.arange(int(loop.ready_head), int(loop.ready_tail)) & (len(run.ready) - 1)
+        tasks = run.ready[places]
+        run.ready[places] = np.where(tasks < 0, tasks, np.where(tasks < count, ol.NOBODY, tasks - count))
+        _lower_tags(self._state, count)
+
+    def _grow(self):
+        """Move to a run with twice the room."""
+        old = self.run
+        self.run = _new_open_run(2 * len(old.address))
+        for name in ("loop", "time", "address", "write", "left", "accept", "done"):
+            values = getattr(old, name)
+            getattr(self.run, name)[: len(values)] = values
+        _move_ready(self.run, old)
+
+
+def _new_open_run(room):
+    """`OpenRun` with room for so many accesses."""
+    ready = np.zeros(1 << max(6, (4 * room - 1).bit_length()), dtype=np.int32)
+    time, address, accept, done = (np.zeros(room, dtype=np.int64) for _ in range(4))
+    write, left = (np.zeros(room, dtype=np.uint8) for _ in range(2))
+    return ol.OpenRun(np.zeros(1, ol.OPEN).view(np.recarray), time, address, write, left, accept, done, ready)
+
+
+def _move_ready(run, old):
+    """Copy the run queue of another run into a larger one."""
+    places = np.arange(int(run.loop[0].ready_head), int(run.loop[0].ready_tail))
+    run.ready[places & (len(run.ready) - 1)] = old.ready[places & (len(old.ready) - 1)]
+
+
+def _lower_tags(state, by):
+    """Lower what the channels know requests by."""
+    state.channels.request[:, :, :, ds.REQ_TAG] -= by
+    state.channels.active_request[:, :, ds.REQ_TAG] -= by
 
 
 def _lower(numbers, by):

@@ -32,6 +32,9 @@ NEW, QUEUED, HOLDING, RETRYING, SENT, DONE = range(6)
 # Stages of the core.
 AT_BATCH, AT_JOIN, AT_SLEEP, AT_SERIAL, AT_LEAVE, AT_ROOM = range(6)
 
+# How a slice of a replay ends: its budget is used up, all is run, what is at hand does not tell how it goes on.
+PAUSED, ENDED, STARVED = range(3)
+
 _u1, _i4, _i8 = np.uint8, np.int32, np.int64
 
 SUB_REQUEST = np.dtype([("return_tick", _i8), ("after", _i4), ("stage", _u1)], align=True)

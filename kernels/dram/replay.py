@@ -10,12 +10,10 @@ import numpy as np
 from ..compiler.jit import entry, kernel
 from .channel import catch_up
 from .event_order import drain_events, is_drained
-from .event_queue import CLOSED, SERIAL, SPAWN, reset_loop
+from .event_queue import CLOSED, ENDED, PAUSED, SERIAL, SPAWN, STARVED, reset_loop
 from .front_end import begin_reads, finish_reads, read_alone, send_reads, write_alone
+from .open_loop import run_open
 from .state import NONE
-
-# What `replay_trace` returns: budget used up, all batches run, the next batch is needed.
-PAUSED, ENDED, STARVED = range(3)
 
 
 @kernel
@@ -133,3 +131,12 @@ def replay_trace(dram, run, budget):
             return np.int64(STARVED)
     catch_up(dram, dram.front[0].ticks)
     return np.int64(ENDED)
+
+
+@entry
+def replay_open(dram, run, budget):
+    """Run the accesses of an `open_loop.OpenRun`, from instant 0 of an unused memory, for `budget` instants.
+
+    As `replay_trace` otherwise.
+    """
+    return run_open(dram, run, budget)

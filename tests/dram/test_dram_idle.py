@@ -186,7 +186,7 @@ def test_an_interrupt_is_heard_between_slices(monkeypatch):
             raise KeyboardInterrupt
         return 0
 
-    monkeypatch.setattr(dram_replay, "replay_trace", kernel)
+    monkeypatch.setattr(dram_replay, "replay_open", kernel)
     with pytest.raises(KeyboardInterrupt):
         replay("hbm2", [0], [0], [0])
     assert calls == [dram_replay.SLICE] * 3

@@ -66,7 +66,8 @@ def test_points_come_in_the_order_of_the_flags(capsys):
 
 def test_dry_run_runs_nothing_and_says_how_much(tmp_path, capsys):
     said = ran([*BASE, "--dry-run", "--store", str(tmp_path / "s"), "--where", "host_bandwidth > 1000000"], capsys)
-    assert said.out.startswith("4 points of 6 combinations, 1 program; 0 are stored\nabout ")
+    assert said.out == ("4 points of 6 combinations, 1 program; 0 are stored\n"
+                        "less than a second in one process, less where points share more work\n")
     assert not (tmp_path / "s").exists()
 
 
@@ -131,13 +132,17 @@ def test_a_point_has_a_report(tmp_path, capsys):
     (["--report", "zzz", "r.html"], "none of the study's ids begin so"),
     (["--plot", "x.svg", "--plot-columns", "a,b"], "column 'a'"),
     (["--plot", "x.svg", "--kind", "pareto"], "a Pareto front needs two columns"),
-    (["--plot", "x.svg", "--kind", "heat", "--plot-columns", "build,memory_model"], "pivot: two points have build"),
+    (["--plot", "x.svg", "--kind", "heat", "--plot-columns", "build,memory_model"], "found two with build"),
     (["--plot", "x.svg", "--kind", "curve", "--plot-columns", "memory_model"], "a curve needs a key of numbers"),
     (["--top", "3"], "--top: needs --best"),
     (["--best", "time_ms", "--top", "0"], "--top: found 0"),
     (["--retry-failed"], "--retry-failed needs --store"),
     (["--resume"], "--resume needs --store"),
     (["--scheduler", "tcp://x:1"], "--scheduler: not with --workers"),
+    (["--parquet", "/proc/x"], "--parquet /proc/x: cannot write: "),
+    (["--csv", "/proc/x"], "--csv /proc/x: cannot write: "),
+    (["--report", "0", "/proc/x"], "--report /proc/x: cannot write: "),
+    (["--memory-limit", "1K"], "memory limit of a worker: found 1024 bytes, expected at least 209715200"),
     (["--memory-limit", "1G"], "--memory-limit: needs worker processes"),
     (["--axis", "x"], "--axis x: expected KEY=VALUES"),
     (["--axis", "memory_model=hbm"], "--axis memory_model: given more than once"),
