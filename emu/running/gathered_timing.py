@@ -76,5 +76,5 @@ def gather(memory: MemoryModel, threads: int, advance: Callable[[np.ndarray, int
     -------
     GatheredTiming or None
     """
-    engine = _foreseeing(memory)
-    return GatheredTiming(engine, advance) if threads > 1 and engine is not None else None
+    engine = _foreseeing(memory) if threads > 1 else None
+    return None if engine is None else GatheredTiming(engine, advance)
