@@ -1,4 +1,4 @@
-"""Execute the instructions that compute integer registers from others and from immediates (spec §1.7)."""
+"""Execute the instructions that compute integer registers from others and from immediates (spec §1.6)."""
 
 from plena_emu import isa
 
