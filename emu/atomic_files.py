@@ -198,6 +198,20 @@ def check_directory(path: str | None, what: str) -> None:
         raise EmuError(f"{what} {path}: directory {directory} does not exist")
 
 
+def check_writable(path: str | None, what: str) -> None:
+    """Refuse a place where no output file can be written, by making a file there without a name; raises `EmuError`."""
+    check_directory(path, what)
+    if not path or os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device
+        return
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))):
+            pass
+    except OSError as error:
+        raise EmuError(f"{what} {path}: cannot write: {error.strerror}") from None
+
+
 def check_creatable(directory: str, what: str) -> None:
     """Refuse a directory that is not there and cannot be made there, before the work; raises `EmuError`."""
     place = os.path.abspath(directory)

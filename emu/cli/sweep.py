@@ -15,7 +15,7 @@ a store that is not there, 130 Ctrl-C, 143 ended by SIGTERM, 129 by SIGHUP
 import os
 import sys
 
-from ..atomic_files import check_directory, check_outputs, write_whole
+from ..atomic_files import check_outputs, check_writable, write_whole
 from ..config.units import parse_count
 from ..errors import EXIT_OK, UsageError
 from ..interrupts import unwinding
@@ -94,7 +94,7 @@ def check_files(args, inputs=()):
     check_outputs(((f"--{name}", path) for name, path in outputs if path != "-"), inputs)
     for name in FILES:
         if getattr(args, name) not in (None, "-"):
-            check_directory(getattr(args, name), f"--{name}")
+            check_writable(getattr(args, name), f"--{name}")
     if args.parquet:
         from ..sweeping.outputs import check_parquet
 
@@ -112,9 +112,9 @@ def _check_figures(args):
     check_matplotlib("--plot" if args.plot else "--report")
     if args.plot:
         check_format(args.plot)
-        check_directory(args.plot, "--plot")
+        check_writable(args.plot, "--plot")
     if args.report:
-        check_directory(args.report[1], "--report")
+        check_writable(args.report[1], "--report")
 
 
 def _draw(args, result, wanted):

@@ -111,7 +111,7 @@ class sweep_progress:
         """Rate, failures, and what is left where enough was seen to say it."""
         left = self.pace.left(self.points)
         parts = [f"{self.pace.rate:,.1f}/s", f"{self.failed:,} failed" if self.failed else "",
-                 "" if left is None else f"{duration(left)} left"]
+                 f"{duration(left)} left" if left else ""]
         return ", ".join(part for part in parts if part)
 
     def said(self, line):

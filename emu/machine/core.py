@@ -5,8 +5,9 @@ import numpy as np
 from ..config.settings import Settings
 from ..inputs.number_formats import Mx
 from ..kernels import layout
-from ..kernels.control.control import NO_LIMIT, ControlState
-from ..kernels.control.loop_skip import AFFINE_ROWS, REGISTERS
+from ..kernels.control.control import ControlState
+from ..kernels.control.loop_skip import new_affine
+from ..kernels.control.loops import NO_LIMIT
 from ..kernels.data.dma import HBM_PAGE
 from ..kernels.data.state import DataState
 from .dumps import DumpFile, hbm_pieces, matrix_pieces, vector_pieces
@@ -92,7 +93,7 @@ def new_control(trace_capacity: int) -> ControlState:
         loops=np.zeros((LOOP_CAPACITY, layout.LOOP_WIDTH), dtype=np.int64),
         counts=np.zeros(0, dtype=np.int64),  # `Machine.count_words` knows how many words there are
         trace=np.zeros((trace_capacity, layout.TR_WIDTH), dtype=np.int64),
-        affine=np.zeros((AFFINE_ROWS, REGISTERS + 1), dtype=np.int64),
+        affine=new_affine(),
     )
 
 

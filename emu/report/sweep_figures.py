@@ -22,6 +22,8 @@ _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # Okabe and Ito's, then greys: people with colour blindness can tell them apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#666666", "#999933", "#882255",
             "#117733", "#44aa99", "#aa4499")
+_MOST_WIDER = 3  # lines under which a line is made wider
+_MOST_TIED = 3  # points of one place that are named
 _FEW = 9  # values of a key, each of which gets a tick
 _BYTES = ("ddr_capacity", "hbm_size")
 _UNITS = {"time_ms": "time, ms", "board_time_ms": "board time, ms", "ddr_capacity": "DDR capacity",
@@ -104,7 +106,7 @@ def check_figure(result: SweepResult, kind: str, columns: Sequence[str]) -> None
         keys = _heat_keys(result, columns)
         _check_numbers(result, columns[2:])
         if set(keys) <= set(result.keys):
-            result.pivot(keys[0], keys[1])
+            _check_cells(result, keys)
     elif kind == "pareto":
         if len(columns) != 2:
             raise UsageError("--plot: a Pareto front needs two columns: --pareto A,B")
@@ -131,9 +133,22 @@ def _heat_keys(result, columns):
     """The keys down and across a heat map."""
     keys = list(columns[:2]) if len(columns) >= 2 else result.varying
     if len(keys) != 2:
-        raise UsageError(f"--plot: a heat map needs two keys, found {', '.join(keys) or 'none'}; name them with"
-                         " --plot-columns DOWN,ACROSS,FIGURE")
+        then = "give the others one value, or draw another --kind" if len(keys) > 2 else "draw another --kind"
+        raise UsageError(f"--plot: a heat map needs two keys that vary, found {', '.join(keys) or 'none'}: {then}")
     return keys
+
+
+def _check_cells(result, keys):
+    """Refuse two points in a cell of a heat map."""
+    seen = set()
+    for row in result.rows:
+        place = tuple(row.get(key) for key in keys)
+        if place in seen:
+            cell = " and ".join(f"{key} {text_of(key, value)}" for key, value in zip(keys, place, strict=True))
+            others = ", ".join(key for key in result.varying if key not in keys)
+            raise UsageError(f"--plot: a heat map has one point a cell, found two with {cell}: {others} has to have one"
+                             " value")
+        seen.add(place)
 
 
 def _is_number(rows, column):
@@ -163,7 +178,7 @@ def _scale(axis, column, values):
 
 
 def _tick(column, value):
-    if column in (*_BYTES, "host_bandwidth") or column.endswith(("_bytes", "_per_s")):
+    if column in (*_BYTES, "host_bandwidth", "bytes_read", "bytes_written") or column.endswith(("_bytes", "_per_s")):
         return text_of(column, round(value)) if value >= 1 else ""
     return f"{value:g}"
 
@@ -178,24 +193,42 @@ def _draw_curve(axes: Axes, result, rows, columns, theme):
         if row.get(across) is not None and row.get(upward) is not None:
             lines.setdefault(tuple(row.get(key) for key in others), []).append(row)
     regimes = [name for name in REGIMES if any(row.get("regime") == name for row in rows)]
+    places = [{(row.get(across), row.get(upward)) for row in own} for own in lines.values()]
+    colours = {}
     for number, (name, own) in enumerate(lines.items()):
         own.sort(key=lambda row: row.get(across))
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = colours[name] = _COLOURS[number % len(_COLOURS)]
         label = ", ".join(text_of(key, value) for key, value in zip(others, name, strict=True)) or None
-        axes.plot([row.get(across) for row in own], [row.get(upward) for row in own], color=colour, linewidth=1.3,
-                  label=label if number < MOST_LINES else None)
+        # Where later lines run over this one, it is seen on both sides of them.
+        wider = min(_MOST_WIDER, sum(bool(places[number] & later) for later in places[number + 1 :]))
+        axes.plot([row.get(across) for row in own], [row.get(upward) for row in own], color=colour,
+                  linewidth=1.3 + 2.2 * wider, label=label if number < MOST_LINES else None)
         for regime in [*regimes, None]:
             found = [row for row in own if (row.get("regime") if row.get("regime") in regimes else None) == regime]
             mark = _MARKS[regimes.index(regime)] if regime else "."
             axes.plot([row.get(across) for row in found], [row.get(upward) for row in found], mark, color=colour,
-                      markersize=5)
-    _scale(axes.xaxis, across, [row.get(across) for row in rows])
+                      markersize=5 + 3.5 * wider)
+    failed = _mark_failures(axes, result, across, others, colours, theme)
+    _scale(axes.xaxis, across, [row.get(across) for row in (*rows, *failed)])
     _scale(axes.yaxis, upward, [row.get(upward) for row in rows])
     axes.set_xlabel(_label(across))
     axes.set_ylabel(_label(upward))
     if across == "ddr_capacity":
         _mark_edges(axes, rows, theme)
-    _legend(axes, lines, regimes, others, theme)
+    _legend(axes, lines, regimes, others, failed, theme)
+
+
+def _mark_failures(axes, result, across, others, colours, theme):
+    """Crosses above the axis where points failed, a row of them for each line; returns those rows."""
+    failed = [row for row in result.failures if row.get(across) is not None]
+    groups: dict[tuple, list[Any]] = {}
+    for row in failed:
+        groups.setdefault(tuple(row.get(key) for key in others), []).append(row.get(across))
+    for number, (name, found) in enumerate(groups.items()):
+        height = 0.02 + 0.025 * (number % MOST_LINES)
+        axes.plot(found, [height] * len(found), "x", color=colours.get(name, theme.ink), markersize=5,
+                  transform=axes.get_xaxis_transform())
+    return failed
 
 
 def _mark_edges(axes, rows, theme):
@@ -207,12 +240,14 @@ def _mark_edges(axes, rows, theme):
         found = {row.get(column) for row in rows}
         if len(found) == 1 and (size := found.pop()) and axes.get_xlim()[0] < size < axes.get_xlim()[1]:
             axes.axvline(size, color=theme.ink, linewidth=0.8, linestyle="--")
-            axes.annotate(f"{name}: {text_of(column, size)}", (size, 0.98), xycoords=("data", "axes fraction"), ha=side,
-                          va="top", xytext=(-4 if side == "right" else 4, 0), textcoords="offset points",
-                          color=theme.ink)
+            place, _ = axes.transAxes.inverted().transform(axes.transData.transform((size, low)))
+            is_left = side == "right" or place > 0.7  # of a line far to the right the name is before it, a line lower
+            axes.annotate(f"{name}: {text_of(column, size)}", (size, 0.98 if is_left == (side == "right") else 0.92),
+                          xycoords=("data", "axes fraction"), ha="right" if is_left else "left", va="top",
+                          xytext=(-4 if is_left else 4, 0), textcoords="offset points", color=theme.ink)
 
 
-def _legend(axes, lines, regimes, others, theme):
+def _legend(axes, lines, regimes, others, failed, theme):
     from matplotlib.lines import Line2D
 
     handles, labels = axes.get_legend_handles_labels()
@@ -222,15 +257,18 @@ def _legend(axes, lines, regimes, others, theme):
     for regime in regimes:
         handles.append(Line2D([], [], marker=_MARKS[regimes.index(regime)], linestyle="", color=theme.ink))
         labels.append(regime)
+    if failed:
+        handles.append(Line2D([], [], marker="x", linestyle="", color=theme.ink))
+        labels.append("failed")
     if handles:
-        axes.legend(handles, labels, title=", ".join(map(short_name, others)) or None, loc="best")
+        axes.figure.legend(handles, labels, title=", ".join(map(short_name, others)) or None, loc="outside right upper")
 
 
 def _draw_heat(axes: Axes, result, rows, columns, theme):
     """A figure over two keys, as colours with their values."""
     keys = _heat_keys(result, columns)
     column = columns[2] if len(columns) > 2 else "time_ms"
-    pivot = SweepResult(rows, result.keys, result.varying).pivot(keys[0], keys[1], column)
+    pivot = result.pivot(keys[0], keys[1], column)
     values = [[math.nan if cell is None else float(cell) for cell in cells] for cells in pivot.cells]
     found = [value for cells in values for value in cells if not math.isnan(value)]
     from matplotlib.colors import LogNorm, Normalize
@@ -252,6 +290,9 @@ def _draw_heat(axes: Axes, result, rows, columns, theme):
                     dark = float(norm(value)) < 0.55
                     axes.annotate(_short(column, value), (x, y), ha="center", va="center", fontsize=7.5,
                                   color="white" if dark else "black")
+    for row in result.failures:
+        place = pivot.columns.index(row.get(keys[1])), pivot.rows.index(row.get(keys[0]))
+        axes.annotate("failed", place, ha="center", va="center", fontsize=7.5, color=theme.ink)
     bar = axes.figure.colorbar(image, ax=axes, label=_label(column), format=lambda value, place: _tick(column, value),
                                ticks=LogLocator(subs=(1, 2, 5)) if isinstance(norm, LogNorm) else None)
     bar.minorticks_off()
@@ -275,12 +316,29 @@ def _draw_pareto(axes: Axes, result, rows, columns, theme):
     _scale(axes.yaxis, names[1], [row.get(names[1]) for row in shown])
     axes.set_xlabel(_label(names[0]))
     axes.set_ylabel(_label(names[1]))
-    for row in front[:: max(1, len(front) // 6)]:
-        keys = (key for key in result.varying if key not in names)
-        text = ", ".join(f"{short_name(key)} {text_of(key, row.get(key))}" for key in keys)
-        axes.annotate(text, (row.get(names[0]), row.get(names[1])), xytext=(6, 6), textcoords="offset points",
-                      fontsize=7, color=theme.ink)
+    _name_front(axes, result, front, names, theme)
     axes.legend(loc="best")
+
+
+def _name_front(axes, result, front, names, theme):
+    """Name the points of a front by their keys, those of one place together; names that would meet are left out."""
+    keys = [key for key in result.varying if key not in names]
+    places: dict[tuple, list[str]] = {}
+    for row in front:
+        text = ", ".join(f"{short_name(key)} {text_of(key, row.get(key))}" for key in keys)
+        places.setdefault((row.get(names[0]), row.get(names[1])), []).append(text)
+    width, height = axes.figure.get_size_inches() * axes.figure.dpi
+    taken: list[tuple[float, float, int]] = []  # x, y, lines of a name
+    for place, texts in places.items() if keys else ():
+        shown = texts[:_MOST_TIED] + ([f"and {len(texts) - _MOST_TIED} more"] if len(texts) > _MOST_TIED else [])
+        x, y = axes.transData.transform(place)
+        if any(abs(x - other) < 0.35 * width and -0.04 * height * len(shown) < other_y - y < 0.04 * height * lines
+               for other, other_y, lines in taken):
+            continue
+        taken.append((x, y, len(shown)))
+        is_right = x > 0.7 * width
+        axes.annotate("\n".join(shown), place, xytext=(-6 if is_right else 6, 6), textcoords="offset points",
+                      ha="right" if is_right else "left", fontsize=7, color=theme.ink)
 
 
 def _draw_parallel(axes: Axes, result, rows, columns, theme):

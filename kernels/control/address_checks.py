@@ -14,6 +14,7 @@ from ..layout import (
     CTL_ERR_A,
     CTL_ERR_B,
     CTL_EVENTS,
+    CTL_SKIPS,
 )
 from ..status import COLUMNS_OUTSIDE, OFFSET_MISALIGNED, OK, ROW_MISALIGNED, ROW_OUTSIDE, TILE_MISALIGNED, TILE_OUTSIDE
 
@@ -92,7 +93,7 @@ def check_columns(ctl, first, count):
 
 @small
 def append(ctl, events, op, a, b, c, d, e):
-    """Append a data event."""
+    """Append a data event; where nobody wants data events, the next one takes its place."""
     at = ctl[CTL_EVENTS]
     events[at, 0] = op
     events[at, 1] = a
@@ -100,5 +101,5 @@ def append(ctl, events, op, a, b, c, d, e):
     events[at, 3] = c
     events[at, 4] = d
     events[at, 5] = e
-    ctl[CTL_EVENTS] = at + 1
+    ctl[CTL_EVENTS] = at + 1 - ctl[CTL_SKIPS]
     return OK

@@ -1,4 +1,4 @@
-"""Run batches in which no access waits for the host: two events an access instead of a dozen (spec §3.5, §4.10).
+"""Run batches in which no access waits for the host: one event an access instead of a dozen (spec §3.5, §4.10).
 
 First for reads:
 
@@ -10,14 +10,15 @@ On the emulator's one channel almost all of the event loop of `event_loop` is kn
 - The data bus serves reads in the order in which they release their banks.
 - A bank's grant and its holder's release are a constant time apart, and a grant's instant is known as soon as it is
   known who gets the bank: a precharge needs no event of its own, only the instant of its end.
-- Which of two waiting reads of one row goes first makes no difference, and a bank serves all that want its open row
-  before any other: waiting reads are the number of those, and the rows of the others, oldest first.
+- The instant at which a read reaches its bank is known once it is admitted, and nothing else looks at it before that
+  bank is released. So a bank gets its reads when they are admitted, each with its arrival, and a release passes over
+  those that have not arrived: an arrival needs no event either.
 
-What is left are the arrivals of reads at their banks and the releases of banks, both in the order of time. At one
-instant the event loop acts on ends of precharges first, then on releases, then on the arrival; on releases in the
-order in which their timers were created: after row switches, after grants by a precharge, of banks that were idle,
-after row hits. Within each of these classes releases are created in the order of time, so each is a ring; only a
-grant by a precharge may be known before that of a precharge that ends earlier.
+What is left are the releases of banks, in the order of time. At one instant the event loop acts on them in the order in
+which their timers were created: after row switches, after grants by a precharge, of banks that were idle, after row
+hits. Within the first and the last of these classes releases are created in the order of time, so each is a ring; one
+of the other two may be known before one that comes earlier, and is inserted. A read that arrives at the instant of a
+release has not arrived for it.
 
 A write releases its bank as soon as it is granted it. Three things differ:
 
@@ -52,35 +53,39 @@ from .state import (
 
 PERMITS = 16
 
-# An event is one word: instant, class (those of releases are rings), bank. Classes in the order of one instant: for
-# writes TAKEN_OVER and OPENED change places, and an arrival has class 0 and is the first.
+# An event is one word: instant, class (each has a ring), bank. Classes in the order of one instant: for writes
+# TAKEN_OVER and OPENED change places. A waiting access is one word too: arrival, row.
 BANK_BITS = 4
 TIME_SHIFT = 7
-SWITCHED, TAKEN_OVER, OPENED, HIT, ARRIVED = range(5)
+SWITCHED, TAKEN_OVER, OPENED, HIT = range(4)
 RINGS = 4
+ROW_BITS = 16
+ROW = (1 << ROW_BITS) - 1
 
 # Words of `SimpleState.plain`.
-PLACES = 32  # of a ring: more than banks, and than reads in flight
+PLACES = 32  # of a ring: more than banks
 IN_RING = PLACES - 1
 FRONT = 0  # first event of each ring, `NEVER` where it is empty
 HEAD = FRONT + RINGS
 TAIL = HEAD + RINGS
 RING = TAIL + RINGS  # a ring holds `NEVER` behind its last event
-ARRIVALS = RING + RINGS * PLACES  # one more ring, of the arrivals to come that have an instant
-BUSY = ARRIVALS + PLACES  # of each bank: whether a read holds it
-ROW = BUSY + BANKS  # the row that it holds open
-HITS = ROW + BANKS  # reads that wait for that row
-OTHERS = HITS + BANKS  # reads that wait for other rows
-FREE = OTHERS + BANKS  # end of its last precharge, ps
+BUSY = RING + RINGS * PLACES  # of each bank: whether an access holds it
+OPEN_ROW = BUSY + BANKS  # the row that it holds open
+FREE = OPEN_ROW + BANKS  # end of its last precharge, ps
 TURN = FREE + BANKS  # order among precharges that end together
-QUEUE = TURN + BANKS  # rows of the others
+OLDEST = TURN + BANKS  # places in its queue: of the oldest that waits, and behind the youngest
+YOUNGEST = OLDEST + BANKS
+QUEUE = YOUNGEST + BANKS  # a ring of those that wait for it
+IN_QUEUE = PERMITS - 1
 PLAIN_WIDTH = QUEUE + BANKS * PERMITS
 
 
 @kernel
 def is_plain(organisation):
-    """Tell whether a memory is the emulator's own: one channel, 16 banks, 16 reads in flight."""
-    return organisation[ORG_CHANNEL_MASK] == 0 and organisation[ORG_BANKS] == BANKS and organisation[ORG_RD] == PERMITS
+    """Tell whether a memory is the emulator's own: one channel, 16 banks, rows of 16 bits, 16 reads in flight."""
+    if organisation[ORG_CHANNEL_MASK] != 0 or organisation[ORG_ROW_MASK] != ROW:
+        return False
+    return organisation[ORG_BANKS] == BANKS and organisation[ORG_RD] == PERMITS
 
 
 @small
@@ -102,16 +107,16 @@ def schedule(scratch, instant, kind, bank):
 
 
 @kernel
-def schedule_taken_over(scratch, bank, kind, sense):
-    """Insert the release after a grant by a bank's precharge: by the end of the precharge, then by its order."""
-    word = event(scratch[FREE + bank] + sense, kind, bank)
+def insert_release(scratch, instant, kind, bank):
+    """Insert a release into the ring of its class: by instant; after grants by a precharge, by the order of those."""
+    word = event(instant, kind, bank)
     ring = RING + kind * PLACES
     head, at = scratch[HEAD + kind], scratch[TAIL + kind]
     scratch[TAIL + kind] = at + 1
     scratch[ring + ((at + 1) & IN_RING)] = NEVER
     while at > head:
         earlier = scratch[ring + ((at - 1) & IN_RING)]
-        same = earlier >> TIME_SHIFT == word >> TIME_SHIFT
+        same = earlier >> TIME_SHIFT == instant
         if scratch[TURN + (earlier & (BANKS - 1))] < scratch[TURN + bank] if same else earlier < word:
             break
         scratch[ring + (at & IN_RING)] = earlier
@@ -121,63 +126,75 @@ def schedule_taken_over(scratch, bank, kind, sense):
 
 
 @small
-def arrive(scratch, bank, row, instant, sense, write):
-    """Let an access reach its bank: it opens it, takes it over from a precharge, or waits."""
-    if scratch[BUSY + bank] == 1:
-        hit = int(scratch[ROW + bank] == row)
-        others = scratch[OTHERS + bank]
-        scratch[QUEUE + bank * PERMITS + others] = row
-        scratch[OTHERS + bank] = others + 1 - hit
-        scratch[HITS + bank] += hit
-        return
+def open_bank(scratch, bank, row, arrival, sense, write):
+    """Give an idle bank to an access: it opens it, or takes it over from a precharge that ends after it arrives."""
     scratch[BUSY + bank] = 1
-    scratch[ROW + bank] = row
-    if instant >= scratch[FREE + bank]:
-        schedule(scratch, instant + TRCD + sense, OPENED - write, bank)
+    scratch[OPEN_ROW + bank] = row
+    free = scratch[FREE + bank]
+    if arrival >= free:
+        insert_release(scratch, arrival + TRCD + sense, OPENED - write, bank)
     else:
-        schedule_taken_over(scratch, bank, TAKEN_OVER + write, sense)
-
-
-@kernel
-def switch_row(scratch, bank):
-    """Open the row of the oldest read that waits for another row; reads of that row wait for a hit from now on."""
-    first = QUEUE + bank * PERMITS
-    row = scratch[first]
-    others = 0
-    for at in range(first + 1, first + scratch[OTHERS + bank]):
-        scratch[first + others] = scratch[at]
-        others += int(scratch[at] != row)
-    scratch[ROW + bank] = row
-    scratch[HITS + bank] = scratch[OTHERS + bank] - 1 - others
-    scratch[OTHERS + bank] = others
+        insert_release(scratch, free + sense, TAKEN_OVER + write, bank)
 
 
 @small
-def release(scratch, bank, instant, turn, sense):
-    """Release the bank of an access: first ready, then first come; precharge where nobody waits."""
-    if scratch[HITS + bank] > 0:
-        scratch[HITS + bank] -= 1
+def admit(state, address, arrival, sense, write):
+    """Admit an access, which reaches its bank at `arrival`: it gets the bank, or waits for it."""
+    scratch, organisation = state.plain, state.organisation
+    bank = (address >> organisation[ORG_WRITE_SHIFT if write else ORG_READ_SHIFT]) & (BANKS - 1)
+    row = (address >> organisation[ORG_ROW_SHIFT]) & ROW
+    if scratch[BUSY + bank] == 0:
+        open_bank(scratch, bank, row, arrival, sense, write)
+    else:
+        youngest = scratch[YOUNGEST + bank]
+        scratch[QUEUE + bank * PERMITS + (youngest & IN_QUEUE)] = arrival << ROW_BITS | row
+        scratch[YOUNGEST + bank] = youngest + 1
+
+
+@small
+def precharge(scratch, bank, instant, turn):
+    """Let a bank that nobody waits for precharge from `instant` on."""
+    scratch[BUSY + bank] = 0
+    scratch[FREE + bank] = instant + TRP
+    scratch[TURN + bank] = turn
+
+
+@small
+def release(scratch, bank, instant, turn, sense, write):
+    """Release the bank of an access: first ready, then first come, of those that have arrived; else it precharges."""
+    oldest, past = scratch[OLDEST + bank], scratch[YOUNGEST + bank]
+    if oldest == past:
+        precharge(scratch, bank, instant, turn)
+        return
+    queue = QUEUE + bank * PERMITS
+    arrived = (instant + write) << ROW_BITS  # words of accesses that have arrived are less
+    first = scratch[queue + (oldest & IN_QUEUE)]
+    scratch[OLDEST + bank] = oldest + 1
+    if first >= arrived:
+        precharge(scratch, bank, instant, turn)
+        open_bank(scratch, bank, first & ROW, first >> ROW_BITS, sense, write)
+        return
+    at, word = oldest, first
+    while word < arrived and word & ROW != scratch[OPEN_ROW + bank]:
+        at += 1
+        word = NEVER if at == past else scratch[queue + (at & IN_QUEUE)]
+    if word < arrived:
+        for k in range(at, oldest, -1):
+            scratch[queue + (k & IN_QUEUE)] = scratch[queue + ((k - 1) & IN_QUEUE)]
         schedule(scratch, instant + sense, HIT, bank)
-    elif scratch[OTHERS + bank] > 0:
-        switch_row(scratch, bank)
-        schedule(scratch, instant + TRP + TRCD + sense, SWITCHED, bank)
     else:
-        scratch[BUSY + bank] = 0
-        scratch[FREE + bank] = instant + TRP
-        scratch[TURN + bank] = turn
+        scratch[OPEN_ROW + bank] = first & ROW
+        schedule(scratch, instant + TRP + TRCD + sense, SWITCHED, bank)
 
 
 @small
-def begin_plain(scratch, banks, n, now, arrived):
-    """Set up empty rings, the first arrivals, and the banks as they are at `now`."""
+def begin_plain(scratch, banks, now):
+    """Set up empty rings and queues, and the banks as they are at `now`."""
     for ring in range(RINGS):
         scratch[HEAD + ring] = scratch[TAIL + ring] = 0
         scratch[FRONT + ring] = NEVER
-    for k in range(min(n, PERMITS)):
-        scratch[ARRIVALS + k] = event((k + 1) * TCK, arrived, 0)
-    scratch[ARRIVALS + min(n, PERMITS)] = NEVER
     for bank in range(BANKS):
-        scratch[BUSY + bank] = scratch[HITS + bank] = scratch[OTHERS + bank] = 0
+        scratch[BUSY + bank] = scratch[OLDEST + bank] = scratch[YOUNGEST + bank] = 0
         scratch[FREE + bank] = banks[bank, BANK_DUE] - now
         scratch[TURN + bank] = banks[bank, BANK_TURN]
 
@@ -192,37 +209,36 @@ def bequeath(scratch, banks, queues, now):
 
 
 @small
+def take_first(scratch):
+    """Take the first release of all; returns its event."""
+    first = min(min(scratch[FRONT], scratch[FRONT + 1]), min(scratch[FRONT + 2], scratch[FRONT + 3]))
+    ring = (first >> BANK_BITS) & (RINGS - 1)
+    head = scratch[HEAD + ring] + 1
+    scratch[HEAD + ring] = head
+    scratch[FRONT + ring] = scratch[RING + ring * PLACES + (head & IN_RING)]
+    return first
+
+
+@small
 def simulate_plain(state, addr, n, now, write):
     """Run `addr[:n]`, all issued at `now`: reads, or with `write` 1 writes.
 
     Returns the picoseconds until the last is done.
     """
-    scratch, organisation = state.plain, state.organisation
-    bank_shift, row_shift = organisation[ORG_WRITE_SHIFT if write else ORG_READ_SHIFT], organisation[ORG_ROW_SHIFT]
-    row_mask = organisation[ORG_ROW_MASK]
-    sense, arrival_class = (0, 0) if write else (CAS, ARRIVED)
-    begin_plain(scratch, state.banks, n, now, arrival_class)
-    arrived = bus = 0
-    latest = min(n, PERMITS) * TCK  # the last arrival that has an instant
+    scratch = state.plain
+    sense = 0 if write else CAS
+    begin_plain(scratch, state.banks, now)
+    for k in range(min(n, PERMITS)):
+        admit(state, addr[k], (k + 1) * TCK, sense, write)
+    bus = 0
+    latest = min(n, PERMITS) * TCK  # the last arrival so far
     for released in range(n):
-        first = min(min(scratch[FRONT], scratch[FRONT + 1]), min(scratch[FRONT + 2], scratch[FRONT + 3]))
-        arrival = scratch[ARRIVALS + (arrived & IN_RING)]
-        while arrival <= first:
-            bank = (addr[arrived] >> bank_shift) & (BANKS - 1)
-            arrive(scratch, bank, (addr[arrived] >> row_shift) & row_mask, arrival >> TIME_SHIFT, sense, write)
-            arrived += 1
-            first = min(min(scratch[FRONT], scratch[FRONT + 1]), min(scratch[FRONT + 2], scratch[FRONT + 3]))
-            arrival = scratch[ARRIVALS + (arrived & IN_RING)]
-        ring = (first >> BANK_BITS) & (RINGS - 1)
-        head = scratch[HEAD + ring] + 1
-        scratch[HEAD + ring] = head
-        scratch[FRONT + ring] = scratch[RING + ring * PLACES + (head & IN_RING)]
+        first = take_first(scratch)
         instant = first >> TIME_SHIFT
         bus = max(instant, bus) + BURST
-        admitted = released + PERMITS
-        latest = max(bus, latest) + TCK
-        scratch[ARRIVALS + (admitted & IN_RING)] = event(latest, arrival_class, 0) if admitted < n else NEVER
-        scratch[ARRIVALS + ((admitted + 1) & IN_RING)] = NEVER
-        release(scratch, first & (BANKS - 1), instant, released, sense)
+        release(scratch, first & (BANKS - 1), instant, released, sense, write)
+        if released + PERMITS < n:
+            latest = max(bus, latest) + TCK
+            admit(state, addr[released + PERMITS], latest, sense, write)
     bequeath(scratch, state.banks, state.queues, now)
     return bus

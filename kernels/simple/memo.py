@@ -8,7 +8,8 @@ in the table is finished without even listing its reads. A key is normalised, so
 - Reads are blocks at fixed offsets from two first blocks, that of the elements and that of the scales. Moving
   both by the same number of blocks turns the banks round, and all banks are alike: only the difference counts.
 - Rows change where an offset passes the end of a row of the memory (16 KiB). A first block may slide down towards its
-  row's start as long as none of its blocks leaves its row: the key has the lowest place.
+  row's start as long as none of its blocks leaves its row, and a first byte within its block as long as nothing leaves
+  its block: the key has the lowest place.
 - Rows of elements and of scales are the same or not by the distance of the two first blocks, and never where they are
   farther apart than either reaches.
 
@@ -46,6 +47,7 @@ BANK_SHIFT = 6
 BANK_BITS = 4
 ROW_SHIFT = 14
 IN_ROW = (1 << ROW_SHIFT) - 1
+IN_BLOCK = ACCESS_BYTES - 1
 ROW_MASK = 0xFFFF
 EARLY = 16  # reads that reach their banks before the first one is done, one each tCK
 
@@ -82,30 +84,32 @@ class SimpleMemo(NamedTuple):
 
 @small
 def elements_slide(descriptor, index, step):
-    """Find how far the blocks of a prefetch's elements may slide down within their rows.
+    """Find how far a prefetch's elements may slide down without a block that leaves its row, or a byte its block.
 
     Returns (bytes, rows they reach up).
     """
-    slide, reach = IN_ROW, 0
+    slide, within, reach = IN_ROW, IN_BLOCK, 0
     low = index & IN_ROW
     for row in range(descriptor[DESC_ROWS]):
         first = low + ((row * step) & U32_MASK)
         last = first + descriptor[DESC_ROW_BYTES] - 1
         slide = min(slide, first & IN_ROW if first >> ROW_SHIFT == last >> ROW_SHIFT else 0)
+        within = min(within, min(first & IN_BLOCK, last & IN_BLOCK))
         reach = max(reach, last)
-    return slide & -ACCESS_BYTES, reach >> ROW_SHIFT
+    return (slide & -ACCESS_BYTES) + within, reach >> ROW_SHIFT
 
 
 @small
 def scales_slide(descriptor, scale_index, step):
     """Do the same for its scales, of which each row reads one block."""
-    slide, reach = IN_ROW, 0
+    slide, within, reach = IN_ROW, IN_BLOCK, 0
     low = scale_index & IN_ROW
     for row in range(descriptor[DESC_ROWS]):
         first = scale_address(low, row, step, descriptor[DESC_RATIO])
         slide = min(slide, first & IN_ROW)
+        within = min(within, first & IN_BLOCK)
         reach = max(reach, first)
-    return slide & -ACCESS_BYTES, reach >> ROW_SHIFT
+    return (slide & -ACCESS_BYTES) + within, reach >> ROW_SHIFT
 
 
 @kernel

@@ -6,7 +6,7 @@ from hypothesis import strategies as some
 
 from plena_emu.kernels import layout
 from plena_emu.kernels import status as st
-from plena_emu.kernels.control.control import check_limit, loop_drop, loop_end, loop_start, loops_full
+from plena_emu.kernels.control.loops import check_limit, loop_drop, loop_end, loop_start, loops_full
 
 ROOM = 40
 MAX_LOOP = 30

@@ -13,7 +13,8 @@ from plena_emu.config.settings import default_settings, with_hbm_size
 from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.kernels import status as st
-from plena_emu.kernels.control.control import control_slice, loop_start
+from plena_emu.kernels.control.control import control_slice
+from plena_emu.kernels.control.loops import loop_start
 from plena_emu.kernels.data.data import data_slice
 from plena_emu.machine.core import Machine
 from plena_emu.program.decode import decode

@@ -62,6 +62,15 @@ def test_a_shifted_batch_is_answered_from_memory():
     assert len({b - a for (a, _), (b, _) in itertools.pairwise(times)}) == 1
 
 
+def test_a_batch_is_answered_from_memory_wherever_in_its_blocks_it_begins():
+    events = np.array([[10**6, 1, 16384 * k, (1 << 20) + 8 * k, 1024, 0, 0] for k in range(8)])
+    _, memory = run(events, descriptors(16), True)
+    assert memory.engine.memo.hits == 7  # the scales are 128 bytes apart: none of the bytes leaves its block
+    events[:, layout.MEV_STEP] = 1024 - 64
+    _, memory = run(events, descriptors(16), True)
+    assert memory.engine.memo.hits < 7  # 120 bytes apart: the blocks differ
+
+
 def test_full_tables_are_emptied(monkeypatch):
     events = np.array([[10**6, 0, 0, 0, 64 * k, 0, 0] for k in range(1, 40)] * 2)
     plain, _ = run(events, descriptors(40), False)

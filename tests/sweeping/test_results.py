@@ -170,6 +170,56 @@ def test_figures_exist_for_every_kind_and_are_the_same_again(swept):
     assert draw_sweep(swept, "heat", (), "png").startswith(b"\x89PNG")
 
 
+@pytest.fixture
+def tied():
+    """Two boards with the same times, and one point that failed."""
+    rows = [Row(id=f"{n:032x}", values={"board": f"b{n // 3}", "clock_mhz": 100.0 + n % 3},
+                figures={"time_ms": 5.0 - n % 3, "regime": "resident"}) for n in range(5)]
+    failed = Row(id="f" * 32, values={"board": "b1", "clock_mhz": 102.0}, failure="too fast")
+    return SweepResult([*rows, failed], ["board", "clock_mhz"], ["board", "clock_mhz"])
+
+
+def drawn(result, kind, columns=()):
+    """The axes of a figure before it is written, and its texts."""
+    from matplotlib.figure import Figure
+
+    kept = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, *arguments, **more: kept.append(figure))
+        draw_sweep(result, kind, columns, "png")
+    axes = kept[0].axes[0]
+    return axes, [text.get_text() for text in axes.texts]
+
+
+def test_a_curve_under_another_is_seen_and_failed_points_are_marked(tied):
+    pytest.importorskip("matplotlib", reason="the extra `report`")
+    axes, _ = drawn(tied, "curve")
+    below, above = [line for line in axes.lines if line.get_label() in ("b0", "b1")]
+    assert below.get_linewidth() > above.get_linewidth() + 2
+    (crosses,) = [line for line in axes.lines if line.get_marker() == "x"]
+    assert list(crosses.get_xdata()) == [102.0] and crosses.get_color() == above.get_color()
+    assert [text.get_text() for text in axes.figure.legends[0].texts] == ["b0", "b1", "resident", "failed"]
+
+
+def test_points_of_a_front_in_one_place_are_named_together(tied):
+    pytest.importorskip("matplotlib", reason="the extra `report`")
+    _, texts = drawn(tied, "pareto", ("time_ms", "clock_mhz"))
+    assert "board b0\nboard b1" in texts and len(texts) == 3
+    many = SweepResult([Row(id=f"{n:032x}", values={"board": f"b{n}"}, figures={"time_ms": 1.0, "cycles": 1.0})
+                        for n in range(9)], ["board"], ["board"])
+    assert drawn(many, "pareto", ("time_ms", "cycles"))[1] == ["board b0\nboard b1\nboard b2\nand 6 more"]
+
+
+def test_a_heat_map_tells_cells_whose_points_failed(tied):
+    pytest.importorskip("matplotlib", reason="the extra `report`")
+    assert sorted(drawn(tied, "heat")[1]) == ["3", "4", "4", "5", "5", "failed"]
+    again = SweepResult([*tied, *tied], ["board", "clock_mhz", "dram"], ["board", "clock_mhz", "dram"])
+    with pytest.raises(EmuError, match="needs two keys that vary, found board, clock_mhz, dram: give the others one"):
+        draw_sweep(again, "heat", (), "svg")
+    with pytest.raises(EmuError, match="one point a cell, found two with board b0 and clock_mhz 100: dram has to have"):
+        draw_sweep(again, "heat", ("board", "clock_mhz"), "svg")
+
+
 @pytest.mark.parametrize("most", [12, 1200])
 def test_text_of_figures_is_no_mathematics(most):
     """Neither of an axis that is logarithmic, nor of a name with a dollar."""

@@ -10,6 +10,9 @@ each:
   so that it differs from the line before in the same bank. As lines ascend, no row comes back. Places whose lines make
   one pattern share what is remembered; the two batches of a store, reads and writes, have a pattern each.
 
+A store has a place, too, for both batches at once, where it meets no precharge. Nothing slides there: which banks its
+writes find depends on four more bits of an address, up to its row, and how its reads leave these banks on all of them.
+
 Example: the reads of lines 0, 64 and 16384 have the pattern (0, opens), (1, opens), (0, opens). So have those of lines
 128, 192 and 1 MiB + 128.
 """
@@ -23,6 +26,7 @@ from ...layout import (
     DESC_ROW_BYTES,
     DESC_ROWS,
     DESC_SCALE_BYTES,
+    DESC_STORE,
     MEV_DESCRIPTOR,
     MEV_INDEX,
     MEV_SCALE,
@@ -122,14 +126,42 @@ def write_place(key, descriptor, event):
     return PLACE_WORDS
 
 
+@kernel
+def write_store_place(key, descriptor, event):
+    """Write the place of a store into `key`.
+
+    Returns its length in words, 0 where elements and scales may share a row.
+    """
+    rows, length, slen = descriptor[DESC_ROWS], descriptor[DESC_ROW_BYTES], descriptor[DESC_SCALE_BYTES]
+    index, scale_index, step = event[MEV_INDEX], event[MEV_SCALE], event[MEV_STEP]
+    jump, scale_jump = packed_step(descriptor, step, length), packed_step(descriptor, step, slen)
+    if index < 0 or index >= HIGHEST or rows == 0 or length == 0 or max(jump, scale_jump) * rows > U32_MASK:
+        return 0
+    word = event[MEV_DESCRIPTOR] << ROW_SHIFT | (index & IN_ROW)
+    if slen > 0:
+        if scale_index < 0 or scale_index >= HIGHEST:
+            return 0
+        apart = ((scale_index >> ROW_SHIFT) - (index >> ROW_SHIFT)) & ROW_MASK
+        reach = ((index & IN_ROW) + (rows - 1) * jump + length - 1) >> ROW_SHIFT
+        scale_reach = ((scale_index & IN_ROW) + (rows - 1) * scale_jump + slen - 1) >> ROW_SHIFT
+        if apart <= reach or apart + scale_reach > ROW_MASK:
+            return 0
+        word = (word << ROW_SHIFT | (scale_index & IN_ROW)) << 1 | (scale_index > index)
+    key[0] = word
+    key[1] = step
+    return PLACE_WORDS
+
+
 @small
 def place_words(places, state, lines, descriptor, event, now):
-    """Write the place of a prefetch that starts at `now` into `places.key`; `lines` has room for its first lines.
+    """Write the place of a transfer that starts at `now` into `places.key`; `lines` has room for its first lines.
 
     Returns its length in words, 0 where it has none.
     """
     if places.reg[MEMO_ON] == 0:
         return 0
+    if descriptor[DESC_STORE] == 1:
+        return write_store_place(places.key, descriptor, event) if state.queues[LAST_EVENT] <= now + TCK else 0
     length = write_place(places.key, descriptor, event)
     if length == 0 or state.queues[LAST_EVENT] <= now + TCK:
         return length

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...compiler.jit import entry, kernel, small
 from ...layout import DESC_STORE, MEV_DESCRIPTOR, MEV_INDEX
-from ...limits import OVERFLOW, TIME_LIMIT
+from ...limits import ACCESS_BYTES, OVERFLOW, TIME_LIMIT, U32_MASK
 from ...memory.memo_table import look_up
 from ...memory.regimes import RESIDENT, RG_CODE
 from ...memory.transfer import (
@@ -18,6 +18,7 @@ from ...memory.transfer import (
     TRANSFER_EVENT,
     TRANSFER_HELD,
     TRANSFER_NOW,
+    TRANSFER_WRITTEN,
     Transfer,
     count_resident,
     finish_event,
@@ -27,6 +28,8 @@ from ...simple.state import BANKS, SimpleState
 from .lines import READS, WRITES, LinePlan
 from .plan import begin_event, plan_event
 from .simple_memo import BatchMemo, place_words, remember_batch
+
+WRITTEN_SHIFT = 32  # in the count of lines that a place remembers
 
 
 class SimpleLineMemory(NamedTuple):
@@ -73,37 +76,50 @@ def write_lines(mem, now):
 
 
 @kernel
-def prefetch_at_place(mem, words, event, descriptor):
-    """Run a prefetch whose place has `words` words of key, and whose lines nothing is decided about.
+def transfer_lines(mem, store):
+    """Read the planned lines from `TRANSFER_NOW` on, then write those of a store.
+
+    Returns the instant of the end, or `OVERFLOW`.
+    """
+    done = read_lines(mem)
+    return write_lines(mem, done) if store and done != OVERFLOW else done
+
+
+@kernel
+def transfer_at_place(mem, words, event, descriptor):
+    """Run a memory event whose place has `words` words of key, and whose lines nothing is decided about.
 
     Returns the instant of the end, or `OVERFLOW`.
     """
     transfer, state, plan, places = mem.transfer, mem.state, mem.plan, mem.memo.places
     now = transfer.reg[TRANSFER_NOW]
-    bank = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
+    store = descriptor[DESC_STORE] == 1
+    bank = 0 if store else (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
     key_hash, at = look_up(places, places.key, words)
     if at > 0:
-        count_resident(transfer, places.arena[at + VALUE_READS])
+        lines = places.arena[at + VALUE_READS]  # those read, and above them those written
+        count_resident(transfer, lines & U32_MASK)
+        transfer.reg[TRANSFER_WRITTEN] += ACCESS_BYTES * (lines >> WRITTEN_SHIFT)
         done = recall(places.arena, at, state, bank, now)
         return done if done <= TIME_LIMIT else OVERFLOW
     plan_event(transfer, plan, event, descriptor)
-    done = read_lines(mem)
-    insert_value(places, state, words, key_hash, bank, plan.reg[READS], now, done)
+    done = transfer_lines(mem, store)
+    lines = plan.reg[WRITES] << WRITTEN_SHIFT | plan.reg[READS]
+    insert_value(places, state, words, key_hash, bank, lines, now, done)
     return done
 
 
 @small
 def run_event(mem, event, descriptor):
     """Run a memory event from `TRANSFER_NOW` on: the instant of the end, or `OVERFLOW`."""
-    transfer, store = mem.transfer, descriptor[DESC_STORE] == 1
-    if not store and transfer.regime.reg[RG_CODE] == RESIDENT:
+    transfer = mem.transfer
+    if transfer.regime.reg[RG_CODE] == RESIDENT:
         now = transfer.reg[TRANSFER_NOW]
         words = place_words(mem.memo.places, mem.state, mem.plan.reads, descriptor, event, now)
         if words > 0:
-            return prefetch_at_place(mem, words, event, descriptor)
+            return transfer_at_place(mem, words, event, descriptor)
     plan_event(transfer, mem.plan, event, descriptor)
-    done = read_lines(mem)
-    return write_lines(mem, done) if store and done != OVERFLOW else done
+    return transfer_lines(mem, descriptor[DESC_STORE] == 1)
 
 
 @entry

@@ -125,8 +125,12 @@ def test_both_batches_of_a_store_are_remembered_wherever_they_lie():
     # 16 lines of scales are read, and written behind 16 lines of elements.
     first = memo_of(*store_events([0]))
     assert (first.lookups, first.hits, first.patterns) == (2, 0, 2)
-    again = memo_of(*store_events([0, 1 << 18, 5 << 18, 0]))  # other rows; scales 32 KiB farther each time
-    assert (again.lookups, again.hits, again.patterns) == (8, 6, 2)
+    again = memo_of(*store_events([0, 1 << 18, 5 << 18, 0]))  # the same place in other rows of the memory
+    assert (again.lookups, again.hits, again.patterns) == (5, 3, 2)
+    descriptors, events = store_events([0, 1024, 2048, 3072])  # other banks
+    events[:, layout.MEV_SCALE] = events[:, layout.MEV_INDEX] + (1 << 22)
+    shifted = memo_of(descriptors, events)
+    assert (shifted.lookups, shifted.hits, shifted.patterns) == (8, 6, 2)
     other = memo_of(*store_events([0, 512]))  # scales begin a line later, and elements end in another bank
     assert (other.lookups, other.hits, other.patterns) == (4, 1, 3)
 
@@ -142,11 +146,12 @@ def test_a_store_that_meets_pending_precharges_has_a_key_of_its_own(delta):
     found, hits = figures(descriptors, events, memo=True, regime="resident")
     without, _ = figures(descriptors, events, memo=False, regime="resident")
     assert found == without
-    assert hits == 6  # of the second and the third prefetch and store
+    early = delta + 833 < 9996  # a precharge ends 12 tCK after a lone read
+    assert hits == (6 if early else 4)  # of the second and the third prefetch and store, or both batches of it
     late = events.copy()
     late[3, layout.MEV_DELTA] = 1_000_000  # the second store meets nothing: its reads are not those of the first
     memo = memo_of(descriptors, late)
-    assert memo.lookups - memo.hits == (4 if delta + 833 < 9996 else 3)  # a precharge ends 12 tCK after a lone read
+    assert memo.lookups - memo.hits == (4 if early else 3)
 
 
 def test_places_with_one_pattern_share_what_is_remembered():
