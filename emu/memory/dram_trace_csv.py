@@ -5,8 +5,8 @@ Completions are written by a kernel, too.
 What a trace says, and what is wrong with one, is up to `dram_trace_formats.CsvReader`: the kernel takes usual lines.
 """
 
+import io
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
 
@@ -105,7 +105,7 @@ class CsvAccesses:
         return int(self._reg[tt.TEXT_LINES])
 
 
-def read_csv(file: BinaryIO, what: str, most: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def read_csv(file: io.BufferedIOBase, what: str, most: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Read the accesses of a CSV trace part by part; `what` names it, `most` accesses may be in it.
 
     Yields
