@@ -24,8 +24,8 @@ from .state import BANK_MASK, FORWARDED, NONE, READ, REJECTED, REJECTED_SENDS, W
 # Entries of the run queue; an access is its number.
 TICK, CORE, NOBODY = -1, -2, -3
 
-# What the holder of a lock is about to do.
-HANDED, RETRYING = range(2)
+# What the holder of a lock is about to attempt: it took the free lock, was handed it, was refused.
+FRESH, HANDED, RETRYING = range(3)
 
 _i8 = np.int64
 
@@ -179,9 +179,14 @@ def release_lock(run, lock):
 
 @kernel
 def attempt(state, run, lock):
-    """Send the sub-requests of the access that holds a lock until one is refused (§4.9)."""
+    """Send the sub-requests of the access that holds a lock until one is refused (§4.9).
+
+    Returns True where one was taken that had waited, so that the access is woken by its own poll: the lock goes on to
+    its next sub-request, or from one lockstep channel's request to the next.
+    """
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
     index = loop.holder[lock]
+    waited, woken = loop.stage[lock] != FRESH, False
     block = place_of(cfg, run.address[index])
     loop.retry_due[lock] = NEVER
     clock = loop.now // cfg.tck_ps
@@ -199,7 +204,8 @@ def attempt(state, run, lock):
             loop.retry_due[lock] = loop.now + cfg.tck_ps
             loop.retry_channel[lock] = channel_of(place)
             loop.retry_number[lock] = number_timer(loop)
-            return
+            return woken
+        woken = woken or (waited and (cfg.lockstep_channels > 1 or part + 1 < cfg.sub_requests))
         if sent == FORWARDED:
             note_return(cfg, run, channel, index)
         if lock == WRITE:
@@ -212,6 +218,14 @@ def attempt(state, run, lock):
     if lock == WRITE:
         run.done[index] = loop.now
     release_lock(run, lock)
+    return woken
+
+
+@small
+def take_lock(run, lock, index):
+    """Take a lock that is free."""
+    run.loop[0].holder[lock] = index
+    run.loop[0].stage[lock] = FRESH
 
 
 @small
@@ -225,7 +239,7 @@ def poll(state, run, index):
         if loop.holder[lock] != NONE:
             push(run, index)
             return
-        loop.holder[lock] = index
+        take_lock(run, lock, index)
         attempt(state, run, lock)
     elif loop.holder[lock] == index and (loop.stage[lock] == HANDED or loop.now >= loop.retry_due[lock]):
         attempt(state, run, lock)
@@ -447,13 +461,18 @@ def run_open(dram, run, budget):
     if loop.starved == 1:
         return np.int64(STARVED)
     finish_reads(dram, run)
+    catch_up(dram, dram.front[0].ticks)
     return np.int64(ENDED)
 
 
 @kernel
 def finish_reads(state, run):
-    """Run every channel until its reads have returned, and no further than the last of them."""
+    """Run every channel until its reads have returned.
+
+    Returns the instant of the last event.
+    """
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
+    end = loop.now
     for number in range(cfg.channels):
         channel = state.channels[number]
         while channel.reads_left > 0:
@@ -461,5 +480,6 @@ def finish_reads(state, run):
             if tag != NONE:
                 note_return(cfg, run, channel, tag)
         front.ticks = max(front.ticks, channel.last_return)
-        front.last_event = max(front.last_event, max(loop.now, (channel.last_return - 1) * cfg.tck_ps))
-    catch_up(state, front.ticks)
+        end = max(end, (channel.last_return - 1) * cfg.tck_ps)
+    front.last_event = max(front.last_event, end)
+    return end
