@@ -46,7 +46,7 @@ def check(description, waits, batch, address, op, revision="base"):
        writes=st.sampled_from([0.1, 0.3, 0.5, 0.9, 1]), revision=st.sampled_from(["base", "moe"]))
 def test_random_lists(name, queue, seed, step, blocks, writes, revision):
     rng = np.random.default_rng(seed)
-    sizes = rng.integers(0, 150, 4)
+    sizes = rng.integers(1, 150, 4)
     batch = np.repeat(np.arange(4), sizes)
     waits = rng.integers(0, 4, 4) * step
     address, op = rng.integers(0, blocks, len(batch)) * 64, rng.random(len(batch)) < writes
