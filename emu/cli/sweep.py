@@ -204,8 +204,8 @@ def _dry_run(study, store, wanted):
     parts = [(len(points), "point"), (combinations(study), "combination"), (len({p.group for p in points}), "program")]
     points_told, *others = [f"{number:,} {what}{'s' * (number != 1)}" for number, what in parts]
     print(f"{points_told} of {', '.join(others)}; {len(points) - left:,} are stored")
-    print(f"about {duration(estimate_seconds(points, specifier, store))} in one process, or less: what points share is"
-          " done once")
+    seconds = estimate_seconds(points, specifier, store)
+    print(f"{'about ' if seconds >= 1 else ''}{duration(seconds)} in one process, less where points share more work")
     return EXIT_OK
 
 

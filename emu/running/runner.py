@@ -145,8 +145,7 @@ def _values(struct):
 
 def _check_timing_only(request, program):
     """Refuse timing without data where time can depend on data (§1.8)."""
-    used = set(program.table[:, layout.OP_ID].tolist())
-    if request.timing_only and isa.V_TOPK in used and isa.S_LD_INT in used:
+    if request.timing_only and program.waits_for_data:
         raise DataNeeded(f"program {request.opcode}: holds V_TOPK and S_LD_INT, so its timing can depend on data;"
                          f" run it without {request.called('timing_only')}")
 

@@ -1,15 +1,12 @@
 """The drive loop of a run: control, data and timing over chunks of events.
 
 Control fills a chunk; then data consumes its events on this thread while timing consumes the memory events
-of this and earlier chunks on another (both release the GIL). Independent products of a chunk (`products`) go to
-whichever threads are free. What runs side by side never meets, so bytes and latency are the same with any number of
-threads.
+of this and earlier chunks on another (both release the GIL). Threads that are done with timing help with the data
+(`crew`). What runs side by side never meets, so bytes and latency are the same with any number of threads.
 """
 
 import collections
 import os
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -20,16 +17,15 @@ from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.compiler.jit import bind
 from ..kernels.control.control import control_slice
-from ..kernels.data.data import data_slice
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
-from ..machine.core import Machine, hand_state
+from ..machine.core import Machine
 from ..program.decode import Program
 from .caveats import ScaleLines
-from .crew import Task
-from .products import ProductFinder
-from .run_errors import data_error, run_error
-from .work import chunk_length, data_work, pieces, timing_work
+from .crew import Crew
+from .run_errors import run_error
+from .work import chunk_length, pieces, timing_work
+from .workers import Inline, Worker, heard
 
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
@@ -59,104 +55,6 @@ def default_threads(timing_only: bool = False) -> int:
     int
     """
     return 1 if timing_only else min(MOST_UNASKED, len(os.sched_getaffinity(0)))
-
-
-class _Job(NamedTuple):
-    """A call on a worker; `is_help` where the caller does the same meanwhile."""
-
-    call: Callable[[], object]
-    is_help: bool
-
-
-class _Worker:
-    """Runs jobs in order on a thread of its own; `join` hands on what the first that failed raised."""
-
-    def __init__(self):
-        self._jobs = queue.SimpleQueue()
-        self._done = queue.SimpleQueue()
-        self._pending = 0
-        self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
-        threading.Thread(target=self._loop, daemon=True).start()
-
-    def _loop(self):
-        failed = False
-        while (job := self._jobs.get()) is not None:
-            error = None
-            try:
-                if not failed or job.is_help:
-                    with np.errstate(**self._warnings):
-                        job.call()
-            except BaseException as raised:  # handed to the thread that waits
-                error, failed = raised, True
-            if not job.is_help:
-                self._done.put(error)
-
-    def start(self, job):
-        """Begin a job once those before are done; none begins after one that failed."""
-        self._jobs.put(_Job(job, False))
-        self._pending += 1
-
-    def help(self, job):
-        """Begin a job that `join` does not wait for, once those before are done; it raises nothing."""
-        self._jobs.put(_Job(job, True))
-
-    def join(self, left=0):
-        """Wait until at most `left` of the jobs that were started are not done."""
-        while self._pending > left:
-            error = self._done.get()
-            self._pending -= 1
-            if error is not None:
-                raise error
-
-    def stop(self):
-        """End the thread once its jobs are done."""
-        self._jobs.put(None)
-
-
-class _Hand:
-    """A worker with accumulators and scratch of its own, which shares the SRAMs with the main thread."""
-
-    def __init__(self, worker, kernel, state):
-        self._worker = worker
-        self._kernel = kernel
-        self._state = state
-        self._call: Callable | None = None
-
-    def help(self, task, events):
-        """Take pieces of a task once the worker is free."""
-        self._worker.help(lambda: task.work(lambda first, past: self._run(events[first:], past - first)))
-
-    def _run(self, events, count):
-        if self._call is None:
-            self._call = bind(self._kernel, (), (self._state,))
-        return self._call(events, count)
-
-
-class _Inline:
-    """A worker that runs every job at once, on the calling thread."""
-
-    def start(self, job):
-        job()
-
-    def join(self, left=0):
-        pass
-
-
-def _heard(heavy, call, *arguments):
-    """Call a kernel; one that takes long on a thread of its own, because Ctrl-C ends waiting but no kernel."""
-    if not heavy or threading.current_thread() is not threading.main_thread():
-        return call(*arguments)
-    found = []
-    try:
-        worker = _Worker()
-    except RuntimeError:  # no more threads here
-        return call(*arguments)
-    try:
-        worker.start(lambda: found.append(call(*arguments)))
-        worker.join()
-    finally:
-        worker.stop()
-    return found[0]
 
 
 class Simulation:
@@ -194,11 +92,9 @@ class Simulation:
         self.data = data
         self.watched = watched
         self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
-        self._data_work = data_work(machine.cfg, machine.descriptors)
         self._timing_work = timing_work(machine.descriptors)
         self.scale_lines = ScaleLines(machine.descriptors)
         self._chunk_length = chunk_length(machine.descriptors, CHUNK)
-        self.events = np.zeros((self._chunk_length, layout.EV_WIDTH), dtype=np.int64)
         self.timeline = timeline
         # Control fills the first; timing may still read the others.
         self._watch = watch
@@ -208,10 +104,9 @@ class Simulation:
             self._take_chunk()
         self.lacks_thread = False
         self._workers = self._new_workers(threads - 1 if data else min(threads - 1, 1))
-        self._worker = self._workers[0] if self._workers else _Inline()
-        self._crew = [_Hand(worker, data_slice, hand_state(machine.data)) for worker in self._workers if data]
-        self._finder = ProductFinder(machine.cfg, self._data_work) if self._crew else None
-        self._data_call: Callable | None = None
+        self._worker = self._workers[0] if self._workers else Inline()
+        self._crew = Crew(machine, self._chunk_length, self._workers if data else [])
+        self.events = self._crew.events
         self._control_call: tuple[object, Callable] | None = None
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -224,7 +119,7 @@ class Simulation:
         workers = []
         try:
             while len(workers) < wanted:
-                workers.append(_Worker())
+                workers.append(Worker())
         except RuntimeError:
             self.lacks_thread = True
         return workers
@@ -253,9 +148,12 @@ class Simulation:
             self.timeline.prepare()
 
     def prepare_data(self) -> None:
-        """Load (or compile) the data kernel."""
-        self._data_call = bind(data_slice, (), (self.machine.data,))
-        self._data_call(self.events, 0)
+        """Load (or compile) the kernels of data."""
+        self._crew.prepare()
+
+    def prepare_plan(self) -> None:
+        """Load (or compile) the kernel that finds what several threads may do of a chunk."""
+        self._crew.prepare_plan()
 
     def _control(self, budget):
         m = self.machine
@@ -264,40 +162,10 @@ class Simulation:
             self._control_call = m.control, bind(control_slice, first, ())
         return self._control_call[1](self.events, self._chunks[0].mem_events, budget)
 
-    def _run_data(self, count):
-        """Run the data pass over the first `count` events of the chunk."""
-        events = self.events[:count]
-        if self._finder is None:
-            self._run_in_order(events)
-            return
-        for first, past, parts in self._finder.groups(events):
-            if parts:
-                self._run_together(parts)
-            else:
-                self._run_in_order(events[first:past])
-
-    def _run_in_order(self, events):
-        """Run the data pass over events, one after the other."""
-        if self._data_call is None:
-            self.prepare_data()
-        for first, past, heavy in pieces(events[:, 0], self._data_work):
-            done = first + _heard(heavy, self._data_call, events[first:], past - first)
-            if done < past:
-                self._worker.join()
-                raise data_error(int(events[done, 0]))
-
-    def _run_together(self, parts):
-        """Run parts of the chunk's events on whichever threads are free."""
-        task = Task(parts)
-        for hand in self._crew:
-            hand.help(task, self.events)
-        task.work(lambda first, past: self._data_call(self.events[first:], past - first))
-        task.join()
-
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
         for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
-            _heard(heavy, self.memory.advance, events[first:], past - first)
+            heard(heavy, self.memory.advance, events[first:], past - first)
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -327,9 +195,11 @@ class Simulation:
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
         mem_events = self._chunks[0].mem_events
+        if self.data:
+            self._crew.plan(int(self.ctl[layout.CTL_EVENTS]))
         self._consume(self.executed - before)
         if self.data:
-            self._run_data(int(self.ctl[layout.CTL_EVENTS]))
+            self._crew.run()
         if self._watch is not None:
             self._worker.join()
             executed = self.machine.control.trace[: self.executed - before]
@@ -369,13 +239,13 @@ class Simulation:
     def _consume(self, executed):
         """Hand the memory events of the slice to timing, and what was executed to the timeline."""
         chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
-        if self.data:
-            self.scale_lines.watch(chunk.mem_events, count)
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
         pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
+            if self.data:
+                self.scale_lines.watch(chunk.mem_events, count)
             self._run_timing(chunk.mem_events, count)
             if self.timeline is not None:
                 self.timeline.place(chunk.executed, executed, chunk.mem_events)
@@ -388,6 +258,7 @@ class Simulation:
 
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
+        self._crew.dismiss()
         self._worker.join()
         if self.timeline is not None:
             self.timeline.finish()
@@ -404,6 +275,7 @@ class Simulation:
 
     def close(self) -> None:
         """End the threads; also of a run that stopped half way."""
+        self._crew.dismiss()
         for worker in self._workers:
             worker.stop()
 

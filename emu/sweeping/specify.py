@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from ..boards.dram_schema import to_dram
 from ..boards.loader import read_document
 from ..boards.schema import to_board
-from ..config.settings import parse_settings
+from ..config.hardware import hardware_of
+from ..config.settings import parse_settings, with_hbm_size
 from ..errors import EmuError, UsageError
 from ..request import RunRequest
 from . import variants
@@ -157,9 +158,10 @@ class Specifier:
         told = f"{name} with {_told('board', changes)}"
         part = to_board(variants.with_keys(data, changes, "board"), told).memory.dram
         if "memory.dram" in changes and part is not None:
-            from ..boards.dram_schema import dram_names, load_dram
+            from ..boards.dram_schema import load_dram
 
-            load_dram(part if part in dram_names() else os.path.join(os.path.dirname(source), part))
+            is_name = os.sep not in part and not part.endswith((".yaml", ".yml"))  # else a path from the board's file
+            load_dram(part if is_name else os.path.join(os.path.dirname(source), part))
 
     def _check_dram(self, values, changes):
         name = values.get(DRAM) or self._part_of(values.get(BOARD))
@@ -225,10 +227,12 @@ class Specifier:
         """Check keys of the settings and, for a build, the file with each of them."""
         for key in _by_document(values)["settings"]:
             variants.check_settings_key(key, MODEL in values, BOARD in values)
+        is_hardware = values.get("timing", "serial") != "serial" or values.get("dma") == "production"
         for key, value in free.items():
-            self._check_once(("settings", values.get(BUILD), key, value), self._check_setting, values, key, value)
+            mark = ("settings", values.get(BUILD), key, value, is_hardware)
+            self._check_once(mark, self._check_setting, values, key, value, is_hardware)
 
-    def _check_setting(self, values, key, value):
+    def _check_setting(self, values, key, value, is_hardware):
         if BUILD in values:
             text = self.snapshots[self._named[BUILD, values[BUILD]]["file"]].files[SETTINGS].decode(errors="replace")
             parse_settings(text, values[BUILD], "build directory")
@@ -236,7 +240,11 @@ class Specifier:
             from ..models.presets import DEFAULT_PRESET, find_preset, settings_text
 
             text = settings_text(find_preset(values.get("preset", DEFAULT_PRESET)), 1 << 30)
-        parse_settings(variants.settings_with(text, {key: value}), f"with settings.{key} {value}", "sweep")
+        text = variants.settings_with(text, {key: value})
+        replaced = ("HBM_SIZE", *(["HBM_CHANNELS"] if "hbm_channels" in values else []))
+        settings = parse_settings(text, f"with settings.{key} {value}", "sweep", is_hardware, replaced)
+        if is_hardware and "hbm_channels" not in values:
+            hardware_of(with_hbm_size(settings, 1 << 30))  # that of the run is not known here
 
     def _check_request(self, values, dotted):
         """Refuse what a run would refuse of its flags alone, once for each combination of what is no number."""

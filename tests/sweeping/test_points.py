@@ -176,7 +176,8 @@ where: ddr_capacity > 2M
 
 
 @pytest.mark.parametrize("axes, message", [
-    ({"board__memory__dram": "nope"}, "nope"),
+    ({"board__memory__dram": "nope"}, "^unknown DRAM description 'nope', expected one of"),
+    ({"timing": "rtl-v1", "settings__HBM_CHANNELS": 3}, "settings.HBM_CHANNELS 3: HBM_CHANNELS: found 3"),
     ({"vector_sram_rows": 1}, "^vector_sram_rows 1: vector SRAM: the program needs 1348 rows of 64 elements"),
     ({"vector_sram_rows": "4000,1", "layers": "1,2"}, "^vector_sram_rows 1: vector SRAM"),
     ({"image": 3}, "^image 3: image: the text part has no use for it"),
