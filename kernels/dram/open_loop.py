@@ -128,6 +128,10 @@ def advance(cfg, run, channel, clk):
 def is_read_under_way(state, run, clk):
     """Tell whether a read is under way when `clk` ticks are done."""
     cfg = state.config[0]
+    for number in range(cfg.channels):  # mostly this can be told without running a channel
+        channel = state.channels[number]
+        if channel.last_return > clk or (channel.reads_left > 0 and channel.clk + cfg.read_latency >= clk):
+            return True
     for number in range(cfg.channels):
         channel = state.channels[number]
         if channel.reads_left > 0:
@@ -427,6 +431,13 @@ def clocks_while_both_full(state, run, clk, most):
     cfg, loop = state.config[0], run.loop[0]
     first, second = state.channels[loop.retry_channel[READ]], state.channels[loop.retry_channel[WRITE]]
     limit = clk + most
+    if loop.retry_channel[READ] == loop.retry_channel[WRITE]:
+        advance(cfg, run, first, clk)
+        while first.clk < limit and is_full(cfg, first, READ) and is_full(cfg, first, WRITE):
+            tag = step(cfg, first, limit)
+            if tag != NONE:
+                note_return(cfg, run, first, tag)
+        return first.clk - clk
     while clk < limit:
         advance(cfg, run, first, clk)
         advance(cfg, run, second, clk)

@@ -1,8 +1,8 @@
 """Replay a trace on a DRAM that is alone, slice by slice (spec §4.9, §4.10).
 
 Batches are run in groups: a batch with all SPAWN and CLOSED batches behind it, which may overlap it. A group of one
-task that is alone needs no event loop (`front_end`), or one of few events (`mixed_list`). Where a slice stops is kept in
-`event_queue.LOOP`. The batches need not all be at hand: the replay stops where it needs the next one.
+task that is alone needs no event loop (`front_end`), or one of few events (`mixed_list`). Where a slice stops is kept
+in `event_queue.LOOP`. The batches need not all be at hand: the replay stops where it needs the next one.
 """
 
 import numpy as np
