@@ -164,6 +164,8 @@ def _first_call_of_a_run(module):
     elif module == "data.plan":
         simulation.prepare_plan()
     else:
+        if module == "dram.timing":
+            memory.engine.foresee()
         memory.warm()
 
 

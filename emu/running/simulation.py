@@ -7,6 +7,7 @@ of this and earlier chunks on another (both release the GIL). Threads that are d
 
 import collections
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from ..machine.core import Machine
 from ..program.decode import Program
 from .caveats import ScaleLines
 from .crew import Crew
+from .gathered_timing import gather
 from .run_errors import run_error
 from .work import chunk_length, pieces, timing_work
 from .workers import Inline, Worker, heard
@@ -91,6 +93,7 @@ class Simulation:
         self.memory = memory
         self.data = data
         self.watched = watched
+        self.pass_s = {"control": 0.0, "timing": 0.0}  # seconds in the kernels of these passes
         self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
         self._timing_work = timing_work(machine.descriptors)
         self.scale_lines = ScaleLines(machine.descriptors)
@@ -103,7 +106,10 @@ class Simulation:
         if timeline is not None:
             self._take_chunk()
         self.lacks_thread = False
-        self._workers = self._new_workers(threads - 1 if data else min(threads - 1, 1))
+        # Nobody asks where such a run is, and all its events may be timed late.
+        unwatched = not data and timeline is None and not watched and watch is None
+        self._gathered = gather(memory, threads, self._run_timing) if unwatched else None
+        self._workers = self._new_workers(threads - 1 if data else min(threads - 1, int(self._gathered is None)))
         self._worker = self._workers[0] if self._workers else Inline()
         self._crew = Crew(machine, self._chunk_length, self._workers if data else [])
         self.events = self._crew.events
@@ -164,8 +170,10 @@ class Simulation:
 
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
+        began = time.perf_counter()
         for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
             heard(heavy, self.memory.advance, events[first:], past - first)
+        self.pass_s["timing"] += time.perf_counter() - began
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -188,10 +196,12 @@ class Simulation:
         before = self.executed
         if self.timeline is not None:
             self._take_chunk()
+        began = time.perf_counter()
         status = self._control(budget)
+        self.pass_s["control"] += time.perf_counter() - began
         compute = int(self.ctl[layout.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
-            self._worker.join()
+            self._join()
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
         mem_events = self._chunks[0].mem_events
@@ -201,13 +211,19 @@ class Simulation:
         if self.data:
             self._crew.run()
         if self._watch is not None:
-            self._worker.join()
+            self._join()
             executed = self.machine.control.trace[: self.executed - before]
             self._watch(executed, mem_events[: int(self.ctl[layout.CTL_MEM_EVENTS])])
         self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         return status != st.DONE and (limit is None or self.executed < limit)
+
+    def _join(self):
+        """Wait until timing is done with all events that control gave it; raises what it raised."""
+        if self._gathered is not None:
+            self._gathered.flush()
+        self._worker.join()
 
     def trace(self, capacity: int, watch) -> None:
         """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them.
@@ -222,7 +238,7 @@ class Simulation:
 
     def synchronise(self) -> int:
         """Wait for timing, without ending the run; returns the completion of the last memory event, ps."""
-        self._worker.join()
+        self._join()
         return self.memory.now_ps
 
     def _new_chunk(self):
@@ -241,6 +257,9 @@ class Simulation:
         chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
+        if self._gathered is not None and self._watch is None:
+            self._gathered.take(chunk.mem_events[:count])
+            return
         pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
@@ -259,7 +278,7 @@ class Simulation:
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
         self._crew.dismiss()
-        self._worker.join()
+        self._join()
         if self.timeline is not None:
             self.timeline.finish()
         self._check_time(self.end_ps)
@@ -278,6 +297,8 @@ class Simulation:
         self._crew.dismiss()
         for worker in self._workers:
             worker.stop()
+        if self._gathered is not None:
+            self._gathered.close()
 
     def _check_time(self, picoseconds):
         """Check compute time alone, and the end of the run; `memory` checks the times of its events."""
