@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MODULES = (
     "data.tables", "data.data", "dram.replay", "dram.timing", "hardware.dma_engine.timing", "simple.timing",
     "hardware.dma_engine.simple_timing", "control.control", "hardware.scoreboard.timeline", "simple.batch",
-    "dram.trace_text",
+    "dram.trace_text", "data.plan",
 )
 EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 
@@ -39,7 +39,7 @@ def kernels_of(request: RunRequest) -> tuple[str, ...]:
         engine = "hardware.dma_engine.timing" if with_dram else "hardware.dma_engine.simple_timing"
     else:
         engine = "dram.timing" if with_dram else "simple.timing"
-    modules = ("data.tables", "data.data", engine, "control.control")
+    modules = ("data.tables", "data.data", "data.plan", engine, "control.control")
     return modules if request.timing == "serial" else (*modules, "hardware.scoreboard.timeline")
 
 
@@ -159,7 +159,11 @@ def _first_call_of_a_run(module):
         simulation.prepare_control()
     elif module == "data.data":
         simulation.prepare_data()
+    elif module == "data.plan":
+        simulation.prepare_plan()
     else:
+        if module == "dram.timing":
+            memory.engine.foresee()
         memory.warm()
 
 

@@ -16,7 +16,8 @@ from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
 from plena_emu.kernels import layout
 from plena_emu.kernels import status as st
 from plena_emu.kernels.control.control import control_slice
-from plena_emu.kernels.data.data import data_slice
+from plena_emu.kernels.data.data import ALONE, data_slice
+from plena_emu.kernels.data.plan import NO_PLAN
 from plena_emu.machine.core import Machine
 from plena_emu.memory.models import open_model
 from plena_emu.running.platform import NO_MANIFEST
@@ -120,7 +121,7 @@ def run_geometry(seed: int) -> tuple[str, int]:
         count = int(control.ctl[layout.CTL_EVENTS])
         if status < st.FIRST_ERROR:
             legal += count
-            data_slice(events, count, machine.data)
+            data_slice(events, 0, count, ALONE, NO_PLAN, machine.data)
             model.advance(mem_events, int(control.ctl[layout.CTL_MEM_EVENTS]))
         for name, whole, size in watched:
             kept = (whole[:size] == CANARY).all() and (whole[-size:] == CANARY).all()

@@ -12,7 +12,7 @@ from ..kernels.data.dma import HBM_PAGE
 from ..kernels.data.state import DataState
 from .dumps import DumpFile, hbm_pieces, matrix_pieces, vector_pieces
 from .formats import Formats, pack_sram
-from .lazy_arrays import lazy_zeros
+from .lazy_arrays import lazy_zeros, zeros_apart
 from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
 
 LOOP_CAPACITY = 64
@@ -82,7 +82,7 @@ def new_descriptors(settings: Settings, formats: Formats, packed: bool = False) 
 
 def new_control(trace_capacity: int) -> ControlState:
     """Registers at reset (§1.2)."""
-    ctl = np.zeros(layout.CTL_WIDTH, dtype=np.int64)
+    ctl = zeros_apart(layout.CTL_WIDTH, np.int64)
     ctl[layout.CTL_STRIDE] = 1
     ctl[layout.CTL_LIMIT_AT] = NO_LIMIT
     return ControlState(
@@ -90,7 +90,7 @@ def new_control(trace_capacity: int) -> ControlState:
         gp=ctl[layout.CTL_GP : layout.CTL_GP + 16],
         hbm=ctl[layout.CTL_ADDR : layout.CTL_ADDR + 16],
         int_sram=np.zeros(layout.INT_SRAM_SIZE, dtype=np.int64),
-        loops=np.zeros((LOOP_CAPACITY, layout.LOOP_WIDTH), dtype=np.int64),
+        loops=zeros_apart((LOOP_CAPACITY, layout.LOOP_WIDTH), np.int64),
         counts=np.zeros(0, dtype=np.int64),  # `Machine.count_words` knows how many words there are
         trace=np.zeros((trace_capacity, layout.TR_WIDTH), dtype=np.int64),
         affine=new_affine(),
@@ -111,19 +111,19 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         row_words=rows.view(np.uint32),
         row_touched=lazy_zeros(settings.vector_sram_size, np.uint8, "vector SRAM"),
         tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
-        tile_touched=np.zeros(settings.matrix_tiles, dtype=np.uint8),
-        fp=np.zeros(layout.FP_REGISTERS, dtype=np.float32),
-        fp_sram=np.zeros(int(cfg[layout.CFG_FP_SRAM]), dtype=np.float32),
+        tile_touched=zeros_apart(settings.matrix_tiles, np.uint8),
+        fp=zeros_apart(layout.FP_REGISTERS, np.float32),
+        fp_sram=zeros_apart(int(cfg[layout.CFG_FP_SRAM]), np.float32),
         int_sram=int_sram,
-        m_accum=np.zeros(blen * blen, dtype=np.float32),
+        m_accum=zeros_apart(blen * blen, np.float32),
         hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=SRAM_HUGE),
-        hv_accum=np.zeros(heads * mlen, dtype=np.float32),
-        v_accum=np.zeros(blen, dtype=np.float32),
+        hv_accum=zeros_apart(heads * mlen, np.float32),
+        v_accum=zeros_apart(blen, np.float32),
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
         hbm_touched=lazy_zeros(pages, np.uint8, "HBM page map"),
-        work=np.zeros(max(16 * mlen, vlen, 128), dtype=np.float32),
-        partial_sums=np.zeros(max(mlen, vlen, 128), dtype=np.float32),
-        codes=np.zeros((2, max(4 * mlen, 4 * vlen)), dtype=np.uint8),
+        work=zeros_apart(max(16 * mlen, vlen, 128), np.float32),
+        partial_sums=zeros_apart(max(mlen, vlen, 128), np.float32),
+        codes=zeros_apart((2, max(4 * mlen, 4 * vlen)), np.uint8),
         exp_codes=np.zeros(1 << 16, dtype=np.uint16),
     )
 
@@ -136,8 +136,8 @@ def hand_state(data: DataState) -> DataState:
     DataState
         With an accumulator, cleared, and scratch of its own.
     """
-    own = {name: np.zeros_like(getattr(data, name)) for name in ("m_accum", "work", "partial_sums")}
-    return data._replace(**own)
+    own = {name: getattr(data, name) for name in ("m_accum", "work", "partial_sums")}
+    return data._replace(**{name: zeros_apart(array.shape, array.dtype) for name, array in own.items()})
 
 
 class Machine:
@@ -186,7 +186,7 @@ class Machine:
 
     def count_words(self, words: int) -> None:
         """Make room to count executions of each word; the control pass must not run before."""
-        self.control = self.control._replace(counts=np.zeros(words, dtype=np.int64))
+        self.control = self.control._replace(counts=zeros_apart(words, np.int64))
 
     def grow_loops(self) -> None:
         """Double the loop stack."""

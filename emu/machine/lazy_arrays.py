@@ -19,6 +19,7 @@ _FIXED = 0x10  # of Linux: in place of what lies at the address
 
 HUGE_PAGE = 1 << 21
 FEW_PAGES = 64
+LINES = 128  # bytes: a cache line and the one that is fetched with it
 PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap
 
 
@@ -45,6 +46,21 @@ def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
     array = np.frombuffer(area, dtype=dtype, count=count)
     use_huge_pages(array, min(size, huge))
     return array
+
+
+def zeros_apart(shape: int | tuple[int, ...], dtype) -> np.ndarray:
+    """Make a small array of zeros that shares no cache line with anything else.
+
+    What one thread writes all the time would slow down another that reads its neighbour.
+
+    Returns
+    -------
+    np.ndarray
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.zeros(-(-size // LINES) * LINES + LINES, dtype=np.uint8)
+    skipped = -room.ctypes.data % LINES
+    return room[skipped : skipped + size].view(dtype).reshape(shape)
 
 
 def use_huge_pages(array: np.ndarray, size: int) -> None:

@@ -189,6 +189,8 @@ def _new_pattern(banks):
         block=np.zeros(width, dtype=np.int64),
         latest_block=np.full(banks, nothing),
         place=np.zeros(width, dtype=np.int64),
+        left_bank=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
+        left_row=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
     )
 
 

@@ -99,6 +99,11 @@ class Program(msgspec.Struct, frozen=True, eq=False):
     def __len__(self):
         return len(self.words)
 
+    @property
+    def waits_for_data(self) -> bool:
+        """Whether control, and with it time, can depend on data: V_TOPK writes what S_LD_INT reads (§1.8)."""
+        return {isa.V_TOPK, isa.S_LD_INT} <= set(self.table[:, OP_ID].tolist())
+
     def text(self, pc: int) -> str:
         """Write the instruction at word index `pc` for people, as `describe` does."""
         return describe(int(self.words[pc]), self.revision)

@@ -37,7 +37,7 @@ def instructions_before(program: Program, settings: Settings, int_sram: str | No
     EmuError
         The word never runs, the way to it depends on data (§1.8), or the program fails before.
     """
-    if {isa.V_TOPK, isa.S_LD_INT} <= set(program.table[:, layout.OP_ID].tolist()):
+    if program.waits_for_data:
         raise EmuError("the program holds V_TOPK and S_LD_INT, so where it goes can depend on data: give"
                        " count=N as the place")
     table = program.table.copy()

@@ -1,15 +1,13 @@
 """The drive loop of a run: control, data and timing over chunks of events.
 
 Control fills a chunk; then data consumes its events on this thread while timing consumes the memory events
-of this and earlier chunks on another (both release the GIL). Independent products of a chunk (`products`) go to
-whichever threads are free. What runs side by side never meets, so bytes and latency are the same with any number of
-threads.
+of this and earlier chunks on another (both release the GIL). Threads that are done with timing help with the data
+(`crew`). What runs side by side never meets, so bytes and latency are the same with any number of threads.
 """
 
 import collections
 import os
-import queue
-import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -20,16 +18,16 @@ from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.compiler.jit import bind
 from ..kernels.control.control import control_slice
-from ..kernels.data.data import data_slice
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
-from ..machine.core import Machine, hand_state
+from ..machine.core import Machine
 from ..program.decode import Program
 from .caveats import ScaleLines
-from .crew import Task
-from .products import ProductFinder
-from .run_errors import data_error, run_error
-from .work import chunk_length, data_work, pieces, timing_work
+from .crew import Crew
+from .gathered_timing import gather
+from .run_errors import run_error
+from .work import chunk_length, pieces, timing_work
+from .workers import Inline, Worker, heard
 
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
@@ -59,104 +57,6 @@ def default_threads(timing_only: bool = False) -> int:
     int
     """
     return 1 if timing_only else min(MOST_UNASKED, len(os.sched_getaffinity(0)))
-
-
-class _Job(NamedTuple):
-    """A call on a worker; `is_help` where the caller does the same meanwhile."""
-
-    call: Callable[[], object]
-    is_help: bool
-
-
-class _Worker:
-    """Runs jobs in order on a thread of its own; `join` hands on what the first that failed raised."""
-
-    def __init__(self):
-        self._jobs = queue.SimpleQueue()
-        self._done = queue.SimpleQueue()
-        self._pending = 0
-        self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
-        threading.Thread(target=self._loop, daemon=True).start()
-
-    def _loop(self):
-        failed = False
-        while (job := self._jobs.get()) is not None:
-            error = None
-            try:
-                if not failed or job.is_help:
-                    with np.errstate(**self._warnings):
-                        job.call()
-            except BaseException as raised:  # handed to the thread that waits
-                error, failed = raised, True
-            if not job.is_help:
-                self._done.put(error)
-
-    def start(self, job):
-        """Begin a job once those before are done; none begins after one that failed."""
-        self._jobs.put(_Job(job, False))
-        self._pending += 1
-
-    def help(self, job):
-        """Begin a job that `join` does not wait for, once those before are done; it raises nothing."""
-        self._jobs.put(_Job(job, True))
-
-    def join(self, left=0):
-        """Wait until at most `left` of the jobs that were started are not done."""
-        while self._pending > left:
-            error = self._done.get()
-            self._pending -= 1
-            if error is not None:
-                raise error
-
-    def stop(self):
-        """End the thread once its jobs are done."""
-        self._jobs.put(None)
-
-
-class _Hand:
-    """A worker with accumulators and scratch of its own, which shares the SRAMs with the main thread."""
-
-    def __init__(self, worker, kernel, state):
-        self._worker = worker
-        self._kernel = kernel
-        self._state = state
-        self._call: Callable | None = None
-
-    def help(self, task, events):
-        """Take pieces of a task once the worker is free."""
-        self._worker.help(lambda: task.work(lambda first, past: self._run(events[first:], past - first)))
-
-    def _run(self, events, count):
-        if self._call is None:
-            self._call = bind(self._kernel, (), (self._state,))
-        return self._call(events, count)
-
-
-class _Inline:
-    """A worker that runs every job at once, on the calling thread."""
-
-    def start(self, job):
-        job()
-
-    def join(self, left=0):
-        pass
-
-
-def _heard(heavy, call, *arguments):
-    """Call a kernel; one that takes long on a thread of its own, because Ctrl-C ends waiting but no kernel."""
-    if not heavy or threading.current_thread() is not threading.main_thread():
-        return call(*arguments)
-    found = []
-    try:
-        worker = _Worker()
-    except RuntimeError:  # no more threads here
-        return call(*arguments)
-    try:
-        worker.start(lambda: found.append(call(*arguments)))
-        worker.join()
-    finally:
-        worker.stop()
-    return found[0]
 
 
 class Simulation:
@@ -193,12 +93,11 @@ class Simulation:
         self.memory = memory
         self.data = data
         self.watched = watched
+        self.pass_s = {"control": 0.0, "timing": 0.0}  # seconds in the kernels of these passes
         self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
-        self._data_work = data_work(machine.cfg, machine.descriptors)
         self._timing_work = timing_work(machine.descriptors)
         self.scale_lines = ScaleLines(machine.descriptors)
         self._chunk_length = chunk_length(machine.descriptors, CHUNK)
-        self.events = np.zeros((self._chunk_length, layout.EV_WIDTH), dtype=np.int64)
         self.timeline = timeline
         # Control fills the first; timing may still read the others.
         self._watch = watch
@@ -207,11 +106,13 @@ class Simulation:
         if timeline is not None:
             self._take_chunk()
         self.lacks_thread = False
-        self._workers = self._new_workers(threads - 1 if data else min(threads - 1, 1))
-        self._worker = self._workers[0] if self._workers else _Inline()
-        self._crew = [_Hand(worker, data_slice, hand_state(machine.data)) for worker in self._workers if data]
-        self._finder = ProductFinder(machine.cfg, self._data_work) if self._crew else None
-        self._data_call: Callable | None = None
+        # Nobody asks where such a run is, and all its events may be timed late.
+        unwatched = not data and timeline is None and not watched and watch is None
+        self._gathered = gather(memory, threads, self._run_timing) if unwatched else None
+        self._workers = self._new_workers(threads - 1 if data else min(threads - 1, int(self._gathered is None)))
+        self._worker = self._workers[0] if self._workers else Inline()
+        self._crew = Crew(machine, self._chunk_length, self._workers if data else [])
+        self.events = self._crew.events
         self._control_call: tuple[object, Callable] | None = None
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -224,7 +125,7 @@ class Simulation:
         workers = []
         try:
             while len(workers) < wanted:
-                workers.append(_Worker())
+                workers.append(Worker())
         except RuntimeError:
             self.lacks_thread = True
         return workers
@@ -253,9 +154,12 @@ class Simulation:
             self.timeline.prepare()
 
     def prepare_data(self) -> None:
-        """Load (or compile) the data kernel."""
-        self._data_call = bind(data_slice, (), (self.machine.data,))
-        self._data_call(self.events, 0)
+        """Load (or compile) the kernels of data."""
+        self._crew.prepare()
+
+    def prepare_plan(self) -> None:
+        """Load (or compile) the kernel that finds what several threads may do of a chunk."""
+        self._crew.prepare_plan()
 
     def _control(self, budget):
         m = self.machine
@@ -264,40 +168,12 @@ class Simulation:
             self._control_call = m.control, bind(control_slice, first, ())
         return self._control_call[1](self.events, self._chunks[0].mem_events, budget)
 
-    def _run_data(self, count):
-        """Run the data pass over the first `count` events of the chunk."""
-        events = self.events[:count]
-        if self._finder is None:
-            self._run_in_order(events)
-            return
-        for first, past, parts in self._finder.groups(events):
-            if parts:
-                self._run_together(parts)
-            else:
-                self._run_in_order(events[first:past])
-
-    def _run_in_order(self, events):
-        """Run the data pass over events, one after the other."""
-        if self._data_call is None:
-            self.prepare_data()
-        for first, past, heavy in pieces(events[:, 0], self._data_work):
-            done = first + _heard(heavy, self._data_call, events[first:], past - first)
-            if done < past:
-                self._worker.join()
-                raise data_error(int(events[done, 0]))
-
-    def _run_together(self, parts):
-        """Run parts of the chunk's events on whichever threads are free."""
-        task = Task(parts)
-        for hand in self._crew:
-            hand.help(task, self.events)
-        task.work(lambda first, past: self._data_call(self.events[first:], past - first))
-        task.join()
-
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
+        began = time.perf_counter()
         for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
-            _heard(heavy, self.memory.advance, events[first:], past - first)
+            heard(heavy, self.memory.advance, events[first:], past - first)
+        self.pass_s["timing"] += time.perf_counter() - began
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -320,24 +196,34 @@ class Simulation:
         before = self.executed
         if self.timeline is not None:
             self._take_chunk()
+        began = time.perf_counter()
         status = self._control(budget)
+        self.pass_s["control"] += time.perf_counter() - began
         compute = int(self.ctl[layout.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
-            self._worker.join()
+            self._join()
             self._check_time(compute)
             raise run_error(status, self.ctl, self.program, self.machine.cfg)
         mem_events = self._chunks[0].mem_events
+        if self.data:
+            self._crew.plan(int(self.ctl[layout.CTL_EVENTS]))
         self._consume(self.executed - before)
         if self.data:
-            self._run_data(int(self.ctl[layout.CTL_EVENTS]))
+            self._crew.run()
         if self._watch is not None:
-            self._worker.join()
+            self._join()
             executed = self.machine.control.trace[: self.executed - before]
             self._watch(executed, mem_events[: int(self.ctl[layout.CTL_MEM_EVENTS])])
         self.ctl[layout.CTL_EVENTS] = self.ctl[layout.CTL_MEM_EVENTS] = self.ctl[layout.CTL_TOPK] = 0
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         return status != st.DONE and (limit is None or self.executed < limit)
+
+    def _join(self):
+        """Wait until timing is done with all events that control gave it; raises what it raised."""
+        if self._gathered is not None:
+            self._gathered.flush()
+        self._worker.join()
 
     def trace(self, capacity: int, watch) -> None:
         """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them.
@@ -352,7 +238,7 @@ class Simulation:
 
     def synchronise(self) -> int:
         """Wait for timing, without ending the run; returns the completion of the last memory event, ps."""
-        self._worker.join()
+        self._join()
         return self.memory.now_ps
 
     def _new_chunk(self):
@@ -369,13 +255,16 @@ class Simulation:
     def _consume(self, executed):
         """Hand the memory events of the slice to timing, and what was executed to the timeline."""
         chunk, count = self._chunks[0], int(self.ctl[layout.CTL_MEM_EVENTS])
-        if self.data:
-            self.scale_lines.watch(chunk.mem_events, count)
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
+        if self._gathered is not None and self._watch is None:
+            self._gathered.take(chunk.mem_events[:count])
+            return
         pc, so_far, delta = int(self.ctl[layout.CTL_PC]), self.executed, int(self.ctl[layout.CTL_DELTA])
 
         def job():
+            if self.data:
+                self.scale_lines.watch(chunk.mem_events, count)
             self._run_timing(chunk.mem_events, count)
             if self.timeline is not None:
                 self.timeline.place(chunk.executed, executed, chunk.mem_events)
@@ -388,7 +277,8 @@ class Simulation:
 
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
-        self._worker.join()
+        self._crew.dismiss()
+        self._join()
         if self.timeline is not None:
             self.timeline.finish()
         self._check_time(self.end_ps)
@@ -404,8 +294,11 @@ class Simulation:
 
     def close(self) -> None:
         """End the threads; also of a run that stopped half way."""
+        self._crew.dismiss()
         for worker in self._workers:
             worker.stop()
+        if self._gathered is not None:
+            self._gathered.close()
 
     def _check_time(self, picoseconds):
         """Check compute time alone, and the end of the run; `memory` checks the times of its events."""

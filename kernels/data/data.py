@@ -5,7 +5,8 @@ It never sees an integer register and checks nothing: the control pass has check
 
 from plena_emu import isa
 
-from ..compiler.jit import entry
+from ..compiler.atomics import call_address, fetch_add, load_acquire, pause, store_release
+from ..compiler.jit import entry, kernel, small
 from ..layout import (
     CFG_BLEN,
     CFG_BROADCAST,
@@ -18,23 +19,38 @@ from ..layout import (
 from ..op_groups import is_elementwise, is_fp, is_reduction
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, write_out
+from .plan import (
+    DONE,
+    GIVEN_UP,
+    LED,
+    MINE,
+    NEXT,
+    NUMBER,
+    OPEN,
+    PIECE_FIRST,
+    PIECE_PAST,
+    PIECES,
+    SEG_FIRST,
+    SEG_PAST,
+    SEG_PIECE,
+    SEG_PIECES_PAST,
+    YIELD,
+)
 from .reduce import topk
 from .scalar import scalar_fp
 from .vector import elementwise, reduction
 
+ALONE, LEAD, HELP, AWAIT = range(4)  # parts of a thread
+SPINS = 1000  # pauses, some ten microseconds: by then the other thread may have lost its CPU
+PATIENCE = 2000  # turns in which the next chunk should have begun
+FOREVER = 1 << 62
 
-@entry
-def data_slice(events, count, state):
-    """Execute `count` events on the arrays of a DataState.
 
-    Parameters
-    ----------
-    events : int64[capacity, EV_WIDTH]
-        `layout` tells what the columns mean for each operation.
-    count : int
-    state : DataState
+@kernel
+def run_events(events, first, past, state):
+    """Execute events [first, past) in order.
 
-    Returns the number of events executed: `count`, or less where the next event's operation has no kernel.
+    Returns `past`, or the place of the first event whose operation has no kernel.
     """
     cfg = state.cfg
     mlen = cfg[CFG_MLEN]
@@ -46,7 +62,7 @@ def data_slice(events, count, state):
     tiles = state.tiles
     work = state.work
     partial_sums = state.partial_sums
-    for i in range(count):
+    for i in range(first, past):
         op = events[i, 0]
         a = events[i, 1]
         b = events[i, 2]
@@ -98,4 +114,95 @@ def data_slice(events, count, state):
             elementwise(cfg, rows, row_words, row_touched, state.fp, work, state.exp_codes, op, a, b, c, e, f)
         else:
             return i
-    return count
+    return past
+
+
+@small
+def wait_for(counters, counter, value, crew, most):
+    """Wait until a counter has reached a value, for `most` turns or until no chunk is led.
+
+    The first turns are pauses; in the others this thread gives up its CPU.
+    """
+    turns = 0
+    while turns < most and load_acquire(counters, counter) < value and load_acquire(crew, LED) != GIVEN_UP:
+        turns += 1
+        if turns > SPINS and crew[YIELD] != 0:
+            call_address(crew[YIELD])
+        else:
+            pause()
+
+
+@kernel
+def help_out(events, plan, state):
+    """Run pieces of a chunk beside the thread that leads it, until none is left.
+
+    Returns 0.
+    """
+    shared, crew = plan.shared, plan.crew
+    pieces = shared[PIECES]
+    piece = fetch_add(shared, NEXT, 1)
+    while piece < pieces:
+        wait_for(shared, OPEN, piece + 1, crew, FOREVER)
+        if load_acquire(crew, LED) == GIVEN_UP:
+            break
+        run_events(events, plan.pieces[piece, PIECE_FIRST], plan.pieces[piece, PIECE_PAST], state)
+        fetch_add(shared, DONE, 1)
+        piece = fetch_add(shared, NEXT, 1)
+    return 0
+
+
+@kernel
+def lead(events, first, past, plan, state):
+    """Run segments [first, past) of a chunk, the pieces of each with whoever helps.
+
+    A piece that is taken before its segment begins waits for it: this thread's own is the first of the next group.
+
+    Returns `past`, or -1 - the place of an event whose operation has no kernel.
+    """
+    shared = plan.shared
+    store_release(plan.crew, LED, shared[NUMBER])
+    for number in range(first, past):
+        pieces = plan.segments[number, SEG_PIECES_PAST]
+        if plan.segments[number, SEG_PIECE] == pieces:
+            end = plan.segments[number, SEG_PAST]
+            done = run_events(events, plan.segments[number, SEG_FIRST], end, state)
+            if done < end:
+                return -1 - done
+            continue
+        store_release(shared, OPEN, pieces)
+        while shared[MINE] < pieces:
+            piece = shared[MINE]
+            run_events(events, plan.pieces[piece, PIECE_FIRST], plan.pieces[piece, PIECE_PAST], state)
+            fetch_add(shared, DONE, 1)
+            shared[MINE] = fetch_add(shared, NEXT, 1)
+        wait_for(shared, DONE, pieces, plan.crew, FOREVER)
+    return past
+
+
+@entry
+def data_slice(events, first, past, part, plan, state):
+    """Execute events of a chunk on the arrays of a DataState.
+
+    Parameters
+    ----------
+    events : int64[capacity, EV_WIDTH]
+        `layout` tells what the columns mean for each operation.
+    first, past : int
+        ALONE: events [first, past). LEAD: segments of the plan.
+    part : int
+        ALONE; LEAD; HELP: run pieces of the plan on another thread; AWAIT: wait for a while until the next chunk is
+        led. A thread that waits so, and not in Python, has its lock at once when the leading one is in this kernel.
+    plan : Plan
+    state : DataState
+        A thread that helps has its own accumulators and scratch.
+
+    Returns `past`; where an event's operation has no kernel its place, or with LEAD -1 - its place.
+    """
+    if part == HELP:
+        return help_out(events, plan, state)
+    if part == AWAIT:
+        wait_for(plan.crew, LED, plan.shared[NUMBER] + 1, plan.crew, PATIENCE)
+        return past
+    if part == LEAD:
+        return lead(events, first, past, plan, state)
+    return run_events(events, first, past, state)

@@ -15,7 +15,8 @@ from plena_emu.kernels import layout
 from plena_emu.kernels import status as st
 from plena_emu.kernels.control.control import control_slice
 from plena_emu.kernels.control.loops import loop_start
-from plena_emu.kernels.data.data import data_slice
+from plena_emu.kernels.data.data import ALONE, data_slice
+from plena_emu.kernels.data.plan import NO_PLAN
 from plena_emu.machine.core import Machine
 from plena_emu.program.decode import decode
 from plena_emu.running.run_errors import data_error
@@ -52,7 +53,7 @@ from plena_emu import isa
 from plena_emu.config.settings import default_settings, with_hbm_size
 from plena_emu.kernels import layout, status
 from plena_emu.kernels.control import control
-from plena_emu.kernels.data import data
+from plena_emu.kernels.data import data, plan
 from plena_emu.machine.core import Machine
 
 called = []
@@ -74,7 +75,7 @@ for op in range(isa.NUM_OPS):
     assert (got == status.UNHANDLED_OPERATION) == (called == [])
     found["control"][op] = called[:]
     called.clear()
-    done = data.data_slice(np.array([[op, 0, 0, 0, 0, 0]]), 1, machine.data)
+    done = data.data_slice(np.array([[op, 0, 0, 0, 0, 0]]), 0, 1, data.ALONE, plan.NO_PLAN, machine.data)
     assert done == len(called[:1])
     found["data"][op] = called[:1]
 print(json.dumps(found))
@@ -141,7 +142,7 @@ def test_an_unknown_operation_ends_the_data_pass(op):
     machine.data.fp[1] = 3.0
     move = [isa.S_ADD_FP, 2, 1, 0, 0, 0]
     events = np.array([move, [op, 0, 0, 0, 0, 0], [isa.S_ADD_FP, 3, 1, 0, 0, 0]])
-    assert data_slice(events, 3, machine.data) == 1
+    assert data_slice(events, 0, 3, ALONE, NO_PLAN, machine.data) == 1
     assert machine.data.fp.tolist() == [0, 3, 3, 0, 0, 0, 0, 0]
 
 
@@ -167,4 +168,5 @@ def test_a_run_with_such_an_event_ends_with_that_line():
     simulation = Simulation(program, machine, memory=None)
     simulation.events[0] = [isa.C_BREAK, 0, 0, 0, 0, 0]
     with pytest.raises(EmuError, match=r"^op id 50 \(C_BREAK\): found no kernel in the data pass"):
-        simulation._run_data(1)
+        simulation._crew.plan(1)
+        simulation._crew.run()

@@ -8,7 +8,8 @@ from plena_emu import isa
 from plena_emu.config.settings import default_settings
 from plena_emu.inputs.number_formats import Fp, Mx, Plain
 from plena_emu.kernels import layout
-from plena_emu.kernels.data.data import data_slice
+from plena_emu.kernels.data.data import ALONE, data_slice
+from plena_emu.kernels.data.plan import NO_PLAN
 from plena_emu.machine.core import Machine
 
 GUARD = 64  # words around an array
@@ -47,7 +48,7 @@ def test_prefetched_rows_past_the_end_are_dropped(vlen, kind):
             words, touched, data = guarded(machine)
             event = [isa.H_PREFETCH_V, first, layout.DESCRIPTOR_V_ACT, 0, 2048, vlen]
             events = np.array([event + [0] * (layout.EV_WIDTH - len(event))], dtype=np.int64)
-            assert data_slice(events, 1, data) == 1
+            assert data_slice(events, 0, 1, ALONE, NO_PLAN, data) == 1
             size = rows * vlen
             written = words[GUARD : GUARD + size].reshape(rows, vlen)
             kept = list(range(first, min(rows, first + AMOUNT)))

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import plena_emu
-from plena_emu.running import simulation, work
+from plena_emu.running import crew, simulation, work
 from plena_emu.running.work import MOST_WORK, pieces
+from plena_emu.running.workers import Worker
 
 EXAMPLE_BUILD = Path(__file__).resolve().parents[2] / "examples" / "linear" / "build"
 
@@ -68,13 +69,13 @@ def test_a_long_call_runs_beside_the_main_thread(monkeypatch):
     """Only waiting can be interrupted, so what takes long must not run on the thread that hears Ctrl-C."""
     names = []
     monkeypatch.setattr(work, "MOST_WORK", 1)
-    real = simulation.data_slice
+    real = crew.data_slice
 
-    def spy(events, count, data):
+    def spy(*arguments):
         names.append(threading.current_thread() is threading.main_thread())
-        return real(events, count, data)
+        return real(*arguments)
 
-    monkeypatch.setattr(simulation, "data_slice", spy)
+    monkeypatch.setattr(crew, "data_slice", spy)
     plena_emu.run(EXAMPLE_BUILD, threads=1, max_instructions=40)
     assert names[0] is True and not any(names[1:])  # the first call has no events and only loads the kernel
 
@@ -82,7 +83,7 @@ def test_a_long_call_runs_beside_the_main_thread(monkeypatch):
 def test_a_thread_warns_where_its_maker_does():
     seen = []
     with np.errstate(over="ignore", invalid="raise"):
-        worker = simulation._Worker()
+        worker = Worker()
     try:
         worker.start(lambda: seen.append(np.geterr()))
         worker.join()

@@ -1,0 +1,197 @@
+"""Find what threads may do side by side in a chunk of events: tile products between two writes of an accumulator.
+
+A *product* is the events that fill the M_MM accumulator and the M_MM_WO that writes it out and clears it:
+
+    M_MM  M_MM  M_MM_WO     M_MM  M_MM  M_MM_WO     V_ADD_VV   M_MM ...
+    one product             the next                others     a product that is not complete in this chunk
+
+Adjacent products are a *group* as long as none reads a row that another writes and none writes what another does. Each
+is a *piece*, computed by one thread on an accumulator of its own in the order of its instructions, so the bits are
+those of one thread (§2.5). What belongs to no group stays in order, between the groups.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from plena_emu import isa
+
+from ..compiler.jit import entry, kernel, small
+from ..layout import CFG_BLEN
+
+# Columns of a segment: events [first, past), pieces [first, past) and work; no pieces where the events stay in order.
+SEG_FIRST, SEG_PAST, SEG_PIECE, SEG_PIECES_PAST, SEG_WORK, SEG_WIDTH = range(6)
+PIECE_FIRST, PIECE_PAST, PIECE_WIDTH = range(3)  # events of a piece
+
+# Counters of a chunk that threads share, each on cache lines of its own.
+LINE = 16
+NEXT = 0 * LINE  # piece that the next thread takes
+OPEN = 1 * LINE  # pieces before this one may be begun
+DONE = 2 * LINE  # pieces that are done
+PIECES = 3 * LINE  # pieces of the chunk
+MINE = 4 * LINE  # piece that the leading thread has taken
+NUMBER = MINE + 1  # of the chunk, from 1
+IS_CLEAR = MINE + 2  # whether the accumulator is as M_MM_WO leaves it: before, then behind the chunk
+SHARED_WIDTH = 5 * LINE
+
+# Counters of a run.
+LED = 0 * LINE  # chunk that is led, GIVEN_UP when none will be any more
+YIELD = 1 * LINE  # address of a C function that gives up the CPU, 0 without
+CREW_WIDTH = 2 * LINE
+GIVEN_UP = 1 << 62
+
+
+class Plan(NamedTuple):
+    """How the events of one chunk are handed out.
+
+    Attributes
+    ----------
+    segments : int64[n, SEG_WIDTH]
+    pieces : int64[n, PIECE_WIDTH]
+    shared : int64[SHARED_WIDTH]
+        Of its own for every chunk: a thread that comes late may still look at it.
+    crew : int64[CREW_WIDTH]
+    """
+
+    segments: np.ndarray
+    pieces: np.ndarray
+    shared: np.ndarray
+    crew: np.ndarray
+
+
+NO_PLAN = Plan(
+    np.zeros((0, SEG_WIDTH), dtype=np.int64), np.zeros((0, PIECE_WIDTH), dtype=np.int64),
+    np.zeros(SHARED_WIDTH, dtype=np.int64), np.zeros(CREW_WIDTH, dtype=np.int64),
+)
+
+
+@small
+def is_fill(op):
+    """Tell whether an operation fills the accumulator of M_MM_WO."""
+    return op == isa.M_MM or op == isa.M_TMM
+
+
+@small
+def meet(low, high, other_low, other_high):
+    """Tell whether [low, high) and [other_low, other_high) have something in common."""
+    return low < other_high and other_low < high
+
+
+@kernel
+def end_of_product(events, count, at):
+    """Find the M_MM_WO of the product that begins at an event; `count` without one."""
+    past = at
+    while past < count and is_fill(events[past, 0]):
+        past += 1
+    return past if past > at and past < count and events[past, 0] == isa.M_MM_WO else count
+
+
+@kernel
+def group_products(events, count, cfg, work, most, at, plan, pieces):
+    """Make a piece of each product that begins at an event with a clear accumulator, until two of them meet.
+
+    The places that a group writes must be blocks of one grid, in ascending order by row or by column: then they
+    are different.
+
+    Returns (end of the last product, pieces, work); the end is `at` where there is none.
+    """
+    blen = cfg[CFG_BLEN]
+    total = np.int64(0)
+    read_low, read_high, write_low, write_high = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    row, offset = np.int64(0), np.int64(0)
+    by_row, by_column = True, True
+    begun = at
+    while True:
+        end = end_of_product(events, count, at)
+        if end == count or events[end, 3] != 1:
+            break
+        low, high, cost = events[at, 3], events[at, 3], np.int64(0)
+        for i in range(at, end):
+            low, high = min(low, events[i, 3]), max(high, events[i, 3])
+            cost += work[events[i, 0]]
+        high += blen
+        new_row, new_offset = events[end, 1], events[end, 2]
+        if at > begun:
+            down, right = new_row - row, new_offset - offset
+            by_row = by_row and (down > 0 or (down == 0 and right > 0))
+            by_column = by_column and (right > 0 or (right == 0 and down > 0))
+            off_grid = down % blen != 0 or right % blen != 0
+            low_all, high_all = min(low, read_low), max(high, read_high)
+            if (
+                not (by_row or by_column) or off_grid or total + cost > most
+                or meet(low, high, write_low, write_high) or meet(read_low, read_high, new_row, new_row + blen)
+            ):
+                break
+            read_low, read_high = low_all, high_all
+            write_low, write_high = min(write_low, new_row), max(write_high, new_row + blen)
+        else:
+            read_low, read_high, write_low, write_high = low, high, new_row, new_row + blen
+        plan.pieces[pieces, PIECE_FIRST] = at
+        plan.pieces[pieces, PIECE_PAST] = end + 1
+        pieces += 1
+        total += cost
+        row, offset = new_row, new_offset
+        at = end + 1
+    return at, pieces, total
+
+
+@small
+def add_segment(plan, segments, first, past, piece, pieces, work):
+    """Add a segment.
+
+    Returns the number of segments.
+    """
+    plan.segments[segments, SEG_FIRST] = first
+    plan.segments[segments, SEG_PAST] = past
+    plan.segments[segments, SEG_PIECE] = piece
+    plan.segments[segments, SEG_PIECES_PAST] = pieces
+    plan.segments[segments, SEG_WORK] = work
+    return segments + 1
+
+
+@entry
+def plan_chunk(events, count, plan, cfg, work, most):
+    """Cut a chunk of events into segments; the chunks of a run come in order, each once.
+
+    Parameters
+    ----------
+    events : int64[capacity, EV_WIDTH]
+    count : int
+    plan : Plan
+        Its `shared` is 0, but for NUMBER, and IS_CLEAR as the chunk before left it.
+    cfg : int64[CFG_WIDTH]
+    work : int64[NUM_OPS]
+        Work of an event by its operation.
+    most : int
+        Work of a segment.
+
+    Returns the number of segments. They are in order and cover the chunk.
+    """
+    clear = plan.shared[IS_CLEAR] != 0
+    segments, pieces, done, at, in_order = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    while at < count:
+        op = events[at, 0]
+        past, more, total = at, pieces, np.int64(0)
+        if is_fill(op) and clear:
+            past, more, total = group_products(events, count, cfg, work, most, at, plan, pieces)
+        if more - pieces > 1:
+            if done < at:
+                segments = add_segment(plan, segments, done, at, pieces, pieces, in_order)
+            segments = add_segment(plan, segments, at, past, pieces, more, total)
+            done, at, pieces, in_order = past, past, more, np.int64(0)
+            continue
+        if past == at:  # an event on its own
+            past, total = at + 1, work[op]
+            clear = op == isa.M_MM_WO or (clear and not is_fill(op))
+        if done < at and in_order + total > most:
+            segments = add_segment(plan, segments, done, at, pieces, pieces, in_order)
+            done, in_order = at, np.int64(0)
+        in_order += total
+        at = past
+    if done < count:
+        segments = add_segment(plan, segments, done, count, pieces, pieces, in_order)
+    shared = plan.shared
+    shared[IS_CLEAR] = 1 if clear else 0
+    shared[PIECES] = pieces
+    shared[NEXT] = 1  # the leading thread has the first
+    return segments

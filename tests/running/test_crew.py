@@ -1,0 +1,225 @@
+"""Are products that run side by side independent, and are the bytes of a run the same with any number of threads?"""
+
+import hashlib
+from pathlib import Path
+
+import golden_runs
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import goldens
+
+import plena_emu
+from plena_emu import isa
+from plena_emu.config.settings import default_settings, with_hbm_size
+from plena_emu.errors import EmuError
+from plena_emu.kernels import layout
+from plena_emu.kernels.compiler.atomics import IS_ATOMIC
+from plena_emu.kernels.data import plan as pl
+from plena_emu.machine.core import Machine
+from plena_emu.running import crew, runner
+from plena_emu.running.crew import Crew
+from plena_emu.running.workers import Worker
+
+EXAMPLE_BUILD = Path(__file__).resolve().parents[2] / "examples" / "linear" / "build"
+BLEN = 4
+ROWS = 40
+WORK = 1 << 22
+
+
+def planned(events, is_clear=1, most=1 << 60):
+    """Segments of a chunk as (first, past, pieces), and whether the accumulator is clear behind it."""
+    cfg = np.zeros(layout.CFG_WIDTH, dtype=np.int64)
+    cfg[layout.CFG_BLEN] = BLEN
+    room = max(1, len(events))
+    plan = pl.NO_PLAN._replace(
+        segments=np.zeros((room, pl.SEG_WIDTH), dtype=np.int64),
+        pieces=np.zeros((room, pl.PIECE_WIDTH), dtype=np.int64),
+        shared=np.zeros(pl.SHARED_WIDTH, dtype=np.int64),
+    )
+    plan.shared[pl.IS_CLEAR] = is_clear
+    work = np.full(isa.NUM_OPS, WORK, dtype=np.int64)
+    chunk = np.array(events, dtype=np.int64).reshape(-1, layout.EV_WIDTH)
+    found = pl.plan_chunk(chunk, len(events), plan, cfg, work, most)
+    segments = plan.segments[:found].tolist()
+    assert sum(row[pl.SEG_WORK] for row in segments) <= WORK * len(events)
+    assert plan.shared[pl.PIECES] == sum(row[pl.SEG_PIECES_PAST] - row[pl.SEG_PIECE] for row in segments)
+    assert all(row[pl.SEG_WORK] <= most for row in segments) or most < 8 * WORK
+    return [(row[pl.SEG_FIRST], row[pl.SEG_PAST],
+             [tuple(piece) for piece in plan.pieces[row[pl.SEG_PIECE] : row[pl.SEG_PIECES_PAST]].tolist()])
+            for row in segments], int(plan.shared[pl.IS_CLEAR])
+
+
+def event(op, *fields):
+    return [op, *fields, *[0] * (layout.EV_WIDTH - 1 - len(fields))]
+
+
+fills = st.builds(lambda op, row: event(op, 0, 0, row), st.sampled_from([isa.M_MM, isa.M_TMM]), st.integers(0, ROWS))
+ends = st.builds(lambda row, at, step: event(isa.M_MM_WO, row, at, step), st.integers(0, ROWS),
+                 st.sampled_from([0, 4, 8, 2]), st.sampled_from([1, 1, 1, 1, 2]))
+others = st.just(event(isa.V_ADD_VV, 0, 0, 0))
+far = st.lists(st.builds(lambda op, row, at, write: [event(op, 0, 0, row), event(isa.M_MM_WO, 1000 + 4 * write, at, 1)],
+                         st.just(isa.M_MM), st.integers(0, ROWS), st.sampled_from([0, 4, 8]), st.integers(0, 5)))
+chunks = st.lists(st.one_of(st.lists(st.one_of(fills, ends)), far.map(lambda found: sum(found, [])),
+                            others.map(lambda found: [found]))).map(lambda parts: sum(parts, []))
+
+
+def places(events):
+    """(Rows read, places of rows written) by the events of a piece."""
+    read, written = set(), set()
+    for op, first, at, step, *_ in events:
+        if op == isa.M_MM_WO:
+            written |= {(first + i * step, at + j) for i in range(BLEN) for j in range(BLEN)}
+        else:
+            read |= set(range(step, step + BLEN))  # the row stands in the column of a write's step
+    return read, written
+
+
+@settings(deadline=None)  # the first may compile
+@given(st.lists(chunks, max_size=3), st.sampled_from([1 << 60, 20 * WORK]))
+def test_pieces_are_whole_products_that_never_meet(found, most):
+    is_clear = 1
+    for events in found:
+        done = 0
+        segments, clear_behind = planned(events, is_clear, most)
+        for first, past, pieces in segments:
+            assert first == done < past
+            done = past
+            parts = [events[a:b] for a, b in pieces]
+            assert sum(parts, []) == (events[first:past] if pieces else [])
+            if pieces:
+                assert len(pieces) > 1
+                assert all(part[-1][0] == isa.M_MM_WO and len(part) > 1 for part in parts)
+                assert not any(op == isa.M_MM_WO for part in parts for op, *_ in part[:-1])
+                before = [op for op, *_ in events[:first] if op in (isa.M_MM, isa.M_TMM, isa.M_MM_WO)]
+                assert before[-1] == isa.M_MM_WO if before else is_clear
+            seen = [places(part) for part in parts]
+            for one in range(len(seen)):
+                for two in range(one):
+                    rows_of_two = {row for row, _ in seen[two][1]}
+                    rows_of_one = {row for row, _ in seen[one][1]}
+                    assert not seen[one][0] & rows_of_two and not seen[two][0] & rows_of_one
+                    assert not seen[one][1] & seen[two][1]
+        assert done == len(events)
+        ours = [op for op, *_ in events if op in (isa.M_MM, isa.M_TMM, isa.M_MM_WO)]
+        is_clear = int(ours[-1] == isa.M_MM_WO) if ours else is_clear
+        assert clear_behind == is_clear
+
+
+def test_products_of_a_matrix_are_found():
+    """The usual order: for each block of columns and of rows some fills, then the write."""
+    chunk = [event(isa.V_ADD_VV, 0)]
+    for column in range(0, 16, BLEN):
+        for row in range(0, 16, BLEN):
+            chunk += [event(isa.M_MM, 0, column, row), event(isa.M_MM, 16, column, row),
+                      event(isa.M_MM_WO, 100 + row, column, 1)]
+    ((head, middle), clear) = planned(chunk)
+    assert head == (0, 1, []) and middle[:2] == (1, 49) and len(middle[2]) == 16 and clear
+
+
+def test_a_product_that_reads_what_another_writes_begins_a_new_group():
+    products = [[event(isa.M_MM, 0, 0, row), event(isa.M_MM_WO, write, 0, 1)]
+                for row, write in ((0, 100), (4, 104), (100, 108), (8, 112))]
+    (segments, _) = planned(sum(products, []))
+    assert segments == [(0, 4, [(0, 2), (2, 4)]), (4, 8, [(4, 6), (6, 8)])]
+
+
+def test_a_heavy_group_is_cut():
+    products = [[event(isa.M_MM, 0, 0, 0), event(isa.M_MM_WO, 100 + 4 * n, 0, 1)] for n in range(9)]
+    (segments, _) = planned(sum(products, []), most=4 * WORK)
+    assert [len(pieces) for _, _, pieces in segments] == [4, 4, 0]
+
+
+@pytest.fixture
+def shared_out(monkeypatch):
+    """Tiles of any size are shared out; a list of the pieces of each chunk."""
+    monkeypatch.setattr(crew, "LEAST_WORK", 1)
+    found, real = [], crew.Crew.run
+
+    def run(self):
+        found.append(int(self._plan.shared[pl.PIECES]))
+        real(self)
+
+    monkeypatch.setattr(crew.Crew, "run", run)
+    return found
+
+
+def test_any_number_of_threads(tmp_path, shared_out):
+    seen = set()
+    for threads in (1, 2, 3, 4):
+        place = tmp_path / str(threads)
+        result = plena_emu.run(EXAMPLE_BUILD, threads=threads, dump_dir=place)
+        dumps = (hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(place.iterdir()))
+        seen.add((result.latency_ps, *dumps))
+        assert (sum(shared_out) > 1) == (threads > 1 and IS_ATOMIC)
+        shared_out.clear()
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("name", ["base_aten_linear_m256b64", "base_sliced_ffn_m64b16", "base_misc_gqa_fused",
+                                  "base_st_00002", "moe_aten_ffn"])
+def test_golden_programs_on_four_threads(name, tmp_path, monkeypatch, shared_out):
+    archive = goldens.find(name)
+    if archive is None:
+        pytest.skip(f"no golden program {name} here")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runner, "default_threads", lambda timing_only: 4)
+    assert golden_runs.check(goldens.unpack(archive, tmp_path)) == []
+    assert sum(shared_out) > 1 or name == "base_st_00002" or not IS_ATOMIC
+
+
+def machine_of_the_example():
+    return Machine(with_hbm_size(default_settings(), 1 << 16), "base")
+
+
+def test_threads_that_wait_for_a_chunk_are_dismissed(monkeypatch):
+    """An event without a kernel ends the chunk before its products; who waits for them comes back."""
+    monkeypatch.setattr(crew, "LEAST_WORK", 1)
+    machine = machine_of_the_example()
+    blen, mlen = int(machine.cfg[layout.CFG_BLEN]), int(machine.cfg[layout.CFG_MLEN])
+    products = [[event(isa.M_MM, 0, 0, 0), event(isa.M_MM_WO, mlen + n * blen, 0, 1)] for n in range(4)]
+    events = np.array([event(isa.C_BREAK), *sum(products, [])])
+    workers = [Worker() for _ in range(3)]
+    threads = Crew(machine, len(events), workers)
+    threads.events[:] = events
+    try:
+        threads.prepare()
+        threads.plan(len(events))
+        with pytest.raises(EmuError, match="C_BREAK"):
+            threads.run()
+        assert not machine.data.row_touched.any()
+    finally:
+        threads.dismiss()
+    for worker in workers:
+        worker.start(lambda: None)
+        worker.join()  # it is done with the chunk
+        worker.stop()
+
+
+def test_many_chunks_on_more_threads_than_cpus(monkeypatch):
+    """Late threads find an earlier chunk's counters, never those of the present one."""
+    monkeypatch.setattr(crew, "LEAST_WORK", 1)
+    machine = machine_of_the_example()
+    blen, mlen = int(machine.cfg[layout.CFG_BLEN]), int(machine.cfg[layout.CFG_MLEN])
+    data = machine.data
+    data.rows[: mlen * blen] = 1
+    data.tiles[: mlen * mlen] = 1
+    workers = [Worker() for _ in range(4)]
+    threads = Crew(machine, 64, workers)
+    try:
+        for chunk in range(200):
+            products = [[event(isa.M_MM, 0, 0, 0)] * (1 + chunk % 3) + [event(isa.M_MM_WO, blen * (1 + n), 0, 1)]
+                        for n in range(1 + chunk % 7)]
+            events = np.array(sum(products, []))
+            threads.events[: len(events)] = events
+            data.rows[mlen * blen :][: 8 * mlen * blen] = 0
+            threads.plan(len(events))
+            threads.run()
+            got = data.rows[: 9 * mlen * blen].reshape(9 * blen, mlen)[blen:, :blen]
+            wanted = np.repeat([mlen * (1 + chunk % 3)] * (1 + chunk % 7) + [0] * (7 - chunk % 7), blen)
+            assert (got == wanted[:, None]).all()
+    finally:
+        threads.dismiss()
+        for worker in workers:
+            worker.stop()
