@@ -94,7 +94,7 @@ class RunRequest:
         Leave out the data pass (and the dumps).
     threads : int or None
         From 2 on timing runs beside data, and independent products on all of them. None takes one for each CPU that can
-        be used, 4 at most, and 1 for `timing_only`.
+        be used, 4 at most; for `timing_only` 2 where a DRAM without refresh is timed, else 1.
     memo : bool
         Whether timing remembers its answers to repeated access patterns; the figures are the same.
     trace : bool

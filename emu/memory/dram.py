@@ -13,7 +13,7 @@ from ..boards.dram_schema import DramDescription, TimingRow, checked
 from ..boards.dram_timing import COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS
 from ..errors import EmuError, UsageError
 from ..isa import REVISIONS
-from ..kernels.dram import event_queue, idle_reads
+from ..kernels.dram import event_queue, idle_reads, open_loop
 from ..kernels.dram import memo as dram_memo
 from ..kernels.dram import pattern as dram_pattern
 from ..kernels.dram import state as dram_state
@@ -150,6 +150,14 @@ def new_run(state: dram_state.DramState, address: np.ndarray, batches: int = 1, 
     return run
 
 
+def new_open_run(room: int) -> open_loop.OpenRun:
+    """Make room for so many single accesses, none of them at hand."""
+    ready = np.zeros(1 << max(6, (4 * room - 1).bit_length()), dtype=np.int32)
+    time, address, accept, done = (np.zeros(room, dtype=np.int64) for _ in range(4))
+    write, left = (np.zeros(room, dtype=np.uint8) for _ in range(2))
+    return open_loop.OpenRun(_records(1, open_loop.OPEN), time, address, write, left, accept, done, ready)
+
+
 def new_memo(state: dram_state.DramState, enabled: bool = True) -> dram_memo.DramMemo:
     """Build the empty memo of a memory; it is off with refresh, or where an access has several sub-requests.
 
@@ -189,6 +197,8 @@ def _new_pattern(banks):
         block=np.zeros(width, dtype=np.int64),
         latest_block=np.full(banks, nothing),
         place=np.zeros(width, dtype=np.int64),
+        left_bank=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
+        left_row=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
     )
 
 

@@ -30,6 +30,21 @@ class MemoryEngine(Protocol):
 
 
 @runtime_checkable
+class ForeseeingEngine(MemoryEngine, Protocol):
+    """An engine that a second thread can help."""
+
+    @property
+    def can_foresee(self) -> bool:
+        """Whether its events can be answered ahead of their time."""
+
+    def foresee(self) -> None:
+        """Let a second thread answer events ahead of their time, until `close`."""
+
+    def close(self) -> None:
+        """End the second thread, if there is one."""
+
+
+@runtime_checkable
 class MemoryModel(Protocol):
     """What decides about each access before an engine times it (§3.6 - §3.10), and counts."""
 

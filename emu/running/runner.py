@@ -30,6 +30,7 @@ from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall
 from .caveats import channel_caveats, format_caveats, settings_caveats
 from .control_replay import Recorder, ReplayedSimulation, control_key
+from .gathered_timing import default_threads as threads_without_data
 from .log_records import (
     board_record,
     dump_record,
@@ -143,6 +144,11 @@ def _values(struct):
     return None if struct is None else msgspec.to_builtins(struct)
 
 
+def _threads(request, model):
+    """Threads of a run that was not told how many."""
+    return threads_without_data(model) if request.timing_only else default_threads(request.timing_only)
+
+
 def _check_timing_only(request, program):
     """Refuse timing without data where time can depend on data (§1.8)."""
     if request.timing_only and program.waits_for_data:
@@ -242,7 +248,7 @@ def _execute(request, log, look, shared):
         simulation = ReplayedSimulation(program, machine, model, recording, period)
     else:
         simulation = Simulation(
-            program, machine, model, not request.timing_only, request.threads or default_threads(request.timing_only),
+            program, machine, model, not request.timing_only, request.threads or _threads(request, model),
             hardware_run and hardware_run.timeline, watched=request.progress is not None,
             watch=observers.start(machine), recorder=recorder,
             looks_ahead=not request.trace and request.pc_log is None,

@@ -8,6 +8,7 @@ the same with any number of threads.
 
 import collections
 import os
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -25,6 +26,7 @@ from ..machine.core import Machine
 from ..program.decode import Program
 from .caveats import ScaleLines
 from .crew import Crew
+from .gathered_timing import gather
 from .lookahead import DEPTH, Chunk, Lookahead, Slice
 from .run_errors import run_error
 from .work import chunk_length, pieces, timing_work
@@ -82,6 +84,7 @@ class Simulation:
         self.memory = memory
         self.data = data
         self.watched = watched
+        self.pass_s = {"control": 0.0, "timing": 0.0}  # seconds in the kernels of these passes
         self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
         self._timing_work = timing_work(machine.descriptors)
         self.scale_lines = ScaleLines(machine.descriptors)
@@ -93,7 +96,10 @@ class Simulation:
         self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1 + DEPTH))
         self.lacks_thread = False
         self._placement = Placement() if data and threads > 1 else None
-        self._workers = self._new_workers(threads - 1 if data else min(threads - 1, 1))
+        # Nobody asks where such a run is, and all its events may be timed late.
+        unwatched = not data and timeline is None and not watched and watch is None
+        self._gathered = gather(memory, threads, self._run_timing) if unwatched else None
+        self._workers = self._new_workers(threads - 1 if data else min(threads - 1, int(self._gathered is None)))
         self._worker = self._workers[0] if self._workers else Inline()
         self._crew = Crew(machine, self._chunk_length, self._workers if data else [])
         is_ahead = bool(data and self._workers and looks_ahead and watch is None) and not _writes_integers(program)
@@ -156,8 +162,10 @@ class Simulation:
 
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
+        began = time.perf_counter()
         for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
             heard(heavy, self.memory.advance, events[first:], past - first)
+        self.pass_s["timing"] += time.perf_counter() - began
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -176,7 +184,7 @@ class Simulation:
         found = self._lookahead.next(limit)
         self._worker.join(AHEAD - 1)
         if found.has_failed:
-            self._worker.join()
+            self._join()
             self._check_time(found.compute)
             raise run_error(found.status, self.ctl, self.program, self.machine.cfg)
         if self.data:
@@ -187,9 +195,15 @@ class Simulation:
             self._crew.ask(AWAIT, found.data)
             self._crew.run(found.data)
         if self._watch is not None:
-            self._worker.join()
+            self._join()
             self._watch(self.machine.control.trace[: found.executed], found.chunk.mem_events[: found.mem_events])
         return found.goes_on(limit)
+
+    def _join(self):
+        """Wait until timing is done with all events that control gave it; raises what it raised."""
+        if self._gathered is not None:
+            self._gathered.flush()
+        self._worker.join()
 
     def _run_control(self, limit):
         """Run control for one slice, into the next chunks."""
@@ -198,7 +212,9 @@ class Simulation:
         if self.timeline is not None:
             self.machine.control = self.machine.control._replace(trace=chunk.executed)
         before = self.executed
+        began = time.perf_counter()
         status = self._control(self.slice if limit is None else min(self.slice, limit - before))
+        self.pass_s["control"] += time.perf_counter() - began
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
         if self.data:
@@ -223,7 +239,7 @@ class Simulation:
 
     def synchronise(self) -> int:
         """Wait for timing, without ending the run; returns the completion of the last memory event, ps."""
-        self._worker.join()
+        self._join()
         return self.memory.now_ps
 
     def _new_chunk(self):
@@ -242,6 +258,9 @@ class Simulation:
         chunk, count = found.chunk, found.mem_events
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
+        if self._gathered is not None and self._watch is None:
+            self._gathered.take(chunk.mem_events[:count])
+            return
 
         def job():
             if self.data:
@@ -258,7 +277,7 @@ class Simulation:
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
         self._crew.dismiss()
-        self._worker.join()
+        self._join()
         if self.timeline is not None:
             self.timeline.finish()
         self._check_time(self.end_ps)
@@ -279,6 +298,8 @@ class Simulation:
             worker.stop()
         if self._placement is not None:
             self._placement.release()
+        if self._gathered is not None:
+            self._gathered.close()
 
     def _check_time(self, picoseconds):
         """Check compute time alone, and the end of the run; `memory` checks the times of its events."""

@@ -22,7 +22,17 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.jit import kernel, small
-from ..memory.memo_table import MEMO_HITS, MEMO_LOOKUPS, MEMO_ON, MEMO_WIDTH, insert, look_up, make_room
+from ..memory.memo_table import (
+    MEMO_HITS,
+    MEMO_LOOKUPS,
+    MEMO_ON,
+    MEMO_WIDTH,
+    insert,
+    look_up,
+    look_up_hash,
+    make_room,
+)
+from .answers import A_BANKS, A_HASH, A_KEY, A_LENGTH, A_VALUE, A_WIDTH, A_WORDS, answer_to, holds
 from .channel import catch_up, latency_bin, rebase
 from .engine import dram_batch, dram_store
 from .front_end import ticks_before
@@ -192,12 +202,23 @@ def write_value(memo, state, at):
     return at + arena[start + LATENCIES] - start
 
 
+@small
+def longest_value(banks):
+    """Count the words of the longest value of a list that touches `banks` banks."""
+    return HEADER + banks * (3 + COUNTS) + MOST_BINS
+
+
+@small
+def value_length(arena, value, banks):
+    """Count the words of a value."""
+    return HEADER + banks + arena[value + RECORDS] * (2 + COUNTS) + arena[value + LATENCIES]
+
+
 @kernel
 def insert_learned(memo, state):
     """Insert the value of the pattern that is being learned; every channel is quiescent again."""
     reg, words = memo.reg, memo.reg[PEND_WORDS]
-    longest = HEADER + reg[PEND_BANKS] * (3 + COUNTS) + MOST_BINS
-    at = make_room(reg, memo.table, memo.arena, words + longest) + words
+    at = make_room(reg, memo.table, memo.arena, words + longest_value(reg[PEND_BANKS])) + words
     length = write_value(memo, state, at)
     if length != NONE:
         insert(reg, memo.table, memo.arena, memo.pattern.key, words, reg[PEND_HASH], at + length)
@@ -264,8 +285,7 @@ def time_list(memo, state, n, aligned, words, key_hash):
             memo.idle[bank // BANKS].open_row[bank % BANKS] = 0
     send_reads(cfg, memo.idle, pattern.place, n, aligned, memo.bins)
     ticks = finish_reads(cfg, memo.idle, memo.bins)
-    longest = HEADER + reg[PEND_BANKS] * (3 + COUNTS) + MOST_BINS
-    at = make_room(reg, memo.table, memo.arena, words + longest) + words
+    at = make_room(reg, memo.table, memo.arena, words + longest_value(reg[PEND_BANKS])) + words
     length = write_timed(memo, cfg, ticks, at)
     if length == NONE:
         return NONE
@@ -278,17 +298,15 @@ def apply_value(memo, state, clk):
     """Bring the memory to `clk`, everything being quiescent by then, as the recalled list leaves it."""
     reg, arena, pattern, front = memo.reg, memo.arena, memo.pattern, state.front[0]
     start = reg[PEND_VALUE]
-    at = start + HEADER
     for number in range(reg[PEND_BANKS]):
-        bank = pattern.bank[number]
-        row = row_of(pattern, bank, arena[at])
+        bank, row = pattern.left_bank[number], pattern.left_row[number]
         channel = state.channels[bank // BANKS]
         rank = bank % BANKS >> state.config[0].rank_bits
         channel.open_banks[rank] += np.int64(row != NONE) - np.int64(channel.open_row[bank % BANKS] != NONE)
         channel.open_row[bank % BANKS] = row
-        at += 1
+    at = start + HEADER + reg[PEND_BANKS]
     for _ in range(arena[start + RECORDS]):
-        channel = state.channels[pattern.bank[arena[at]] // BANKS]
+        channel = state.channels[pattern.left_bank[arena[at]] // BANKS]
         channel.clk = clk
         if clk - channel.epoch > EPOCH_LENGTH:
             rebase(channel)
@@ -339,6 +357,40 @@ def finish_pending(memo, state, run, ledger, clk):
 
 
 @kernel
+def leave_rows(memo, value):
+    """Note which rows a value leaves open where the present list is."""
+    pattern = memo.pattern
+    for number in range(memo.reg[PEND_BANKS]):
+        bank = pattern.bank[number]
+        pattern.left_bank[number] = bank
+        pattern.left_row[number] = row_of(pattern, bank, memo.arena[value + HEADER + number])
+
+
+@kernel
+def take_answer(memo, answers, at):
+    """Look an answered list up as any other; where the memo does not know it, the answer's value is inserted.
+
+    Returns the first word of its value in the arena.
+    """
+    reg, text, pattern = memo.reg, answers.text, memo.pattern
+    words, key, length = text[at + A_WORDS], text[at + A_KEY], text[at + A_LENGTH]
+    for i in range(words):
+        pattern.key[i] = answers.arena[key + i]
+    reg[PEND_BANKS] = text[at + A_BANKS]
+    for number in range(reg[PEND_BANKS]):
+        pattern.left_bank[number] = text[at + A_WIDTH + 3 * number]
+        pattern.left_row[number] = text[at + A_WIDTH + 3 * number + 2]
+    value = look_up_hash(memo, pattern.key, words, text[at + A_HASH])
+    if value > 0:
+        return value
+    value = make_room(reg, memo.table, memo.arena, words + longest_value(reg[PEND_BANKS])) + words
+    for i in range(length):
+        memo.arena[value + i] = answers.arena[text[at + A_VALUE] + i]
+    insert(reg, memo.table, memo.arena, pattern.key, words, text[at + A_HASH], value + length)
+    return value
+
+
+@kernel
 def recall(memo, state, addr, n, clk, value):
     """Take the end of the present list from its value; the list becomes pending.
 
@@ -380,10 +432,11 @@ def is_hopeless(reg):
 
 
 @kernel
-def memo_list(memo, state, run, ledger, owner, addr, wait, link, n, held, now, is_store):
+def memo_list(memo, state, run, ledger, owner, answers, event, addr, wait, link, n, held, now, is_store):
     """Run reads `addr[:n]` of a prefetch, or reads and writes of a store, through the memo.
 
-    `held` of the reads wait for the host or take its link. `owner` is charged for their row hits in `ledger`.
+    `held` of the reads wait for the host or take its link. `owner` is charged for their row hits in `ledger`. `event`
+    is the number of the list in its slice, for which there may be one of `answers`.
 
     Returns the instant of the end.
     """
@@ -396,16 +449,21 @@ def memo_list(memo, state, run, ledger, owner, addr, wait, link, n, held, now, i
     set_owner(state, owner)
     if not idle or n == 0 or n > WIDEST or held > 0:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)
+    reg[PEND_STORE], reg[PEND_COUNT], reg[PEND_NOW] = np.int64(is_store), n, now
+    reg[PEND_CLOCK], reg[PEND_OWNER] = clk, owner
     aligned = clk * cfg.tck_ps == now
+    at = answer_to(answers, event)
+    if at != NONE and holds(state, answers, at, aligned):
+        return recall(memo, state, addr, n, clk, take_answer(memo, answers, at))
     words, banks = pattern_of(state, memo.pattern, addr, n, is_store, aligned)
     if words == 0:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)
-    reg[PEND_STORE], reg[PEND_COUNT], reg[PEND_NOW] = np.int64(is_store), n, now
-    reg[PEND_CLOCK], reg[PEND_BANKS], reg[PEND_OWNER] = clk, banks, owner
+    reg[PEND_BANKS] = banks
     key_hash, value = look_up(memo, memo.pattern.key, words)
     if value == 0 and not is_store:
         value = time_list(memo, state, n, aligned, words, key_hash)
     if value > 0:
+        leave_rows(memo, value)
         return recall(memo, state, addr, n, clk, value)
     if value == NONE:
         return run_list(state, run, addr, wait, link, n, held, now, is_store)

@@ -69,6 +69,8 @@ class Pattern(NamedTuple):
         Of a store: the latest such access in a bank.
     place : int64[WIDEST]
         Places of the accesses, with the row's number in the place of the row.
+    left_bank, left_row : int64[TOUCHED]
+        Of the pending list: the banks it touches, and the rows that its value leaves open, NONE for none.
     """
 
     key: np.ndarray
@@ -84,6 +86,8 @@ class Pattern(NamedTuple):
     block: np.ndarray
     latest_block: np.ndarray
     place: np.ndarray
+    left_bank: np.ndarray
+    left_row: np.ndarray
 
 
 @small

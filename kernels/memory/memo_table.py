@@ -3,6 +3,8 @@
 Keys are compared in full: a hash collision costs time, never correctness. Sizes are fixed; full tables are emptied.
 """
 
+import numpy as np
+
 from ..compiler.jit import kernel, small
 
 # First slots of a memo's registers.
@@ -48,18 +50,27 @@ def find(table, arena, key, words, key_hash):
 
 
 @small
+def look_up_hash(memo, key, words, key_hash):
+    """Look up a key whose hash is known; counts the look-up and the hit.
+
+    Returns the first word of its value in the arena, or 0.
+    """
+    memo.reg[MEMO_LOOKUPS] += 1
+    slot = find(memo.table, memo.arena, key, words, key_hash)
+    if memo.table[slot, ENTRY_WORDS] == 0:
+        return np.int64(0)
+    memo.reg[MEMO_HITS] += 1
+    return memo.table[slot, ENTRY_AT] + words
+
+
+@small
 def look_up(memo, key, words):
     """Look up a key; counts the look-up and the hit.
 
     Returns (hash, first word of its value in the arena or 0).
     """
-    memo.reg[MEMO_LOOKUPS] += 1
     key_hash = hash_of(key, words)
-    slot = find(memo.table, memo.arena, key, words, key_hash)
-    if memo.table[slot, ENTRY_WORDS] == 0:
-        return key_hash, 0
-    memo.reg[MEMO_HITS] += 1
-    return key_hash, memo.table[slot, ENTRY_AT] + words
+    return key_hash, look_up_hash(memo, key, words, key_hash)
 
 
 @kernel

@@ -37,6 +37,7 @@ from ...dram.memo import (
     insert_learned,
     is_hopeless,
     is_idle,
+    leave_rows,
 )
 from ...dram.pattern import STORE, WIDEST, Pattern, pattern_of
 from ...dram.row_ledger import charge_rows
@@ -176,6 +177,7 @@ def recall(run, reads, read, writes, written, value):
     """
     memo, front = run.memo, run.dram.front[0]
     reg = memo.reg
+    leave_rows(memo, value)
     reg[PENDING], reg[PEND_VALUE], reg[PEND_TICKS] = RECALLED, value, front.ticks
     for i in range(read):
         memo.reads[i] = reads[i]
