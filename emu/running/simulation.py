@@ -109,7 +109,8 @@ class Simulation:
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self._longest = min(SLICE, (TIME_LIMIT - 1) // dearest)
-        self.slice = min(len(machine.control.trace) or SLICE, self._longest)
+        recorded = OBSERVED_SLICE if timeline is not None else len(machine.control.trace)
+        self.slice = min(recorded or SLICE, self._longest)
         self.ctl[layout.CTL_SKIPS] = int(not data)
 
     def _new_workers(self, wanted):
