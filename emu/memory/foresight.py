@@ -87,6 +87,8 @@ class Foresight:
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
+        self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
+        self._error: BaseException | None = None
         self._started = False
         self._at = 0  # part that the timing pass works on
         self._answered: list[bool] = []
@@ -110,7 +112,10 @@ class Foresight:
     def _loop(self):
         while (job := self._jobs.get()) is not None:
             try:
-                job()
+                with np.errstate(**self._warnings):
+                    job()
+            except BaseException as raised:  # handed to the thread that times
+                self._error = raised
             finally:
                 self._idle.set()
 
@@ -151,6 +156,8 @@ class Foresight:
         finally:
             self._at = len(bounds)
             self.answers.reg[an.F_READY] = self.answers.reg[an.F_HOLD] = 0
+        if self._error is not None:
+            raise self._error
         return status
 
     def _parts(self, events, descriptors):
