@@ -6,7 +6,7 @@ import pytest
 from plena_emu.boards.dram_schema import load_dram
 from plena_emu.kernels.dram.event_queue import GATHER, SERIAL
 from plena_emu.kernels.dram.replay import replay_trace
-from plena_emu.memory.dram import new_run, new_state
+from plena_emu.memory.dram import new_open_run, new_run, new_state
 
 ACCESSES = 65536
 GAP = 1_000_000  # ps between batches
@@ -47,7 +47,7 @@ def test_dram(benchmark, memory, revision, traffic):
         room.access["write"] = is_write
         room.task["kind"], room.task["at"], room.task["start"] = kind, GAP, first
         room.task["stop"] = np.minimum(first + size, ACCESSES)
-        return (state, room, 1 << 40), {}  # in one slice
+        return (state, room, new_open_run(size), 1 << 40), {}  # in one slice
 
     benchmark.pedantic(replay_trace, setup=fresh, rounds=10, warmup_rounds=1)
     benchmark.extra_info["accesses_per_s"] = ACCESSES / benchmark.stats.stats.median

@@ -118,10 +118,12 @@ def _first_call(module):
         replay("hbm2", time_ps=[0], is_write=[0], address=[0])
         replay("hbm2", time_ps=None, is_write=[0], address=[0], outstanding=1)
     elif module == "dram.trace_text":
-        from .memory.dram_trace_csv import CsvAccesses, completion_lines
+        import numpy as np
+
+        from .memory.dram_trace_csv import PADDING, CsvAccesses, completion_lines
         from .memory.dram_window import NOTHING
 
-        CsvAccesses("", 1).feed(b"0,read,0\n")
+        CsvAccesses("", 1).feed(np.frombuffer(bytearray(b"0,read,0\n" + bytes(PADDING)), dtype=np.uint8), 9)
         completion_lines(NOTHING)
     elif module == "simple.batch":
         from .memory.simple import DdrTiming

@@ -1,6 +1,7 @@
 """How the time of whole models grows with layers and with tokens: timing-only runs of builds without weights.
 
-Time per instruction and time per access should stay what they are: `Growth.spread` says how far they do not.
+The control pass works through instructions, the timing pass through accesses. So control's time per instruction and
+timing's time per access should stay what they are: `Growth.rise` and `Growth.fall` say how far they do not.
 """
 
 import contextlib
@@ -86,20 +87,23 @@ def measure_growth(
 
 def _points(directories, memory_model, runs):
     """`GrowthPoint` of every build on a memory model, all builds in turns."""
-    samples: dict = {point: [] for point in directories}
+    samples: dict = {point: {"simulate": [], "control": [], "timing": []} for point in directories}
     results = {}
     for repetition in range(runs + 1):
         for point, directory in directories.items():
-            results[point] = _run(directory, memory_model)
+            results[point], seconds = _run(directory, memory_model)
             if repetition:
-                samples[point].append(results[point].wall.simulate_s)
+                for phase, found in samples[point].items():
+                    found.append(seconds[phase])
     return {(layers, tokens): GrowthPoint(
         layers=layers, tokens=tokens, instructions=result.instructions,
-        accesses=(result.bytes_read + result.bytes_written) // ACCESS_BYTES, simulate=timing(samples[layers, tokens]))
+        accesses=(result.bytes_read + result.bytes_written) // ACCESS_BYTES,
+        **{phase: timing(found) for phase, found in samples[layers, tokens].items()})
         for (layers, tokens), result in results.items()}
 
 
 def _run(directory, memory_model):
+    """Run a build once: (result, seconds of the simulate phase and of its passes)."""
     from ..logs import Log
     from ..precompile import kernels_of, make_ready
 
@@ -108,7 +112,8 @@ def _run(directory, memory_model):
     make_ready(kernels_of(request))
     from ..running.runner import execute
 
-    result = execute(request, Log("off"))
+    seconds: dict[str, float] = {}
+    result = execute(request, Log("off"), look=lambda simulation: seconds.update(simulation.pass_s))
     if not result.instructions or not result.bytes_read:
         raise EmuError(f"build {directory}: executes nothing, or reads nothing")
-    return result
+    return result, seconds | {"simulate": result.wall.simulate_s}

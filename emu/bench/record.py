@@ -6,6 +6,7 @@ import os
 import platform
 import statistics
 import time
+from itertools import accumulate
 from typing import Annotated
 
 import msgspec
@@ -101,23 +102,29 @@ class SideBySide(msgspec.Struct, kw_only=True):
 
 
 class GrowthPoint(msgspec.Struct, kw_only=True):
-    """A timing-only run of a model cut to `layers`, with a prompt of `tokens`; `accesses` are of 64 bytes."""
+    """A timing-only run of a model cut to `layers`, with a prompt of `tokens`; `accesses` are of 64 bytes.
+
+    `control` and `timing` are the parts of `simulate` in the kernels of those passes. Time per unit of work is that of
+    the fastest run: what else the machine does can only add to it.
+    """
 
     layers: int
     tokens: int
     instructions: int
     accesses: int
     simulate: Timing
+    control: Timing
+    timing: Timing
 
     @property
-    def ns_per_instruction(self) -> float:
-        """Nanoseconds of the simulate phase per executed instruction."""
-        return 1e9 * self.simulate.median_s / self.instructions
+    def control_ns(self) -> float:
+        """Nanoseconds of the control pass per executed instruction."""
+        return 1e9 * min(self.control.samples_s) / self.instructions
 
     @property
-    def ns_per_access(self) -> float:
-        """Nanoseconds of the simulate phase per 64-byte access."""
-        return 1e9 * self.simulate.median_s / self.accesses
+    def timing_ns(self) -> float:
+        """Nanoseconds of the timing pass per 64-byte access."""
+        return 1e9 * min(self.timing.samples_s) / self.accesses
 
 
 class Growth(msgspec.Struct, kw_only=True):
@@ -129,15 +136,28 @@ class Growth(msgspec.Struct, kw_only=True):
     grows: str
     points: list[GrowthPoint]
 
-    def spread(self, what: str) -> float:
-        """Work out how much larger the largest `ns_per_instruction` or `ns_per_access` is than the smallest: 0 is flat.
+    def rise(self, what: str) -> float:
+        """Work out by how much `control_ns` or `timing_ns` rises at most from a point to any larger one: 0.2 is 20 %.
 
         Returns
         -------
         float
         """
-        values = [getattr(point, what) for point in self.points]
-        return max(values) / min(values) - 1
+        return _rise([getattr(point, what) for point in self.points])
+
+    def fall(self, what: str) -> float:
+        """Work out by how much it falls at most from a point to any larger one: 0.2 is a fall by 20 %.
+
+        Returns
+        -------
+        float
+        """
+        return 1 - 1 / (1 + _rise([getattr(point, what) for point in self.points[::-1]]))
+
+
+def _rise(values):
+    """Compare every value with the smallest of those up to it."""
+    return max(value / smallest for value, smallest in zip(values, accumulate(values, min), strict=True)) - 1
 
 
 class Mean(msgspec.Struct, kw_only=True):

@@ -13,7 +13,7 @@ from ..boards.dram_schema import DramDescription, TimingRow, checked
 from ..boards.dram_timing import COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS
 from ..errors import EmuError, UsageError
 from ..isa import REVISIONS
-from ..kernels.dram import event_queue, idle_reads
+from ..kernels.dram import event_queue, idle_reads, open_loop
 from ..kernels.dram import memo as dram_memo
 from ..kernels.dram import pattern as dram_pattern
 from ..kernels.dram import state as dram_state
@@ -148,6 +148,14 @@ def new_run(state: dram_state.DramState, address: np.ndarray, batches: int = 1, 
     run.loop["first_attempt"] = run.task["front"] = dram_state.NONE
     run.loop["loaded"], run.loop["whole"] = batches, 1
     return run
+
+
+def new_open_run(room: int) -> open_loop.OpenRun:
+    """Make room for so many single accesses, none of them at hand."""
+    ready = np.zeros(1 << max(6, (4 * room - 1).bit_length()), dtype=np.int32)
+    time, address, accept, done = (np.zeros(room, dtype=np.int64) for _ in range(4))
+    write, left = (np.zeros(room, dtype=np.uint8) for _ in range(2))
+    return open_loop.OpenRun(_records(1, open_loop.OPEN), time, address, write, left, accept, done, ready)
 
 
 def new_memo(state: dram_state.DramState, enabled: bool = True) -> dram_memo.DramMemo:

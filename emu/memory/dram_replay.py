@@ -269,7 +269,7 @@ class _Player:
         return self._play()
 
     def _slice(self):
-        return replay_trace(self._state, self._window.run, SLICE)
+        return replay_trace(self._state, self._window.run, self._window.work, SLICE)
 
     def _play(self):
         while self._slice() not in (ENDED, STARVED):  # an interrupt is heard between two slices

@@ -5,8 +5,8 @@ Completions are written by a kernel, too.
 What a trace says, and what is wrong with one, is up to `dram_trace_formats.CsvReader`: the kernel takes usual lines.
 """
 
+import io
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .dram_trace_formats import COMPLETIONS, HEADER, CsvReader
 PART = 1 << 20  # bytes read at a time
 MAX_LINE = 1 << 20  # characters
 SHORTEST = len("0,read,0\n")  # line of an access
-PADDING = 64  # zeros that the kernel may look at behind a text
+PADDING = 64  # bytes that the kernel may look at behind a text
 FIRST_LINE = (",".join(COMPLETIONS) + "\n").encode()  # of completions
 _MARK = b"\xef\xbb\xbf"  # byte order mark, with which spreadsheets begin CSV
 
@@ -44,8 +44,8 @@ class CsvAccesses:
         self._op = np.zeros(0, dtype=np.uint8)
         self._address = np.zeros(0, dtype=np.int64)
 
-    def feed(self, text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Read whole lines, the last of which ends with a newline.
+    def feed(self, text: np.ndarray, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Read the whole lines `text[:stop]`, the last of which ends with a newline; `PADDING` bytes follow it.
 
         Returns
         -------
@@ -60,13 +60,11 @@ class CsvAccesses:
         reg = self._reg
         self._accesses += int(reg[tt.TEXT_ACCESSES])
         reg[tt.TEXT_AT] = reg[tt.TEXT_ACCESSES] = 0
-        padded = np.zeros(len(text) + PADDING, dtype=np.uint8)
-        padded[: len(text)] = np.frombuffer(text, dtype=np.uint8)
-        self._make_room(len(text) // SHORTEST + 1)
-        while not tt.parse_csv(padded, len(text), self._reader.more_fields, self._time, self._op, self._address, reg):
+        self._make_room(stop // SHORTEST + 1)
+        while not tt.parse_csv(text, stop, self._reader.more_fields, self._time, self._op, self._address, reg):
             at = int(reg[tt.TEXT_AT])
-            end = text.index(b"\n", at)
-            self._read_line(text[at:end])
+            end = at + int((text[at:stop] == tt.NEWLINE).argmax())
+            self._read_line(text[at:end].tobytes())
             reg[tt.TEXT_AT] = end + 1
         count = int(reg[tt.TEXT_ACCESSES])
         if self._accesses + count > self._most:
@@ -107,7 +105,7 @@ class CsvAccesses:
         return int(self._reg[tt.TEXT_LINES])
 
 
-def read_csv(file: BinaryIO, what: str, most: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def read_csv(file: io.BufferedIOBase, what: str, most: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Read the accesses of a CSV trace part by part; `what` names it, `most` accesses may be in it.
 
     Yields
@@ -121,20 +119,26 @@ def read_csv(file: BinaryIO, what: str, most: int) -> Iterator[tuple[np.ndarray,
         A line is none of a trace; a byte is no UTF-8.
     """
     found = CsvAccesses(what, most)
-    rest, size = b"", 0
-    while part := file.read(PART):
-        size += len(part)
-        if size == len(part):
-            part = part.removeprefix(_MARK)
+    room = bytearray(MAX_LINE + PART + PADDING)  # the beginning of a line, then what is read
+    text = np.frombuffer(room, dtype=np.uint8)
+    rest = size = 0
+    while read := file.readinto(memoryview(room)[rest : rest + PART]):
+        size, end = size + read, rest + read
+        if size == read and room.startswith(_MARK):
+            end -= len(_MARK)
+            text[:end] = text[len(_MARK) : end + len(_MARK)].copy()
         if size > LARGEST["trace"]:
             raise EmuError(f"{what}: found more than {LARGEST['trace']} characters, expected at most that many")
-        whole, newline, rest = (rest + part).rpartition(b"\n")
-        if newline:
-            yield found.feed(whole + newline)
-        if len(rest) > MAX_LINE:
+        stop = room.rfind(b"\n", 0, end) + 1
+        if stop:
+            yield found.feed(text, stop)
+            text[: end - stop] = text[stop:end].copy()
+        rest = end - stop
+        if rest > MAX_LINE:
             raise EmuError(f"{what}:{found.lines + 1}: found a line of more than {MAX_LINE} characters")
     if rest:
-        yield found.feed(rest + b"\n")
+        room[rest] = tt.NEWLINE
+        yield found.feed(text, rest + 1)
 
 
 def completion_lines(found) -> bytes:

@@ -12,7 +12,7 @@ from ..kernels.dram import event_queue as eq
 from ..kernels.dram import open_loop as ol
 from ..kernels.dram import state as ds
 from ..kernels.limits import NEVER
-from .dram import new_run
+from .dram import new_open_run, new_run
 
 ROOM = 1 << 15  # accesses, and batches, that a window has room for at first
 
@@ -58,7 +58,7 @@ def together(parts: list[Completions]) -> Completions:
 
 
 class Window:
-    """Batches at hand and the `event_queue.Run` that holds them.
+    """Batches at hand, the `event_queue.Run` that holds them and the `open_loop.OpenRun` that some are run in.
 
     Parameters
     ----------
@@ -72,6 +72,7 @@ class Window:
         self._state = state
         self._parts = int(state.config[0].sub_requests)
         self.run: Any = new_run(state, np.zeros(room, dtype=np.int64), room)  # of records
+        self.work = new_open_run(room)
         self.run.loop["loaded"] = self.run.loop["whole"] = 0
         self._count = 0  # accesses at hand
 
@@ -166,7 +167,7 @@ class Window:
         """Move to a run with at least twice the room."""
         old = self.run
         size = max(needed, 2 * len(old.address))
-        self.run = new_run(self._state, np.zeros(size, dtype=np.int64), size)
+        self.run, self.work = new_run(self._state, np.zeros(size, dtype=np.int64), size), new_open_run(size)
         for name in ("loop", "address", "access", "sub_request", "task", "timer"):
             values = getattr(old, name)
             getattr(self.run, name)[: len(values)] = values
@@ -186,7 +187,7 @@ class OpenWindow:
 
     def __init__(self, state: ds.DramState, room: int = ROOM):
         self._state = state
-        self.run: Any = _new_open_run(room)
+        self.run: Any = new_open_run(room)
         loop = self.run.loop[0]
         loop.core_due, loop.retry_due[:] = NEVER, NEVER
         loop.holder[:] = loop.first_attempt[:] = ds.NONE
@@ -240,19 +241,11 @@ class OpenWindow:
     def _grow(self):
         """Move to a run with twice the room."""
         old = self.run
-        self.run = _new_open_run(2 * len(old.address))
+        self.run = new_open_run(2 * len(old.address))
         for name in ("loop", "time", "address", "write", "left", "accept", "done"):
             values = getattr(old, name)
             getattr(self.run, name)[: len(values)] = values
         _move_ready(self.run, old)
-
-
-def _new_open_run(room):
-    """`OpenRun` with room for so many accesses."""
-    ready = np.zeros(1 << max(6, (4 * room - 1).bit_length()), dtype=np.int32)
-    time, address, accept, done = (np.zeros(room, dtype=np.int64) for _ in range(4))
-    write, left = (np.zeros(room, dtype=np.uint8) for _ in range(2))
-    return ol.OpenRun(np.zeros(1, ol.OPEN).view(np.recarray), time, address, write, left, accept, done, ready)
 
 
 def _move_ready(run, old):

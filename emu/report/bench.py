@@ -40,8 +40,8 @@ def bench_text(record: BenchRecord, width: int | None = None) -> str:
                    _geometric(record.side_by_side)]
     for growth in record.growth:
         blocks += ["", f"Growth of {growth.model} ({growth.preset}) on {growth.memory_model} with {growth.grows}:"
-                   f" timing-only, time per instruction within {growth.spread('ns_per_instruction'):.0%}, per access"
-                   f" within {growth.spread('ns_per_access'):.0%}", _table(_GROWTH, map(_growth_row, growth.points), 0)]
+                   f" timing-only, control per instruction {_course(growth, 'control_ns')}, timing per access"
+                   f" {_course(growth, 'timing_ns')}", _table(_GROWTH, map(_growth_row, growth.points), 0)]
     if any(found.speedup is not None for found in record.kernel + record.process):
         blocks += ["", "x: reference wall / median. +-: median deviation of the runs."]
     return render(blocks + [f"note: {note}" for note in record.notes], width)
@@ -70,7 +70,9 @@ _PROCESS = ("program", "model", "instructions", "cycles", "wall s", "+-", "peak 
 
 _SIDE_BY_SIDE = ("program", "model", "instructions", "own", "start-up", "peak MiB", "reference", "start-up", "peak MiB",
                  "x", "x less start-up")
-_GROWTH = ("layers", "tokens", "instructions", "accesses", "simulate ms", "+-", "ns/instruction", "ns/access")
+FLAT = 0.2  # of a figure that changes by no more the table says that it is flat
+_GROWTH = ("layers", "tokens", "instructions", "accesses", "simulate ms", "+-", "control ms", "timing ms",
+           "control ns/instruction", "timing ns/access")
 
 
 def _side_by_side_row(found):
@@ -89,8 +91,16 @@ def _geometric(rows):
 
 def _growth_row(point):
     return (f"{point.layers}", f"{point.tokens}", _count(point.instructions), _count(point.accesses),
-            _ms(point.simulate), _spread(point.simulate), f"{point.ns_per_instruction:,.2f}",
-            f"{point.ns_per_access:,.2f}")
+            _ms(point.simulate), _spread(point.simulate), _ms(point.control), _ms(point.timing),
+            f"{point.control_ns:,.2f}", f"{point.timing_ns:,.2f}")
+
+
+def _course(growth, what):
+    """Say whether a figure is flat, or how far it rises or falls as the model grows."""
+    rise, fall = growth.rise(what), growth.fall(what)
+    if rise > FLAT:
+        return f"RISES by up to {rise:.0%}"
+    return f"falls by up to {fall:.0%}" if fall > FLAT else f"flat (within {max(rise, fall):.0%})"
 
 
 def _mib(value):

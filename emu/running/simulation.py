@@ -7,6 +7,7 @@ of this and earlier chunks on another (both release the GIL). Threads that are d
 
 import collections
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -92,6 +93,7 @@ class Simulation:
         self.memory = memory
         self.data = data
         self.watched = watched
+        self.pass_s = {"control": 0.0, "timing": 0.0}  # seconds in the kernels of these passes
         self._passed: collections.deque[tuple[int, int, int]] = collections.deque()
         self._timing_work = timing_work(machine.descriptors)
         self.scale_lines = ScaleLines(machine.descriptors)
@@ -168,8 +170,10 @@ class Simulation:
 
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
+        began = time.perf_counter()
         for first, past, heavy in pieces(events[:count, layout.MEV_DESCRIPTOR], self._timing_work):
             heard(heavy, self.memory.advance, events[first:], past - first)
+        self.pass_s["timing"] += time.perf_counter() - began
 
     def step(self, limit: int | None) -> bool:
         """Run one slice.
@@ -192,7 +196,9 @@ class Simulation:
         before = self.executed
         if self.timeline is not None:
             self._take_chunk()
+        began = time.perf_counter()
         status = self._control(budget)
+        self.pass_s["control"] += time.perf_counter() - began
         compute = int(self.ctl[layout.CTL_COMPUTE])
         if status >= st.FIRST_ERROR or compute > TIME_LIMIT:
             self._join()

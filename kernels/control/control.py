@@ -61,6 +61,7 @@ from ..status import (
     UNHANDLED_OPERATION,
 )
 from .address_checks import fail
+from .integers import execute_integer
 from .loops import check_limit, loop_drop, loop_end, loop_start, loops_full
 from .resolve_matrix import resolve_matrix, resolve_write_out
 from .resolve_memory import resolve_memory
@@ -118,12 +119,6 @@ def int_sram_access(ctl, int_sram, op, rd, address):
     else:
         int_sram[address] = ctl[CTL_GP + rd]
     return OK
-
-
-@small
-def product_u32(a, b):
-    """Multiply two u32, modulo 2^32, without leaving 63 bits (so that plain Python agrees)."""
-    return (a * (b & 0xFFFF) + (((a * (b >> 16)) & 0xFFFF) << 16)) & U32_MASK
 
 
 @small
@@ -217,8 +212,8 @@ def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
         rs1 = table[pc, OP_RS1]
         cost = table[pc, OP_COST]
         next_pc = pc + 1
-        if op == isa.S_ADDI_INT:
-            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & U32_MASK
+        if execute_integer(ctl, table, pc, op):
+            pass
         elif op == isa.C_LOOP_END:
             ctl[CTL_EXECUTED] = executed
             next_pc = loop_end(ctl, loops, pc, rd)
@@ -226,14 +221,6 @@ def control_slice(table, cfg, descriptors, state, events, mem_events, budget):
                 ctl[CTL_ERR_A] = rd
                 status = LOOP_UNMATCHED
                 break
-        elif op == isa.S_ADD_INT:
-            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] + ctl[CTL_GP + table[pc, OP_RS2]]) & U32_MASK
-        elif op == isa.S_SUB_INT:
-            ctl[CTL_GP + rd] = (ctl[CTL_GP + rs1] - ctl[CTL_GP + table[pc, OP_RS2]]) & U32_MASK
-        elif op == isa.S_MUL_INT:
-            ctl[CTL_GP + rd] = product_u32(ctl[CTL_GP + rs1], ctl[CTL_GP + table[pc, OP_RS2]])
-        elif op == isa.S_LUI_INT:
-            ctl[CTL_GP + rd] = (table[pc, OP_IMM] << 12) & U32_MASK
         elif op == isa.S_LD_INT or op == isa.S_ST_INT:
             address = (ctl[CTL_GP + rs1] + table[pc, OP_IMM]) & U32_MASK
             status = int_sram_access(ctl, state.int_sram, op, rd, address)

@@ -12,7 +12,6 @@ from ..layout import (
     CTL_COMPUTE,
     CTL_DELTA,
     CTL_EXECUTED,
-    CTL_GP,
     CTL_LIMIT_AT,
     CTL_LOOP_OF,
     NO_LOOP,
@@ -20,10 +19,9 @@ from ..layout import (
     OP_ID,
     OP_IMM,
     OP_RD,
-    OP_RS1,
 )
-from ..limits import U32_MASK
 from .in_bounds import ONCE, in_bounds, is_skippable
+from .integers import execute_integer
 from .loop_skip import skip_loop
 from .loops import loop_end, loop_start, loops_full
 
@@ -42,10 +40,8 @@ def run_unwatched(table, ctl, loops, counts, affine, pc, budget):
         op, rd = table[pc, OP_ID], table[pc, OP_RD]
         cost = table[pc, OP_COST]
         next_pc = pc + 1
-        if op == isa.S_ADDI_INT:
-            ctl[CTL_GP + rd] = (ctl[CTL_GP + table[pc, OP_RS1]] + table[pc, OP_IMM]) & U32_MASK
-        elif op == isa.S_LUI_INT:
-            ctl[CTL_GP + rd] = (table[pc, OP_IMM] << 12) & U32_MASK
+        if execute_integer(ctl, table, pc, op):
+            pass
         elif op == isa.C_LOOP_START:
             times = table[pc, OP_IMM]
             if times == 0 or loops_full(ctl, loops):

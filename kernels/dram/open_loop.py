@@ -24,8 +24,8 @@ from .state import BANK_MASK, FORWARDED, NONE, READ, REJECTED, REJECTED_SENDS, W
 # Entries of the run queue; an access is its number.
 TICK, CORE, NOBODY = -1, -2, -3
 
-# What the holder of a lock is about to do.
-HANDED, RETRYING = range(2)
+# What the holder of a lock is about to attempt: it took the free lock, was handed it, was refused.
+FRESH, HANDED, RETRYING = range(3)
 
 _i8 = np.int64
 
@@ -128,6 +128,10 @@ def advance(cfg, run, channel, clk):
 def is_read_under_way(state, run, clk):
     """Tell whether a read is under way when `clk` ticks are done."""
     cfg = state.config[0]
+    for number in range(cfg.channels):  # mostly this can be told without running a channel
+        channel = state.channels[number]
+        if channel.last_return > clk or (channel.reads_left > 0 and channel.clk + cfg.read_latency >= clk):
+            return True
     for number in range(cfg.channels):
         channel = state.channels[number]
         if channel.reads_left > 0:
@@ -179,9 +183,14 @@ def release_lock(run, lock):
 
 @kernel
 def attempt(state, run, lock):
-    """Send the sub-requests of the access that holds a lock until one is refused (§4.9)."""
+    """Send the sub-requests of the access that holds a lock until one is refused (§4.9).
+
+    Returns True where one was taken that had waited, so that the access is woken by its own poll: the lock goes on to
+    its next sub-request, or from one lockstep channel's request to the next.
+    """
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
     index = loop.holder[lock]
+    waited, woken = loop.stage[lock] != FRESH, False
     block = place_of(cfg, run.address[index])
     loop.retry_due[lock] = NEVER
     clock = loop.now // cfg.tck_ps
@@ -199,7 +208,8 @@ def attempt(state, run, lock):
             loop.retry_due[lock] = loop.now + cfg.tck_ps
             loop.retry_channel[lock] = channel_of(place)
             loop.retry_number[lock] = number_timer(loop)
-            return
+            return woken
+        woken = woken or (waited and (cfg.lockstep_channels > 1 or part + 1 < cfg.sub_requests))
         if sent == FORWARDED:
             note_return(cfg, run, channel, index)
         if lock == WRITE:
@@ -212,6 +222,14 @@ def attempt(state, run, lock):
     if lock == WRITE:
         run.done[index] = loop.now
     release_lock(run, lock)
+    return woken
+
+
+@small
+def take_lock(run, lock, index):
+    """Take a lock that is free."""
+    run.loop[0].holder[lock] = index
+    run.loop[0].stage[lock] = FRESH
 
 
 @small
@@ -225,7 +243,7 @@ def poll(state, run, index):
         if loop.holder[lock] != NONE:
             push(run, index)
             return
-        loop.holder[lock] = index
+        take_lock(run, lock, index)
         attempt(state, run, lock)
     elif loop.holder[lock] == index and (loop.stage[lock] == HANDED or loop.now >= loop.retry_due[lock]):
         attempt(state, run, lock)
@@ -413,6 +431,13 @@ def clocks_while_both_full(state, run, clk, most):
     cfg, loop = state.config[0], run.loop[0]
     first, second = state.channels[loop.retry_channel[READ]], state.channels[loop.retry_channel[WRITE]]
     limit = clk + most
+    if loop.retry_channel[READ] == loop.retry_channel[WRITE]:
+        advance(cfg, run, first, clk)
+        while first.clk < limit and is_full(cfg, first, READ) and is_full(cfg, first, WRITE):
+            tag = step(cfg, first, limit)
+            if tag != NONE:
+                note_return(cfg, run, first, tag)
+        return first.clk - clk
     while clk < limit:
         advance(cfg, run, first, clk)
         advance(cfg, run, second, clk)
@@ -447,13 +472,18 @@ def run_open(dram, run, budget):
     if loop.starved == 1:
         return np.int64(STARVED)
     finish_reads(dram, run)
+    catch_up(dram, dram.front[0].ticks)
     return np.int64(ENDED)
 
 
 @kernel
 def finish_reads(state, run):
-    """Run every channel until its reads have returned, and no further than the last of them."""
+    """Run every channel until its reads have returned.
+
+    Returns the instant of the last event.
+    """
     cfg, front, loop = state.config[0], state.front[0], run.loop[0]
+    end = loop.now
     for number in range(cfg.channels):
         channel = state.channels[number]
         while channel.reads_left > 0:
@@ -461,5 +491,6 @@ def finish_reads(state, run):
             if tag != NONE:
                 note_return(cfg, run, channel, tag)
         front.ticks = max(front.ticks, channel.last_return)
-        front.last_event = max(front.last_event, max(loop.now, (channel.last_return - 1) * cfg.tck_ps))
-    catch_up(state, front.ticks)
+        end = max(end, (channel.last_return - 1) * cfg.tck_ps)
+    front.last_event = max(front.last_event, end)
+    return end

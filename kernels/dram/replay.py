@@ -1,8 +1,8 @@
 """Replay a trace on a DRAM that is alone, slice by slice (spec §4.9, §4.10).
 
 Batches are run in groups: a batch with all SPAWN and CLOSED batches behind it, which may overlap it. A group of one
-task that is alone needs no event loop. Where a slice stops is kept in `event_queue.LOOP`. The batches need not all be
-at hand: the replay stops where it needs the next one.
+task that is alone needs no event loop (`front_end`), or one of few events (`mixed_list`). Where a slice stops is kept
+in `event_queue.LOOP`. The batches need not all be at hand: the replay stops where it needs the next one.
 """
 
 import numpy as np
@@ -12,8 +12,11 @@ from .channel import catch_up
 from .event_order import drain_events, is_drained
 from .event_queue import CLOSED, ENDED, PAUSED, SERIAL, SPAWN, STARVED, reset_loop
 from .front_end import begin_reads, finish_reads, read_alone, send_reads, write_alone
+from .mixed_list import begin_list, finish_list, is_list_sent, run_list
 from .open_loop import run_open
 from .state import NONE
+
+IN_LIST = -2  # `LOOP.replay_access` while a gather task of reads and writes is alone in hand
 
 
 @kernel
@@ -24,10 +27,13 @@ def may_overlap(run, batch):
 
 @kernel
 def is_alone(state, run, batch):
-    """Tell whether batch `batch` is a group of its own, of one task that the front end runs without an event loop."""
-    task = run.task[batch]
-    if state.config[0].direct == 0 or may_overlap(run, batch) or may_overlap(run, batch + 1):
-        return False
+    """Tell whether batch `batch` is a group of its own, on a memory whose lone tasks need no full event order."""
+    return state.config[0].direct == 1 and not (may_overlap(run, batch) or may_overlap(run, batch + 1))
+
+
+@kernel
+def is_direct(run, task):
+    """Tell whether the front end runs a task that is alone without any events."""
     if task.kind == SERIAL:
         return True
     for index in range(task.start, task.stop):
@@ -37,7 +43,7 @@ def is_alone(state, run, batch):
 
 
 @kernel
-def begin_group(state, run):
+def begin_group(state, run, work):
     """Take the next group of batches in hand."""
     loop = run.loop[0]
     batch = loop.replay_batch
@@ -48,7 +54,10 @@ def begin_group(state, run):
         return
     loop.replay_access = run.task[batch].start
     loop.replay_now += run.task[batch].at
-    if run.task[batch].kind != SERIAL:
+    if not is_direct(run, run.task[batch]):
+        loop.replay_access = IN_LIST
+        begin_list(state, run, work, run.task[batch], loop.replay_now)
+    elif run.task[batch].kind != SERIAL:
         begin_reads(state, loop.replay_now)
 
 
@@ -82,7 +91,7 @@ def run_reads_alone(state, run, task, stop):
 
 
 @kernel
-def run_group(state, run, budget):
+def run_group(state, run, work, budget):
     """Run the group in hand for `budget` accesses or instants.
 
     Returns what is left of the budget; the group may be done even where that is 0.
@@ -95,6 +104,12 @@ def run_group(state, run, budget):
             loop.replay_batch = loop.replay_stop = loop.core_stop
         return budget
     task = run.task[loop.replay_batch]
+    if loop.replay_access == IN_LIST:
+        budget = run_list(state, work, budget)
+        if is_list_sent(work):
+            loop.replay_now = finish_list(state, run, work, task)
+            loop.replay_batch = loop.replay_stop
+        return budget
     stop = min(task.stop, loop.replay_access + budget)
     budget -= stop - loop.replay_access
     if task.kind == SERIAL:
@@ -108,11 +123,11 @@ def run_group(state, run, budget):
 
 
 @entry
-def replay_trace(dram, run, budget):
+def replay_trace(dram, run, work, budget):
     """Run batches of an `event_queue.Run`, from instant 0 of an unused memory, for `budget` accesses or instants.
 
-    The host allocates the run: kernels that are loaded without numba cannot. It calls again until all are run, and
-    hears interrupts in between.
+    `work` is an `open_loop.OpenRun` with room for the largest batch. The host allocates both: kernels that are loaded
+    without numba cannot. It calls again until all are run, and hears interrupts in between.
 
     Returns PAUSED when the budget is used up, STARVED where the batches at hand do not tell how it goes on, ENDED when
     all are run.
@@ -124,9 +139,9 @@ def replay_trace(dram, run, budget):
         if loop.replay_stop == loop.replay_batch:
             if loop.whole == 0 and loop.replay_batch + 1 >= loop.loaded:  # what overlaps it is not known
                 return np.int64(STARVED)
-            begin_group(dram, run)
+            begin_group(dram, run, work)
             budget -= 1
-        budget = run_group(dram, run, budget)
+        budget = run_group(dram, run, work, budget)
         if loop.starved == 1:
             return np.int64(STARVED)
     catch_up(dram, dram.front[0].ticks)

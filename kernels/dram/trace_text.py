@@ -3,12 +3,15 @@
 Only usual lines are parsed here: ASCII, a comment from # on, white space around fields, decimal numbers of at most 18
 digits or 0x and at most 16. The kernel stops at the first line of any other kind, right or wrong, and leaves it to the
 host. A text is bytes, its end is a line's end.
+
+A line without blanks and comments, as programs write them, is read eight bytes at a time (`text_words`).
 """
 
 import numpy as np
 
-from ..compiler.jit import entry, kernel, small
+from ..compiler.jit import JIT, entry, kernel, small
 from ..limits import ACCESS_BYTES, TIME_LIMIT
+from .text_words import decimal_at, hex_at, load_word
 
 # Registers: next byte, lines so far, accesses so far, time of the last access.
 TEXT_AT, TEXT_LINES, TEXT_ACCESSES, TEXT_TIME, TEXT_WIDTH = range(5)
@@ -19,6 +22,8 @@ LETTER_A, LETTER_F, LETTER_X = 97, 102, 120
 MOST_DECIMAL, MOST_HEX = 18, 16
 READ_WORD = (114, 101, 97, 100)
 WRITE_WORD = (119, 114, 105, 116, 101)
+READ_BYTES = int.from_bytes(bytes(READ_WORD), "little")
+WRITE_BYTES = int.from_bytes(bytes(WRITE_WORD), "little")
 NO_NUMBER = -1
 LONGEST = 88  # bytes of a line of completions: three instants, a word, an address, commas and a newline
 
@@ -145,6 +150,37 @@ def parse_line(text, at, fields, time, op, address, count):
     return line_end(text, at) if at != NO_NUMBER else np.int64(NO_NUMBER)
 
 
+@small
+def parse_plain_line(text, at, time, op, address, count):
+    """As `parse_line`, of a line without blanks, comments and further fields; NO_NUMBER of any other."""
+    value, digits = decimal_at(text, at)
+    if digits == 0 or digits > MOST_DECIMAL:
+        return np.int64(NO_NUMBER)
+    time[count] = value
+    at += digits
+    word = load_word(text, at + 1) | 0x2020202020
+    is_write = word & 0xFFFFFFFFFF == WRITE_BYTES
+    if not is_write and word & 0xFFFFFFFF != READ_BYTES:
+        return np.int64(NO_NUMBER)
+    op[count] = is_write
+    comma = at + 1 + len(READ_WORD) + np.int64(is_write)
+    if text[at] != COMMA or text[comma] != COMMA:
+        return np.int64(NO_NUMBER)
+    at = comma + 1
+    if text[at] == ZERO and (np.int64(text[at + 1]) | LOWER) == LETTER_X:
+        at += 2
+        value, digits = hex_at(text, at)
+        odd = digits > MOST_HEX
+    else:
+        value, digits = decimal_at(text, at)
+        odd = digits > MOST_DECIMAL
+    at += digits
+    if digits == 0 or odd or text[at] != NEWLINE:
+        return np.int64(NO_NUMBER)
+    address[count] = value
+    return at
+
+
 @entry
 def parse_csv(text, stop, fields, time, op, address, reg):
     """Parse lines of `text` from byte `reg[TEXT_AT]` on into arrays, from element `reg[TEXT_ACCESSES]` on.
@@ -166,10 +202,16 @@ def parse_csv(text, stop, fields, time, op, address, reg):
     """
     at, count, lines, last = reg[TEXT_AT], reg[TEXT_ACCESSES], reg[TEXT_LINES], reg[TEXT_TIME]
     while at < stop:
-        end = line_end(text, at)
-        if end == NO_NUMBER:
-            first = skip_blanks(text, at)
-            end = parse_line(text, first, fields, time, op, address, count)
+        end = np.int64(NO_NUMBER)
+        plain = JIT and fields == 0
+        if plain:
+            end = parse_plain_line(text, at, time, op, address, count)
+            plain = end != NO_NUMBER
+        if not plain:
+            end = line_end(text, at)
+        if plain or end == NO_NUMBER:
+            if not plain:
+                end = parse_line(text, skip_blanks(text, at), fields, time, op, address, count)
             odd = end == NO_NUMBER or time[count] < last or time[count] > TIME_LIMIT
             if odd or address[count] & (ACCESS_BYTES - 1) != 0:
                 break

@@ -1,6 +1,5 @@
 """Are two executables timed in turns on the same programs, and does growth count what it says?"""
 
-import json
 import os
 import pathlib
 import sys
@@ -12,6 +11,7 @@ from plena_emu.bench.record import Growth, GrowthPoint, read_record, timing
 from plena_emu.bench.side_by_side import LEAST_NET_S, Turns, compared, in_turns, net_seconds, with_one_instruction
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError
+from plena_emu.report import bench as bench_report
 
 pytestmark = pytest.mark.usefixtures("empty_directory")
 ARGS = ["--opcode", "program.mem", "--hbm", "image.bin", "--fpsram", "fp.bin"]
@@ -116,6 +116,7 @@ def test_growth(capsys, monkeypatch):
     one, two = layers.points
     assert one.instructions < two.instructions < 2.2 * one.instructions and one.accesses < two.accesses
     assert len(one.simulate.samples_s) == 2 and layers.points[0] == tokens.points[0]
+    assert 0 < one.control.median_s + one.timing.median_s <= one.simulate.median_s
     assert "Growth of tiny (m64b16) on resident with layers" in text and os.listdir(".") == ["r.json"]
 
 
@@ -125,9 +126,24 @@ def test_the_series_end_with_the_whole_model():
     assert growth.series_of(1)["layers"] == [(1, 64)]
 
 
-def test_spread():
-    points = [GrowthPoint(layers=1, tokens=64, instructions=count, accesses=10, simulate=timing([1e-6 * count * slow]))
-              for count, slow in ((1, 1.0), (2, 1.1), (4, 0.9))]
-    found = Growth(model="m", preset="p", memory_model="hbm", grows="layers", points=points)
-    assert found.spread("ns_per_instruction") == pytest.approx(1.1 / 0.9 - 1)
-    assert json.loads(json.dumps(found.points[0].ns_per_access)) == pytest.approx(100.0)
+def growth_of(*nanoseconds):
+    """A growth whose control takes so many nanoseconds an instruction, and timing ten times as many an access."""
+    points = [GrowthPoint(layers=count, tokens=64, instructions=10 * count, accesses=count,
+                          simulate=timing([1e-9 * 20 * count * each]), control=timing([1e-9 * 10 * count * each]),
+                          timing=timing([1e-9 * 10 * count * each]))
+              for count, each in zip((1, 2, 4, 8), nanoseconds, strict=True)]
+    return Growth(model="m", preset="p", memory_model="hbm", grows="layers", points=points)
+
+
+@pytest.mark.parametrize(("nanoseconds", "rise", "fall", "told"), [
+    ((5.0, 5.5, 5.0, 5.25), 0.1, 1 / 11, "flat (within 10%)"),
+    ((8.0, 4.0, 2.0, 2.2), 0.1, 0.75, "falls by up to 75%"),
+    ((4.0, 5.0, 2.0, 3.0), 0.5, 0.6, "RISES by up to 50%"),  # from the third point on, whatever came before
+])
+def test_rise_and_fall(nanoseconds, rise, fall, told):
+    found = growth_of(*nanoseconds)
+    for what in ("control_ns", "timing_ns"):
+        assert (found.rise(what), found.fall(what)) == pytest.approx((rise, fall))
+        assert bench_report._course(found, what) == told
+    assert [point.timing_ns for point in found.points] == pytest.approx([10 * each for each in nanoseconds])
+

@@ -78,6 +78,20 @@ def test_usual_texts(rows, header, completions):
                                         [block * 64 for _, _, block in rows]]
 
 
+@settings(deadline=None)
+@given(st.integers(0, 20), st.integers(0, 26), st.booleans(),
+       st.sampled_from(["\n", "\r\n", ",\n", " \n", "g\n", "/\n", ":\n", "\x80\n", "`\n", "@\n"]), st.randoms())
+def test_numbers_of_any_length(time_digits, address_digits, is_hex, end, random):
+    """Eight digits at a time, and what stands behind them."""
+    time = "".join(random.choices("0123456789", k=time_digits)).lstrip("0") if time_digits > 18 else "".join(
+        random.choices("0123456789", k=time_digits))
+    digits = "0123456789abcdefABCDEF" if is_hex else "0123456789"
+    address = "0" * random.randint(0, address_digits) + "".join(random.choices(digits, k=address_digits))
+    for last in ("0", "40", "c0") if is_hex else ("0", "64", "128"):
+        text = f"{time},write,{'0x' * is_hex}{address}{last}{end}".encode("latin-1")
+        assert by_kernel(text) == line_by_line(text)
+
+
 @pytest.mark.parametrize("text", [b"1,read,0\n\xff,read,0\n", b"1,read,0 # \xff\n", b"\xff"])
 def test_what_is_no_utf8(text):
     assert by_kernel(text) == line_by_line(text) == "no UTF-8"

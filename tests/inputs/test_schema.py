@@ -178,3 +178,37 @@ def test_first_uses_of_a_type_in_many_threads():
     """Msgspec alone crashes here: one thread meets the type that another is still building."""
     run = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, timeout=120)
     assert (run.returncode, run.stdout, run.stderr) == (0, "240 True\n", "")
+
+
+class Inner(msgspec.Struct, rename={"first": "from"}):
+    first: int
+    rate: float = 1.0
+
+
+class Outer(msgspec.Struct):
+    inner: Inner
+    rows: list[Inner] = []
+    names: dict[str, int | float] = {}
+    anything: object = None
+
+
+FITS = {"inner": {"from": 1, "rate": 2}, "rows": [{"from": 2}, {"from": 3, "rate": 0.5}], "names": {"a": 1, "b": 1.5},
+        "anything": [1, {"x": None}]}
+
+
+def test_what_holds_nothing_unknown_is_not_walked(monkeypatch):
+    monkeypatch.setattr("plena_emu.inputs.schema._find_misfit", lambda *_: pytest.fail("walked"))
+    made = convert(FITS, Outer, "file f", known_only=True)
+    assert made.rows[1] == Inner(first=3, rate=0.5) and made.anything == [1, {"x": None}]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"extra": 1}, "extra: found an unknown key"),
+    ({"inner": {"from": 1, "first": 2}}, "inner.first: found an unknown key"),
+    ({"rows": [{"from": 1}, {"from": 1, "rates": 1.0}]}, "rows[1].rates: found an unknown key"),
+    ({"inner": {"from": 1, "rate": float("inf")}}, "inner.rate: found inf"),
+    ({"names": {"a": float("nan")}}, "names.a: found nan"),
+])
+def test_unknown_keys_are_refused_at_every_depth(change, message):
+    with pytest.raises(EmuError, match=re.escape(message)):
+        convert(FITS | change, Outer, "file f", known_only=True)
