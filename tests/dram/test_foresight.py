@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import plena_emu
+from plena_emu.errors import EmuError
 from plena_emu.kernels.dram import answers
+from plena_emu.kernels.limits import TIME_LIMIT
 from plena_emu.memory import foresight
 from plena_emu.memory.engines import MemoStatistics
 
@@ -140,6 +142,15 @@ def test_what_fails_on_the_other_thread_is_told(small_parts):
         for _ in range(2):  # the pass may be faster once
             memory.advance(events, len(events))
             memory.engine.foresight._idle.wait()
+    memory.engine.close()
+
+
+def test_the_event_that_passes_the_time_limit_is_named(small_parts):
+    events = np.array([[10**6, 0, 4096 * k, 0, 64, k, 0] for k in range(100)])
+    events[77, 0] = TIME_LIMIT
+    memory = foreseeing(8)
+    with pytest.raises(EmuError, match="pc=77: simulated time passes"):
+        memory.advance(events, len(events))
     memory.engine.close()
 
 
