@@ -87,10 +87,12 @@ class Foresight:
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
+        self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
+        self._error: BaseException | None = None
         self._started = False
         self._at = 0  # part that the timing pass works on
         self._answered: list[bool] = []
-        self._call = (None, None)  # descriptors, call
+        self._call = (None, None, None)  # descriptors, their accesses, call
 
     def _start(self):
         """Start the thread, if there can be one.
@@ -110,7 +112,10 @@ class Foresight:
     def _loop(self):
         while (job := self._jobs.get()) is not None:
             try:
-                job()
+                with np.errstate(**self._warnings):
+                    job()
+            except BaseException as raised:  # handed to the thread that times
+                self._error = raised
             finally:
                 self._idle.set()
 
@@ -121,13 +126,16 @@ class Foresight:
             self._jobs.put(None)
 
     def warm(self, descriptors: np.ndarray) -> None:
-        """Have the kernel compiled, or loaded from the cache."""
-        self._call_of(descriptors)(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64), 0, 0)
+        """Have the kernel compiled, or loaded from the cache, and the thread started."""
+        self._start()
+        self._call_of(descriptors)[1](np.zeros((1, layout.MEV_WIDTH), dtype=np.int64), 0, 0)
 
     def _call_of(self, descriptors):
+        """The accesses of a transfer by descriptor, and the kernel's call."""
         if self._call[0] is not descriptors:
-            self._call = descriptors, bind(dram_timing.foresee_dram, (), (descriptors, self._foreseer))
-        return self._call[1]
+            call = bind(dram_timing.foresee_dram, (), (descriptors, self._foreseer))
+            self._call = descriptors, accesses_of(descriptors), call
+        return self._call[1:]
 
     def run(self, events: np.ndarray, count: int, descriptors: np.ndarray, timing) -> int:
         """Run a batch: `timing(events, count)` runs events in order.
@@ -150,12 +158,14 @@ class Foresight:
                     break
         finally:
             self._at = len(bounds)
-            self.answers.reg[an.F_READY] = self.answers.reg[an.F_HOLD] = 0
+            self.answers.reg[[an.F_READY, an.F_FIRST, an.F_HOLD]] = 0
+        if self._error is not None:
+            raise self._error
         return status
 
     def _parts(self, events, descriptors):
         """First events of the parts, and the number of events at the end."""
-        sums = np.cumsum(accesses_of(descriptors)[events[:, layout.MEV_DESCRIPTOR]])
+        sums = np.cumsum(self._call_of(descriptors)[0][events[:, layout.MEV_DESCRIPTOR]])
         if len(sums) == 0 or sums[-1] < LEAST:
             return [0]
         cuts = np.searchsorted(sums, np.arange(PART, sums[-1], PART), side="left") + 1
@@ -173,7 +183,7 @@ class Foresight:
         self._foreseer.row[:] = self._dram.channels.open_row.ravel()
         self._at = 0
         self._answered = [False] * len(bounds)
-        call = self._call_of(descriptors)
+        call = self._call_of(descriptors)[1]
         self._idle.clear()
         self._jobs.put(lambda: self._foresee(call, events, bounds))
 

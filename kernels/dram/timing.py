@@ -16,7 +16,7 @@ from ..memory.transfer import (
     finish_event,
     issue,
 )
-from .answers import F_HOLD, Foresight
+from .answers import F_FIRST, F_HOLD, Foresight
 from .channel import catch_up
 from .event_queue import Run
 from .foresight import foresee_list, open_last_rows
@@ -45,7 +45,7 @@ def timing_slice_dram(events, count, descriptors, mem):
     reg, ledger = transfer.reg, transfer.ledger
     owner = 0
     for i in range(count):
-        reg[TRANSFER_EVENT] = i
+        reg[TRANSFER_EVENT] = mem.answers.reg[F_FIRST] + i
         descriptor = descriptors[events[i, MEV_DESCRIPTOR]]
         n = issue(transfer, events[i], descriptor)
         start = reg[TRANSFER_NOW]

@@ -75,12 +75,13 @@ def test_too_soon_after_a_recalled_list():
 def test_lists_that_never_repeat():
     """Most lists have no twin: the value of each is found from its pattern alone."""
     rng = np.random.default_rng(6)
-    events = np.array([[10**6, PREFETCH, 64 * int(rng.integers(0, 1 << 24)), 0, 64 * int(rng.integers(1, 1 << 14)), 0]
-                       for _ in range(300)])
+    first, step = 64 * rng.integers(0, 1 << 24, 300), 64 * rng.integers(1, 1 << 14, 300)
+    events = np.array([[10**6, PREFETCH, first[k], 0, step[k], 0, 0] for k in range(300)])
     memory = new_memory(16, True)
     assert run(memory, events, [len(events)]) == run(new_memory(16, False), events, [len(events)])
-    assert memory.engine.memo.hits == 0
-    assert memory.engine.memo.patterns == memory.engine.memo.lookups > 290
+    memo = memory.engine.memo
+    assert memo.hits < 5
+    assert memo.patterns + memo.hits == memo.lookups > 290
 
 
 def test_full_tables_are_emptied():

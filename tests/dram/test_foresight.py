@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import plena_emu
+from plena_emu.errors import EmuError
 from plena_emu.kernels.dram import answers
+from plena_emu.kernels.limits import TIME_LIMIT
 from plena_emu.memory import foresight
 from plena_emu.memory.engines import MemoStatistics
 
@@ -41,6 +43,13 @@ class AtOnce:
             self._foresight._at = -1
             job()
             self._foresight._idle.set()
+
+
+@pytest.fixture(autouse=True)
+def wrapping_integers():
+    """As in a run: kernels that are not compiled multiply hashes in int64."""
+    with np.errstate(over="ignore"):
+        yield
 
 
 @pytest.fixture
@@ -119,6 +128,30 @@ def test_full_tables(small_parts, monkeypatch):
     found = figures(memory, events.copy(), 5)
     assert found == figures(new_memory(16, True), events, 5)
     assert found[2].cleared > 0
+
+
+def test_what_fails_on_the_other_thread_is_told(small_parts):
+    events = np.array([[10**6, 0, 4096 * k, 0, 64, 0, 0] for k in range(100)])
+    memory = foreseeing(8)
+
+    def broken(*arguments):
+        raise ZeroDivisionError
+
+    memory.engine.foresight._foresee = broken
+    with pytest.raises(ZeroDivisionError):
+        for _ in range(2):  # the pass may be faster once
+            memory.advance(events, len(events))
+            memory.engine.foresight._idle.wait()
+    memory.engine.close()
+
+
+def test_the_event_that_passes_the_time_limit_is_named(small_parts):
+    events = np.array([[10**6, 0, 4096 * k, 0, 64, k, 0] for k in range(100)])
+    events[77, 0] = TIME_LIMIT
+    memory = foreseeing(8)
+    with pytest.raises(EmuError, match="pc=77: simulated time passes"):
+        memory.advance(events, len(events))
+    memory.engine.close()
 
 
 def test_only_where_nothing_waits_for_a_host():
