@@ -183,8 +183,6 @@ class Simulation:
             The program did something illegal, or simulated time overflowed; what comes first in the
             program is what is raised.
         """
-        if self._workers:
-            self._placement.keep_off(worker.native_id for worker in self._workers)
         found = self._lookahead.next(limit)
         self._worker.join(AHEAD - 1)
         if found.has_failed:
@@ -197,6 +195,8 @@ class Simulation:
         self._lookahead.look_ahead(found, limit)
         if self.data:
             self._crew.ask(AWAIT, found.data)
+            if self._workers:  # the one that ended a wait of this thread may have drawn it to its CPU
+                self._placement.keep_off(worker.native_id for worker in self._workers)
             self._crew.run(found.data)
         if self._watch is not None:
             self._join()
