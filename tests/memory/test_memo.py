@@ -22,7 +22,6 @@ def wrapping_integers():
         yield
 
 
-
 def descriptors(rows: int) -> np.ndarray:
     """One prefetch of `rows` rows of 64 bytes without scales, and one with 8 scale bytes a row."""
     table = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)
