@@ -44,9 +44,14 @@ class _PartLibrary(JITCodeLibrary):
 
 
 class _WholeLibrary(JITCodeLibrary):
-    """Code that runs from here, with every part that it calls, directly or not."""
+    """Code that runs from here, with every part that it calls, directly or not.
+
+    Nobody else sees these parts: LLVM may drop arguments that they do not use (of an array most of its words), and a
+    part that is called in one place is inlined there.
+    """
 
     def finalize(self):
+        self._own = {function.name for function in self._final_module.functions if not function.is_declaration}
         found = set(self._linking_libraries)
         for library in self._linking_libraries:  # it grows
             for inner in library._linking_libraries if isinstance(library, _PartLibrary) else ():
@@ -54,6 +59,12 @@ class _WholeLibrary(JITCodeLibrary):
                     found.add(inner)
                     self._linking_libraries.append(inner)
         super().finalize()
+
+    def _optimize_final_module(self):
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.name not in self._own:
+                function.linkage = "internal"
+        super()._optimize_final_module()
 
 
 class _PartCompiler(Compiler):

@@ -19,7 +19,7 @@ from ..layout import (
 from ..status import COLUMNS_OUTSIDE, OFFSET_MISALIGNED, OK, ROW_MISALIGNED, ROW_OUTSIDE, TILE_MISALIGNED, TILE_OUTSIDE
 
 
-@kernel
+@small
 def fail(ctl, status, found, bound):
     """Note what was found and what bound it broke.
 
