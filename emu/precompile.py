@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 # Every module with entry kernels. Those that others call come first, then those that take longest to compile.
 MODULES = (
-    "data.tables", "data.data", "dram.replay", "dram.timing", "hardware.dma_engine.timing", "simple.timing",
-    "hardware.dma_engine.simple_timing", "control.control", "hardware.scoreboard.timeline", "simple.batch",
-    "dram.trace_text", "data.plan",
+    "data.tables", "dram.timing", "dram.replay", "data.data", "hardware.dma_engine.timing",
+    "hardware.dma_engine.simple_timing", "simple.timing", "control.control", "hardware.scoreboard.timeline",
+    "simple.batch", "dram.trace_text", "data.plan",
 )
 EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 

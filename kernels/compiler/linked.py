@@ -8,7 +8,7 @@ the compile time and changes neither results nor speed.
 
 import functools
 
-from numba import njit
+from numba import njit, types
 
 from .numba_internals import Compiler, CPUDispatcher, JITCodeLibrary
 
@@ -98,6 +98,11 @@ class Part(CPUDispatcher):
         self._options = options
         more = {"nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         super().__init__(function, targetoptions=options | more, pipeline_class=_PartCompiler)
+
+    def get_call_template(self, args, kws):
+        """Take a constant as any value of its type: numba compiles a version for each, which LLVM does better."""
+        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return super().get_call_template([types.unliteral(kind) for kind in args], plain)
 
     @functools.cached_property
     def _alone(self):

@@ -3,7 +3,7 @@
 Checks return a status; where it is not OK they have noted what was found and what bound it broke.
 """
 
-from ..compiler.jit import kernel, small
+from ..compiler.jit import small
 from ..layout import (
     CFG_MLEN,
     CFG_MLEN_SHIFT,

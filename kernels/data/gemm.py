@@ -91,7 +91,7 @@ def pack_panel(b, b0, b_term, k, panel):
         copy_sixteen(b, b0 + t * b_term, panel, t * PANEL)
 
 
-@kernel
+@small
 def pack(b, b0, b_term, b_column, k, columns, panel):
     """Copy panel[t * columns + j] = b[b0 + t * b_term + j * b_column]: adjacent columns, adjacent terms."""
     if b_column == 1 and columns == PANEL:
@@ -132,7 +132,7 @@ def panel_loop(
         j += width
 
 
-@kernel
+@small
 def product(
     a, a0, a_row, a_term, b, b0, b_term, b_column, rows, k, columns, chunk, fused, out, o, scale, work, partial_sums
 ):
