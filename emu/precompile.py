@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # Every module with entry kernels. Those that others call come first, then those that take longest to compile.
 MODULES = (
     "data.tables", "data.data", "dram.replay", "dram.timing", "hardware.dma_engine.timing", "simple.timing",
-    "hardware.dma_engine.simple_timing", "control.control", "hardware.scoreboard.timeline", "simple.batch",
-    "dram.trace_text", "data.plan",
+    "simple.foresight", "hardware.dma_engine.simple_timing", "control.control", "hardware.scoreboard.timeline",
+    "simple.batch", "dram.trace_text", "data.plan",
 )
 EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 
@@ -40,6 +40,8 @@ def kernels_of(request: RunRequest) -> tuple[str, ...]:
     else:
         engine = "dram.timing" if with_dram else "simple.timing"
     modules = ("data.tables", "data.data", "data.plan", engine, "control.control")
+    if engine == "simple.timing" and request.timing_only:
+        modules = (*modules, "simple.foresight")
     return modules if request.timing == "serial" else (*modules, "hardware.scoreboard.timeline")
 
 
@@ -139,6 +141,7 @@ def _first_call_of_a_run(module):
     import numpy as np
 
     from .config.settings import default_settings, with_hbm_size
+    from .kernels import layout
     from .machine.core import Machine
     from .manifests.schema import Manifest
     from .memory.models import RegimeModel
@@ -156,6 +159,9 @@ def _first_call_of_a_run(module):
         return
     model = "hbm" if module in ("dram.timing", "hardware.dma_engine.timing") else "resident"
     memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1, dma=dma)
+    if module == "simple.foresight":
+        memory.engine.follow(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64), machine.descriptors).warm()
+        return
     simulation = Simulation(program, machine, memory)
     if module == "control.control":
         simulation.prepare_control()
