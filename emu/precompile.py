@@ -39,7 +39,7 @@ def kernels_of(request: RunRequest) -> tuple[str, ...]:
         engine = "hardware.dma_engine.timing" if with_dram else "hardware.dma_engine.simple_timing"
     else:
         engine = "dram.timing" if with_dram else "simple.timing"
-    modules = ("data.tables", "data.data", "data.plan", engine, "control.control")
+    modules: tuple[str, ...] = ("data.tables", "data.data", "data.plan", engine, "control.control")
     if engine == "simple.timing" and request.timing_only:
         modules = (*modules, "simple.foresight")
     return modules if request.timing == "serial" else (*modules, "hardware.scoreboard.timeline")

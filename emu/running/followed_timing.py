@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ..kernels import layout
+from ..kernels.compiler.placement import Placement
 from ..memory.interfaces import Follower
-from .workers import Placement, Worker
+from .workers import Worker
 
 MOST_EVENTS = 1 << 13
 FIRST_SLICE = 1 << 15  # instructions after which control gives what it has
@@ -48,22 +49,23 @@ class FollowedTiming:
         self.slice = FIRST_SLICE
         self._is_open = False  # whether a batch is begun
         self._placement = Placement()
-        try:
-            self._worker = Worker(self._placement.others)
-        except RuntimeError:
-            self._placement.release()
-            raise
+        self._worker = Worker()
         self._follower = follow(self._events)
 
     def prepare(self) -> None:
         """Load (or compile) the kernels; the other thread begins to wait for events."""
         self._follower.warm()
         self._begin()
+        self._keep_off()
         self._start()
         # It takes Python's lock to begin: control, which would wait for that, has not begun yet.
         latest = time.perf_counter() + MOST_START_S
         while not self._follower.has_begun and time.perf_counter() < latest:
             time.sleep(0)
+
+    def _keep_off(self):
+        """Have the other thread leave the CPU of this one."""
+        self._placement.keep_off((self._worker.native_id,))
 
     def _begin(self):
         """Begin with a batch, if none is begun."""
@@ -93,6 +95,7 @@ class FollowedTiming:
         self._begin()
         self._events[self._count : self._count + len(events)] = events
         self._count += len(events)
+        self._keep_off()
         self._follower.give(self._count)
         self._start()
 
@@ -115,4 +118,3 @@ class FollowedTiming:
         if self._is_open:
             self._follower.stop()
         self._worker.stop()
-        self._placement.release()

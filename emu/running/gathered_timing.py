@@ -39,15 +39,15 @@ def _foreseeing(memory) -> ForeseeingEngine | None:
     return engine if isinstance(engine, ForeseeingEngine) and engine.can_foresee else None
 
 
-def _following(memory) -> FollowingEngine | None:
-    """The engine of a memory, if its events can be timed while control runs.
+def _following(memory) -> RegimeModel | None:
+    """The memory with a `FollowingEngine`, if its events can be timed while control runs.
 
     Nobody may stand before the engine who wants to see the events, and threads that wait for each other need two CPUs.
     """
     engine = memory.engine
     if not IS_ATOMIC or len(os.sched_getaffinity(0)) < 2 or not isinstance(memory, RegimeModel):
         return None
-    return engine if isinstance(engine, FollowingEngine) and engine.can_follow else None
+    return memory if isinstance(engine, FollowingEngine) and engine.can_follow else None
 
 
 class GatheredTiming:
@@ -113,7 +113,7 @@ def gather(
     following = _following(memory)
     if following is not None:
         try:
-            return FollowedTiming(lambda events: following.follow(events, memory.descriptors), advance)
+            return FollowedTiming(following.follow, advance)
         except RuntimeError:  # no more threads here
             return None
     engine = _foreseeing(memory)

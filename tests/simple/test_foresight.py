@@ -163,7 +163,7 @@ needs_threads = pytest.mark.skipif(not IS_ATOMIC, reason="kernels in plain Pytho
 
 def timed_beside(memory, events, cuts):
     """Give events in slices, end batches where a cut is odd, and time them on two threads."""
-    timing = FollowedTiming(lambda own: memory.engine.follow(own, memory.descriptors), memory.advance)
+    timing = FollowedTiming(memory.follow, memory.advance)
     try:
         timing.prepare()
         for first, past in zip([0, *cuts], [*cuts, len(events)], strict=True):
