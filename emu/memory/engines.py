@@ -15,11 +15,10 @@ from ..kernels.compiler.jit import bind
 from ..kernels.memory import memo_table as mt
 from ..kernels.memory import regimes as rg
 from ..kernels.memory.transfer import Transfer
-from ..kernels.simple import foreseen as fs
 from ..kernels.simple import memo as simple_memo
 from ..kernels.simple import timing as simple_timing
 from ..kernels.simple.state import LAST_EVENT
-from .simple import new_simple_state
+from .simple import new_foreseen, new_simple_state
 
 if TYPE_CHECKING:
     from ..boards.dram_schema import DramDescription
@@ -55,12 +54,6 @@ def new_simple_memo(enabled: bool, key: int = simple_memo.KEY_WIDTH) -> simple_m
         arena=np.zeros(simple_memo.ARENA, dtype=np.int64),
         key=np.zeros(key, dtype=np.int64),
     )
-
-
-def new_foreseen(slots: int, arena: int) -> fs.Foreseen:
-    """Build an empty table of foreseen values; `slots` and `arena` of 1 where nobody looks at it."""
-    sizes = (fs.F_WIDTH, slots, arena)
-    return fs.Foreseen(*(np.zeros(size, dtype=np.int64) for size in sizes))
 
 
 class BoundEngine:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernels import layout
 from ..kernels.compiler.jit import bind
 from ..kernels.simple import foreseen as fs
 from ..kernels.simple import foresight as kernels
 from ..kernels.simple.memo import KEY_WIDTH
 from ..kernels.simple.timing import SimpleMemory
-from .engines import new_foreseen
-from .simple import new_simple_state
+from .simple import new_foreseen, new_simple_state
 
 PATIENCE = 1 << 15  # turns that the thread which follows waits for events: about a millisecond
 LAST_PATIENCE = 1 << 16  # turns that control waits at the end
@@ -23,6 +23,11 @@ def _new_table():
     table = new_foreseen(fs.SLOTS, fs.ARENA)
     table.reg[fs.F_ON], table.reg[fs.F_USED] = 1, 1
     return table
+
+
+def warm_follower(memory) -> None:
+    """Have the kernels compiled, or loaded from the cache, for a `RegimeModel` on the idealised banks."""
+    memory.follow(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64)).warm()
 
 
 class SimpleForesight:
