@@ -15,6 +15,7 @@ import numpy as np
 
 from ..kernels import layout
 from ..kernels.compiler.jit import bind
+from ..kernels.compiler.placement import Placement
 from ..kernels.dram import answers as an
 from ..kernels.dram import timing as dram_timing
 from ..kernels.dram.foresight import Foreseer
@@ -89,7 +90,8 @@ class Foresight:
         self._idle.set()
         self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
         self._error: BaseException | None = None
-        self._started = False
+        self._thread: threading.Thread | None = None
+        self._placement = Placement()
         self._at = 0  # part that the timing pass works on
         self._answered: list[bool] = []
         self._call = (None, None, None)  # descriptors, their accesses, call
@@ -101,12 +103,13 @@ class Foresight:
         -------
         bool
         """
-        if not self._started:
+        if self._thread is None:
+            thread = threading.Thread(target=self._loop, daemon=True)
             try:
-                threading.Thread(target=self._loop, daemon=True).start()
+                thread.start()
             except RuntimeError:  # no more threads here: every list is timed without answers
                 return False
-            self._started = True
+            self._thread = thread
         return True
 
     def _loop(self):
@@ -122,7 +125,7 @@ class Foresight:
     def close(self):
         """End the thread once it is done."""
         self._at = an.MOST_EVENTS
-        if self._started:
+        if self._thread is not None:
             self._jobs.put(None)
 
     def warm(self, descriptors: np.ndarray) -> None:
@@ -148,10 +151,12 @@ class Foresight:
         bounds = self._parts(events[:count], descriptors)
         if count > an.MOST_EVENTS or len(bounds) < 3 or not self._start():
             return timing(events, count)
+        self._keep_off()
         self._begin(events, bounds, descriptors)
         status = TIMING_OK
         try:
             for first, past, last in self._slices(bounds):
+                self._keep_off()
                 self.answers.reg[an.F_FIRST], self.answers.reg[an.F_HOLD] = first, int(not last)
                 status = timing(events[first:], past - first)
                 if status != TIMING_OK:
@@ -162,6 +167,11 @@ class Foresight:
         if self._error is not None:
             raise self._error
         return status
+
+    def _keep_off(self):
+        """Keep the thread off this one's CPU."""
+        if self._thread is not None:
+            self._placement.keep_off((self._thread.native_id,))
 
     def _parts(self, events, descriptors):
         """First events of the parts, and the number of events at the end."""

@@ -18,6 +18,7 @@ from ..errors import EmuError
 from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.compiler.jit import bind
+from ..kernels.compiler.placement import Placement
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import AWAIT, HELP
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
@@ -30,7 +31,7 @@ from .gathered_timing import gather
 from .lookahead import DEPTH, Chunk, Lookahead, Slice
 from .run_errors import run_error
 from .work import chunk_length, pieces, timing_work
-from .workers import Inline, Placement, Worker, heard
+from .workers import Inline, Worker, heard
 
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
@@ -95,12 +96,12 @@ class Simulation:
         # Control fills the first; timing may still read the others.
         self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1 + DEPTH))
         self.lacks_thread = False
-        self._placement = Placement() if data and threads > 1 else None
         # Nobody asks where such a run is, and all its events may be timed late.
         unwatched = not data and timeline is None and not watched and watch is None
         self._gathered = gather(memory, threads, self._run_timing) if unwatched else None
         self._workers = self._new_workers(threads - 1 if data else min(threads - 1, int(self._gathered is None)))
         self._worker = self._workers[0] if self._workers else Inline()
+        self._placement = Placement()
         self._crew = Crew(machine, self._chunk_length, self._workers if data else [])
         is_ahead = bool(data and self._workers and looks_ahead and watch is None) and not _writes_integers(program)
         self._lookahead = Lookahead(self._run_control, self._workers[0] if is_ahead else None)
@@ -110,7 +111,8 @@ class Simulation:
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self._longest = min(SLICE, (TIME_LIMIT - 1) // dearest)
         recorded = OBSERVED_SLICE if timeline is not None else len(machine.control.trace)
-        self.slice = min(recorded or SLICE, self._longest)
+        gathered = self._gathered.slice if self._gathered is not None else SLICE
+        self.slice = min(recorded or gathered, self._longest)
         self.ctl[layout.CTL_SKIPS] = int(not data)
 
     def _new_workers(self, wanted):
@@ -118,7 +120,7 @@ class Simulation:
         workers = []
         try:
             while len(workers) < wanted:
-                workers.append(Worker(self._placement.others if self._placement is not None else ()))
+                workers.append(Worker())
         except RuntimeError:
             self.lacks_thread = True
         return workers
@@ -139,6 +141,8 @@ class Simulation:
         if self.data:
             self.prepare_data()
         self.memory.warm()
+        if self._gathered is not None:
+            self._gathered.prepare()
 
     def prepare_control(self) -> None:
         """Load (or compile) the control kernel."""
@@ -194,6 +198,8 @@ class Simulation:
         self._lookahead.look_ahead(found, limit)
         if self.data:
             self._crew.ask(AWAIT, found.data)
+            if self._workers:  # the one that ended a wait of this thread may have drawn it to its CPU
+                self._placement.keep_off(worker.native_id for worker in self._workers)
             self._crew.run(found.data)
         if self._watch is not None:
             self._join()
@@ -261,6 +267,8 @@ class Simulation:
             self._recorder.take(chunk.mem_events[:count])
         if self._gathered is not None and self._watch is None:
             self._gathered.take(chunk.mem_events[:count])
+            if len(self.machine.control.trace) == 0:
+                self.slice = min(self._gathered.slice, self._longest)
             return
 
         def job():
@@ -297,8 +305,6 @@ class Simulation:
         self._crew.dismiss()
         for worker in self._workers:
             worker.stop()
-        if self._placement is not None:
-            self._placement.release()
         if self._gathered is not None:
             self._gathered.close()
 

@@ -1,11 +1,8 @@
 """Threads of a run: jobs in order on a thread of its own, or a kernel that Ctrl-C must not wait for."""
 
-import contextlib
-import ctypes
-import os
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,53 +17,26 @@ class _Job(NamedTuple):
     is_help: bool
 
 
-class Placement:
-    """Keeps this thread on its CPU and its workers off it, until it is released.
-
-    Threads of a run wake each other often, and Linux may let the one that wakes up wait behind the other, though
-    another CPU is idle. Where the system does not say which CPU it is, or allows one alone, nothing is done.
-    """
-
-    def __init__(self):
-        self._before: set[int] = set()
-        self.others: set[int] = set()
-        try:
-            allowed, cpu = os.sched_getaffinity(0), ctypes.CDLL(None).sched_getcpu()
-            if cpu in allowed and len(allowed) > 1:
-                os.sched_setaffinity(0, {cpu})
-                self._before, self.others = allowed, allowed - {cpu}
-        except (OSError, AttributeError, TypeError):  # not on this system
-            return
-
-    def release(self) -> None:
-        """Let this thread run where it could before."""
-        if self._before:
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, self._before)
-            self._before = set()
-
-
 class Worker:
     """Runs jobs in order on a thread of its own; `join` hands on what the first that failed raised.
 
-    Parameters
+    Attributes
     ----------
-    cpus : set of int
-        Where the thread may run; empty leaves it to the system.
+    native_id : int or None
+        The system's number of the thread.
     """
 
-    def __init__(self, cpus: Iterable[int] = ()):
+    def __init__(self):
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._pending = 0
         self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
-        threading.Thread(target=self._loop, args=(set(cpus),), daemon=True).start()
+        thread = threading.Thread(target=self._loop, daemon=True)
+        thread.start()
+        self.native_id = thread.native_id
 
-    def _loop(self, cpus):
+    def _loop(self):
         failed = False
-        if cpus:
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, cpus)
         while (job := self._jobs.get()) is not None:
             error = None
             try:

@@ -148,7 +148,8 @@ class Workshop:
         """
         from ..config.build_dir import ORIGIN, fields_of
 
-        fields = {"timing_only": True, "dump_dir": None, "stages": False} | specification["run"]
+        # One thread: the other CPUs have points of their own.
+        fields = {"timing_only": True, "dump_dir": None, "stages": False, "threads": 1} | specification["run"]
         for key in DOCUMENTS:
             if key in specification:
                 found = self._document(key, specification)

@@ -15,6 +15,14 @@ from plena_emu.memory.engines import SimpleEngine
 from plena_emu.memory.models import RegimeModel
 
 
+@pytest.fixture(autouse=True)
+def wrapping_integers():
+    """As in a run: kernels that are not compiled multiply hashes in int64."""
+    with np.errstate(over="ignore"):
+        yield
+
+
+
 def descriptors(rows: int) -> np.ndarray:
     """One prefetch of `rows` rows of 64 bytes without scales, and one with 8 scale bytes a row."""
     table = np.zeros((layout.NUM_DESCRIPTORS, layout.DESC_WIDTH), dtype=np.int64)

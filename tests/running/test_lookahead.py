@@ -11,9 +11,10 @@ import plena_emu
 from plena_emu.assembler import assemble
 from plena_emu.errors import EmuError
 from plena_emu.kernels import status as st
+from plena_emu.kernels.compiler.placement import Placement
 from plena_emu.running import simulation
 from plena_emu.running.lookahead import Chunk, Lookahead, Slice
-from plena_emu.running.workers import Claim, Placement, Worker
+from plena_emu.running.workers import Claim, Worker
 
 EXAMPLE_BUILD = Path(__file__).resolve().parents[2] / "examples" / "linear" / "build"
 
@@ -111,17 +112,28 @@ def test_an_error_far_behind_is_the_same_line(threads, tmp_path, monkeypatch):
         plena_emu.run(build, threads=threads, dump_dir=None)
 
 
-def test_the_thread_that_runs_may_go_anywhere_afterwards():
-    if not hasattr(os, "sched_getaffinity"):
-        pytest.skip("the system does not say where a thread may run")
+def test_helpers_keep_off_the_cpu_of_the_leading_thread():
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("the system does not say where a thread may run, or allows one CPU")
     before = os.sched_getaffinity(0)
+    worker = Worker()
+    try:
+        place = Placement()
+        for cpu in sorted(before)[:2]:
+            os.sched_setaffinity(0, {cpu})
+            place.keep_off([worker.native_id, None, 1 << 30])
+            assert os.sched_getaffinity(worker.native_id) == before - {cpu}
+    finally:
+        os.sched_setaffinity(0, before)
+        worker.stop()
     plena_emu.run(EXAMPLE_BUILD, threads=2, dump_dir=None)
     assert os.sched_getaffinity(0) == before
-    place = Placement()
-    assert place.others < before and (len(before) == 1 or len(os.sched_getaffinity(0)) == 1)
-    place.release()
-    place.release()
-    assert os.sched_getaffinity(0) == before
+
+
+def test_where_one_cpu_is_allowed_threads_stay(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda thread: {0}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", None, raising=False)
+    Placement().keep_off([1])
 
 
 def test_control_is_ahead_where_two_threads_run_data(tmp_path, monkeypatch):

@@ -1,0 +1,44 @@
+"""Where the threads of a run go: helpers keep off the CPU of the thread that leads."""
+
+import contextlib
+import ctypes
+import functools
+import os
+from collections.abc import Callable, Iterable
+
+
+@functools.cache
+def _this_cpu() -> Callable[[], int] | None:
+    """The C library's function that tells the CPU of the thread that calls it; None where there is none."""
+    try:
+        return ctypes.CDLL(None).sched_getcpu
+    except (OSError, AttributeError, TypeError):
+        return None
+
+
+class Placement:
+    """Keeps helping threads off the CPU that the leading thread is on, wherever that goes.
+
+    They wake each other often, and Linux may let the one that wakes up wait behind the other, for milliseconds, though
+    another CPU is idle. The leading thread itself is left alone. Nothing is done where the system does not say which
+    CPU it is, or allows one alone.
+    """
+
+    def __init__(self):
+        self._allowed: set[int] = set(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else set()
+        self._call = _this_cpu() if len(self._allowed) > 1 else None
+        self._cpu = -1
+
+    def keep_off(self, threads: Iterable[int | None]) -> None:
+        """Have threads (their native numbers) leave the CPU of the one that calls this, if that has moved."""
+        if self._call is None:
+            return
+        cpu = self._call()
+        if cpu == self._cpu:
+            return
+        self._cpu = cpu
+        others = self._allowed - {cpu}
+        for thread in threads:
+            if thread is not None and others:
+                with contextlib.suppress(OSError):  # it has ended
+                    os.sched_setaffinity(thread, others)
