@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 # Every module with entry kernels. Those that others call come first, then those that take longest to compile.
 MODULES = (
-    "data.tables", "data.data", "dram.replay", "dram.timing", "hardware.dma_engine.timing", "simple.timing",
-    "hardware.dma_engine.simple_timing", "control.control", "hardware.scoreboard.timeline", "simple.batch",
-    "dram.trace_text", "data.plan",
+    "data.tables", "dram.timing", "dram.replay", "data.data", "hardware.dma_engine.timing",
+    "hardware.dma_engine.simple_timing", "simple.timing", "control.control", "simple.foresight",
+    "hardware.scoreboard.timeline", "simple.batch", "dram.trace_text", "data.plan",
 )
 EXECUTED = ("data.tables", "control.control")  # what executes a program without data and without memory
 
@@ -39,7 +39,9 @@ def kernels_of(request: RunRequest) -> tuple[str, ...]:
         engine = "hardware.dma_engine.timing" if with_dram else "hardware.dma_engine.simple_timing"
     else:
         engine = "dram.timing" if with_dram else "simple.timing"
-    modules = ("data.tables", "data.data", "data.plan", engine, "control.control")
+    modules: tuple[str, ...] = ("data.tables", "data.data", "data.plan", engine, "control.control")
+    if engine == "simple.timing" and request.timing_only:
+        modules = (*modules, "simple.foresight")
     return modules if request.timing == "serial" else (*modules, "hardware.scoreboard.timeline")
 
 
@@ -156,6 +158,11 @@ def _first_call_of_a_run(module):
         return
     model = "hbm" if module in ("dram.timing", "hardware.dma_engine.timing") else "resident"
     memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1, dma=dma)
+    if module == "simple.foresight":
+        from .memory.simple_foresight import warm_follower
+
+        warm_follower(memory)
+        return
     simulation = Simulation(program, machine, memory)
     if module == "control.control":
         simulation.prepare_control()

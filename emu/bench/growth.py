@@ -109,6 +109,8 @@ def _run(directory, memory_model):
 
     request = RunRequest(**fields_of(directory, {"timing_only": True, "memory_model": memory_model, "stages": False,
                                                  "dump_dir": None}))
+    if memory_model != "hbm":
+        request.threads = 1  # on two, timing on board DDR runs beside control
     make_ready(kernels_of(request))
     from ..running.runner import execute
 

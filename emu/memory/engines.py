@@ -18,10 +18,14 @@ from ..kernels.memory.transfer import Transfer
 from ..kernels.simple import memo as simple_memo
 from ..kernels.simple import timing as simple_timing
 from ..kernels.simple.state import LAST_EVENT
-from .simple import new_simple_state
+from .simple import new_foreseen, new_simple_state
 
 if TYPE_CHECKING:
     from ..boards.dram_schema import DramDescription
+    from .simple_foresight import SimpleForesight
+
+
+MOST_FOLLOWED = 1 << 12  # accesses of the longest list of events that are timed while control runs
 
 
 class MemoStatistics(msgspec.Struct, kw_only=True):
@@ -69,11 +73,30 @@ class SimpleEngine(BoundEngine):
     dram = None
 
     def __init__(self, transfer: Transfer, accesses: int, memo: bool = True):
-        self._memory = simple_timing.SimpleMemory(transfer, new_simple_state(accesses), new_simple_memo(memo))
+        state, remembered, nothing = new_simple_state(accesses), new_simple_memo(memo), new_foreseen(1, 1)
+        self._memory = simple_timing.SimpleMemory(transfer, state, remembered, nothing, nothing)
 
     def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
         return self._call(simple_timing.timing_slice, descriptors, self._memory)(events, count)
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether its events can be timed while control runs: the memo is on, and nothing waits for a host.
+
+        Nor may lists be so long that a wait for the other thread is deaf to Ctrl-C for more than a second.
+        """
+        transfer, memo = self._memory.transfer, self._memory.memo
+        is_exact = bool(memo.reg[mt.MEMO_ON]) and int(transfer.regime.reg[rg.RG_CODE]) == rg.RESIDENT
+        return is_exact and len(transfer.addr) <= MOST_FOLLOWED
+
+    def follow(self, events: np.ndarray, descriptors: np.ndarray) -> SimpleForesight:
+        """Time events from now on beside control (int64[:, MEV_WIDTH]: where control will put them)."""
+        from .simple_foresight import SimpleForesight
+
+        foresight = SimpleForesight(self._memory, events, descriptors)
+        self._memory, self._bound = foresight.memory, BoundEngine._bound
+        return foresight
 
     @property
     def last_event_ps(self) -> int:

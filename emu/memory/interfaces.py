@@ -44,6 +44,50 @@ class ForeseeingEngine(MemoryEngine, Protocol):
         """End the second thread, if there is one."""
 
 
+class Follower(Protocol):
+    """What times the events of a batch on one thread, while control still gives more of them on another."""
+
+    def warm(self) -> None:
+        """Have the kernels compiled, or loaded from the cache."""
+
+    def begin(self) -> None:
+        """Begin with a batch, of which there are no events yet."""
+
+    def give(self, count: int) -> None:
+        """Give the first `count` events of the batch."""
+
+    def run(self) -> None:
+        """Time events as they are given, on the thread that follows, until all are done or none comes for long."""
+
+    is_over: bool  # whether no `run` is at work; False is set by who starts one
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a `run` of this batch has begun to wait for events."""
+
+    def stop(self) -> None:
+        """Have `run` end with the event that it is in."""
+
+    @property
+    def done(self) -> int:
+        """Events of the batch that are timed."""
+
+    def finish(self, count: int) -> int:
+        """Help with a batch of `count` events, of which no more come; returns how many are timed."""
+
+
+@runtime_checkable
+class FollowingEngine(MemoryEngine, Protocol):
+    """An engine that can time events while control runs."""
+
+    @property
+    def can_follow(self) -> bool:
+        """Whether it can for the memory that it is."""
+
+    def follow(self, events: np.ndarray, descriptors: np.ndarray) -> Follower:
+        """Time events from now on beside control (int64[:, MEV_WIDTH]: where control will put them)."""
+
+
 @runtime_checkable
 class MemoryModel(Protocol):
     """What decides about each access before an engine times it (§3.6 - §3.10), and counts."""

@@ -21,7 +21,7 @@ from ..kernels.memory.ledger import Ledger
 from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
 from .engines import DramEngine, SimpleEngine, warm_engine
-from .interfaces import MemoryEngine
+from .interfaces import Follower, FollowingEngine, MemoryEngine
 from .ledger import new_ledger
 
 if TYPE_CHECKING:
@@ -345,6 +345,13 @@ class RegimeModel:
                 f"pc={int(events[event, layout.MEV_PC])}: simulated time passes {TIME_LIMIT} ps (53 days);"
                 f" host bandwidth is {self.bandwidth} bytes/s"
             )
+
+    def follow(self, events: np.ndarray) -> Follower:
+        """Time events from now on beside control, which puts them into int64[:, MEV_WIDTH]; its engine can do that."""
+        engine = self.engine
+        if not isinstance(engine, FollowingEngine):
+            raise TypeError(f"{type(engine).__name__}: expected an engine that can follow")
+        return engine.follow(events, self.descriptors)
 
     @property
     def now_ps(self) -> int:

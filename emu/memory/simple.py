@@ -13,6 +13,7 @@ from ..inputs.words import shown
 from ..isa import REVISIONS
 from ..kernels.limits import OVERFLOW, TIME_LIMIT
 from ..kernels.simple import event_loop
+from ..kernels.simple import foreseen as fs
 from ..kernels.simple import state as simple_state
 from ..kernels.simple.batch import simple_batch, simple_store
 from ..kernels.simple.fast_path import PLAIN_WIDTH
@@ -88,6 +89,12 @@ def _new_simple_state(reads, organisation):
         waits=zeros(reads + 1, 2),
         plain=zeros(PLAIN_WIDTH),
     )
+
+
+def new_foreseen(slots: int, arena: int) -> fs.Foreseen:
+    """Build an empty table of foreseen values; `slots` and `arena` of 1 where nobody looks at it."""
+    sizes = (fs.F_WIDTH, slots, arena)
+    return fs.Foreseen(*(np.zeros(size, dtype=np.int64) for size in sizes))
 
 
 class DdrTiming:

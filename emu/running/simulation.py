@@ -111,7 +111,8 @@ class Simulation:
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
         self._longest = min(SLICE, (TIME_LIMIT - 1) // dearest)
         recorded = OBSERVED_SLICE if timeline is not None else len(machine.control.trace)
-        self.slice = min(recorded or SLICE, self._longest)
+        gathered = self._gathered.slice if self._gathered is not None else SLICE
+        self.slice = min(recorded or gathered, self._longest)
         self.ctl[layout.CTL_SKIPS] = int(not data)
 
     def _new_workers(self, wanted):
@@ -140,6 +141,8 @@ class Simulation:
         if self.data:
             self.prepare_data()
         self.memory.warm()
+        if self._gathered is not None:
+            self._gathered.prepare()
 
     def prepare_control(self) -> None:
         """Load (or compile) the control kernel."""
@@ -264,6 +267,8 @@ class Simulation:
             self._recorder.take(chunk.mem_events[:count])
         if self._gathered is not None and self._watch is None:
             self._gathered.take(chunk.mem_events[:count])
+            if len(self.machine.control.trace) == 0:
+                self.slice = min(self._gathered.slice, self._longest)
             return
 
         def job():

@@ -1,5 +1,6 @@
 """Compiling the entry kernels of one module, in a process that does nothing else (see `obtaining`)."""
 
+import gc
 import os
 
 from . import object_file
@@ -29,6 +30,7 @@ def compile_here(key: str, call) -> None:
             return
         if not choose(LINKED, key):
             raise KernelError("kernels were imported before they could be compiled")
+        gc.disable()  # numba makes many objects that live as long as this process: looking for others costs a tenth
         call()
         _keep(key, directory)
 

@@ -20,7 +20,7 @@ OPTIONS = {"nogil": True, "error_model": "numpy"}
 if JIT:
     from numba import njit
 if MODE == LINKED:
-    from .linked import Part
+    from .linked import Part, whole
     from .numba_internals import NO_REFERENCE_COUNTS
 
     OPTIONS |= NO_REFERENCE_COUNTS
@@ -28,16 +28,18 @@ if MODE == PLAIN:
     from .plain import PlainEntry
 
 
-def kernel(function, **more):
-    """Compile as part of the kernels that call it."""
+def kernel(function, inlined=False):
+    """Compile as part of the kernels that call it; whether LLVM inlines it is LLVM's choice."""
+    # Said of every kernel: numba gives one that says nothing the option of the kernel that it is first compiled for.
+    options = OPTIONS | {"forceinline": inlined}
     if MODE == LINKED:
-        return Part(function, **OPTIONS, **more)
-    return njit(**OPTIONS, **more)(function) if JIT else function
+        return Part(function, **options)
+    return njit(**options)(function) if JIT else function
 
 
 def small(function):
     """As `kernel`, for a few lines that are called for most instructions: LLVM inlines it wherever it is called."""
-    return kernel(function, forceinline=True)
+    return kernel(function, inlined=True)
 
 
 def entry(function):
@@ -49,7 +51,7 @@ def entry(function):
         return PlainEntry(function, key, OPTIONS)
     if key != compiled_here():
         return NativeEntry(function, key)
-    ENTRIES.append(njit(**OPTIONS)(function))
+    ENTRIES.append(whole(function, **OPTIONS))
     return ENTRIES[-1]
 
 

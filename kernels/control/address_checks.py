@@ -3,7 +3,7 @@
 Checks return a status; where it is not OK they have noted what was found and what bound it broke.
 """
 
-from ..compiler.jit import kernel, small
+from ..compiler.jit import small
 from ..layout import (
     CFG_MLEN,
     CFG_MLEN_SHIFT,
@@ -19,7 +19,7 @@ from ..layout import (
 from ..status import COLUMNS_OUTSIDE, OFFSET_MISALIGNED, OK, ROW_MISALIGNED, ROW_OUTSIDE, TILE_MISALIGNED, TILE_OUTSIDE
 
 
-@kernel
+@small
 def fail(ctl, status, found, bound):
     """Note what was found and what bound it broke.
 

@@ -8,7 +8,7 @@ order: `matrix_instructions`.
 
 import numpy as np
 
-from ..compiler.jit import kernel
+from ..compiler.jit import kernel, small
 from .floats import fma
 from .microkernel import (
     fused_1x1,
@@ -40,7 +40,7 @@ def chunk_length(k):
     return 192
 
 
-@kernel
+@small
 def panel_columns(left, fused, height):
     """Choose the columns of the next panel, for blocks of `height` rows (4 or 1), when `left` columns remain."""
     if left >= PANEL and fused and height == ROWS:
@@ -52,7 +52,7 @@ def panel_columns(left, fused, height):
     return 1
 
 
-@kernel
+@small
 def fused_microkernels(
     height, columns, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, partial_sums, count
 ):
@@ -69,7 +69,7 @@ def fused_microkernels(
         fused_1x1(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, partial_sums, count * height)
 
 
-@kernel
+@small
 def rounded_microkernels(
     height, columns, a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, partial_sums, count
 ):
@@ -84,14 +84,14 @@ def rounded_microkernels(
         rounded_1x1(a, a0, a_row, a_term, b, b0, b_term, k, chunk, out, o, out_row, scale, partial_sums, count * height)
 
 
-@kernel
+@small
 def pack_panel(b, b0, b_term, k, panel):
     """Run `pack` for a whole panel of adjacent columns."""
     for t in range(k):
         copy_sixteen(b, b0 + t * b_term, panel, t * PANEL)
 
 
-@kernel
+@small
 def pack(b, b0, b_term, b_column, k, columns, panel):
     """Copy panel[t * columns + j] = b[b0 + t * b_term + j * b_column]: adjacent columns, adjacent terms."""
     if b_column == 1 and columns == PANEL:
@@ -106,7 +106,7 @@ def pack(b, b0, b_term, b_column, k, columns, panel):
                 panel[t * columns + j] = b[b0 + t * b_term + j * b_column]
 
 
-@kernel
+@small
 def panel_loop(
     height, a, a0, a_row, a_term, b, b0, b_term, b_column, rows, k, columns, chunk, fused, out, o, scale, work,
     partial_sums,
@@ -132,7 +132,7 @@ def panel_loop(
         j += width
 
 
-@kernel
+@small
 def product(
     a, a0, a_row, a_term, b, b0, b_term, b_column, rows, k, columns, chunk, fused, out, o, scale, work, partial_sums
 ):

@@ -112,7 +112,7 @@ def record_rank(cfg, channel, command, rank):
         channel.rank_ready[following, rank] = max(channel.rank_ready[following, rank], since)
 
 
-@kernel
+@small
 def record(cfg, channel, command, bank):
     """Update the timing registers after `command` at the channel's clock (§4.6).
 
@@ -166,7 +166,7 @@ def first_miss(channel, queue, start, row):
     return slot
 
 
-@kernel
+@small
 def find_candidates(channel, bank):
     """Find the candidates of a bank that was just opened or closed."""
     row = channel.open_row[bank]
@@ -287,7 +287,7 @@ def insert_return(cfg, channel, departure, first, rest):
     channel.latency_bins[latency_bin(others)] += cfg.lockstep_channels - 1
 
 
-@kernel
+@small
 def send(cfg, channel, queue, place, address, first, rest, tag):
     """Offer a request between two ticks (§4.3).
 

@@ -195,20 +195,20 @@ def append_links(banks, key, length, first, link, n, now):
 
 
 @small
-def write_key(key, state, transfer, event, descriptor, n, held, now):
-    """Write an event's key; `n` reads are in `transfer.addr`, `held` of them are behind the host link.
+def write_key(key, state, addr, link, event, descriptor, n, held, now):
+    """Write an event's key; `n` reads are in `addr`, `held` of them are behind the host link.
 
     Returns its length.
     """
     first = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
     write_place(key, descriptor, event)
     if held > 0:
-        return append_links(state.banks, key, 2, first, transfer.link, n, now)
+        return append_links(state.banks, key, 2, first, link, n, now)
     if state.queues[LAST_EVENT] <= now + TCK:
         return 2
     if n == 0:
-        n = list_rows(descriptor, event, transfer.addr, min(descriptor[DESC_ROWS], EARLY))
-    return append_early(state.banks, key, 2, first, transfer.addr, n, now)
+        n = list_rows(descriptor, event, addr, min(descriptor[DESC_ROWS], EARLY))
+    return append_early(state.banks, key, 2, first, addr, n, now)
 
 
 # --- values ----------------------------------------------------------------------------------------
@@ -230,13 +230,12 @@ def recall(arena, at, state, first, now):
     return now + arena[at + VALUE_TOOK]
 
 
-@small
-def insert_value(memo, state, length, key_hash, first, n, now, done):
-    """Insert the value of the key in `memo.key`, whose hash is `key_hash`."""
-    if done == OVERFLOW:
-        return
-    reg, arena, banks = memo.reg, memo.arena, state.banks
-    at = make_room(reg, memo.table, arena, length + VALUE_WIDTH + BANKS) + length
+@kernel
+def write_value(arena, at, banks, first, n, now, done):
+    """Write the value of `n` reads from `now` to `done` to `arena[at:]`; they leave `banks`.
+
+    Returns the first word behind it.
+    """
     end = at + VALUE_WIDTH
     for bank in range(BANKS):
         if banks[bank, BANK_DUE] > done:
@@ -244,4 +243,15 @@ def insert_value(memo, state, length, key_hash, first, n, now, done):
     arena[at + VALUE_TOOK] = done - now
     arena[at + VALUE_READS] = n
     arena[at + VALUE_PENDING] = end - at - VALUE_WIDTH
+    return end
+
+
+@small
+def insert_value(memo, state, length, key_hash, first, n, now, done):
+    """Insert the value of the key in `memo.key`, whose hash is `key_hash`."""
+    if done == OVERFLOW:
+        return
+    reg, arena = memo.reg, memo.arena
+    at = make_room(reg, memo.table, arena, length + VALUE_WIDTH + BANKS) + length
+    end = write_value(arena, at, state.banks, first, n, now, done)
     insert(reg, memo.table, arena, memo.key, length, key_hash, end)

@@ -6,6 +6,8 @@ only its engine.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from ..compiler.jit import entry, small
 from ..layout import DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR, MEV_INDEX
 from ..limits import OVERFLOW, TIME_LIMIT
@@ -23,6 +25,7 @@ from ..memory.transfer import (
     list_event,
 )
 from .batch import run_batch, store_blocks
+from .foreseen import F_ON, Foreseen, add_foreseen, find_foreseen, has_room, take_foreseen
 from .memo import BANK_SHIFT, BANKS, VALUE_READS, WIDEST, SimpleMemo, insert_value, recall, write_key
 from .state import SimpleState
 
@@ -33,6 +36,8 @@ class SimpleMemory(NamedTuple):
     transfer: Transfer
     state: SimpleState
     memo: SimpleMemo
+    foreseen: Foreseen  # what this thread may take
+    told: Foreseen  # what it tells the thread that foresees
 
 
 @small
@@ -69,8 +74,12 @@ def prefetch(mem, event, descriptor):
             n = list_event(transfer, event, descriptor)
         return prefetch_listed(mem, n, held)
     first = (event[MEV_INDEX] >> BANK_SHIFT) & (BANKS - 1)
-    length = write_key(memo.key, state, transfer, event, descriptor, n, held, now)
+    length = write_key(memo.key, state, transfer.addr, transfer.link, event, descriptor, n, held, now)
     key_hash, at = look_up(memo, memo.key, length)
+    if at == 0 and mem.foreseen.reg[F_ON] == 1:
+        value = find_foreseen(mem.foreseen, memo.key, length, key_hash)
+        if value != 0:
+            at = take_foreseen(memo, mem.foreseen, value, length, key_hash)
     if at > 0:
         if code == RESIDENT:
             count_resident(transfer, memo.arena[at + VALUE_READS])
@@ -80,6 +89,35 @@ def prefetch(mem, event, descriptor):
         n = list_event(transfer, event, descriptor)
     done = prefetch_listed(mem, n, held)
     insert_value(memo, state, length, key_hash, first, n, now, done)
+    if mem.told.reg[F_ON] == 1 and done != OVERFLOW and has_room(mem.told, length):
+        add_foreseen(mem.told, memo.key, length, key_hash, state.banks, first, n, now, done)
+    return done
+
+
+@small
+def run_event(event, number, descriptors, mem):
+    """Run a memory event, `number` of its slice; `TRANSFER_NOW` becomes its end.
+
+    Returns that, or `OVERFLOW` with `TRANSFER_NOW` unchanged.
+    """
+    transfer = mem.transfer
+    reg = transfer.reg
+    descriptor = descriptors[event[MEV_DESCRIPTOR]]
+    before = reg[TRANSFER_NOW]
+    start = before + event[MEV_DELTA]
+    reg[TRANSFER_EVENT] = number
+    reg[TRANSFER_NOW] = start
+    done = np.int64(OVERFLOW)
+    if start <= TIME_LIMIT:
+        if descriptor[DESC_STORE] == 1:
+            n = list_event(transfer, event, descriptor)
+            done = store_blocks(mem.state, transfer.addr, transfer.wait, n, start)
+        else:
+            done = prefetch(mem, event, descriptor)
+    if done == OVERFLOW:
+        reg[TRANSFER_NOW] = before
+    else:
+        finish_event(transfer, event, start, done)
     return done
 
 
@@ -89,22 +127,7 @@ def timing_slice(events, count, descriptors, mem):
 
     Returns `TIMING_OK` or `TIME_OVERFLOW`.
     """
-    transfer = mem.transfer
-    reg = transfer.reg
     for i in range(count):
-        event = events[i]
-        descriptor = descriptors[event[MEV_DESCRIPTOR]]
-        reg[TRANSFER_EVENT] = i
-        reg[TRANSFER_NOW] += event[MEV_DELTA]
-        start = reg[TRANSFER_NOW]
-        if start > TIME_LIMIT:
+        if run_event(events[i], i, descriptors, mem) == OVERFLOW:
             return TIME_OVERFLOW
-        if descriptor[DESC_STORE] == 1:
-            n = list_event(transfer, event, descriptor)
-            done = store_blocks(mem.state, transfer.addr, transfer.wait, n, start)
-        else:
-            done = prefetch(mem, event, descriptor)
-        if done == OVERFLOW:
-            return TIME_OVERFLOW
-        finish_event(transfer, event, start, done)
     return TIMING_OK

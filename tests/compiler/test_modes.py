@@ -105,11 +105,10 @@ def test_what_is_used_of_numba_works():
     code = """
 import sys
 import numpy as np
-from numba import njit
 from plena_emu.kernels.compiler import object_file
-from plena_emu.kernels.compiler.linked import Part
+from plena_emu.kernels.compiler.linked import Part, whole
 from plena_emu.kernels.compiler.numba_internals import NO_REFERENCE_COUNTS, object_code, stand_ins
-options = {"nogil": True, "error_model": "numpy"} | NO_REFERENCE_COUNTS
+options = {"nogil": True, "error_model": "numpy", "forceinline": False} | NO_REFERENCE_COUNTS
 
 def square(x):
     return x * x
@@ -124,10 +123,10 @@ def both(values, more):
     values[0] = sum_of_squares(values)
     return values[0] + more
 
-square = Part(square, forceinline=True, **options)
+square = Part(square, **options | {"forceinline": True})
 sum_of_squares = Part(sum_of_squares, **options)
 assert square(5) == 25 and sum_of_squares(np.array([1, 2, 3])) == 14  # on their own, from Python
-both = njit(**options)(both)
+both = whole(both, **options)
 values = np.array([3, 4])
 assert both(values, 1) == 26 and values.tolist() == [25, 4]
 module = object_file.ModuleCode({"both": object_file.ObjectCode(*object_code(both))}, stand_ins())
@@ -154,6 +153,43 @@ print(result.value, *values, "numba" in sys.modules)
 """
     run = subprocess.run([sys.executable, "-c", call_in_fresh_process], capture_output=True, text=True, timeout=60)
     assert run.stdout.split() == ["24", "25", "4", "False"], run.stderr
+
+
+INLINED = """
+import numpy as np
+from plena_emu.kernels.compiler import modes
+assert modes.choose(modes.LINKED)
+from plena_emu.kernels.compiler.jit import OPTIONS, kernel, small
+from plena_emu.kernels.compiler.linked import whole
+
+@kernel
+def power(values, exponent):
+    product = 1
+    for _ in range(exponent):
+        product *= values[0]
+    return product
+
+@small
+def powers(values):
+    return power(values, 2) + power(values, 3) + power(values, values[0])
+
+def total(values):
+    return powers(values)
+
+total = whole(total, **OPTIONS)
+assert total(np.array([3])) == 9 + 27 + 27
+(part,) = power.overloads.values()
+(around,) = powers.overloads.values()
+for code in (part, around):
+    print("alwaysinline" in code.library.get_llvm_str())
+"""
+
+
+def test_what_a_kernel_says_holds_for_itself_alone():
+    """A kernel that a small one calls is not inlined by force, as numba would have it; one version serves constants."""
+    run = subprocess.run([sys.executable, "-c", INLINED], capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["False", "True"]
 
 
 def test_internals_of_numba_stand_in_one_module():

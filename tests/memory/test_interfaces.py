@@ -8,8 +8,9 @@ import pytest
 from plena_emu.kernels import layout
 from plena_emu.manifests.schema import Manifest
 from plena_emu.memory.engines import DramEngine, SimpleEngine
-from plena_emu.memory.interfaces import MemoryEngine, MemoryModel
+from plena_emu.memory.interfaces import Follower, FollowingEngine, MemoryEngine, MemoryModel
 from plena_emu.memory.models import RegimeModel, open_model
+from plena_emu.memory.simple_foresight import SimpleForesight
 
 
 def opened(regime, dram=None):
@@ -29,6 +30,7 @@ def test_instances_satisfy_the_interfaces(regime, dram, engine):
 
 @pytest.mark.parametrize("kind, interface", [
     (SimpleEngine, MemoryEngine), (DramEngine, MemoryEngine), (RegimeModel, MemoryModel),
+    (SimpleEngine, FollowingEngine), (SimpleForesight, Follower),
 ])
 def test_methods_have_the_signatures_of_the_interface(kind, interface):
     methods = {name: value for name, value in vars(interface).items()

@@ -1,0 +1,112 @@
+"""Two threads for the idealised banks: one times events while the other is control, and then foresees values.
+
+`kernels.simple.foresight` says how.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels import layout
+from ..kernels.compiler.jit import bind
+from ..kernels.simple import foreseen as fs
+from ..kernels.simple import foresight as kernels
+from ..kernels.simple.memo import KEY_WIDTH
+from ..kernels.simple.timing import SimpleMemory
+from .simple import new_foreseen, new_simple_state
+
+PATIENCE = 1 << 15  # turns that the thread which follows waits for events: about a millisecond
+LAST_PATIENCE = 1 << 16  # turns that control waits at the end
+
+
+def _new_table():
+    table = new_foreseen(fs.SLOTS, fs.ARENA)
+    table.reg[fs.F_ON], table.reg[fs.F_USED] = 1, 1
+    return table
+
+
+def warm_follower(memory) -> None:
+    """Have the kernels compiled, or loaded from the cache, for a `RegimeModel` on the idealised banks."""
+    memory.follow(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64)).warm()
+
+
+class SimpleForesight:
+    """A `memory.interfaces.Follower`.
+
+    Parameters
+    ----------
+    memory : SimpleMemory
+        Of the timing pass.
+    events : int64[:, MEV_WIDTH]
+        Where control puts the events of a batch.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+
+    Attributes
+    ----------
+    memory : SimpleMemory
+        The same, which looks for foreseen values.
+    """
+
+    def __init__(self, memory: SimpleMemory, events: np.ndarray, descriptors: np.ndarray):
+        accesses = len(memory.transfer.addr)
+        foreseen, told = _new_table(), _new_table()
+        addr, link, wait = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
+        self.memory = memory._replace(foreseen=foreseen, told=told)
+        self._shared = np.zeros(kernels.SHARED_WIDTH, dtype=np.int64)
+        self._foreseer = kernels.Foreseer(self._shared, foreseen, told, new_simple_state(accesses), addr, link,
+                                          wait, np.zeros(KEY_WIDTH, dtype=np.int64))
+        self._follow = bind(kernels.follow, (events,), (descriptors, self.memory, self._shared))
+        self._give = bind(kernels.give, (), (self._shared,))
+        self._foresee = bind(kernels.foresee, (events,), (descriptors, self._foreseer))
+        self.is_over = True
+
+    def warm(self) -> None:
+        """Have the kernels compiled, or loaded from the cache."""
+        self._follow(0)
+        self._give(0, kernels.OPEN)
+        self._foresee(0, 0)
+
+    def begin(self) -> None:
+        """Begin with a batch, while no `run` is at work; drops foreseen values where there is little room for more."""
+        self._shared[:] = 0
+        for table in (self._foreseer.foreseen, self._foreseer.told):
+            used, patterns = table.reg[fs.F_USED], table.reg[fs.F_PATTERNS]
+            if used > len(table.arena) // 2 or patterns > len(table.slots) // 4:
+                table.slots[:] = 0
+                table.reg[fs.F_USED], table.reg[fs.F_PATTERNS] = 1, 0
+
+    def give(self, count: int) -> None:
+        """Give the first `count` events of the batch."""
+        self._give(count, kernels.OPEN)
+
+    def run(self) -> None:
+        """Time events as they are given; set `is_over` to False before."""
+        try:
+            self._follow(PATIENCE)
+        finally:
+            self.is_over = True
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a `run` of this batch has begun to wait for events."""
+        return bool(self._shared[kernels.FOLLOWS])
+
+    def stop(self) -> None:
+        """Have `run` end with the event that it is in."""
+        self._give(int(self._shared[kernels.GIVEN]), kernels.STOPPED)
+
+    @property
+    def done(self) -> int:
+        """Events of the batch that are timed."""
+        return int(self._shared[kernels.DONE])
+
+    def finish(self, count: int) -> int:
+        """Foresee a batch of `count` events from the last one back, then wait for the thread that follows.
+
+        Returns
+        -------
+        int
+            How many are timed. The other thread may still be in the event behind these, but begins no other.
+        """
+        self._give(count, kernels.ENDED)
+        return self._foresee(count, LAST_PATIENCE)
