@@ -176,6 +176,7 @@ class ReplayStream:
         self._player = player(_description(description, revision), revision, MAX_STREAMED)
         self._outstanding = outstanding
         self._last = self._count = 0
+        self._is_finished = False
 
     def feed(self, time_ps, address, is_write) -> Completions:
         """Run accesses that come behind those before; arguments and errors are those of `replay`.
@@ -185,6 +186,7 @@ class ReplayStream:
         Completions
             Of accesses whose end is known by now, in the order of the trace, from the first that was not told yet.
         """
+        self._check_open("feed")
         if self._outstanding is not None:
             _check_outstanding(time_ps, self._outstanding)
             address = _integers(address, "address", MAX_ADDRESS)
@@ -211,9 +213,16 @@ class ReplayStream:
         Completions
             Of the accesses that were not told yet.
         """
+        self._check_open("finish")
+        self._is_finished = True
         found = self._player.finish()
         self.statistics = self._player.statistics()
         return found
+
+    def _check_open(self, what):
+        """Refuse to go on behind the end."""
+        if self._is_finished:
+            raise UsageError(f"{what}: found a stream that is finished, expected a new ReplayStream")
 
 
 def _description(found, revision):

@@ -130,7 +130,10 @@ def read_csv(file: io.BufferedIOBase, what: str, most: int) -> Iterator[tuple[np
         if size > LARGEST["trace"]:
             raise EmuError(f"{what}: found more than {LARGEST['trace']} characters, expected at most that many")
         stop = room.rfind(b"\n", 0, end) + 1
+        if not stop:  # a lone carriage return ends a line, too; one at the end may belong to a line feed
+            stop = room.rfind(b"\r", 0, max(0, end - 1)) + 1
         if stop:
+            room[stop - 1] = tt.NEWLINE
             yield found.feed(text, stop)
             text[: end - stop] = text[stop:end].copy()
         rest = end - stop

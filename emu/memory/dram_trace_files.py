@@ -221,11 +221,11 @@ class _Lines:
     def __next__(self):
         if self._ahead:
             return self._ahead.pop(0)
-        line = self._file.readline(MAX_LINE + 1)
+        line = self._file.readline(MAX_LINE + 2)
         if not line:
             raise StopIteration
         self._number, self._size = self._number + 1, self._size + len(line)
-        if len(line) > MAX_LINE:
+        if len(line.rstrip("\r\n")) > MAX_LINE:
             raise EmuError(f"{self._what}:{self._number}: found a line of more than {MAX_LINE} characters")
         if self._size > LARGEST["trace"]:
             raise EmuError(f"{self._what}: found more than {LARGEST['trace']} characters, expected at most that many")

@@ -46,7 +46,7 @@ from .provenance import geometry_of, hashes_of, program_of, sources_of, versions
 from .result_regions import read_result_regions, region_pieces
 from .run_files import HBM_DUMP, RESULTS_DUMP, check_files_of_run, sram_dumps
 from .shared_work import ALONE, Shared
-from .simulation import Simulation, default_threads
+from .simulation import Simulation, default_threads, most_threads
 from .utilization import utilization
 
 TIMED_BYTES = 1 << 20  # that a memory's arrays are counted as where they are kept
@@ -124,8 +124,11 @@ def _warnings(request, platform, program, simulation):
     lines += format_caveats(program, platform.settings, simulation.machine.descriptors)
     lines += simulation.scale_lines.warnings()
     lines += simulation.memory.warnings()
+    if request.threads is not None and request.threads > most_threads():
+        lines.append(f"{request.called('threads')} {request.threads}: this process may use {most_threads()} CPUs, and no"
+                     " more threads ran")
     if simulation.lacks_thread:
-        lines.append("the system allows this process no second thread: timing ran on the first")
+        lines.append("the system allows this process fewer threads than this run was to have: the others did their work")
     if ctl[layout.CTL_ROWS_DROPPED]:
         lines.append(f"{int(ctl[layout.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
                      " and were dropped")
@@ -145,8 +148,10 @@ def _values(struct):
 
 
 def _threads(request, model):
-    """Threads of a run that was not told how many."""
-    return threads_without_data(model) if request.timing_only else default_threads(request.timing_only)
+    """Threads of a run; none beyond the CPUs there are, where they would only wait for each other."""
+    if request.threads is None:
+        return threads_without_data(model) if request.timing_only else default_threads(request.timing_only)
+    return min(request.threads, most_threads())
 
 
 def _check_timing_only(request, program):
@@ -248,7 +253,7 @@ def _execute(request, log, look, shared):
         simulation = ReplayedSimulation(program, machine, model, recording, period)
     else:
         simulation = Simulation(
-            program, machine, model, not request.timing_only, request.threads or _threads(request, model),
+            program, machine, model, not request.timing_only, _threads(request, model),
             hardware_run and hardware_run.timeline, watched=request.progress is not None,
             watch=observers.start(machine), recorder=recorder,
             looks_ahead=not request.trace and request.pc_log is None,

@@ -39,6 +39,16 @@ SLICE = 1 << 18  # most instructions a slice executes
 MOST_UNASKED = 4  # threads of a run that was not told how many: products are short
 
 
+def most_threads() -> int:
+    """Count the CPUs that this process may use: threads that wait for each other need one each.
+
+    Returns
+    -------
+    int
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_threads(timing_only: bool = False) -> int:
     """Choose one for each CPU that this process may use, MOST_UNASKED at most; one without data: control is short.
 
@@ -46,7 +56,7 @@ def default_threads(timing_only: bool = False) -> int:
     -------
     int
     """
-    return 1 if timing_only else min(MOST_UNASKED, len(os.sched_getaffinity(0)))
+    return 1 if timing_only else min(MOST_UNASKED, most_threads())
 
 
 class Simulation:

@@ -17,6 +17,23 @@ class _Job(NamedTuple):
     is_help: bool
 
 
+def _loop(jobs, done, warnings):
+    """Run jobs until there is None; `warnings` are those of the thread that made this one."""
+    failed = False
+    while (job := jobs.get()) is not None:
+        error = None
+        try:
+            if not failed or job.is_help:
+                with np.errstate(**warnings):
+                    job.call()
+        except BaseException as raised:  # handed to the thread that waits
+            error, failed = raised, True
+        is_help = job.is_help
+        job = None  # it may hold the worker, which ends this thread when nobody holds it
+        if not is_help:
+            done.put(error)
+
+
 class Worker:
     """Runs jobs in order on a thread of its own; `join` hands on what the first that failed raised.
 
@@ -30,23 +47,12 @@ class Worker:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._pending = 0
-        self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
-        thread = threading.Thread(target=self._loop, daemon=True)
+        thread = threading.Thread(target=_loop, args=(self._jobs, self._done, np.geterr()), daemon=True)
         thread.start()
         self.native_id = thread.native_id
 
-    def _loop(self):
-        failed = False
-        while (job := self._jobs.get()) is not None:
-            error = None
-            try:
-                if not failed or job.is_help:
-                    with np.errstate(**self._warnings):
-                        job.call()
-            except BaseException as raised:  # handed to the thread that waits
-                error, failed = raised, True
-            if not job.is_help:
-                self._done.put(error)
+    def __del__(self):
+        self.stop()  # whoever made it may have been interrupted before it could
 
     def start(self, job: Callable[[], object]) -> None:
         """Begin a job once those before are done; none begins after one that failed."""

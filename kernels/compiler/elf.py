@@ -29,7 +29,6 @@ _ADDRESS, _DISTANCE, _SHORT_DISTANCE, _SHORT_CALL = 1, 24, 2, 4  # types of relo
 _ALIGNED = 16  # bytes: the alignment of everything that no section holds
 _READ_EXECUTE = 1 | 4  # PROT_READ | PROT_EXEC
 
-_kept: list[mmap.mmap] = []  # code stays for the life of the process
 
 
 class Unknown(Exception):
@@ -92,7 +91,8 @@ class _Image:
         self._end = self._lay_out([row for row in used if int(row[1]["flags"]) & _WRITE], self._executable)
         self._end = -(-self._end // _ALIGNED) * _ALIGNED
         self._memory = mmap.mmap(-1, self._end + room + 1, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        _kept.append(self._memory)
+        # For ever: a thread may still be in this code while Python takes its modules apart.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._memory))
         self._bytes = np.frombuffer(self._memory, np.uint8)
         self.address = self._bytes.ctypes.data
         self.room = self.address + self._end

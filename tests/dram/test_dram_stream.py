@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plena_emu.cli.main import main
-from plena_emu.errors import EmuError
+from plena_emu.errors import EmuError, UsageError
 from plena_emu.memory import dram_replay, dram_trace_csv, dram_trace_files
 from plena_emu.memory.dram_replay import ReplayStream, replay, replay_batches
 from plena_emu.memory.dram_statistics import Latencies
-from plena_emu.memory.dram_trace_csv import completion_lines
+from plena_emu.memory.dram_trace_csv import completion_lines, read_csv
 from plena_emu.memory.dram_trace_files import read_trace
 from plena_emu.memory.dram_window import Completions
 
@@ -183,3 +183,26 @@ def test_lines_of_completions(rows):
     found = Completions(np.array(address, dtype=np.uint64).view(np.int64), *arrays)
     assert completion_lines(found).decode() == "".join(
         f"{a},{'write' if w else 'read'},{x:#x},{b},{c}\n" for a, w, x, b, c in rows)
+
+
+def test_nothing_follows_the_end_of_a_stream():
+    stream = ReplayStream("hbm2")
+    stream.feed([0], [0], [0])
+    stream.finish()
+    for go_on in (lambda: stream.feed([5], [64], [0]), stream.finish):
+        with pytest.raises(UsageError, match="^(feed|finish): found a stream that is finished"):
+            go_on()
+    assert stream.statistics.reads == 1
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_long_traces_with_any_ends_of_lines(end, tmp_path):
+    lines = [f"{i},read,{64 * i}" for i in range(60_000)]
+    path = tmp_path / "trace.csv"
+    path.write_bytes((end.join(lines) + end).encode())
+    with open(path, "rb") as file:
+        parts = list(read_csv(file, "trace.csv", 1 << 30))
+    assert np.concatenate([address for _, _, address in parts]).tolist() == [64 * i for i in range(60_000)]
+    path.write_bytes((end.join([*lines, "1,nonsense"])).encode())
+    with open(path, "rb") as file, pytest.raises(EmuError, match="^trace.csv:60001: "):
+        list(read_csv(file, "trace.csv", 1 << 30))

@@ -1,6 +1,9 @@
 """Are products that run side by side independent, and are the bytes of a run the same with any number of threads?"""
 
+import gc
 import hashlib
+import threading
+import time
 from pathlib import Path
 
 import golden_runs
@@ -19,7 +22,7 @@ from plena_emu.kernels.compiler.atomics import IS_ATOMIC
 from plena_emu.kernels.data import plan as pl
 from plena_emu.kernels.data.data import AWAIT, HELP
 from plena_emu.machine.core import Machine
-from plena_emu.running import crew, runner
+from plena_emu.running import crew, runner, simulation
 from plena_emu.running.crew import Crew
 from plena_emu.running.workers import Worker
 
@@ -136,6 +139,7 @@ def test_a_heavy_group_is_cut():
 def shared_out(monkeypatch):
     """Tiles of any size are shared out; a list of the pieces of each chunk."""
     monkeypatch.setattr(crew, "LEAST_WORK", 1)
+    monkeypatch.setattr(runner, "most_threads", lambda: 64)  # also more than there are CPUs
     found, real = [], crew.Crew.run
 
     def run(self, chunk):
@@ -230,3 +234,36 @@ def test_many_chunks_on_more_threads_than_cpus(monkeypatch):
         threads.dismiss()
         for worker in workers:
             worker.stop()
+
+
+def test_threads_beyond_the_cpus_do_not_run_and_it_is_said(monkeypatch):
+    made, real = [], simulation.Worker
+    monkeypatch.setattr(simulation, "Worker", lambda: made.append(1) or real())
+    monkeypatch.setattr(runner, "most_threads", lambda: 2)
+    result = plena_emu.run(EXAMPLE_BUILD, threads=64, dump_dir=None)
+    assert len(made) == 1
+    assert "threads 64: this process may use 2 CPUs, and no more threads ran" in result.warnings
+    assert not any("CPUs" in line for line in plena_emu.run(EXAMPLE_BUILD, threads=2, dump_dir=None).warnings)
+
+
+def test_workers_end_where_their_making_is_interrupted(monkeypatch):
+    made, real = [], simulation.Worker
+
+    def interrupted():
+        if made:
+            raise KeyboardInterrupt
+        made.append(real())
+        return made[0]
+
+    monkeypatch.setattr(runner, "most_threads", lambda: 3)
+    monkeypatch.setattr(simulation, "Worker", interrupted)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        plena_emu.run(EXAMPLE_BUILD, threads=3, dump_dir=None)
+    made.clear()
+    gc.collect()
+    for _ in range(500):
+        if threading.active_count() == before:
+            break
+        time.sleep(0.01)
+    assert threading.active_count() == before
