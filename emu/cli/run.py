@@ -51,8 +51,8 @@ def configure(parser):
     group.add_argument("--timing-only", action="store_true", help="leave out the data: latency and counts, no dumps")
     group.add_argument("--threads", metavar="N", type=flags.typed(_threads), action=flags.Once,
                        help=f"from 2 on timing runs beside data, and large products on all of them; {MOST_THREADS} at"
-                       " most, and no more run than there are CPUs; the results are the same (default: one a CPU, 4 at most; with --timing-only 2 where a"
-                       " DRAM without refresh is timed, else 1)")
+                       " most, and no more run than there are CPUs; the results are the same (default: one a CPU, 4 at"
+                       " most; with --timing-only 2 where a second one helps, else 1)")
     group.add_argument("--no-memo", action="store_true",
                        help="simulate every memory batch, also where one like it came before; the results are the same")
     group.add_argument("--memory-trace", metavar="FILE", type=flags.named_output, action=flags.Once,

