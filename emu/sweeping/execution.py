@@ -77,8 +77,8 @@ def run_study(study: Study, engine: EngineOptions, store: Store, watcher: Watche
     Raises
     ------
     EmuError
-        The study makes no sense, the store or a build cannot be written, or the cluster is gone. What was found until then is
-        in the store.
+        The study makes no sense, the store or a build cannot be written, or the cluster is gone. What was found
+        until then is in the store.
     Interrupted
         Ctrl-C.
     """
