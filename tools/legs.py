@@ -34,6 +34,7 @@ PLAIN_COMMANDS = (  # hardware timing on either engine, and a replay, which no g
     "run examples/linear/build --memory-model resident --dma production --no-dumps",
     "dram tests/golden/hbm/h19_rmw_then_prefetch.npz",
 )
+PLAIN_TESTS = ("tests/simple/test_foresight.py",)  # of kernels for a second thread, which plain Python never runs
 LEAST_COVERED = 70  # percent of the kernels' lines that plain Python has to run
 
 
@@ -130,7 +131,8 @@ def plain() -> bool:
     ok = True
     commands = [[str(ROOT / "tests" / "golden_runs.py"), *PLAIN_PROGRAMS],
                 [str(ROOT / "tests" / "product.py"), *PLAIN_SEEDS],
-                *(["-m", "plena_emu.cli.main", *command.split()] for command in PLAIN_COMMANDS)]
+                *(["-m", "plena_emu.cli.main", *command.split()] for command in PLAIN_COMMANDS),
+                ["-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *PLAIN_TESTS]]
     for command in commands:
         run = subprocess.run([*coverage, "run", "--append", "--source", str(ROOT / "kernels"), "--omit",
                               str(ROOT / "kernels" / "compiler" / "*"), *command],
