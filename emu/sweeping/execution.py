@@ -216,10 +216,12 @@ class _Intake:
         self._written = -math.inf  # what comes first is written at once: a store that cannot be is told early
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep outcomes; write where enough have come, or the last were written long ago."""
+        """Keep outcomes, none at times; write where enough have come, or the last were written long ago."""
         self._lines += [outcome.line for outcome in outcomes]
-        self._watcher.done(len(outcomes), sum(outcome.is_failure for outcome in outcomes))
-        if len(self._lines) >= WRITE_EACH or time.monotonic() - self._written > WRITE_EACH_S:
+        if outcomes:
+            self._watcher.done(len(outcomes), sum(outcome.is_failure for outcome in outcomes))
+        due = len(self._lines) >= WRITE_EACH or time.monotonic() - self._written > WRITE_EACH_S
+        if due and self._lines:
             self.write()
 
     def write(self) -> None:
