@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -45,7 +46,8 @@ def replaced_directory(path: str, needed: int) -> Iterator[str]:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         free = shutil.disk_usage(os.path.dirname(target)).free
         if free < needed:
-            raise EmuError(f"build directory {path}: needs {needed} bytes, {free} are free on its disk")
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise EmuError(f"build directory {path}: needs {needed} bytes, {free} are free on its disk") from full
         temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(target)}.", dir=os.path.dirname(target))
     except OSError as error:
         raise EmuError(f"build directory {path}: cannot make: {error.strerror}") from None

@@ -91,7 +91,7 @@ def schedule(count):
     for what, number, alone in (("scheduling empty points in batches", count, False),
                                 ("scheduling empty points one at a time", count // 50, True)):
         points = [Point(f"{n:032x}", {}, {"program": {}, "run": {}}, "g") for n in range(number)]
-        with open_cluster(EngineOptions(workers=2), {}, None, print) as engine:
+        with open_cluster(EngineOptions(workers=2), 2, {}, None, print) as engine:
             engine.call = empty_batch
             waiting = Batches(() if alone else points)
             if alone:

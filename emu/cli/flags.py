@@ -61,6 +61,13 @@ def path(text):
     return text
 
 
+def filled(text):
+    """Refuse an empty value: it names nothing, and must not read as if the flag were not there."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("found an empty value, expected a name")
+    return text
+
+
 def output(text):
     """Take the name of an output file; `-` is standard output, None. A file of that name is `./-`."""
     return None if text == "-" else path(text)

@@ -17,7 +17,7 @@ from ..config.units import parse_count
 from ..errors import EXIT_OK, UsageError
 from ..interrupts import unwinding
 from . import flags
-from .sweep import check_files, write_files
+from .sweep import check_different, check_files, is_output_taken, write_files
 from .sweep_flags import add_engine_flags, add_file_flags, add_study_flags, engine_of, files_of_study, study_of
 from .sweep_progress import sweep_progress
 
@@ -28,8 +28,8 @@ def configure(parser):
     """Arguments of the command."""
     add_study_flags(parser)
     group = parser.add_argument_group("search")
-    group.add_argument("--minimize", metavar="A,B", action=flags.Once, help="columns of the results")
-    group.add_argument("--maximize", metavar="A,B", action=flags.Once, help="columns of the results")
+    group.add_argument("--minimize", metavar="A,B", type=flags.filled, action=flags.Once, help="columns of the results")
+    group.add_argument("--maximize", metavar="A,B", type=flags.filled, action=flags.Once, help="columns of the results")
     group.add_argument("--constraint", metavar="CONDITION", action="append", default=[],
                        help="what an answer has to keep, of keys and columns: 'tile_hint != \"exceeds_resources\"'")
     group.add_argument("--trials", metavar="N", type=flags.typed(parse_count), action=flags.Once,
@@ -38,13 +38,13 @@ def configure(parser):
                        help="what the choice of points begins with (default: 0)")
     group.add_argument("--parallel", metavar="N", type=flags.typed(parse_count), action=flags.Once,
                        help="points asked for at a time, whatever the number of workers (default: 8)")
-    group.add_argument("--fidelity", metavar="KEY=N", action=flags.Once,
+    group.add_argument("--fidelity", metavar="KEY=N", type=flags.filled, action=flags.Once,
                        help="run a cheaper point first, such as layers=2; what is worse there than most is not run in"
                        " full")
     add_engine_flags(parser)
     group = parser.add_argument_group("results")
     add_file_flags(group)
-    group.add_argument("--columns", metavar="A,B", action=flags.Once, help="figures of the table")
+    group.add_argument("--columns", metavar="A,B", type=flags.filled, action=flags.Once, help="figures of the table")
     group.add_argument("--quiet", action="store_true", help="no table and no progress")
     parser.set_defaults(plot=None, report=None)
 
@@ -57,11 +57,15 @@ def run(args):
     kernel_mode()  # not found out by every point
     from ..sweeping.engine import Interrupted
     from ..sweeping.execution import open_store
+    from ..sweeping.results import SweepResult
     from ..sweeping.search import check_search, run_search
 
     study, engine = _study(args), engine_of(args)
     check_files(args, files_of_study(args, study))
     check_search(study, study.search)
+    columns = args.columns.split(",") if args.columns else []
+    check_different("--columns", columns)
+    SweepResult([], list(study.axes), study.varying).check_columns(columns)
     with sweep_progress(args.quiet) as watcher:
         try:
             with unwinding(with_ends=True):
@@ -71,8 +75,8 @@ def run(args):
             return watcher.interrupted("plena-emu search", stopped, "trials", bool(args.store))
     more = {"directions": result.directions, "answers": [row.id for row in result.answers], "pruned": result.pruned}
     write_files(args, result, "search", more)
-    if not args.quiet and args.json != "-":
-        _show(result, args.columns.split(",") if args.columns else [])
+    if not args.quiet and not is_output_taken(args):
+        _show(result, columns)
     return EXIT_OK if result.answers.rows else EXIT_NO_ANSWER
 
 

@@ -35,23 +35,23 @@ def configure(parser):
     add_engine_flags(parser)
     group = parser.add_argument_group("results")
     add_file_flags(group)
-    group.add_argument("--columns", metavar="A,B", action=flags.Once, help="figures of the table")
-    group.add_argument("--best", metavar="COLUMN", action=flags.Once,
+    group.add_argument("--columns", metavar="A,B", type=flags.filled, action=flags.Once, help="figures of the table")
+    group.add_argument("--best", metavar="COLUMN", type=flags.filled, action=flags.Once,
                        help="the points with the smallest figures; --best=-COLUMN: the largest")
     group.add_argument("--top", metavar="N", type=flags.typed(parse_count), action=flags.Once,
                        help="how many --best shows (default: 10)")
-    group.add_argument("--pareto", metavar="A,B", action=flags.Once,
+    group.add_argument("--pareto", metavar="A,B", type=flags.filled, action=flags.Once,
                        help="the points that no other beats in these columns; -A: larger is better"
                        " (--pareto=-A,B)")
-    group.add_argument("--pivot", metavar="DOWN,ACROSS[,COLUMN]", action=flags.Once,
-                       help="a table over two keys (column: time_ms)")
+    group.add_argument("--pivot", metavar="DOWN,ACROSS[,COLUMN]", type=flags.filled,
+                       action=flags.Once, help="a table over two keys (column: time_ms)")
     group.add_argument("--quiet", action="store_true", help="no table and no progress")
     figures = parser.add_argument_group("figures (extra report)")
     figures.add_argument("--plot", metavar="FILE", type=flags.path, action=flags.Once,
                          help="a figure: .svg, .png or .pdf")
     figures.add_argument("--kind", choices=("curve", "heat", "pareto", "parallel"), action=flags.Once,
                          help="what to draw (default: pareto with --pareto, else what shows most)")
-    figures.add_argument("--plot-columns", metavar="A,B", action=flags.Once,
+    figures.add_argument("--plot-columns", metavar="A,B", type=flags.filled, action=flags.Once,
                          help="curve: key,figure; heat: down,across,figure; parallel: every axis")
     figures.add_argument("--report", nargs=2, metavar=("POINT", "FILE"), action=flags.Once,
                          help="the HTML report of the run of one point, by the beginning of its id")
@@ -92,6 +92,9 @@ def check_files(args, inputs=()):
     """Refuse output files that cannot be, or are one of the `inputs` (name, path), before anything runs."""
     outputs = [*((name, getattr(args, name)) for name in (*FILES, "plot")), ("report", args.report and args.report[1])]
     check_outputs(((f"--{name}", path) for name, path in outputs if path != "-"), inputs)
+    on_output = [f"--{name}" for name in FILES if getattr(args, name) == "-"]
+    if len(on_output) > 1:
+        raise UsageError(f"{' and '.join(on_output)}: found - more than once, expected one on standard output")
     for name in FILES:
         if getattr(args, name) not in (None, "-"):
             check_writable(getattr(args, name), f"--{name}")
@@ -99,6 +102,18 @@ def check_files(args, inputs=()):
         from ..sweeping.outputs import check_parquet
 
         check_parquet("--parquet")
+
+
+def check_different(flag, names):
+    """Refuse a name that a flag has twice."""
+    twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
+    if twice is not None:
+        raise UsageError(f"{flag}: found {twice} twice, expected different columns")
+
+
+def is_output_taken(args):
+    """Whether a file of the results is standard output, which has no table then."""
+    return any(getattr(args, name) == "-" for name in FILES)
 
 
 def _check_figures(args):
@@ -159,6 +174,7 @@ class _Wanted:
         if args.pareto and len(self.pareto) < 2:
             raise UsageError(f"--pareto {args.pareto}: expected at least two columns, such as time_ms,ddr_capacity")
         empty = SweepResult([], list(study.axes), study.varying)
+        check_different("--columns", self.columns)
         empty.check_columns(self.columns + [name.removeprefix("-") for name in self.pareto] + self.pivot
                             + [name.removeprefix("-") for name in self.plot_columns])
         if self.best:
@@ -214,7 +230,10 @@ def write_files(args, result, kind, more):
     from ..sweeping.outputs import WRITERS
 
     for name, writer in WRITERS.items():
-        if getattr(args, name) is not None:
+        if getattr(args, name) == "-":
+            sys.stdout.flush()
+            sys.stdout.buffer.write(writer(result))
+        elif getattr(args, name) is not None:
             write_whole(getattr(args, name), writer(result), f"--{name}")
     if args.json is None:
         return
@@ -231,7 +250,7 @@ def write_files(args, result, kind, more):
 def _report(args, result, wanted):
     """Write the files and show the tables."""
     write_files(args, result, "sweep", {})
-    if not args.quiet and args.json != "-":
+    if not args.quiet and not is_output_taken(args):
         _show(result, wanted, args.top or DEFAULT_TOP)
     return EXIT_SOME_FAILED if result.failures else EXIT_OK
 

@@ -47,8 +47,8 @@ def add_engine_flags(parser):
     """Add where points run and where their records are kept."""
     group = parser.add_argument_group("where points run")
     group.add_argument("--workers", metavar="N", type=flags.typed(parse_count), action=flags.Once,
-                       help="processes; 0: this one (default: one a CPU, where that is worth it)")
-    group.add_argument("--scheduler", metavar="ADDRESS", action=flags.Once,
+                       help="processes, at most 1024; 0: this one (default: one a CPU, where that is worth it)")
+    group.add_argument("--scheduler", metavar="ADDRESS", type=flags.filled, action=flags.Once,
                        help="a Dask cluster that runs already, such as tcp://HOST:8786")
     group.add_argument("--memory-limit", metavar="SIZE", type=flags.typed(parse_positive_size), action=flags.Once,
                        help="memory of a worker, at least 200M; its points run again where it needs more (default: its"
@@ -60,8 +60,9 @@ def add_engine_flags(parser):
     group.add_argument("--retry-failed", action="store_true", help="run points again that failed before")
 
 
-FILES = {"csv": "every column of every point", "parquet": "the same as Parquet (extra sweep)",
-         "jsonl": "the same as JSON lines", "json": "keys and points as one JSON record; - is standard output"}
+FILES = {"csv": "every column of every point; - is standard output, also of the next three",
+         "parquet": "the same as Parquet (extra sweep)", "jsonl": "the same as JSON lines",
+         "json": "keys and points as one JSON record"}
 
 
 def add_file_flags(group):

@@ -26,6 +26,7 @@ from . import guard
 from .batches import Batches
 from .cluster_worker import WorkshopPlugin, run_batch
 from .fingerprint import emulator_fingerprint
+from .machine_errors import MachineError
 from .points import Point
 from .records import failure_record
 from .snapshots import Snapshot
@@ -61,12 +62,14 @@ class _Batch(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_cluster(options: EngineOptions, snapshots: Mapping[str, Snapshot], builds: str | None,
+def open_cluster(options: EngineOptions, most: int, snapshots: Mapping[str, Snapshot], builds: str | None,
                  say: Callable[[str], None]) -> Iterator[ClusterEngine]:
     """Open the engine on a cluster, as a context; a local one ends with it.
 
     Parameters
     ----------
+    most : int
+        Worker processes of our own that have something to do: no more are started.
     builds : str or None
         Directory for compiled models, for a local cluster.
     say : callable
@@ -98,7 +101,7 @@ def open_cluster(options: EngineOptions, snapshots: Mapping[str, Snapshot], buil
             opened.callback(_close, scheduler)
             client = distributed.Client(scheduler, set_as_default=False)
             opened.callback(_close, client)
-            count = options.workers or len(os.sched_getaffinity(0))
+            count = min(most, options.workers or len(os.sched_getaffinity(0)))
             own = _LocalWorkers(scheduler.scheduler_address, count, options.memory_limit, folder)
             opened.callback(_close, own)
             _wait_for(client, own, count)
@@ -264,7 +267,7 @@ class ClusterEngine:
         Raises
         ------
         EmuError
-            The scheduler is gone, or a worker has another emulator.
+            The scheduler is gone, a worker has another emulator, or its disk is full.
         """
         try:
             while len(waiting) or self._under_way:
@@ -339,7 +342,9 @@ class ClusterEngine:
             if isinstance(error, KilledWorker):
                 return self._died(batch, 1 + error.allowed_failures, waiting)
             if isinstance(error, EmuError):
-                raise error
+                # Of a cluster that runs already it matters on which machine the disk is full.
+                raise MachineError(f"worker {batch.worker}: {error}") if (
+                    isinstance(error, MachineError) and self._own is None) else error
             raise EmuError(f"worker {batch.worker}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
         self._check_scheduler()
         waiting.again_alone(batch.points)  # cancelled by somebody else

@@ -8,6 +8,7 @@ from ..errors import UsageError
 from ..inputs.words import shown
 
 LEAST_MEMORY = 200 << 20  # bytes of a worker: what it takes for itself is about 140 MiB
+MOST_WORKERS = 1024  # processes of a local cluster
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +19,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     scheduler : str or None
         Address of the scheduler of a running cluster, such as `tcp://host:8786`.
     workers : int or None
-        Processes of a local cluster; 0: this process; None: as many as there are CPUs, where the study is worth it.
+        Processes of a local cluster, at most `MOST_WORKERS`, and no more are started than there are points; 0: this
+        process; None: as many as there are CPUs, where the study is worth it.
     memory_limit : int or None
         Bytes that a worker may use, at least `LEAST_MEMORY`; one that exceeds them is ended, and its points run again.
     """
@@ -31,10 +33,12 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
         for name, value in (("workers", self.workers), ("memory_limit", self.memory_limit)):
             if value is not None and (type(value) is not int or value < 0):
                 raise UsageError(f"{name}: found {shown(value)}, expected an integer of at least 0")
+        if self.workers is not None and self.workers > MOST_WORKERS:
+            raise UsageError(f"workers: found {self.workers}, expected at most {MOST_WORKERS}")
         if self.memory_limit is not None and self.memory_limit < LEAST_MEMORY:
             raise UsageError(f"memory limit of a worker: found {self.memory_limit} bytes, expected at least"
                              f" {LEAST_MEMORY} (200M): it takes 140 MiB for itself")
-        if self.scheduler is not None and not isinstance(self.scheduler, str):
+        if self.scheduler is not None and (not isinstance(self.scheduler, str) or not self.scheduler.strip()):
             raise UsageError(f"scheduler: found {shown(self.scheduler)}, expected an address such as tcp://host:8786")
         if self.scheduler is not None and (self.workers is not None or self.memory_limit is not None):
             raise UsageError("--scheduler: not with --workers or --memory-limit, which are for a cluster of our own")

@@ -77,8 +77,8 @@ def run_study(study: Study, engine: EngineOptions, store: Store, watcher: Watche
     Raises
     ------
     EmuError
-        The study makes no sense, the store cannot be written, or the cluster is gone. What was found until then is in
-        the store.
+        The study makes no sense, the store or a build cannot be written, or the cluster is gone. What was found
+        until then is in the store.
     Interrupted
         Ctrl-C.
     """
@@ -182,7 +182,7 @@ class Session:
             from .cluster import open_cluster
 
             self._cluster = self._opened.enter_context(open_cluster(
-                self._options, self._specifier.snapshots, self._store.builds, self._watcher.said))
+                self._options, max(1, self._left), self._specifier.snapshots, self._store.builds, self._watcher.said))
             count = self._cluster.workers
             self._watcher.began(f"on {count} worker{'s' * (count > 1)}")
             return self._cluster
@@ -212,12 +212,17 @@ class _Intake:
 
     def __init__(self, store: Store, watcher: Watcher):
         self._store, self._watcher = store, watcher
+        self._told: set[str] = set()
         self._lines: list[bytes] = []
         self._written = -math.inf  # what comes first is written at once: a store that cannot be is told early
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Keep outcomes, none at times; write where enough have come, or the last were written long ago."""
         self._lines += [outcome.line for outcome in outcomes]
+        for line in (line for outcome in outcomes for line in outcome.warnings):
+            if line not in self._told:  # several workers may find the same
+                self._told.add(line)
+                self._watcher.said(line)
         if outcomes:
             self._watcher.done(len(outcomes), sum(outcome.is_failure for outcome in outcomes))
         due = len(self._lines) >= WRITE_EACH or time.monotonic() - self._written > WRITE_EACH_S

@@ -15,11 +15,13 @@ FORMAT = "plena-emu point 1"
 # Parts of a run's record that depend on the host, or on who asked for it.
 _HOST = ("format", "command", "sources", "memo", "stages", "overlap", "timeline", "dumps", "dump_errors", "wall",
          "instructions_per_s", "versions")
-FailureKind = Literal["error", "died", "internal"]
+FailureKind = Literal["error", "died", "memory", "internal"]
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a point has no result: `error` is the run's own line, `died` that its workers did, `internal` our mistake."""
+    """Why a point has no result: `error` is the run's own line, `died` that its workers did, `memory` that this machine
+    had too little, `internal` our mistake. All but `error` run again in the next sweep.
+    """
 
     kind: FailureKind
     message: str

@@ -155,7 +155,7 @@ class Store:
             self._lines[identity] = line
 
     def forget_failures(self, all_kinds: bool = False) -> int:
-        """Leave out points whose workers died or that failed inside, so that they are run again.
+        """Leave out points whose workers died, that had too little memory or failed inside, so that they run again.
 
         Parameters
         ----------

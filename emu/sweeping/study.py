@@ -10,6 +10,7 @@ from ..errors import EmuError, UsageError
 from ..inputs.documents import parse_yaml
 from ..inputs.schema import convert
 from ..inputs.text import read_text
+from ..inputs.words import cut
 from .conditions import Condition
 from .keys import BUILD, MODEL, key_of, read_axis
 from .values import Value
@@ -125,8 +126,10 @@ def make_study(
     _check_zips(pairs, read)
     conditions = [Condition(text) for text in ([where] if isinstance(where, str) else where)]
     for condition in conditions:
-        for key in condition.keys - read.keys():
+        for key in sorted(condition.keys - read.keys()):
             key_of(key)
+            raise UsageError(f"where {cut(condition.text)!r}: {key}: found no such axis, expected one of"
+                             f" {', '.join(read)}")
     return Study(axes=read, zipped=pairs, conditions=conditions, search=search or SearchSpec(), name=name)
 
 

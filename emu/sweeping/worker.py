@@ -5,7 +5,6 @@ A `Workshop` is what a worker keeps between batches. Nothing here knows of a clu
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -22,9 +21,10 @@ from ..errors import EmuError
 from ..logs import Log
 from ..request import RunRequest
 from ..running.shared_work import SharedWork
-from . import variants
+from . import builds, variants
 from .fingerprint import emulator_fingerprint
 from .keys import in_keys
+from .machine_errors import MachineError, error_of_machine, told
 from .records import failure_record, result_record
 from .snapshots import SETTINGS, Snapshot, canonical, digest_of
 
@@ -39,12 +39,15 @@ MOST_BUILDS = 64  # compiled models that a workshop keeps on disk
 
 
 class Outcome(NamedTuple):
-    """What became of a point: its record as a line of the store, how long it took, whether it failed."""
+    """What became of a point: its record as a line of the store, how long it took, whether it failed, and lines that
+    the user should see.
+    """
 
     id: str
     line: bytes
     seconds: float
     is_failure: bool
+    warnings: tuple[str, ...] = ()
 
 
 class Workshop:
@@ -54,7 +57,7 @@ class Workshop:
     ----------
     snapshots : mapping of str to Snapshot
         Inputs by hash.
-    builds : str or None
+    kept_builds : str or None
         Directory that keeps compiled models for other processes as well; None keeps them with the workshop.
 
     Attributes
@@ -63,10 +66,12 @@ class Workshop:
         Temporary directory with everything that is laid out; `close` removes it.
     """
 
-    def __init__(self, snapshots: Mapping[str, Snapshot], builds: str | None = None):
+    def __init__(self, snapshots: Mapping[str, Snapshot], kept_builds: str | None = None):
         self.snapshots = dict(snapshots)
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix="plena-sweep-"))
-        self._builds = builds or os.path.join(self.folder, "builds")
+        self._builds = kept_builds or os.path.join(self.folder, "builds")
+        self._checked: set[str] = set()  # builds that this process found whole, or made
+        self._warnings: list[str] = []  # for the next outcome
         self._places = _places(self.folder, self._builds)
         self._shared = SharedWork()
         self._ready: set[object] = set()
@@ -88,18 +93,34 @@ class Workshop:
         Returns
         -------
         Outcome
+
+        Raises
+        ------
+        MachineError
+            What is wrong is the machine's, such as a full disk, so that no record may say it of the point.
         """
         began = time.perf_counter()
         try:
             line = result_record(identity, specification, *self.execute(specification))
             failed = False
-        except (EmuError, MemoryError) as error:
-            message = str(error) or "this machine has not enough memory for it"
-            line, failed = failure_record(identity, specification, self.neutral(message)), True
+        except MemoryError:
+            message = "this machine has not enough memory for it"
+            line, failed = failure_record(identity, specification, message, "memory"), True
         except Exception as error:  # a mistake in the emulator must not end a study of ten thousand points
-            message = f"internal error, please report: {type(error).__name__}: {' '.join(str(error).split())}"
-            line, failed = failure_record(identity, specification, self.neutral(message[:500]), "internal"), True
-        return Outcome(identity, line, time.perf_counter() - began, failed)
+            line, failed = self._failure_line(identity, specification, error), True
+        warnings, self._warnings = tuple(self._warnings), []
+        return Outcome(identity, line, time.perf_counter() - began, failed, warnings)
+
+    def _failure_line(self, identity, specification, error):
+        """The record of a point that failed; what is the machine's error is raised and not recorded."""
+        if error_of_machine(error):
+            raise MachineError(f"{told(error)}: the sweep ends and does not store this for point {identity[:10]}; what"
+                               " was found before is stored where there is a --store, and the same command goes on"
+                               " from there") from None
+        if isinstance(error, EmuError):
+            return failure_record(identity, specification, self.neutral(str(error)))
+        message = f"internal error, please report: {type(error).__name__}: {' '.join(str(error).split())}"
+        return failure_record(identity, specification, self.neutral(message[:500]), "internal")
 
     def execute(self, specification: dict) -> tuple[dict, Footprint]:
         """Run the program of a point.
@@ -167,6 +188,8 @@ class Workshop:
     def build(self, program: dict) -> str:
         """Find the build directory of a program, compiled or laid out where it is not there yet.
 
+        A compiled build that lies there already is checked before its first use; a damaged one is compiled again.
+
         Returns
         -------
         str
@@ -174,8 +197,13 @@ class Workshop:
         if "build" in program:
             return self._laid_out(program["build"])
         target = os.path.join(self._builds, digest_of(canonical([emulator_fingerprint(), program])))
-        if not os.path.isdir(target):
-            self._compile(program, target)
+        if target not in self._checked or not os.path.isdir(target):
+            if not builds.is_whole(target):
+                if os.path.lexists(target):
+                    self._warnings.append(f"build {target}: damaged, {builds.SUMS} does not fit its files: it is"
+                                          " compiled again")
+                self._compile(program, target)
+            self._checked.add(target)
         return target
 
     def _compile(self, program, target):
@@ -191,8 +219,8 @@ class Workshop:
                 compile_model(model, build, weights="none", **program["options"])
             except EmuError as error:
                 raise EmuError(in_keys(str(error))) from None
-            with contextlib.suppress(OSError):  # another process was faster: its build is the same
-                os.rename(build, target)
+            builds.seal(build)
+            builds.put_in_place(build, target, os.path.join(folder, "damaged"))
         self._forget_builds(target)
 
     def _forget_builds(self, newest):
@@ -252,7 +280,8 @@ class Workshop:
         shared = os.path.join(self.folder, "settings", digest_of(alike), SETTINGS)
         if not os.path.exists(shared):
             os.makedirs(os.path.dirname(shared), exist_ok=True)
-            shutil.copy(path, shared)
+            with open(path, "rb") as file:
+                _write(shared, file.read())
         return shared
 
     def _settings(self, base, changes):
@@ -274,9 +303,11 @@ class Workshop:
     def _laid_out(self, digest):
         place = os.path.join(self.folder, "inputs", digest)
         if not os.path.isdir(place):
-            os.makedirs(place)
+            begun = f"{place}.begun"
+            os.makedirs(begun, exist_ok=True)
             for name, data in self.snapshots[digest].files.items():
-                _write(os.path.join(place, name), data)
+                _write(os.path.join(begun, name), data)
+            os.rename(begun, place)
         return place
 
     def _make_ready(self, specification, request):
@@ -294,16 +325,19 @@ class Workshop:
         return self._places.sub(lambda found: "" if found[0].endswith("/") else PROGRAM_NAME, text)
 
 
-def _places(folder, builds):
+def _places(folder, kept_builds):
     """Make the pattern of what no record names: the directories of a workshop, and where the package lies."""
     from .. import boards
 
     package = re.escape(os.path.dirname(os.path.dirname(str(boards.__file__))))
     laid_out = rf"{re.escape(folder)}/(?:inputs|changed|settings)/[0-9a-f]+"
-    place = rf"(?:{laid_out}|{re.escape(builds)}/(?:[0-9a-f]+|\.[^/]+/build))"
+    place = rf"(?:{laid_out}|{re.escape(kept_builds)}/(?:[0-9a-f]+|\.[^/]+/build))"
     return re.compile(rf"{place}/?|{package}/")
 
 
 def _write(path, data):
-    with open(path, "wb") as file:
+    """Write a file that is whole where it is there."""
+    begun = f"{path}.begun"
+    with open(begun, "wb") as file:
         file.write(data)
+    os.rename(begun, path)

@@ -212,7 +212,9 @@ def test_the_call_and_the_command_are_one(tmp_path, capsys):
     assert "The best point, minimizing time_ms" in said and "10 of 480 points ran" in said
     assert main([*command[:-4], "--constraint", "time_ms < 0", "--workers", "0"]) == 1
     assert "no point keeps every constraint" in capsys.readouterr().out
-    for more, message in ((["--fidelity", "x"], "expected KEY=N"), (["--trials", "x"], "decimal digits")):
+    for more, message in ((["--fidelity", "x"], "expected KEY=N"), (["--trials", "x"], "decimal digits"),
+                          (["--columns", ""], "found an empty value"), (["--columns", "nope"], "column 'nope'"),
+                          (["--columns", "regime,regime"], "found regime twice")):
         try:
             assert main([*command, *more]) == 2
         except SystemExit as stop:

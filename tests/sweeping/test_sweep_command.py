@@ -47,6 +47,19 @@ def test_a_table_and_every_file(tmp_path, capsys):
     assert record["points"] == [json.loads(line) for line in lines]
 
 
+@pytest.mark.parametrize("name", ["csv", "jsonl"])
+def test_rows_on_standard_output_have_no_table_around_them(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ran([*BASE, f"--{name}", "file"], capsys)
+    assert ran([*BASE, f"--{name}", "-"], capsys).out == (tmp_path / "file").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("number", ["1025", "9999999"])
+def test_an_absurd_number_of_workers_is_refused(number, capsys):
+    assert f"workers: found {number}, expected at most 1024" in refused([*BASE[:-2], "--workers", number], capsys)
+
+
 def test_selections(capsys):
     said = ran([*BASE, "--best=-time_ms", "--top", "1", "--pareto", "time_ms,host_bandwidth", "--pivot",
                 "host_bandwidth,memory_model"], capsys)
@@ -148,6 +161,15 @@ def test_a_point_has_a_report(tmp_path, capsys):
     (["--axis", "memory_model=hbm"], "--axis memory_model: given more than once"),
     (["--axis", "layers=3"], "layers: a build is compiled already"),
     (["--where", "x >"], "no condition"),
+    (["--where", "ddr_capacity >= 4M"], "ddr_capacity: found no such axis, expected one of build, memory_model"),
+    (["--best", ""], "argument --best: found an empty value"),
+    (["--pivot", ""], "argument --pivot: found an empty value"),
+    (["--pareto", ""], "argument --pareto: found an empty value"),
+    (["--columns", " "], "argument --columns: found an empty value"),
+    (["--scheduler", ""], "argument --scheduler: found an empty value"),
+    (["--plot", "x.svg", "--plot-columns", ""], "argument --plot-columns: found an empty value"),
+    (["--columns", "regime,time_ms,regime"], "--columns: found regime twice"),
+    (["--csv", "-", "--json", "-"], "--csv and --json: found - more than once"),
     (["--board", "custom_a7", "--board", "v80"], "given more than once"),
 ])
 def test_one_line_for_what_makes_no_sense(arguments, message, tmp_path, monkeypatch, capsys):
