@@ -2,7 +2,8 @@
 
 The scheduler never binds, because points travel in batches, each for one worker that has nothing else to do
 (docs/scale.md). A worker that dies takes its batch with it: its points run again alone, and a point that three workers
-died with is a failure.
+died with is a failure. Dask may not tell of a death: a cluster that was started by others gives the batch to another
+worker, and where there was none, forgets it when one comes. So we look for workers that are gone ourselves.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ CONNECT_S = 5
 START_S = 120  # until worker processes of our own must have started
 DEATH_TIMEOUT_S = 30  # a worker that finds no scheduler for so long ends
 LOOK_EACH_S = 1.0  # for workers that came or went
+FETCH_S = (1, 2, 4, 8, 16, 32)  # tries to get a result; after each we look whether its worker is still there
 SILENCE_S = 15  # until a cluster without workers is told
 # Of the scheduler and the workers of our own cluster.
 _CONFIG = {
@@ -260,6 +262,7 @@ class ClusterEngine:
         Yields
         ------
         list of Outcome
+            Empty about once a second where nothing has come, so that the caller can do what is due.
 
         Raises
         ------
@@ -268,6 +271,9 @@ class ClusterEngine:
         """
         try:
             while len(waiting) or self._under_way:
+                if time.monotonic() - self._looked > LOOK_EACH_S:
+                    self._known, self._looked = self._look(), time.monotonic()
+                    yield self._take_back(waiting)
                 self._hand_out(waiting)
                 with contextlib.suppress(queue.Empty):
                     future = self._events.get(timeout=LOOK_EACH_S)
@@ -283,10 +289,19 @@ class ClusterEngine:
         except Exception:
             raise self._gone() from None
 
+    def _take_back(self, waiting):
+        """Take batches back whose workers are gone; returns outcomes of points that are failures now."""
+        failed = []
+        for future, batch in list(self._under_way.items()):
+            if batch.worker not in self._known and not future.done():
+                del self._under_way[future]
+                with contextlib.suppress(Exception):  # that the scheduler is gone is found soon
+                    self._client.cancel([future], force=True)
+                failed += self._died(batch, 1, waiting)
+        return failed
+
     def _hand_out(self, waiting):
         """Give each worker that has nothing to do a batch."""
-        if time.monotonic() - self._looked > LOOK_EACH_S:
-            self._known, self._looked = self._look(), time.monotonic()
         busy = {batch.worker for batch in self._under_way.values()}
         for worker in self._known:
             if worker in busy:
@@ -313,10 +328,9 @@ class ClusterEngine:
         batch = self._under_way.pop(future, None)
         if batch is None:
             return []
-        if future.status == "finished":
-            try:
-                found = [Outcome(*fields) for fields in future.result(timeout=60)]
-            except Exception:  # it was lost between the two
+        if future.status in ("finished", "lost", "pending"):  # it may be lost since it was finished
+            found = self._fetch(future, batch.worker)
+            if found is None:
                 return self._died(batch, 1, waiting)
             for point, outcome in zip(batch.points, found, strict=True):
                 waiting.measured(point.group, outcome.seconds)
@@ -335,6 +349,20 @@ class ClusterEngine:
         self._check_scheduler()
         waiting.again_alone(batch.points)  # cancelled by somebody else
         return []
+
+    def _fetch(self, future, worker):
+        """Get a result from its worker; None where it is lost."""
+        for seconds in FETCH_S:
+            try:
+                return [Outcome(*fields) for fields in future.result(timeout=seconds)]
+            except TimeoutError:
+                if worker not in self._look():
+                    break
+            except Exception:
+                break
+        with contextlib.suppress(Exception):  # nobody should compute it again for us
+            self._client.cancel([future], force=True)
+        return None
 
     def _died(self, batch, deaths, waiting):
         """Count a death for each point of a batch; returns outcomes of those that are failures now."""

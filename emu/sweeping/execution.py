@@ -217,14 +217,16 @@ class _Intake:
         self._written = -math.inf  # what comes first is written at once: a store that cannot be is told early
 
     def take(self, outcomes: Sequence[Outcome]) -> None:
-        """Keep outcomes; write where enough have come, or the last were written long ago."""
+        """Keep outcomes, none at times; write where enough have come, or the last were written long ago."""
         self._lines += [outcome.line for outcome in outcomes]
         for line in (line for outcome in outcomes for line in outcome.warnings):
             if line not in self._told:  # several workers may find the same
                 self._told.add(line)
                 self._watcher.said(line)
-        self._watcher.done(len(outcomes), sum(outcome.is_failure for outcome in outcomes))
-        if len(self._lines) >= WRITE_EACH or time.monotonic() - self._written > WRITE_EACH_S:
+        if outcomes:
+            self._watcher.done(len(outcomes), sum(outcome.is_failure for outcome in outcomes))
+        due = len(self._lines) >= WRITE_EACH or time.monotonic() - self._written > WRITE_EACH_S
+        if due and self._lines:
             self.write()
 
     def write(self) -> None:

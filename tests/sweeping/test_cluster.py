@@ -97,6 +97,21 @@ def stored(folder):
     return len(Store(str(folder)))
 
 
+@contextlib.contextmanager
+def no_longer_than(seconds):
+    """Fail where what is inside hangs."""
+    def fail(number, frame):
+        raise AssertionError(f"hangs for {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
     """The CSV of `MANY` in one process, without a store."""
@@ -176,6 +191,81 @@ def cluster(scratch):
     for process in (scheduler, worker):
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("moment", ["it runs a batch", "it has nothing to do", "its result is fetched"])
+def test_the_only_worker_of_a_running_cluster_dies(moment, cluster, tmp_path, monkeypatch):
+    """Its successor, which has another address, runs what is left; the death is told."""
+    address, _, worker = cluster
+    points, specifier = points_of(**MIXED)
+    mark = str(tmp_path / "died")
+    at = moment.split()[1]
+
+    def dying(name, task):  # goes to workers by value
+        import os
+
+        from plena_emu.sweeping.cluster_worker import run_batch
+
+        def die():
+            open(mark, "x").close()
+            os.kill(os.getpid(), 9)
+
+        class Deadly:
+            def __reduce__(self):
+                die()
+
+        if len(task) > 1 and not os.path.exists(mark):
+            if at == "runs":
+                die()
+            if at == "result":
+                return Deadly()
+        return run_batch(name, task)
+
+    class Watching(Told):
+        def done(self, points, failures):
+            super().done(points, failures)
+            if at == "has" and not os.path.exists(mark):
+                open(mark, "x").close()
+                [victim] = [child for child in psutil.Process(worker.pid).children()
+                            if any("spawn_main" in word for word in child.cmdline())]
+                victim.kill()
+
+    monkeypatch.setattr("plena_emu.sweeping.cluster.ClusterEngine.call", staticmethod(dying))
+    told = Watching()
+    with no_longer_than(120):
+        found = lines_of(points, specifier, EngineOptions(scheduler=address), watcher=told)
+    assert os.path.exists(mark) and found == lines_of(points, specifier)
+    assert told.count == len(points) and told.failed == 0
+    assert len(told.lines) == 1 or (at == "has" and told.lines == [])  # where it was missed before it got a batch
+    assert all(re.match(r"worker tcp://\S+ died with .* again", line) for line in told.lines), told.lines
+
+
+def test_what_is_finished_is_stored_while_the_next_batch_runs(cluster, tmp_path, monkeypatch):
+    """The third batch waits until the second is in the store (the first is written at once)."""
+    address, _, _ = cluster
+    points, specifier = points_of(**MIXED)
+    records, batches, late = (str(tmp_path / name) for name in ("store/records", "batches", "late"))
+
+    def waiting(name, task):  # goes to workers by value
+        import os
+        import time
+
+        from plena_emu.sweeping.cluster_worker import run_batch
+
+        with open(batches, "a") as file:
+            file.write("x")
+        until = time.monotonic() + 20
+        while os.path.getsize(batches) == 3 and len(os.listdir(records)) < 2:
+            if time.monotonic() > until:
+                open(late, "x").close()
+                break
+            time.sleep(0.1)
+        return run_batch(name, task)
+
+    monkeypatch.setattr("plena_emu.sweeping.cluster.ClusterEngine.call", staticmethod(waiting))
+    store = Store(str(tmp_path / "store"))
+    assert lines_of(points, specifier, EngineOptions(scheduler=address), store=store) == lines_of(points, specifier)
+    assert os.path.getsize(batches) >= 3 and not os.path.exists(late)
 
 
 def test_a_scheduler_that_is_killed_ends_the_sweep_and_the_store_goes_on(cluster, tmp_path, scratch, serial):
