@@ -7,7 +7,6 @@ answered, and the other thread is in the next window. Which parts are answered c
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from ..kernels import layout
 from ..kernels.compiler.jit import bind
-from ..kernels.compiler.placement import Placement
+from ..kernels.compiler.placement import Placement, most_threads
 from ..kernels.dram import answers as an
 from ..kernels.dram import timing as dram_timing
 from ..kernels.dram.foresight import Foreseer
@@ -37,7 +36,7 @@ def default_threads() -> int:
     -------
     int
     """
-    return min(THREADS, len(os.sched_getaffinity(0)))
+    return min(THREADS, most_threads())
 
 
 def no_answers() -> an.Foresight:

@@ -3,13 +3,13 @@
 On the idealised banks the second thread times them while control runs (`followed_timing`).
 """
 
-import os
 from collections.abc import Callable
 
 import numpy as np
 
 from ..kernels import layout
 from ..kernels.compiler.atomics import IS_ATOMIC
+from ..kernels.compiler.placement import most_threads
 from ..memory.interfaces import FollowingEngine, ForeseeingEngine, MemoryModel
 from ..memory.models import RegimeModel
 from .followed_timing import MOST_IN_SLICE, FollowedTiming
@@ -45,7 +45,7 @@ def _following(memory) -> RegimeModel | None:
     Nobody may stand before the engine who wants to see the events, and threads that wait for each other need two CPUs.
     """
     engine = memory.engine
-    if not IS_ATOMIC or len(os.sched_getaffinity(0)) < 2 or not isinstance(memory, RegimeModel):
+    if not IS_ATOMIC or most_threads() < 2 or not isinstance(memory, RegimeModel):
         return None
     return memory if isinstance(engine, FollowingEngine) and engine.can_follow else None
 

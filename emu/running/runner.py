@@ -21,6 +21,7 @@ from ..inputs.choices import IDEALISED
 from ..inputs.number_formats import Fp, Plain
 from ..kernels import layout
 from ..kernels.compiler.jit import JIT
+from ..kernels.compiler.placement import most_threads
 from ..logs import Log
 from ..machine.core import Machine
 from ..machine.dumps import DumpFile, write_dumps
@@ -46,7 +47,7 @@ from .provenance import geometry_of, hashes_of, program_of, sources_of, versions
 from .result_regions import read_result_regions, region_pieces
 from .run_files import HBM_DUMP, RESULTS_DUMP, check_files_of_run, sram_dumps
 from .shared_work import ALONE, Shared
-from .simulation import Simulation, default_threads, most_threads
+from .simulation import Simulation, default_threads
 from .utilization import utilization
 
 TIMED_BYTES = 1 << 20  # that a memory's arrays are counted as where they are kept

@@ -7,7 +7,6 @@ the same with any number of threads.
 """
 
 import collections
-import os
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,7 +17,7 @@ from ..errors import EmuError
 from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.compiler.jit import bind
-from ..kernels.compiler.placement import Placement
+from ..kernels.compiler.placement import Placement, most_threads
 from ..kernels.control.control import control_slice
 from ..kernels.data.data import AWAIT, HELP
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
@@ -37,16 +36,6 @@ CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
 SLICE = 1 << 18  # most instructions a slice executes
 MOST_UNASKED = 4  # threads of a run that was not told how many: products are short
-
-
-def most_threads() -> int:
-    """Count the CPUs that this process may use: threads that wait for each other need one each.
-
-    Returns
-    -------
-    int
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_threads(timing_only: bool = False) -> int:

@@ -16,6 +16,16 @@ def _this_cpu() -> Callable[[], int] | None:
         return None
 
 
+def most_threads() -> int:
+    """Count the CPUs that this process may use: threads that wait for each other need one each.
+
+    Returns
+    -------
+    int
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Placement:
     """Keeps helping threads off the CPU that the leading thread is on, wherever that goes.
 
