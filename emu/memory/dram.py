@@ -13,7 +13,7 @@ from ..boards.dram_schema import DramDescription, TimingRow, checked
 from ..boards.dram_timing import COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS
 from ..errors import EmuError, UsageError
 from ..isa import REVISIONS
-from ..kernels.dram import event_queue, idle_reads, open_loop
+from ..kernels.dram import event_queue, idle_reads, open_loop, read_lanes
 from ..kernels.dram import memo as dram_memo
 from ..kernels.dram import pattern as dram_pattern
 from ..kernels.dram import state as dram_state
@@ -288,11 +288,11 @@ def _fill_rules(cfg, description, revision):
                 by = cfg.rank_by if row.level == "rank" else cfg.channel_by
                 by[command, COMMANDS.index(row.following) - dram_state.PREA] = row.clocks
     cfg.raise_at[len(COMMANDS)] = number
-    cfg.read_raise_by[:] = dram_state.NO_RULE
+    cfg.lane[:] = np.where(np.eye(dram_state.BANKS), read_lanes.EMPTY, 0)
     for command in range(dram_state.KINDS):
         for at in range(int(cfg.raise_at[command]), int(cfg.raise_at[command + 1])):
             if cfg.raised[at] < dram_state.KINDS:
-                cfg.read_raise_by[command, cfg.raised[at]] = cfg.raise_by[at]
+                cfg.read_raise_by[command, :, cfg.raised[at]] = np.maximum(cfg.raise_by[at], 0)
 
 
 def _node_banks(org):
@@ -310,12 +310,12 @@ def _together(org):
 def _fill_windows(cfg, rows, organisation, together):
     """Rules over a window of several commands."""
     size = _node_banks(organisation)
-    for rule, table, row in zip(cfg.window, cfg.raise_by[dram_state.RAISES:], rows, strict=False):
+    for rule, lanes, row in zip(cfg.window, cfg.window_lanes, rows, strict=False):
         rule[dram_state.WIN_BANKS] = size[row.level]
         rule[dram_state.WIN_PRECEDING] = COMMANDS.index(row.preceding)
         rule[dram_state.WIN_FOLLOWING] = COMMANDS.index(row.following)
         rule[dram_state.WIN_CLOCKS], rule[dram_state.WIN_LENGTH] = row.clocks, row.window
-        table[together[row.level]] = row.clocks
+        lanes[together[row.level]] = read_lanes.EMPTY
 
 
 def _not_covered(rows: tuple[TimingRow, ...]) -> list[TimingRow]:
