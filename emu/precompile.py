@@ -171,9 +171,11 @@ def _first_call_of_a_run(module):
     elif module == "data.plan":
         simulation.prepare_plan()
     else:
-        if module == "dram.timing":
-            memory.engine.foresee()
         memory.warm()
+        if module == "dram.timing":
+            from .memory.simple_foresight import warm_follower
+
+            warm_follower(memory)
 
 
 def _first_call_of_a_timeline(program, settings):

@@ -29,21 +29,6 @@ class MemoryEngine(Protocol):
         """Run the first `count` of int64[:, MEV_WIDTH] events; returns a status of `kernels.memory.transfer`."""
 
 
-@runtime_checkable
-class ForeseeingEngine(MemoryEngine, Protocol):
-    """An engine that a second thread can help."""
-
-    @property
-    def can_foresee(self) -> bool:
-        """Whether its events can be answered ahead of their time."""
-
-    def foresee(self) -> None:
-        """Let a second thread answer events ahead of their time, until `close`."""
-
-    def close(self) -> None:
-        """End the second thread, if there is one."""
-
-
 class Follower(Protocol):
     """What times the events of a batch on one thread, while control still gives more of them on another."""
 
