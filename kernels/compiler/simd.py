@@ -36,3 +36,22 @@ def lanes() -> int:
     if features.get("avx512f"):
         return 16
     return 8 if features.get("avx2") else 4
+
+
+def has_pairs() -> bool:
+    """Tell whether kernels may use the instruction that multiplies pairs of bf16 (AVX512-BF16).
+
+    Called where kernels are compiled, for the CPU that numba compiles for.
+
+    Returns
+    -------
+    bool
+        False with fewer lanes than 16 in `PLENA_SIMD_LANES`.
+    """
+    if lanes() < max(LANES):
+        return False
+    from numba.core import config
+    from numba.core.codegen import get_host_cpu_features
+
+    features = config.CPU_FEATURES if config.CPU_FEATURES is not None else get_host_cpu_features()
+    return {"+avx512bf16", "+avx512vl"} <= set(features.split(","))
