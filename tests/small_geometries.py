@@ -24,8 +24,8 @@ from plena_emu.running.platform import NO_MANIFEST
 
 GUARD = 64  # elements around each array
 CANARY = 0xA5
-WRITTEN = ("rows", "row_pairs", "row_touched", "tiles", "tile_pairs", "tile_touched", "fp", "fp_sram", "m_accum", "hm_accum",
-           "hv_accum", "v_accum", "hbm", "hbm_touched", "work", "partial_sums", "exp_codes")
+WRITTEN = ("rows", "row_pairs", "row_touched", "tiles", "tile_pairs", "tile_touched", "fp", "fp_sram", "m_accum",
+           "hm_accum", "hv_accum", "v_accum", "hbm", "hbm_touched", "work", "partial_sums", "exp_codes")
 TRIALS = 12  # of each operation on a machine
 FLOATS = (Fp(True, 4, 3), Fp(True, 5, 2), Fp(True, 2, 1), Fp(True, 8, 7), Fp(True, 8, 23), Int(8), Int(4))
 
