@@ -46,12 +46,14 @@ def has_pairs() -> bool:
     Returns
     -------
     bool
-        False with fewer lanes than 16 in `PLENA_SIMD_LANES`.
+        False with fewer lanes than 16 in `PLENA_SIMD_LANES`, and where numba does not tell.
     """
     if lanes() < max(LANES):
         return False
-    from numba.core import config
-    from numba.core.codegen import get_host_cpu_features
-
-    features = config.CPU_FEATURES if config.CPU_FEATURES is not None else get_host_cpu_features()
-    return {"+avx512bf16", "+avx512vl"} <= set(features.split(","))
+    try:
+        from numba.core import config
+        from numba.core.codegen import get_host_cpu_features
+    except ImportError:  # not documented: a version of numba may lack it
+        return False
+    chosen = getattr(config, "CPU_FEATURES", None)
+    return {"+avx512bf16", "+avx512vl"} <= set((get_host_cpu_features() if chosen is None else chosen).split(","))
