@@ -98,7 +98,7 @@ class DramForesight:
             memo.reg[mt.MEMO_USED] = memo.reg[mt.MEMO_PATTERNS] = 0
         answers.at[:] = NONE
         answers.reg[an.F_USED] = 0
-        self._foreseer.row[:] = self._dram.channels.open_row.ravel()
+        self._foreseer.row[:] = self._dram.channels["open_row"].ravel()
         self._shared[:] = 0
 
     def give(self, count: int) -> None:
