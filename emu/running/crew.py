@@ -79,20 +79,21 @@ def can_work_together(machine: Machine) -> bool:
     return IS_ATOMIC and int(data_work(machine.cfg, machine.descriptors).max()) <= MOST_WORK
 
 
-def plan_call(machine: Machine):
-    """Bind the kernel that plans a chunk.
+def plan_call(machine: Machine, events: np.ndarray, plan: pl.Plan):
+    """Bind the kernel that plans the next chunk of a ring.
 
     Returns
     -------
     callable
-        Of events, their number, whether to share, and a plan.
+        Of the number of events and whether to share (0 or 1).
     """
-    return bind(plan_chunk, (), (machine.cfg, data_work(machine.cfg, machine.descriptors), MOST_WORK))
+    work = data_work(machine.cfg, machine.descriptors)
+    return bind(plan_chunk, (events,), (plan, machine.cfg, work, MOST_WORK))
 
 
 def prepare_plan(machine: Machine) -> None:
     """Load (or compile) the kernel that finds what several threads may do of a chunk."""
-    plan_call(machine)(_NO_EVENTS, 0, 0, pl.NO_PLAN._replace(shared=np.zeros(pl.SHARED_WIDTH, dtype=np.int64)))
+    plan_call(machine, _NO_EVENTS, pl.NO_PLAN._replace(shared=np.zeros(pl.SHARED_WIDTH, dtype=np.int64)))(0, 0)
 
 
 class Crew:
@@ -117,8 +118,12 @@ class Crew:
         rows = SLOTS * length
         self._events = np.zeros((rows, layout.EV_WIDTH), dtype=np.int64)
         self._shared = zeros_apart(pl.SHARED_WIDTH, np.int64)
-        self._plan = pl.Plan(np.zeros((rows, pl.SEG_WIDTH), dtype=np.int64),
-                             np.zeros((rows, pl.PIECE_WIDTH), dtype=np.int64), zeros_apart(SLOTS, np.int64), self._shared)
+        self._plan = pl.Plan(
+            segments=np.zeros((rows, pl.SEG_WIDTH), dtype=np.int64),
+            pieces=np.zeros((rows, pl.PIECE_WIDTH), dtype=np.int64),
+            counts=zeros_apart(SLOTS, np.int64),
+            shared=self._shared,
+        )
         shared = self._shared
         shared[pl.LAST], shared[pl.IS_CLEAR], shared[pl.CPU] = pl.FOREVER, 1, -1
         for at, name in ((pl.YIELD, "sched_yield"), (pl.SLEEP, "usleep"), (pl.WHERE, "sched_getcpu")):
@@ -133,13 +138,13 @@ class Crew:
 
     @functools.cached_property
     def _plan_call(self):
-        return plan_call(self._machine)
+        return plan_call(self._machine, self._events, self._plan)
 
     def prepare(self) -> None:
         """Load (or compile) the kernels."""
         self._call(_NO_EVENTS, 0, 0, ALONE, pl.NO_PLAN)
         self._helper.prepare()
-        prepare_plan(self._machine)
+        _ = self._plan_call
 
     @property
     def ready(self) -> int:
@@ -168,7 +173,7 @@ class Crew:
 
     def plan(self, count: int) -> None:
         """Find what threads may do side by side of the first `count` of the next events; they may be led then."""
-        self._plan_call(self.next_events(), count, int(self.shares), self._plan)
+        self._plan_call(count, int(self.shares))
 
     def end(self) -> None:
         """Let no chunk follow those that are planned."""

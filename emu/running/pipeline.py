@@ -111,7 +111,8 @@ class Pipeline:
         self._untimed: collections.deque[Slice] = collections.deque()
         self._last: Slice | None = None
         self._limit: int | None = None
-        self._is_over = True
+        self._is_done = True  # data and timing of all that control may do
+        self._is_over = True  # control
         self._has_failed = False  # the worker
         self._first = list(FIRST_SLICES)
 
@@ -128,10 +129,10 @@ class Pipeline:
         EmuError
             What timing or data raises.
         """
-        if self._is_over:
+        if self._is_done:
             if self._last is not None and not self._last.goes_on(limit):
                 return self._last
-            self._limit, self._is_over = limit, False
+            self._limit, self._is_over, self._is_done = limit, False, False
             self._crew.reopen()
             self._worker.start(self._assist)
         turns = 0
@@ -142,6 +143,7 @@ class Pipeline:
                 self._worker.join()
             turns = 0 if self._advance(is_main=True) else TURNS
         self._worker.join()
+        self._is_done = True
         return self._last
 
     def _advance(self, is_main=False) -> bool:

@@ -98,14 +98,13 @@ class Simulation:
         self._gathered = gather(memory, threads, self._run_timing) if unwatched else None
         self._workers = self._new_workers(threads - 1 if data else min(threads - 1, int(self._gathered is None)))
         self._worker = self._workers[0] if self._workers else Inline()
+        self._solo = Solo(machine, self._chunk_length)
+        self._crew: Crew | None = None
         self._pipeline: Pipeline | None = None
-        self._data: Solo | Crew
         if data and self._workers and looks_ahead and watch is None and can_work_together(machine):
-            self._data = Crew(machine, self._chunk_length, self._workers)
-            self._pipeline = Pipeline(self._run_control, self._follow_control, self._data, self._workers[0],
+            self._crew = Crew(machine, self._chunk_length, self._workers)
+            self._pipeline = Pipeline(self._run_control, self._follow_control, self._crew, self._workers[0],
                                       not _writes_integers(program))
-        else:
-            self._data = Solo(machine, self._chunk_length)
         self._control_call: tuple[object, Callable] | None = None
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -152,7 +151,7 @@ class Simulation:
 
     def prepare_data(self) -> None:
         """Load (or compile) the kernels of data."""
-        self._data.prepare()
+        (self._crew or self._solo).prepare()
 
     def prepare_plan(self) -> None:
         """Load (or compile) the kernel that finds what several threads may do of a chunk."""
@@ -192,11 +191,11 @@ class Simulation:
                 self._check(last)
             return last is None
         self._worker.join(BEHIND - 1)
-        found = self._run_control(self._data.events, None, limit)
+        found = self._run_control(self._solo.events, None, limit)
         self._check(found)
         self._consume(found)
         if self.data:
-            self._data.run(found.events)
+            self._solo.run(found.events)
         if self._watch is not None:
             self._join()
             self._watch(self.machine.control.trace[: found.executed], found.chunk.mem_events[: found.mem_events])
@@ -315,8 +314,8 @@ class Simulation:
 
     def _dismiss(self):
         """Let no thread wait for data any more."""
-        if isinstance(self._data, Crew):
-            self._data.dismiss()
+        if self._crew is not None:
+            self._crew.dismiss()
 
     def _check_time(self, picoseconds):
         """Check compute time alone, and the end of the run; `memory` checks the times of its events."""

@@ -40,7 +40,9 @@ class Placement:
         self._cpu = -1
 
     def keep_off(self, threads: Iterable[int | None], cpu: int | None = None) -> None:
-        """Have threads (their native numbers) leave a CPU, that of the calling thread unless one is given, if it changed.
+        """Have threads (their native numbers) leave a CPU, if it is not that of the call before.
+
+        It is the one of the calling thread unless one is given.
         """
         if self._call is None:
             return

@@ -182,10 +182,10 @@ def help_out(events, ready, led, plan, state):
         if piece >= 0:
             run_piece(events, piece, plan, state)
             turns = 0
-            continue
-        turns += 1
-        relax(shared, turns)
-        if turns > SPINS and shared[WHERE] != 0 and shared[CPU] == cpu_of_this_thread(shared):
+        else:
+            turns += 1
+            relax(shared, turns)
+        if (turns == 0 or turns > SPINS) and shared[WHERE] != 0 and shared[CPU] == cpu_of_this_thread(shared):
             break
     return 0
 
@@ -200,6 +200,7 @@ def lead_group(events, row, pieces, base, plan, state):
     store_release(shared, OPEN, end)
     piece = take_piece(shared)
     while piece >= 0:
+        shared[CPU] = cpu_of_this_thread(shared)
         run_piece(events, piece, plan, state)
         piece = take_piece(shared)
     turns = 0
@@ -209,8 +210,10 @@ def lead_group(events, row, pieces, base, plan, state):
 
 
 @kernel
-def lead_chunk(events, slot, most, plan, state):
+def lead_chunk(events, slot, most, is_first, plan, state):
     """Run the segments of a chunk that are not done, as long as their work is at most so much.
+
+    The first runs anyway where `is_first` says that nothing ran before in the call.
 
     Returns the work; -1 - the row of an event whose operation has no kernel.
     """
@@ -218,9 +221,10 @@ def lead_chunk(events, slot, most, plan, state):
     base = slot * (events.shape[0] // plan.counts.shape[0])
     total = np.int64(0)
     for row in range(base + shared[SEGMENT], base + plan.counts[slot]):
-        total += plan.segments[row, SEG_WORK]
-        if total > most:
+        if total + plan.segments[row, SEG_WORK] > most and not is_first:
             break
+        total += plan.segments[row, SEG_WORK]
+        is_first = False
         shared[CPU] = cpu_of_this_thread(shared)
         piece, pieces_past = plan.segments[row, SEG_PIECE], plan.segments[row, SEG_PIECES_PAST]
         if piece < pieces_past:
@@ -255,8 +259,7 @@ def lead(events, turns, most, plan, state):
             continue
         waited = 0
         slot = number % plan.counts.shape[0]
-        # No segment is longer than a call may be, so that the first fits.
-        done = lead_chunk(events, slot, left, plan, state)
+        done = lead_chunk(events, slot, left, left == most, plan, state)
         if done < 0:
             return done
         if shared[SEGMENT] < plan.counts[slot]:
@@ -275,9 +278,8 @@ def data_slice(events, first, past, part, plan, state):
     events : int64[rows, EV_WIDTH]
         `layout` tells what the columns mean for each operation.
     first, past : int
-        ALONE: events [first, past). LEAD: for how many turns to wait for the next chunk, and work of the call, at
-        least that of any segment. HELP: chunks that are ready now, -1 for any; it comes back when others are, or
-        when `past` are led.
+        ALONE: events [first, past). LEAD: for how many turns to wait for the next chunk, and the work of the call.
+        HELP: chunks that are ready now, or -1; the call ends when others are, or when `past` are led.
     part : int
         ALONE; LEAD: execute the chunks of a ring that the plan describes, in order; HELP: run pieces of the plan on
         another thread.

@@ -85,19 +85,19 @@ def meet(low, high, other_low, other_high):
 
 
 @kernel
-def end_of_product(events, count, at):
-    """Find the M_MM_WO of the product that begins at an event; `count` without one."""
+def end_of_product(events, row, count, at):
+    """Find the M_MM_WO of the product that begins at an event of the chunk from `row` on; `count` without one."""
     past = at
-    while past < count and is_fill(events[past, 0]):
+    while past < count and is_fill(events[row + past, 0]):
         past += 1
-    return past if past > at and past < count and events[past, 0] == isa.M_MM_WO else count
+    return past if past > at and past < count and events[row + past, 0] == isa.M_MM_WO else count
 
 
 @kernel
 def group_products(events, count, cfg, work, most, at, plan, row, pieces):
     """Make a piece of each product that begins at an event with a clear accumulator, until two of them meet.
 
-    The pieces of the chunk are from a `row` of the table on.
+    The chunk and its pieces are from a `row` of their tables on.
 
     The places that a group writes must be blocks of one grid, in ascending order by row or by column: then they
     are different.
@@ -111,15 +111,15 @@ def group_products(events, count, cfg, work, most, at, plan, row, pieces):
     by_row, by_column = True, True
     begun = at
     while True:
-        end = end_of_product(events, count, at)
-        if end == count or events[end, 3] != 1:
+        end = end_of_product(events, row, count, at)
+        if end == count or events[row + end, 3] != 1:
             break
-        low, high, cost = events[at, 3], events[at, 3], np.int64(0)
-        for i in range(at, end):
+        low, high, cost = events[row + at, 3], events[row + at, 3], np.int64(0)
+        for i in range(row + at, row + end):
             low, high = min(low, events[i, 3]), max(high, events[i, 3])
             cost += work[events[i, 0]]
         high += blen
-        new_row, new_offset = events[end, 1], events[end, 2]
+        new_row, new_offset = events[row + end, 1], events[row + end, 2]
         if at > begun:
             down, right = new_row - written, new_offset - offset
             by_row = by_row and (down > 0 or (down == 0 and right > 0))
@@ -165,8 +165,9 @@ def plan_chunk(events, count, shares, plan, cfg, work, most):
 
     Parameters
     ----------
-    events : int64[length, EV_WIDTH]
+    events : int64[slots * length, EV_WIDTH]
     count : int
+        Events of the chunk.
     shares : int
         1 to make groups.
     plan : Plan
@@ -179,12 +180,13 @@ def plan_chunk(events, count, shares, plan, cfg, work, most):
     Returns the number of segments. They are in order and cover the chunk.
     """
     shared = plan.shared
-    slot = shared[READY] % plan.counts.shape[0]
-    row = slot * events.shape[0]
+    slots = plan.counts.shape[0]
+    slot = shared[READY] % slots
+    row = slot * (events.shape[0] // slots)
     clear = shared[IS_CLEAR] != 0
     segments, pieces, done, at, in_order = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while at < count:
-        op = events[at, 0]
+        op = events[row + at, 0]
         past, more, total = at, pieces, np.int64(0)
         if shares == 1 and clear and is_fill(op):
             past, more, total = group_products(events, count, cfg, work, most, at, plan, row, pieces)
