@@ -11,6 +11,7 @@ from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_VALIDATED, EXIT_OK, 
 from ..logs import Log
 from . import flags, hardware_flags
 from .entry import say
+from .importing import importing
 from .parser import Parser
 
 PROGRAM = "transactional_emulator"
@@ -62,7 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.hbm_size == 0 and args.timing_mode is None:
         parser.error("argument --hbm-size: size '0': found 0, expected at least 1 byte")
-    from ..running.run_files import check_files_of_run
+    with importing():
+        from ..running.run_files import check_files_of_run
 
     try:
         isa = flags.revision(args)
@@ -94,8 +96,9 @@ def _run(request, must_be_validated, log):
     from ..precompile import kernels_of, make_ready
 
     make_ready(kernels_of(request))
-    from ..running.log_records import final_records
-    from ..running.runner import execute
+    with importing():
+        from ..running.log_records import final_records
+        from ..running.runner import execute
 
     result = execute(request, log)
     final_records(log, result)

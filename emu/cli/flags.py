@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..inputs.choices import DEFAULT_HOST_BANDWIDTH, MEMORY_MODELS
 from ..isa import REVISIONS
 from ..logs import LEVELS
+from .importing import importing
 
 TYPE_CHECKING = False  # as `typing` has it, whose import --help need not wait for
 if TYPE_CHECKING:
@@ -202,6 +203,8 @@ def fields(args) -> dict:
 
 def request(args, isa, **more) -> "RunRequest":
     """Make the `RunRequest` of parsed flags; `more` sets or replaces fields."""
-    from ..request import RunRequest  # its class takes longer to make than all flags
+    began = time.perf_counter()
+    with importing():  # its class takes longer to make than all flags, and what checks its fields is imported then
+        from ..request import RunRequest
 
-    return RunRequest(**(fields(args) | {"isa": isa, "started_at": time.perf_counter()} | more))
+        return RunRequest(**(fields(args) | {"isa": isa, "started_at": began} | more))

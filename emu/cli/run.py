@@ -28,6 +28,7 @@ from ..logs import RUNNER, Log
 from ..running.run_files import check_files_of_run
 from . import flags, hardware_flags
 from .entry import say
+from .importing import importing
 
 # Warnings only, in plain words; the topology line is for testbenches.
 QUIET_LEVELS = f"warn,{RUNNER}=error"
@@ -216,8 +217,9 @@ def _execute(args, request, log):
     from ..precompile import kernels_of, make_ready
 
     make_ready(kernels_of(request))
-    from ..running.log_records import final_records
-    from ..running.runner import execute
+    with importing():
+        from ..running.log_records import final_records
+        from ..running.runner import execute
 
     request.trace = log.asked_for_debug
     if sys.stderr.isatty() and not args.quiet and not request.trace:

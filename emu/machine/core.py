@@ -5,6 +5,7 @@ import numpy as np
 from ..config.settings import Settings
 from ..inputs.number_formats import Mx
 from ..kernels import layout
+from ..kernels.compiler.simd import cpu_has_pairs
 from ..kernels.control.control import ControlState
 from ..kernels.control.loop_skip import new_affine
 from ..kernels.control.loops import NO_LIMIT
@@ -12,7 +13,7 @@ from ..kernels.data.dma import HBM_PAGE
 from ..kernels.data.state import DataState
 from .dumps import DumpFile, hbm_pieces, matrix_pieces, vector_pieces
 from .formats import Formats, pack_sram
-from .lazy_arrays import lazy_zeros, zeros_apart
+from .lazy_arrays import HUGE_PAGE, lazy_zeros, touch_ahead, zeros_apart
 from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
 
 LOOP_CAPACITY = 64
@@ -107,10 +108,13 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         descriptors=descriptors,
         formats=formats.rows,
         tables=formats.tables,
+        halves=formats.halves,
         rows=rows,
         row_words=rows.view(np.uint32),
+        row_pairs=lazy_zeros(settings.vector_sram_size * vlen // 2, np.uint32, "vector SRAM", huge=SRAM_HUGE),
         row_touched=lazy_zeros(settings.vector_sram_size, np.uint8, "vector SRAM"),
         tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
+        tile_pairs=lazy_zeros(settings.matrix_tiles * mlen * mlen // 2, np.uint32, "matrix SRAM", huge=SRAM_HUGE),
         tile_touched=zeros_apart(settings.matrix_tiles, np.uint8),
         fp=zeros_apart(layout.FP_REGISTERS, np.float32),
         fp_sram=zeros_apart(int(cfg[layout.CFG_FP_SRAM]), np.float32),
@@ -121,8 +125,8 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         v_accum=zeros_apart(blen, np.float32),
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
         hbm_touched=lazy_zeros(pages, np.uint8, "HBM page map"),
-        work=zeros_apart(max(16 * mlen, vlen, 128), np.float32),
-        partial_sums=zeros_apart(max(mlen, vlen, 128), np.float32),
+        work=zeros_apart(max(32 * mlen, vlen, 128), np.float32),
+        partial_sums=zeros_apart(max(mlen, vlen, 256), np.float32),
         codes=zeros_apart((2, max(4 * mlen, 4 * vlen)), np.uint8),
         exp_codes=np.zeros(1 << 16, dtype=np.uint16),
     )
@@ -179,6 +183,12 @@ class Machine:
         if vram is not None:
             mantissa = self.settings.sram_mantissa
             load_vector_sram(vram, data.row_words, data.row_touched, self.settings.vlen, mantissa)
+
+    def touch_ahead(self) -> None:
+        """Have the low rows and tiles occupy memory by the time that data needs them, beside what else is loaded."""
+        data = self.data
+        pairs = [data.row_pairs, data.tile_pairs] if cpu_has_pairs() else []
+        touch_ahead([data.rows, data.tiles, *pairs], HUGE_PAGE)
 
     def load_integers(self, intsram: str) -> None:
         """Read the int SRAM preload alone: all that control needs."""

@@ -41,8 +41,14 @@ def module_key(function) -> str:
     return module.removeprefix(f"{KERNELS}.")
 
 
-def _cpu():
-    """Text that differs between CPUs for which numba would generate different code."""
+@functools.cache
+def cpu_text() -> str:
+    """Read what differs between CPUs for which numba would generate different code.
+
+    Returns
+    -------
+    str
+    """
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
             lines = info.read().split("\n\n", 1)[0].splitlines()
@@ -77,7 +83,7 @@ def _environment():
     for package in ("numba", "llvmlite", "numpy"):
         digest.update(package_version(package).encode())
     digest.update(sys.version.encode())
-    digest.update(_cpu().encode())
+    digest.update(cpu_text().encode())
     for name in sorted(os.environ):
         if name == LANES_VARIABLE or (name.startswith("NUMBA_") and name not in _NEUTRAL):
             digest.update(f"{name}={os.environ[name]}".encode())

@@ -20,7 +20,8 @@ from ..layout import (
 )
 from ..op_groups import is_elementwise, is_fp, is_reduction
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
-from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, write_out
+from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, make_pairs, tile_at, write_out
+from .pairs import HAS_PAIRS, panel_width
 from .plan import (
     BASE,
     CPU,
@@ -70,6 +71,7 @@ def run_events(events, first, past, state):
     tiles = state.tiles
     work = state.work
     partial_sums = state.partial_sums
+    width = panel_width(cfg)
     for i in range(first, past):
         op = events[i, 0]
         a = events[i, 1]
@@ -78,11 +80,11 @@ def run_events(events, first, past, state):
         e = events[i, 4]
         f = events[i, 5]
         if op == isa.M_MM:
-            m_mm(cfg, rows, tiles, state.m_accum, work, partial_sums, a, b, c)
+            m_mm(cfg, state, width, a, b, c)
         elif op == isa.M_TMM:
             m_tmm(cfg, rows, tiles, state.m_accum, work, partial_sums, a, b, c)
         elif op == isa.M_BMM or op == isa.M_BTMM:
-            m_bmm(cfg, rows, tiles, state.hm_accum, work, partial_sums, op, a, b, c, e)
+            m_bmm(cfg, state, width, op, a, b, c, e)
         elif op == isa.M_BMV or op == isa.M_BTMV:
             m_bmv(cfg, rows, tiles, state.hv_accum, work, partial_sums, op, a, b, c, e)
         elif op == isa.M_MV or op == isa.M_TMV:
@@ -100,15 +102,17 @@ def run_events(events, first, past, state):
         elif op == isa.H_PREFETCH_M:
             descriptor = state.descriptors[b]
             prefetch(
-                state.formats, state.tables, state.hbm, state.codes, descriptor, c, e, f, descriptor[DESC_ROWS], tiles,
-                a * mlen,
+                state.formats, state.tables, state.halves, state.hbm, state.codes, descriptor, c, e, f,
+                descriptor[DESC_ROWS], tiles, a * mlen,
             )
             mark_tiles(state.tile_touched, a, descriptor[DESC_ROWS] // mlen)
         elif op == isa.H_PREFETCH_V:
             # Rows past the end of the vector SRAM are dropped (§1.7), all of them where the first lies there.
             descriptor = state.descriptors[b]
             kept = max(0, min(descriptor[DESC_ROWS], cfg[CFG_ROWS] - a))
-            prefetch(state.formats, state.tables, state.hbm, state.codes, descriptor, c, e, f, kept, rows, a)
+            prefetch(
+                state.formats, state.tables, state.halves, state.hbm, state.codes, descriptor, c, e, f, kept, rows, a
+            )
             finish_rows(rows, row_words, row_touched, a, kept, cfg[CFG_VLEN], cfg[CFG_SRAM_MANTISSA])
         elif op == isa.H_STORE_V:
             store_rows(
@@ -191,6 +195,18 @@ def help_out(events, ready, led, plan, state):
 
 
 @kernel
+def make_pairs_of_group(events, first, past, state):
+    """Make the pairs that the M_MM among events need, before threads read them side by side."""
+    cfg = state.cfg
+    width = panel_width(cfg)
+    if width == 0:
+        return
+    for i in range(first, past):
+        if events[i, 0] == isa.M_MM:
+            make_pairs(cfg, state, width, tile_at(cfg, events[i, 1]), events[i, 3])
+
+
+@kernel
 def lead_group(events, row, pieces, base, plan, state):
     """Run a group of pieces, from a row of their table on, with whoever helps."""
     shared = plan.shared
@@ -227,11 +243,13 @@ def lead_chunk(events, slot, most, is_first, plan, state):
         is_first = False
         shared[CPU] = cpu_of_this_thread(shared)
         piece, pieces_past = plan.segments[row, SEG_PIECE], plan.segments[row, SEG_PIECES_PAST]
+        first, end = base + plan.segments[row, SEG_FIRST], base + plan.segments[row, SEG_PAST]
         if piece < pieces_past:
+            if HAS_PAIRS:
+                make_pairs_of_group(events, first, end, state)
             lead_group(events, base + piece, pieces_past - piece, base, plan, state)
         else:
-            end = base + plan.segments[row, SEG_PAST]
-            done = run_events(events, base + plan.segments[row, SEG_FIRST], end, state)
+            done = run_events(events, first, end, state)
             if done < end:
                 return -1 - done
         shared[SEGMENT] += 1

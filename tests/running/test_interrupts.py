@@ -15,7 +15,7 @@ from plena_emu.program.assembler import assemble, mem_text
 
 # Ctrl-C as the interpreter looks for the Nth module: within imports, of which libraries make callbacks and objects.
 AT_IMPORT = """
-import signal, sys
+import atexit, signal, sys
 from plena_emu.cli import entry
 
 class Interrupt:
@@ -29,10 +29,9 @@ class Interrupt:
 
 program = sys.argv.pop(1)
 sys.meta_path.insert(0, Interrupt())
-status = getattr(entry, program)()
-if status == 0:
-    print(f"looked for {-Interrupt.left} more", file=sys.stderr)
-sys.exit(status)
+if Interrupt.left < 0:
+    atexit.register(lambda: print(f"looked for {-Interrupt.left} more", file=sys.stderr))
+sys.exit(getattr(entry, program)())
 """
 FILES = "--opcode p.mem --hbm hbm.bin --fpsram fp.bin --settings s.toml"
 COMMANDS = {

@@ -176,8 +176,25 @@ def test_the_level_decides_about_the_dump_of_the_hbm(variable, flag, is_dumped):
 
 def test_libraries_start_no_threads_whatever_the_environment_says():
     """Where a machine allows no thread, OpenBLAS would send this process SIGINT."""
-    script = ("import os, sys; sys.argv = ['plena-emu', 'boards']; from plena_emu.cli.entry import plena_emu;"
-              " status = plena_emu(); import numpy; print(status, os.listdir('/proc/self/task').__len__())")
+    script = ("import atexit, os, sys; sys.argv = ['plena-emu', 'boards']; from plena_emu.cli.entry import plena_emu\n"
+              "def end():\n    import numpy\n    print(len(os.listdir('/proc/self/task')))\n"
+              "atexit.register(end); plena_emu()")
     done = subprocess.run([sys.executable, "-c", script], env=os.environ | {"OPENBLAS_NUM_THREADS": "8"},
                           capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "0 1", done.stderr
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1"), done.stderr
+
+
+def test_what_is_to_be_done_at_the_end_is_done(tmp_path):
+    """The process ends without taking the interpreter apart; exit functions are called, and what they print is seen."""
+    script = ("import atexit, sys; sys.argv = ['plena-emu', 'boards']; from plena_emu.cli.entry import plena_emu;"
+              " atexit.register(lambda: print('last')); sys.exit(plena_emu())")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "last"), done.stderr
+
+
+def test_a_thread_that_is_at_work_is_waited_for():
+    script = ("import sys, threading, time; sys.argv = ['plena-emu', 'boards'];"
+              " from plena_emu.cli.entry import plena_emu;"
+              " threading.Thread(target=lambda: (time.sleep(1), print('last'))).start(); sys.exit(plena_emu())")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "last"), done.stderr
