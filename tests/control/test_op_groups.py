@@ -166,8 +166,6 @@ def test_a_run_with_such_an_event_ends_with_that_line():
     machine = machine_of("base")
     program = decode(np.zeros(0, dtype=np.uint32), "base", machine.settings)
     simulation = Simulation(program, machine, memory=None)
-    chunk = simulation._crew.new_chunk()
-    chunk.events[0] = [isa.C_BREAK, 0, 0, 0, 0, 0]
+    simulation._solo.events[0] = [isa.C_BREAK, 0, 0, 0, 0, 0]
     with pytest.raises(EmuError, match=r"^op id 50 \(C_BREAK\): found no kernel in the data pass"):
-        simulation._crew.plan(chunk, 1)
-        simulation._crew.run(chunk)
+        simulation._solo.run(1)
