@@ -18,6 +18,8 @@ from ..kernels.dram import memo as dram_memo
 from ..kernels.dram import pattern as dram_pattern
 from ..kernels.dram import state as dram_state
 from ..kernels.memory import memo_table as mt
+from ..machine.lazy_arrays import zeros_apart
+from .spare_memory import take_words
 
 ACCESS_BYTES = 64
 ADDRESS_BITS = 64
@@ -162,43 +164,51 @@ def new_memo(state: dram_state.DramState, enabled: bool = True) -> dram_memo.Dra
     """Build the empty memo of a memory; it is off with refresh, or where an access has several sub-requests.
 
     Refresh goes by the clock, and sub-requests in banks of their own are related to each other (`kernels.dram.memo`).
+    Two threads may have a memo each, so that their arrays share no cache lines.
     """
     config = state.config[0]
-    reg = np.zeros(dram_memo.DRAM_MEMO_WIDTH, dtype=np.int64)
+    reg = zeros_apart(dram_memo.DRAM_MEMO_WIDTH, np.int64)
     reg[mt.MEMO_ON] = enabled and config.t_refi == 0 and config.sub_requests == 1 and config.direct == 1
     return dram_memo.DramMemo(
         reg=reg,
         table=np.zeros((dram_memo.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
-        arena=np.zeros(dram_memo.ARENA, dtype=np.int64),
+        arena=take_words(dram_memo.ARENA),
         pattern=_new_pattern(int(config.channels) * dram_state.BANKS),
         address=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
         nothing=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
-        counts_before=np.zeros((int(config.channels), dram_state.COUNTS), dtype=np.int64),
+        counts_before=zeros_apart((int(config.channels), dram_state.COUNTS), np.int64),
         idle=_records(int(config.channels), idle_reads.IDLE),
         bins=np.zeros(dram_state.BINS, dtype=np.int64),
     )
 
 
+def _none(shape):
+    """NONE everywhere."""
+    array = zeros_apart(shape, np.int64)
+    array[...] = dram_state.NONE
+    return array
+
+
 def _new_pattern(banks):
     """Room for the pattern of one list; nothing is touched yet."""
-    nothing, width = dram_state.NONE, dram_pattern.WIDEST
-    key = np.zeros(dram_pattern.KEY_WIDTH, dtype=np.int64)
+    width = dram_pattern.WIDEST
+    key = zeros_apart(dram_pattern.KEY_WIDTH, np.int64)
     return dram_pattern.Pattern(
         key=key,
         half=key.view(np.uint16),
-        touched=np.zeros(1, dtype=np.int64),
-        bank=np.zeros(dram_pattern.TOUCHED + 1, dtype=np.int64),
-        first=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
-        number=np.full(banks, nothing),
-        row=np.full((banks, 2), nothing),
-        more=np.full(banks, nothing),
-        listed=np.zeros((width, dram_pattern.ROW_WIDTH), dtype=np.int64),
-        node=np.full((dram_pattern.LEVELS, banks), nothing),
-        block=np.zeros(width, dtype=np.int64),
-        latest_block=np.full(banks, nothing),
-        place=np.zeros(width, dtype=np.int64),
-        left_bank=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
-        left_row=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
+        touched=zeros_apart(1, np.int64),
+        bank=zeros_apart(dram_pattern.TOUCHED + 1, np.int64),
+        first=zeros_apart(dram_pattern.TOUCHED, np.int64),
+        number=_none(banks),
+        row=_none((banks, 2)),
+        more=_none(banks),
+        listed=zeros_apart((width, dram_pattern.ROW_WIDTH), np.int64),
+        node=_none((dram_pattern.LEVELS, banks)),
+        block=zeros_apart(width, np.int64),
+        latest_block=_none(banks),
+        place=zeros_apart(width, np.int64),
+        left_bank=zeros_apart(dram_pattern.TOUCHED, np.int64),
+        left_row=zeros_apart(dram_pattern.TOUCHED, np.int64),
     )
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..kernels.compiler.jit import bind
@@ -16,10 +18,12 @@ from ..kernels.dram.timing import DramMemory
 from ..kernels.memory import following as fo
 from ..kernels.memory import memo_table as mt
 from ..kernels.memory import transfer as tr
+from ..machine.lazy_arrays import zeros_apart
+from .spare_memory import take_words
 
 PATIENCE = 1 << 15  # turns that the thread which follows waits for events: about a millisecond
 LAST_PATIENCE = 1 << 18  # turns in which it is done with an event, while control waits for it
-WINDOWS = 16  # that are answered before Ctrl-C is heard
+WINDOWS = 1  # that are answered before Ctrl-C is heard: some milliseconds
 
 
 def no_answers() -> an.Foresight:
@@ -29,12 +33,12 @@ def no_answers() -> an.Foresight:
     -------
     Foresight
     """
-    return _new_answers(1, 1, np.zeros(1, dtype=np.int64))
+    nothing = np.zeros(1, dtype=np.int64)
+    return _new_answers(1, nothing, nothing)
 
 
 def _new_answers(events, text, arena):
-    reg, text = np.zeros(an.F_WIDTH, dtype=np.int64), np.zeros(text, dtype=np.int64)
-    return an.Foresight(reg, np.full(events, NONE), text, arena)
+    return an.Foresight(zeros_apart(an.F_WIDTH, np.int64), np.full(events, NONE), text, arena)
 
 
 def run_all(call, events: np.ndarray, count: int) -> int:
@@ -72,11 +76,11 @@ class DramForesight:
     def __init__(self, memory: DramMemory, new_memory, events: np.ndarray, descriptors: np.ndarray):
         state, memo = new_memory()
         self._dram = memory.dram
-        self.answers = _new_answers(len(events), an.MOST_TEXT, memo.arena)
+        self.answers = _new_answers(len(events), take_words(an.MOST_TEXT), memo.arena)
         self.answers.reg[an.F_ON] = 1
-        self._shared = np.zeros(fo.SHARED_WIDTH, dtype=np.int64)
-        addr = np.zeros(len(memory.transfer.addr), dtype=np.int64)
-        row = np.zeros(len(memory.dram.channels) * BANKS, dtype=np.int64)
+        self._shared = zeros_apart(fo.SHARED_WIDTH, np.int64)
+        addr = zeros_apart(len(memory.transfer.addr), np.int64)
+        row = zeros_apart(len(memory.dram.channels) * BANKS, np.int64)
         self._foreseer = Foreseer(self._shared, self.answers, memo, state, addr, row)
         own = memory._replace(answers=self.answers)
         self._follow = bind(dram_timing.follow_dram, (self._shared, events), (descriptors, own))
@@ -126,7 +130,7 @@ class DramForesight:
         """Events of the batch that are timed."""
         return int(self._shared[fo.DONE])
 
-    def finish(self, count: int) -> int:
+    def finish(self, count: int, between: Callable[[], None]) -> int:
         """Answer events of a batch of `count` ahead of the thread that follows, then wait for it.
 
         Returns
@@ -137,6 +141,7 @@ class DramForesight:
         before = self._give(count, fo.ENDED, 0)
         first = before
         while first < count:
+            between()
             first = self._foresee(first, count, WINDOWS)
         while (done := self._give(count, fo.ENDED, LAST_PATIENCE)) < count:
             if done == before:

@@ -1,5 +1,6 @@
 """The two interfaces of memory timing: an engine turns accesses into picoseconds, a model stands in front of it."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -57,8 +58,11 @@ class Follower(Protocol):
     def done(self) -> int:
         """Events of the batch that are timed."""
 
-    def finish(self, count: int) -> int:
-        """Help with a batch of `count` events, of which no more come; returns how many are timed."""
+    def finish(self, count: int, between: Callable[[], None]) -> int:
+        """Help with a batch of `count` events, of which no more come; returns how many are timed.
+
+        `between` is called before, and now and then while that lasts.
+        """
 
 
 @runtime_checkable

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..kernels import layout
@@ -101,7 +103,7 @@ class SimpleForesight:
         """Events of the batch that are timed."""
         return int(self._shared[fo.DONE])
 
-    def finish(self, count: int) -> int:
+    def finish(self, count: int, between: Callable[[], None]) -> int:
         """Foresee a batch of `count` events from the last one back, then wait for the thread that follows.
 
         Returns
@@ -110,4 +112,5 @@ class SimpleForesight:
             How many are timed. The other thread may still be in the event behind these, but begins no other.
         """
         self._give(count, fo.ENDED)
+        between()
         return self._foresee(count, LAST_PATIENCE)

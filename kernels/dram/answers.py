@@ -19,10 +19,10 @@ MOST_TEXT = 1 << 20  # words of the answers of a batch
 # An answer.
 A_HASH, A_WORDS, A_KEY, A_VALUE, A_LENGTH, A_BANKS, A_ALIGNED, A_WIDTH = range(8)
 
-# Slots of `Foresight.reg`.
+# Slots of `Foresight.reg`, each on a cache line of its own.
 F_ON = 0  # 1: there may be answers
-F_USED = 1  # words of `text`
-F_WIDTH = 2
+F_USED = 8  # words of `text`
+F_WIDTH = 16
 
 
 class Foresight(NamedTuple):

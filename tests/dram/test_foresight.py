@@ -69,7 +69,7 @@ def test_figures_are_the_same_in_any_order(parts, rows, again, followed, foresee
     assert follower._follow(1) == follower.done == first
     follower._foresee(int(foreseen * count), count, 1)
     follower._give(count, following.ENDED, 0)
-    assert follower._follow(1) == follower.finish(count) == count
+    assert follower._follow(1) == follower.finish(count, int) == count
     assert contents(memory, own) == alone(rows, events, (first,), revision=revision)
 
 
@@ -199,7 +199,7 @@ def test_a_follower_that_is_stopped_leaves_the_rest():
     memory, follower, own = begun(8, events)
     follower.give(20)
     assert follower._follow(1) == 20
-    assert follower.finish(50) == 20  # nobody runs the others
+    assert follower.finish(50, int) == 20  # nobody runs the others
     assert follower._follow(1) == 20
     memory.advance(own[20:], 30)
     assert contents(memory, own) == alone(8, events, (20,))

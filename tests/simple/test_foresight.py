@@ -83,7 +83,7 @@ def test_figures_and_memo_are_the_same_in_any_order(parts, rows, again, followed
     first = int(followed * count)
     follower.give(first)
     assert follower._follow(1) == follower.done == first
-    assert follower.finish(max(first, int(foreseen * count))) >= first or foreseen
+    assert follower.finish(max(first, int(foreseen * count)), int) >= first or foreseen
     follower._give(count, following.ENDED)
     assert follower._follow(1) == count
     assert contents(memory, own) == alone(rows, events)
