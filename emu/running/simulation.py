@@ -16,9 +16,8 @@ from .. import isa
 from ..errors import EmuError
 from ..kernels import layout
 from ..kernels import status as st
-from ..kernels.compiler.jit import bind
+from ..kernels.compiler.jit import bind, entry_of
 from ..kernels.compiler.placement import Placement, most_threads
-from ..kernels.control.control import control_slice
 from ..kernels.data.data import AWAIT, HELP
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
@@ -31,6 +30,8 @@ from .lookahead import DEPTH, Chunk, Lookahead, Slice
 from .run_errors import run_error
 from .work import chunk_length, pieces, timing_work
 from .workers import Inline, Worker, heard
+
+control_slice = entry_of("control.control", "control_slice")
 
 CHUNK = 4096  # events a chunk holds, at most
 AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing

@@ -6,14 +6,14 @@ Child processes compile, one a module; where nothing can be kept, for this proce
 import contextlib
 import errno
 import os
-import pathlib
 import sys
 import threading
 
 from . import object_file
 from .fingerprint import cache_path, cache_root, owner_of
 from .modes import KernelError
-from .object_file import DamagedFile, ModuleCode
+from .object_file import ModuleCode
+from .sealed import DamagedFile
 
 COMPILER = "plena_emu.precompile:compile_module"  # called in a child process with the key of the module
 READY = "ready"  # what `look` says of good code
@@ -161,6 +161,7 @@ def _compile(keys, root):
 
 def _compile_for_this_process(keys, problem):
     """Compile into a directory that is removed again; `problem` is what the compile cache has."""
+    import pathlib
     import tempfile
 
     try:

@@ -18,13 +18,12 @@ from ..layout import (
     DESC_SCALE_FORMAT,
     FMT_BITS,
 )
-from ..limits import ACCESS_BYTES
+from ..limits import ACCESS_BYTES, HBM_PAGE
 from ..memory.dma_address import row_elements, row_scales, row_scales_delivered
 from .mx_decode import decode_simd, fits_simd, touch
 from .numerics import decode, encode_block, encode_plain, read_code, write_code
 from .row_lanes import round_values
 
-HBM_PAGE = 16  # log2 of the bytes of a tracked HBM page
 AHEAD = 4  # rows
 
 

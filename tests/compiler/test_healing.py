@@ -9,7 +9,8 @@ import pytest
 from tiny_package import ROOT, call
 
 from plena_emu.kernels.compiler import object_file
-from plena_emu.kernels.compiler.object_file import DamagedFile, ModuleCode, ObjectCode, decode, encode
+from plena_emu.kernels.compiler.object_file import ModuleCode, ObjectCode, decode, encode
+from plena_emu.kernels.compiler.sealed import DamagedFile
 from plena_emu.precompile import MODULES
 
 EXAMPLE = ROOT / "examples" / "linear" / "build"
