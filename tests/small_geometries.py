@@ -24,8 +24,8 @@ from plena_emu.running.platform import NO_MANIFEST
 
 GUARD = 64  # elements around each array
 CANARY = 0xA5
-WRITTEN = ("rows", "row_touched", "tiles", "tile_touched", "fp", "fp_sram", "m_accum", "hm_accum", "hv_accum",
-           "v_accum", "hbm", "hbm_touched", "work", "partial_sums", "exp_codes")
+WRITTEN = ("rows", "row_pairs", "row_touched", "tiles", "tile_pairs", "tile_touched", "fp", "fp_sram", "m_accum",
+           "hm_accum", "hv_accum", "v_accum", "hbm", "hbm_touched", "work", "partial_sums", "exp_codes")
 TRIALS = 12  # of each operation on a machine
 FLOATS = (Fp(True, 4, 3), Fp(True, 5, 2), Fp(True, 2, 1), Fp(True, 8, 7), Fp(True, 8, 23), Int(8), Int(4))
 
@@ -44,6 +44,9 @@ def _storage(rng, length):
 def settings_of(rng):
     """Settings of a random small geometry, as far as a settings file may have them."""
     vlen, mlen, blen = rng.randint(1, 17), rng.randint(1, 17), rng.randint(1, 9)
+    if rng.random() < 0.2:  # one whose products may take pairs of bf16
+        vlen = mlen = rng.choice((32, 64))
+        blen = rng.choice((8, 16, 32))
     hlen = rng.choice([n for n in range(1, 18) if n >= vlen or vlen % n == 0])
     sram = Plain(Fp(True, 8, rng.choice([7, 7, 10, 23])))
     return msgspec.structs.replace(

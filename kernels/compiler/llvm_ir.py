@@ -1,8 +1,21 @@
 """Pieces of LLVM IR that several intrinsics share; imported only where kernels are compiled."""
 
+import llvmlite.binding as llvm
 from llvmlite import ir
 
+llvm.initialize_native_asmparser()  # for inline assembly
+
 F32 = ir.FloatType()
+
+
+class _Brain(ir.Type):
+    """The type `bfloat`, which llvmlite lacks: eight bits of exponent and seven of mantissa."""
+
+    def _to_string(self):
+        return "bfloat"
+
+
+BF16 = _Brain()
 
 
 def element_pointer(builder, array, index, kind):

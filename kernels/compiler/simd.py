@@ -36,3 +36,24 @@ def lanes() -> int:
     if features.get("avx512f"):
         return 16
     return 8 if features.get("avx2") else 4
+
+
+def has_pairs() -> bool:
+    """Tell whether kernels may use the instruction that multiplies pairs of bf16 (AVX512-BF16).
+
+    Called where kernels are compiled, for the CPU that numba compiles for.
+
+    Returns
+    -------
+    bool
+        False with fewer lanes than 16 in `PLENA_SIMD_LANES`, and where numba does not tell.
+    """
+    if lanes() < max(LANES):
+        return False
+    try:
+        from numba.core import config
+        from numba.core.codegen import get_host_cpu_features
+    except ImportError:  # not documented: a version of numba may lack it
+        return False
+    chosen = getattr(config, "CPU_FEATURES", None)
+    return {"+avx512bf16", "+avx512vl"} <= set((get_host_cpu_features() if chosen is None else chosen).split(","))

@@ -18,7 +18,8 @@ from ..layout import (
 )
 from ..op_groups import is_elementwise, is_fp, is_reduction
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
-from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, write_out
+from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, make_pairs, write_out
+from .pairs import HAS_PAIRS, panel_width
 from .plan import (
     DONE,
     GIVEN_UP,
@@ -62,6 +63,7 @@ def run_events(events, first, past, state):
     tiles = state.tiles
     work = state.work
     partial_sums = state.partial_sums
+    width = panel_width(cfg)
     for i in range(first, past):
         op = events[i, 0]
         a = events[i, 1]
@@ -70,11 +72,11 @@ def run_events(events, first, past, state):
         e = events[i, 4]
         f = events[i, 5]
         if op == isa.M_MM:
-            m_mm(cfg, rows, tiles, state.m_accum, work, partial_sums, a, b, c)
+            m_mm(cfg, state, width, a, b, c)
         elif op == isa.M_TMM:
             m_tmm(cfg, rows, tiles, state.m_accum, work, partial_sums, a, b, c)
         elif op == isa.M_BMM or op == isa.M_BTMM:
-            m_bmm(cfg, rows, tiles, state.hm_accum, work, partial_sums, op, a, b, c, e)
+            m_bmm(cfg, state, width, op, a, b, c, e)
         elif op == isa.M_BMV or op == isa.M_BTMV:
             m_bmv(cfg, rows, tiles, state.hv_accum, work, partial_sums, op, a, b, c, e)
         elif op == isa.M_MV or op == isa.M_TMV:
@@ -152,6 +154,18 @@ def help_out(events, plan, state):
 
 
 @kernel
+def make_pairs_of_group(events, first, past, state):
+    """Make the pairs that the M_MM among events need, before threads read them side by side."""
+    cfg = state.cfg
+    width = panel_width(cfg)
+    if width == 0:
+        return
+    for i in range(first, past):
+        if events[i, 0] == isa.M_MM:
+            make_pairs(cfg, state, width, events[i, 1] // (cfg[CFG_MLEN] * cfg[CFG_MLEN]), events[i, 3])
+
+
+@kernel
 def lead(events, first, past, plan, state):
     """Run segments [first, past) of a chunk, the pieces of each with whoever helps.
 
@@ -169,6 +183,8 @@ def lead(events, first, past, plan, state):
             if done < end:
                 return -1 - done
             continue
+        if HAS_PAIRS:
+            make_pairs_of_group(events, plan.segments[number, SEG_FIRST], plan.segments[number, SEG_PAST], state)
         store_release(shared, OPEN, pieces)
         while shared[MINE] < pieces:
             piece = shared[MINE]

@@ -1,7 +1,7 @@
 """Execute the matrix instructions, data side (spec §1.4, summation orders §2.5).
 
 Shapes: `rows` float32[ROWS * MLEN], `tiles` float32[TILES * MLEN * MLEN], `work` and `partial_sums` scratch.
-`bmm_scale` is the constant 0.25 of §1.2.
+`bmm_scale` is the constant 0.25 of §1.2. M_MM and M_BTMM multiply pairs of bf16 where `pairs` allows it.
 """
 
 import numpy as np
@@ -20,17 +20,81 @@ from .gemm import (
     pack_panel,
     product,
 )
-from .microkernel import LANES, WIDE_ROWS, fused_wide, rounded_8x8
+from .microkernel import LANES, WIDE_ROWS, fused_wide, pairs_8x8, pairs_8x16, pairs_8x32, rounded_8x8
+from .pairs import (
+    EMPTY_SPAN,
+    HALF_LANES,
+    HAS_PAIRS,
+    WRITTEN,
+    allow_pairs,
+    fitness,
+    joined,
+    least_fitness,
+    pair_rows,
+    pair_slice,
+    pair_tile,
+)
+from .pairs import LANES as PAIR_LANES
 from .row_lanes import round_values
 
 BMM_SCALE = np.float32(0.25)
 PACKS = LANES < 16  # a panel of columns is one cache line a row then, which is read at the speed of a packed one
 SMALL_BLEN = 8  # up to here the reference takes other summation orders
+BLOCK = 8  # rows of a register block of pairs
+
+
+@kernel
+def make_pairs(cfg, state, width, tile, row):
+    """Make the pairs that M_MM of a tile and rows needs, where they lack."""
+    pair_rows(cfg[CFG_MLEN], state.rows, state.row_pairs, state.row_touched, row, cfg[CFG_BLEN])
+    pair_tile(cfg[CFG_MLEN], width, state.tiles, state.tile_pairs, state.tile_touched, tile)
 
 
 @small
-def m_mm(cfg, rows, tiles, m_accum, work, partial_sums, tile, column, row):
-    """Execute M_MM: m_accum (BLEN x BLEN) += rows x tile columns.
+def pairs_are_ready(cfg, state, width, tile, row):
+    """Tell whether M_MM of a tile and rows may multiply pairs; makes them where they lack."""
+    blen = cfg[CFG_BLEN]
+    row_fitness = least_fitness(state.row_touched, row, blen)
+    tile_fitness = np.int64(state.tile_touched[tile])
+    if row_fitness == WRITTEN or tile_fitness == WRITTEN:
+        make_pairs(cfg, state, width, tile, row)
+        row_fitness = least_fitness(state.row_touched, row, blen)
+        tile_fitness = np.int64(state.tile_touched[tile])
+    return allow_pairs(row_fitness, tile_fitness)
+
+
+@small
+def m_mm_by_pairs(cfg, state, width, at, column, row):
+    """Do the same as `m_mm_by_terms` with the pairs of the tile that begins at an element `at`, and of the rows."""
+    blen = cfg[CFG_BLEN]
+    half = cfg[CFG_MLEN] >> 1
+    chunk = half if blen <= SMALL_BLEN else chunk_length(cfg[CFG_MLEN]) >> 1
+    a, b, out, scratch = state.row_pairs, state.tile_pairs, state.m_accum, state.partial_sums
+    a0 = row * half
+    panel = (at >> 1) + column * half
+    blocks = blen // BLOCK
+    if width == HALF_LANES:
+        pairs_8x8(a, a0, half, 1, b, panel, width, half, chunk, out, 0, blen, ONE, scratch, blocks)
+    elif width == PAIR_LANES:
+        for j in range(0, blen, PAIR_LANES):
+            pairs_8x16(a, a0, half, 1, b, panel + j * half, width, half, chunk, out, j, blen, ONE, scratch, blocks)
+    else:
+        for j in range(0, blen, 2 * PAIR_LANES):
+            pairs_8x32(a, a0, half, 1, b, panel + j * half, width, half, chunk, out, j, blen, ONE, scratch, blocks)
+
+
+@small
+def m_mm(cfg, state, width, at, column, row):
+    """Execute M_MM: m_accum (BLEN x BLEN) += rows x columns of the tile that begins at an element `at`."""
+    if HAS_PAIRS and width > 0 and pairs_are_ready(cfg, state, width, at // (cfg[CFG_MLEN] * cfg[CFG_MLEN]), row):
+        m_mm_by_pairs(cfg, state, width, at, column, row)
+    else:
+        m_mm_by_terms(cfg, state.rows, state.tiles, state.m_accum, state.work, state.partial_sums, at, column, row)
+
+
+@small
+def m_mm_by_terms(cfg, rows, tiles, m_accum, work, partial_sums, tile, column, row):
+    """Compute m_accum (BLEN x BLEN) += rows x tile columns in f32.
 
     Half of a run's work: the usual BLEN go straight to their microkernels, without the calls of `product`.
     """
@@ -78,8 +142,46 @@ def m_tmm(cfg, rows, tiles, m_accum, work, partial_sums, tile, column, row):
 
 
 @kernel
-def m_bmm(cfg, rows, tiles, hm_accum, work, partial_sums, op, tile, h, o2, row):
+def m_btmm_by_pairs(cfg, state, at, row):
+    """Execute M_BTMM with pairs, of the slice of a tile that begins at an element `at`.
+
+    Returns 0 where they cannot be used.
+    """
+    mlen, hlen, heads = cfg[CFG_MLEN], cfg[CFG_HLEN], cfg[CFG_BROADCAST]
+    columns = 2 * PAIR_LANES
+    half = hlen >> 1
+    panel = state.work[: columns * half].view(np.uint32)
+    work = state.work[columns * half : 2 * columns * half].view(np.uint32)
+    span = np.int64(EMPTY_SPAN)
+    for j in range(0, mlen, columns):
+        span = joined(span, pair_slice(state.tiles, at + j * mlen, mlen, hlen, columns, work, panel))
+    pair_rows(mlen, state.rows, state.row_pairs, state.row_touched, row, mlen)
+    if not allow_pairs(least_fitness(state.row_touched, row, mlen), fitness(span)):
+        return 0
+    for j in range(0, mlen, columns):
+        pair_slice(state.tiles, at + j * mlen, mlen, hlen, columns, work, panel)
+        for head in range(heads):
+            pairs_8x32(
+                state.row_pairs, (row * mlen >> 1) + head * half, mlen >> 1, 1, panel, 0, columns, half,
+                chunk_length(hlen) >> 1, state.hm_accum, head * mlen * mlen + j, mlen, BMM_SCALE, state.partial_sums,
+                mlen // BLOCK,
+            )
+    return 1
+
+
+@kernel
+def m_bmm(cfg, state, width, op, tile, h, o2, row):
     """Execute M_BMM or M_BTMM: hm_accum[head] (MLEN x MLEN) += (head of the rows x tile slice) * bmm_scale."""
+    hlen = cfg[CFG_HLEN]
+    fits = width > 0 and hlen % (2 * HALF_LANES) == 0 and hlen * cfg[CFG_BROADCAST] <= cfg[CFG_MLEN]
+    if HAS_PAIRS and op == isa.M_BTMM and fits and m_btmm_by_pairs(cfg, state, tile + o2 * cfg[CFG_MLEN] + h, row):
+        return
+    m_bmm_by_terms(cfg, state.rows, state.tiles, state.hm_accum, state.work, state.partial_sums, op, tile, h, o2, row)
+
+
+@kernel
+def m_bmm_by_terms(cfg, rows, tiles, hm_accum, work, partial_sums, op, tile, h, o2, row):
+    """Compute M_BMM or M_BTMM in f32."""
     mlen = cfg[CFG_MLEN]
     hlen = cfg[CFG_HLEN]
     heads = cfg[CFG_BROADCAST]

@@ -4,13 +4,18 @@ A block is R rows by C columns of a product, held in vector registers while k ru
 one output and sums its terms in increasing k, so the order of the additions is the sequential one, within a chunk.
 numba does not keep an array of accumulators in registers by itself, hence the LLVM IR. It loops over the blocks
 below by itself, because a call with its arrays taken apart costs as much as a small block.
+
+Operands are f32, or *pairs* of terms: two bf16 in a word, which the CPU multiplies and adds with one instruction
+(`pairs` tells when the result is the same).
 """
 
 import numpy as np
 
 from ..compiler.jit import JIT
-from ..compiler.simd import lanes
+from ..compiler.simd import has_pairs, lanes
 from .floats import fma_arrays
+
+FUSED, ROUNDED, PAIRS = range(3)  # how a term is added: with one rounding, with two, or two terms from a pair
 
 if JIT:
     from llvmlite import ir
@@ -18,16 +23,47 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from ..compiler.llvm_ir import F32, element_pointer, splat
+    from ..compiler.llvm_ir import BF16, F32, element_pointer, splat
 
     def _vector_fma(builder, vector):
         """Declare the LLVM intrinsic x * y + z with a single rounding, for every element of a vector."""
         kind = ir.FunctionType(vector, [vector] * 3)
         return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{vector.count}f32")
 
-    def _compiled(rows, vectors, simd_width, fused):
+    def _vector_dot(builder, vector):
+        """Declare the instruction that adds two products of bf16 to every element of a vector, the upper pair first."""
+        halves = ir.VectorType(BF16, 2 * vector.count)
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * vector.count}"
+        return cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector, halves, halves]), name)
+
+    def _added(builder, how, x, y, old):
+        """Add a term, or a pair of terms, to a vector of sums."""
+        if how == FUSED:
+            return builder.call(_vector_fma(builder, old.type), (x, y, old))
+        if how == ROUNDED:
+            return builder.fadd(old, builder.fmul(x, y))
+        halves = ir.VectorType(BF16, 2 * old.type.count)
+        pairs = [builder.bitcast(operand, halves) for operand in (x, y)]
+        return builder.call(_vector_dot(builder, old.type), (old, *pairs))
+
+    def _splat_of(builder, pointer, vector):
+        """Load a number into every element of a vector.
+
+        A pair goes by the instruction for integers. LLVM would take that for f32, and the one that multiplies pairs
+        runs at three quarters of its speed behind it.
+        """
+        if vector.element == F32:
+            return splat(builder, builder.load(pointer), vector.count)
+        kind = ir.FunctionType(vector, [pointer.type])
+        load = builder.asm(kind, "vpbroadcastd ($1), $0", "=v,r", [pointer], False, name="pair")
+        load.attributes.add("readonly")
+        return load
+
+    def _compiled(rows, vectors, simd_width, how):
         """Make the intrinsic for a column of blocks of `rows` x (`vectors` * `simd_width`)."""
         vector = ir.VectorType(F32, simd_width)
+        operand = ir.IntType(32) if how == PAIRS else F32
+        operands = ir.VectorType(operand, simd_width)
         places = [(r, v) for r in range(rows) for v in range(vectors)]
 
         @intrinsic
@@ -52,25 +88,22 @@ if JIT:
                 def many(value, times):
                     return builder.mul(value, ir.Constant(word, times))
 
-                def vector_at(array, index, v):
+                def vector_at(array, index, v, kind=vector):
                     first_of_vector = builder.add(index, ir.Constant(word, v * simd_width))
-                    return element_pointer(builder, array, first_of_vector, vector)
+                    return element_pointer(builder, array, first_of_vector, kind)
 
                 def sum_of_chunk(a_group, start, stop):
                     with cgutils.for_range(builder, builder.sub(stop, start)) as loop:
                         term = builder.add(start, loop.index)
                         b_at = builder.add(b0, builder.mul(term, b_term))
-                        b_values = [builder.load(vector_at(array_b, b_at, v), align=4) for v in range(vectors)]
+                        pointers = [vector_at(array_b, b_at, v, operands) for v in range(vectors)]
+                        b_values = [builder.load(pointer, align=4) for pointer in pointers]
                         a_at = builder.add(a_group, builder.mul(term, a_term))
                         for r in range(rows):
                             index = builder.add(a_at, many(a_row, r))
-                            x = splat(builder, builder.load(element_pointer(builder, array_a, index, F32)), simd_width)
+                            x = _splat_of(builder, element_pointer(builder, array_a, index, operand), operands)
                             for v in range(vectors):
-                                old = builder.load(sums[r, v])
-                                if fused:
-                                    new = builder.call(_vector_fma(builder, vector), (x, b_values[v], old))
-                                else:
-                                    new = builder.fadd(old, builder.fmul(x, b_values[v]))
+                                new = _added(builder, how, x, b_values[v], builder.load(sums[r, v]))
                                 builder.store(new, sums[r, v])
 
                 def pointer_to_partials(r, v):
@@ -115,7 +148,24 @@ if JIT:
         return microkernel
 
 
-def _plain(rows, vectors, simd_width, fused):
+def upper_halves(words):
+    """Take the first term of each pair, as f32."""
+    return (words & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def lower_halves(words):
+    """Take the second term of each pair, as f32."""
+    return (words << np.uint32(16)).view(np.float32)
+
+
+def _add_terms(how, x, y, sums):
+    """Add a term, or a pair of terms, to sums."""
+    if how == PAIRS:
+        return fma_arrays(lower_halves(x), lower_halves(y), fma_arrays(upper_halves(x), upper_halves(y), sums))
+    return fma_arrays(x, y, sums) if how == FUSED else sums + x * y
+
+
+def _plain(rows, vectors, simd_width, how):
     """Make the same in numpy, for runs without the compiler."""
     columns = vectors * simd_width
 
@@ -127,7 +177,7 @@ def _plain(rows, vectors, simd_width, fused):
             for term in range(first, min(first + chunk, k)):
                 x = a[a0 + term * a_term + np.arange(height) * a_row][:, None]
                 y = b[b0 + term * b_term : b0 + term * b_term + columns][None, :]
-                sums = fma_arrays(x, y, sums) if fused else sums + x * y
+                sums = _add_terms(how, x, y, sums)
             total += sums
         for r in range(height):
             out[o + r * out_row : o + r * out_row + columns] += total[r] * scale
@@ -147,15 +197,22 @@ WIDE_ROWS = _WIDE[LANES][0]
 # Arguments: a, its first element, steps to the next row and term; b, its first element, step to the next term (columns
 # adjacent); k; chunk: how many terms are summed on their own before the sums are added in order; out, its first
 # element, step to the next row; scale (f32); scratch of r * c f32; count. `fused` takes one rounding a term; `wide` is
-# WIDE_ROWS x 16.
-fused_wide = _make(*_WIDE[LANES], True)
-fused_4x16 = _make(4, 2, 8, True)
-fused_4x8 = _make(4, 1, 8, True)
-fused_4x4 = _make(4, 1, 4, True)
-fused_1x8 = _make(1, 1, 8, True)
-fused_1x1 = _make(1, 1, 1, True)
-rounded_8x8 = _make(8, 1, 8, False)
-rounded_4x8 = _make(4, 1, 8, False)
-rounded_4x4 = _make(4, 1, 4, False)
-rounded_1x8 = _make(1, 1, 8, False)
-rounded_1x1 = _make(1, 1, 1, False)
+# WIDE_ROWS x 16. `pairs` counts pairs for terms: in k, chunk and steps, and a and b are uint32.
+fused_wide = _make(*_WIDE[LANES], FUSED)
+fused_4x16 = _make(4, 2, 8, FUSED)
+fused_4x8 = _make(4, 1, 8, FUSED)
+fused_4x4 = _make(4, 1, 4, FUSED)
+fused_1x8 = _make(1, 1, 8, FUSED)
+fused_1x1 = _make(1, 1, 1, FUSED)
+rounded_8x8 = _make(8, 1, 8, ROUNDED)
+rounded_4x8 = _make(4, 1, 8, ROUNDED)
+rounded_4x4 = _make(4, 1, 4, ROUNDED)
+rounded_1x8 = _make(1, 1, 8, ROUNDED)
+rounded_1x1 = _make(1, 1, 1, ROUNDED)
+
+# Blocks of pairs have sixteen or eight accumulators, by how many columns a panel has.
+HAS_PAIRS = JIT and has_pairs()
+_make_pairs = _make if HAS_PAIRS else _plain
+pairs_8x32 = _make_pairs(8, 2, 16, PAIRS)
+pairs_8x16 = _make_pairs(8, 1, 16, PAIRS)
+pairs_8x8 = _make_pairs(8, 1, 8, PAIRS)

@@ -23,11 +23,15 @@ class DataState(NamedTuple):
         Value of every code of the formats of up to 8 bits.
     rows : float32[ROWS * VLEN]
         Vector SRAM; `row_words` is the same memory as uint32.
+    row_pairs : uint32[ROWS * VLEN / 2]
+        Those rows as `pairs`.
     row_touched : uint8[ROWS]
-        1 for every row ever written.
+        Whether a row was ever written, and whether it has its pairs: UNWRITTEN to FIT of `pairs`.
     tiles : float32[TILES * MLEN * MLEN]
         Matrix SRAM.
+    tile_pairs : uint32[TILES * MLEN * MLEN / 2]
     tile_touched : uint8[TILES]
+        The same of tiles.
     fp : float32[8]
         Scalar registers (bf16 values).
     fp_sram : float32[1024]
@@ -57,8 +61,10 @@ class DataState(NamedTuple):
     tables: np.ndarray
     rows: np.ndarray
     row_words: np.ndarray
+    row_pairs: np.ndarray
     row_touched: np.ndarray
     tiles: np.ndarray
+    tile_pairs: np.ndarray
     tile_touched: np.ndarray
     fp: np.ndarray
     fp_sram: np.ndarray

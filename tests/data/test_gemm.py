@@ -115,7 +115,7 @@ def test_blocks_of_every_vector_width(lanes):
 
 def wide_caller(lanes):
     """A kernel that calls a block of a width; an intrinsic itself cannot be called from Python."""
-    block = microkernel._make(*microkernel._WIDE[lanes], True)
+    block = microkernel._make(*microkernel._WIDE[lanes], microkernel.FUSED)
 
     @jit.kernel
     def call(a, k, b, b0, b_term, terms, chunk, out, out_row, part, count):
