@@ -10,12 +10,17 @@ change in one pass does not recompile the others. Reading every source anew woul
 The key of a module is its dotted name below `plena_emu.kernels`.
 """
 
+from __future__ import annotations
+
 import functools
 import os
-import pathlib
 import sys
 
 from .kept_fingerprints import KeptFingerprints, settled_stamp
+
+TYPE_CHECKING = False  # as `typing` has it; nor is `pathlib` imported where code is kept and ready
+if TYPE_CHECKING:
+    import pathlib
 
 KERNELS = "plena_emu.kernels"
 
@@ -167,7 +172,7 @@ def sources(module: str) -> list[str]:
 @functools.cache
 def fingerprint(module: str) -> str:
     """Hex digest of everything that decides about the machine code of a module's entry kernels."""
-    kept = _kept(cache_root())
+    kept = _kept(_root())
     return kept.find(module) or _computed(module, kept)
 
 
@@ -184,18 +189,29 @@ def _computed(module, kept):
     return found
 
 
-def cache_root() -> pathlib.Path:
-    """Directory above all others: `$PLENA_CACHE_DIR`, else the user's cache directory."""
+def _root():
     chosen = os.environ.get("PLENA_CACHE_DIR")
     if chosen:
-        return pathlib.Path(chosen)
+        return chosen
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return pathlib.Path(base) / "plena-emu"
+    return os.path.join(base, "plena-emu")
+
+
+def cache_root() -> pathlib.Path:
+    """Directory above all others: `$PLENA_CACHE_DIR`, else the user's cache directory."""
+    import pathlib
+
+    return pathlib.Path(_root())
 
 
 def cache_path(module: str, root: pathlib.Path | None = None) -> pathlib.Path:
     """Where a module's entry kernels are kept, be it there or not; `root` in place of `cache_root()`."""
     return (root or cache_root()) / owner_of(module)
+
+
+def directory_of(module: str) -> str:
+    """Name the directory that `cache_path` names."""
+    return os.path.join(_root(), owner_of(module))
 
 
 def owner_of(module: str) -> str:

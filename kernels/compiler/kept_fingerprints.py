@@ -68,7 +68,7 @@ class KeptFingerprints:
         return {}
 
     def keep(self, module: str, fingerprint: str, stamps: dict[str, Stamp | None]) -> None:
-        """Keep a fingerprint, if all its sources are settled and a file can be written.
+        """Keep a fingerprint, if all its sources are settled, there is a compile cache, and a file can be written.
 
         Parameters
         ----------
@@ -81,7 +81,8 @@ class KeptFingerprints:
         self._kept[module] = fingerprint, stamps
         temporary = f"{self._path}.{os.getpid()}.{time.monotonic_ns()}"
         try:
-            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(os.path.dirname(self._path))
             with open(temporary, "wb") as file:
                 file.write(seal(_FORMAT, (self._owner, self._kept)))
             os.replace(temporary, self._path)
