@@ -5,12 +5,13 @@ import numpy as np
 from ..config.settings import Settings
 from ..inputs.number_formats import Mx
 from ..kernels import layout
+from ..kernels.compiler.simd import cpu_has_pairs
 from ..kernels.control.state import NO_LIMIT, ControlState, new_affine
 from ..kernels.data.state import DataState
 from ..kernels.limits import HBM_PAGE
 from .dumps import DumpFile, hbm_pieces, matrix_pieces, vector_pieces
 from .formats import Formats, pack_sram
-from .lazy_arrays import lazy_zeros, zeros_apart
+from .lazy_arrays import HUGE_PAGE, lazy_zeros, touch_ahead, zeros_apart
 from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
 
 LOOP_CAPACITY = 64
@@ -179,6 +180,12 @@ class Machine:
         if vram is not None:
             mantissa = self.settings.sram_mantissa
             load_vector_sram(vram, data.row_words, data.row_touched, self.settings.vlen, mantissa)
+
+    def touch_ahead(self) -> None:
+        """Have the low rows and tiles occupy memory by the time that data needs them, beside what else is loaded."""
+        data = self.data
+        pairs = [data.row_pairs, data.tile_pairs] if cpu_has_pairs() else []
+        touch_ahead([data.rows, data.tiles, *pairs], HUGE_PAGE)
 
     def load_integers(self, intsram: str) -> None:
         """Read the int SRAM preload alone: all that control needs."""

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import mmap
 import sys
+import threading
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..errors import EmuError
 # Not in every version of the standard module; the value is that of Linux.
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 _FIXED = 0x10  # of Linux: in place of what lies at the address
+_POPULATE_WRITE = 23  # of Linux: as if every page were written
 
 HUGE_PAGE = 1 << 21
 WORTH_HUGE = 1 << 19  # bytes: touching more in small pages takes longer than clearing a huge one
@@ -76,6 +78,25 @@ def use_huge_pages(array: np.ndarray, size: int) -> None:
     if size >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE") and isinstance(area, mmap.mmap):
         with contextlib.suppress(OSError):
             area.madvise(mmap.MADV_HUGEPAGE, 0, size)
+
+
+def touch_ahead(arrays: list[np.ndarray], size: int) -> None:
+    """Have the first `size` bytes of each array occupy memory soon, on a thread that nobody waits for.
+
+    The first touch of a huge page takes as long as clearing it, and on a virtual machine whose host took the memory
+    back, some milliseconds. It is only a wish: Linux from 5.14 on grants it.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    call = ctypes.CDLL(None).madvise
+    call.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+    def touch():
+        for array in arrays:  # holds them until it is done
+            call(array.__array_interface__["data"][0], min(size, array.nbytes), _POPULATE_WRITE)
+
+    with contextlib.suppress(RuntimeError):  # no more threads here
+        threading.Thread(target=touch, daemon=True).start()
 
 
 def map_file(descriptor: int, array: np.ndarray, size: int) -> bool:

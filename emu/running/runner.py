@@ -51,6 +51,7 @@ from .simulation import Simulation, default_threads
 from .utilization import utilization
 
 TIMED_BYTES = 1 << 20  # that a memory's arrays are counted as where they are kept
+LONG_PROGRAM = 1 << 12  # words: a shorter one hardly uses the memory that is touched for it, nor takes long
 TRACED_SLICE = 1 << 14  # most instructions a slice executes where every one is recorded
 
 
@@ -242,6 +243,8 @@ def _execute(request, log, look, shared):
         model = RecordedMemory(model, machine.descriptors, request.isa)
     hardware_run = _open_hardware(request, settings, program, hardware, observers.units, model.engine.dram, log)
     if not request.timing_only:
+        if len(program) >= LONG_PROGRAM and most_threads() > 1 and request.threads != 1:
+            machine.touch_ahead()
         machine.load(request.hbm, request.fpsram, request.intsram, request.vram)
     elif request.intsram is not None:
         machine.load_integers(request.intsram)

@@ -13,6 +13,7 @@ The key of a module is its dotted name below `plena_emu.kernels`.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import sys
 
@@ -45,11 +46,17 @@ def module_key(function) -> str:
     return module.removeprefix(f"{KERNELS}.")
 
 
-def _cpu():
-    """Text that differs between CPUs for which numba would generate different code."""
+@functools.cache
+def cpu_text() -> str:
+    """Read what differs between CPUs for which numba would generate different code.
+
+    Returns
+    -------
+    str
+    """
     try:
         with open("/proc/cpuinfo", "rb") as info:
-            lines = iter(info.readline, b"\n")  # of the first CPU: there may be hundreds
+            lines = itertools.takewhile(bytes.strip, info)  # of the first CPU: there may be hundreds
             keep = (b"model name", b"cpu family", b"model\t", b"flags", b"Features", b"CPU part")
             return b"".join(line for line in lines if line.startswith(keep)).decode(errors="replace")
     except OSError:
@@ -84,7 +91,7 @@ def _metadata_in(place):
 def _environment():
     """Text of everything but the sources that decides about machine code."""
     parts = [f"{package} {package_version(package)}" for package in ("numba", "llvmlite", "numpy")]
-    parts += [sys.version, _cpu()]
+    parts += [sys.version, cpu_text()]
     parts += [f"{name}={os.environ[name]}" for name in sorted(os.environ)
               if name == LANES_VARIABLE or (name.startswith("NUMBA_") and name not in _NEUTRAL)]
     return "\n".join(parts)

@@ -8,7 +8,8 @@ import marshal
 import os
 import zlib
 
-_CHECKSUM = 8  # hexadecimal digits of a CRC-32: it is for accidents, and the library with SHA-256 takes longer to load than to check
+# Hexadecimal digits of a CRC-32: it is for accidents, and the library with SHA-256 takes longer to load than to check.
+_CHECKSUM = 8
 
 
 class DamagedFile(Exception):

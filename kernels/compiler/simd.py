@@ -3,7 +3,7 @@
 import functools
 import os
 
-from .fingerprint import LANES_VARIABLE
+from .fingerprint import LANES_VARIABLE, cpu_text
 from .modes import KernelError
 
 LANES = (4, 8, 16)
@@ -57,3 +57,13 @@ def has_pairs() -> bool:
         return False
     chosen = getattr(config, "CPU_FEATURES", None)
     return {"+avx512bf16", "+avx512vl"} <= set((get_host_cpu_features() if chosen is None else chosen).split(","))
+
+
+def cpu_has_pairs() -> bool:
+    """Tell whether this CPU multiplies pairs of bf16, without the compiler: kernels may choose not to.
+
+    Returns
+    -------
+    bool
+    """
+    return "avx512_bf16" in cpu_text()

@@ -1,11 +1,13 @@
 """Do maps of what was touched tell it, in time that goes by what was touched?"""
 
 import os
+import sys
+import time
 
 import numpy as np
 import pytest
 
-from plena_emu.machine.lazy_arrays import _occupied, lazy_zeros, runs_of
+from plena_emu.machine.lazy_arrays import _occupied, lazy_zeros, runs_of, touch_ahead
 
 
 def marked(array, places):
@@ -40,3 +42,16 @@ def test_a_map_of_four_billion_rows():
     runs = marked(array, {5, 6, 1 << 31, size - 1})
     assert runs_of(array) == runs
     assert sum(end - first for first, end in _occupied(array)) < 1 << 26
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
+def test_memory_is_touched_ahead_and_only_so_far():
+    array, small = lazy_zeros(1 << 24, np.uint8, "x"), lazy_zeros(4096, np.uint8, "y")
+    touch_ahead([array, small], 1 << 21)
+    for _ in range(1000):
+        if _occupied(array) == [(0, 1 << 21)]:
+            break
+        time.sleep(0.01)
+    if _occupied(array):  # older kernels do not grant the wish
+        assert _occupied(array) == [(0, 1 << 21)]
+    assert not array[: 1 << 21].any() and not small.any()
