@@ -460,8 +460,8 @@ def test_the_drop_in_imports_no_boards(builds, tmp_path):
     argv = ["--opcode", str(tmp_path / "empty.mem"), "--hbm", str(tmp_path / "empty.mem"), "--fpsram",
             str(tmp_path / "empty.mem"), "--settings", write_settings(tmp_path / "s.toml"), "--log-level", "off",
             "--memory-model", "auto", "--weight-manifest", str(build / "weight_manifest.json")]
-    ran = subprocess.run([sys.executable, "-c", PROBE.format(argv=argv, unwanted=["tomlkit", "rich", "plena_emu.boards"])], capture_output=True, text=True, timeout=300,
-                         cwd=tmp_path)
+    code = PROBE.format(argv=argv, unwanted=["tomlkit", "rich", "plena_emu.boards"])
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert ran.stdout.splitlines()[-1] == "0 []", ran.stderr
 
 
