@@ -106,6 +106,7 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         descriptors=descriptors,
         formats=formats.rows,
         tables=formats.tables,
+        halves=formats.halves,
         rows=rows,
         row_words=rows.view(np.uint32),
         row_pairs=lazy_zeros(settings.vector_sram_size * vlen // 2, np.uint32, "vector SRAM", huge=SRAM_HUGE),

@@ -17,6 +17,8 @@ class Formats:
     rows : int64[n, FMT_WIDTH]
     tables : float32[n, 256]
         Value of every code of the types of up to 8 bits.
+    halves : uint8[n, 256]
+        Of the values of the first 128 codes as bf16: the upper bytes, then the lower bytes.
     """
 
     def __init__(self, storage_types):
@@ -29,6 +31,8 @@ class Formats:
         for row, table in zip(self.rows, self.tables, strict=True):
             if row[FMT_BITS] <= 8:
                 fill_table(row, table)
+        bits = self.tables[:, :128].view(np.uint32)
+        self.halves = np.concatenate((bits >> np.uint32(24), bits >> np.uint32(16)), axis=1).astype(np.uint8)
 
     def id_of(self, data_type) -> int:
         """Find the row of a data type, or add it."""

@@ -38,6 +38,20 @@ def lanes() -> int:
     return 8 if features.get("avx2") else 4
 
 
+def _compiles_for(*features):
+    """Whether kernels are compiled for a CPU with features of AVX-512, as LLVM calls them."""
+    if lanes() < max(LANES):
+        return False
+    try:
+        from numba.core import config
+        from numba.core.codegen import get_host_cpu_features
+    except ImportError:  # not documented: a version of numba may lack it
+        return False
+    chosen = getattr(config, "CPU_FEATURES", None)
+    known = (get_host_cpu_features() if chosen is None else chosen).split(",")
+    return {f"+{feature}" for feature in features} <= set(known)
+
+
 def has_pairs() -> bool:
     """Tell whether kernels may use the instruction that multiplies pairs of bf16 (AVX512-BF16).
 
@@ -48,15 +62,17 @@ def has_pairs() -> bool:
     bool
         False with fewer lanes than 16 in `PLENA_SIMD_LANES`, and where numba does not tell.
     """
-    if lanes() < max(LANES):
-        return False
-    try:
-        from numba.core import config
-        from numba.core.codegen import get_host_cpu_features
-    except ImportError:  # not documented: a version of numba may lack it
-        return False
-    chosen = getattr(config, "CPU_FEATURES", None)
-    return {"+avx512bf16", "+avx512vl"} <= set((get_host_cpu_features() if chosen is None else chosen).split(","))
+    return _compiles_for("avx512bf16", "avx512vl")
+
+
+def has_byte_tables() -> bool:
+    """Tell the same of the instruction that looks up bytes in a table (AVX512-VBMI).
+
+    Returns
+    -------
+    bool
+    """
+    return _compiles_for("avx512vbmi", "avx512bw")
 
 
 def cpu_has_pairs() -> bool:

@@ -18,7 +18,7 @@ from ..layout import (
 )
 from ..op_groups import is_elementwise, is_fp, is_reduction
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
-from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, make_pairs, write_out
+from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, make_pairs, tile_at, write_out
 from .pairs import HAS_PAIRS, panel_width
 from .plan import (
     DONE,
@@ -94,15 +94,17 @@ def run_events(events, first, past, state):
         elif op == isa.H_PREFETCH_M:
             descriptor = state.descriptors[b]
             prefetch(
-                state.formats, state.tables, state.hbm, state.codes, descriptor, c, e, f, descriptor[DESC_ROWS], tiles,
-                a * mlen,
+                state.formats, state.tables, state.halves, state.hbm, state.codes, descriptor, c, e, f,
+                descriptor[DESC_ROWS], tiles, a * mlen,
             )
             mark_tiles(state.tile_touched, a, descriptor[DESC_ROWS] // mlen)
         elif op == isa.H_PREFETCH_V:
             # Rows past the end of the vector SRAM are dropped (§1.7), all of them where the first lies there.
             descriptor = state.descriptors[b]
             kept = max(0, min(descriptor[DESC_ROWS], cfg[CFG_ROWS] - a))
-            prefetch(state.formats, state.tables, state.hbm, state.codes, descriptor, c, e, f, kept, rows, a)
+            prefetch(
+                state.formats, state.tables, state.halves, state.hbm, state.codes, descriptor, c, e, f, kept, rows, a
+            )
             finish_rows(rows, row_words, row_touched, a, kept, cfg[CFG_VLEN], cfg[CFG_SRAM_MANTISSA])
         elif op == isa.H_STORE_V:
             store_rows(
@@ -162,7 +164,7 @@ def make_pairs_of_group(events, first, past, state):
         return
     for i in range(first, past):
         if events[i, 0] == isa.M_MM:
-            make_pairs(cfg, state, width, events[i, 1] // (cfg[CFG_MLEN] * cfg[CFG_MLEN]), events[i, 3])
+            make_pairs(cfg, state, width, tile_at(cfg, events[i, 1]), events[i, 3])
 
 
 @kernel

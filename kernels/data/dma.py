@@ -6,7 +6,7 @@ Only what is in the HBM is delivered: bytes outside it, and scale bytes past the
 `codes` is scratch uint8[2, n]: the packed elements and the packed scales of one row.
 """
 
-from ..compiler.jit import kernel
+from ..compiler.jit import kernel, small
 from ..layout import (
     CFG_MOE,
     DESC_BLOCK,
@@ -19,8 +19,15 @@ from ..layout import (
     FMT_BITS,
 )
 from ..limits import ACCESS_BYTES, HBM_PAGE
-from ..memory.dma_address import row_elements, row_scales, row_scales_delivered
-from .mx_decode import decode_simd, fits_simd, touch
+from ..memory.dma_address import (
+    delivered_scales,
+    row_elements,
+    row_scales,
+    row_scales_delivered,
+    row_steps,
+    rows_at,
+)
+from .mx_decode import HAS_TABLES, decode_simd, decode_tables, fits_simd, fits_tables, touch
 from .numerics import decode, encode_block, encode_plain, read_code, write_code
 from .row_lanes import round_values
 
@@ -72,42 +79,48 @@ def fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step,
     decode_row(formats, tables, descriptor, codes, out, o)
 
 
-@kernel
-def touch_row(hbm, descriptor, index, scale_index, step, row):
+@small
+def touch_row(hbm, address, scale_at, length):
     """Have a row that is decoded soon brought into the cache: rows are too far apart for the CPU to see it coming."""
-    address = row_elements(descriptor, index, row, step)
-    for line in range(0, descriptor[DESC_ROW_BYTES], ACCESS_BYTES):
+    for line in range(0, length, ACCESS_BYTES):
         touch(hbm, address + line)
-    touch(hbm, row_scales(descriptor, scale_index, row, step))
+    touch(hbm, scale_at)
 
 
 @kernel
-def prefetch_simd(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first):
+def prefetch_simd(formats, tables, halves, hbm, codes, descriptor, index, scale_index, step, count, out, first):
     """Run `prefetch` for the formats that `mx_decode` handles; a row partly outside the HBM goes the general way."""
     n, block = descriptor[DESC_ELEMENTS], descriptor[DESC_BLOCK]
     length, slen = descriptor[DESC_ROW_BYTES], descriptor[DESC_SCALE_BYTES]
     fmt = formats[descriptor[DESC_FORMAT]]
     scales = tables[descriptor[DESC_SCALE_FORMAT]]
     size = hbm.shape[0]
+    by_tables = fits_tables(fmt, formats[descriptor[DESC_SCALE_FORMAT]], block, n)
+    half = halves[descriptor[DESC_FORMAT]]
+    steps = row_steps(descriptor, step)
+    packed = steps[0]
     for row in range(count):
         if row + AHEAD < count:
-            touch_row(hbm, descriptor, index, scale_index, step, row + AHEAD)
-        address = row_elements(descriptor, index, row, step)
-        scale_at = row_scales(descriptor, scale_index, row, step)
+            address, scale_at = rows_at(steps, index, scale_index, row + AHEAD)
+            touch_row(hbm, address, scale_at, length)
+        address, scale_at = rows_at(steps, index, scale_index, row)
         inside = 0 <= address <= size - length and 0 <= scale_at <= size - slen
-        if inside and row_scales_delivered(descriptor, scale_at) == slen:
+        inside = inside and (packed or delivered_scales(scale_at, slen) == slen)
+        if HAS_TABLES and inside and by_tables:
+            decode_tables(hbm, address, scale_at, half, n, block, out, (first + row) * n)
+        elif inside:
             decode_simd(hbm, address, scale_at, fmt, scales, n, block, out, (first + row) * n)
         else:
             fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step, row, out, (first + row) * n)
 
 
 @kernel
-def prefetch(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first):
+def prefetch(formats, tables, halves, hbm, codes, descriptor, index, scale_index, step, count, out, first):
     """Read and decode `count` rows into `out` from row `first` on (rows of n f32, row-major)."""
     n = descriptor[DESC_ELEMENTS]
     fmt, scale_fmt = formats[descriptor[DESC_FORMAT]], formats[descriptor[DESC_SCALE_FORMAT]]
     if fits_simd(fmt, descriptor[DESC_BLOCK]) and scale_fmt[FMT_BITS] == 8:
-        prefetch_simd(formats, tables, hbm, codes, descriptor, index, scale_index, step, count, out, first)
+        prefetch_simd(formats, tables, halves, hbm, codes, descriptor, index, scale_index, step, count, out, first)
         return
     for row in range(count):
         fetch_row(formats, tables, hbm, codes, descriptor, index, scale_index, step, row, out, (first + row) * n)

@@ -9,7 +9,7 @@ import numpy as np
 from plena_emu import isa
 
 from ..compiler.jit import kernel, small
-from ..layout import CFG_BLEN, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_SRAM_MANTISSA
+from ..layout import CFG_BLEN, CFG_BROADCAST, CFG_HLEN, CFG_MLEN, CFG_MLEN_SHIFT, CFG_SRAM_MANTISSA
 from .gemm import (
     NEAR,
     ONE,
@@ -84,9 +84,16 @@ def m_mm_by_pairs(cfg, state, width, at, column, row):
 
 
 @small
+def tile_at(cfg, at):
+    """Find the number of the tile that begins at an element; a division takes as long as the rest of the question."""
+    shift = cfg[CFG_MLEN_SHIFT]
+    return at >> 2 * shift if shift >= 0 else at // (cfg[CFG_MLEN] * cfg[CFG_MLEN])
+
+
+@small
 def m_mm(cfg, state, width, at, column, row):
     """Execute M_MM: m_accum (BLEN x BLEN) += rows x columns of the tile that begins at an element `at`."""
-    if HAS_PAIRS and width > 0 and pairs_are_ready(cfg, state, width, at // (cfg[CFG_MLEN] * cfg[CFG_MLEN]), row):
+    if HAS_PAIRS and width > 0 and pairs_are_ready(cfg, state, width, tile_at(cfg, at), row):
         m_mm_by_pairs(cfg, state, width, at, column, row)
     else:
         m_mm_by_terms(cfg, state.rows, state.tiles, state.m_accum, state.work, state.partial_sums, at, column, row)

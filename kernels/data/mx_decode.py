@@ -1,11 +1,20 @@
-"""Decode eight 8-bit MX elements at once (spec §2.2, §2.4): what a prefetch spends its time on."""
+"""Decode many 8-bit MX elements at once (spec §2.2, §2.4): what a prefetch spends its time on.
+
+Eight at a time are computed. CPUs that look up bytes in a table (AVX512-VBMI) take 32 at a time, with scales of e8m0:
+`halves` of a format has the upper bytes of the values of codes 0 to 127 as bf16, then the lower bytes.
+"""
 
 import numpy as np
 
 from ..compiler.jit import JIT, kernel, small
+from ..compiler.simd import has_byte_tables
 from ..layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN
 
 SIMD_WIDTH = 8
+TABLE_WIDTH = 32  # elements that are looked up at once
+HALF_CODES = 128  # codes without their sign
+SIGN_CODE = 0x80
+SCALE_SHIFT = 23  # a scale byte of e8m0 is the exponent of an f32: 0 gives 0.0, 255 Inf
 INF_BITS = 0x7F800000
 MAGNITUDE = 0x7F
 SIGN_BIT = -(1 << 31)  # as i32
@@ -84,6 +93,73 @@ if JIT:
 
         return signature, codegen
 
+    def _shuffled(builder, a, b, places):
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+        return builder.shuffle_vector(a, b, mask)
+
+    def _looked_up(builder, table, codes):
+        """Look up 64 codes of seven bits in a table of two vectors of 64 bytes; the last bit of a code is ignored."""
+        kind = ir.FunctionType(codes.type, [codes.type] * 3)
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.vpermi2var.qi.512")
+        return builder.call(function, (table[0], codes, table[1]))
+
+    def _compiled(block):
+        """Make the intrinsic that looks elements up, for blocks of 8, 16 or 32."""
+        byte, word = ir.IntType(8), ir.IntType(32)
+        codes_type, table_type = ir.VectorType(byte, TABLE_WIDTH), ir.VectorType(byte, 2 * TABLE_WIDTH)
+        floats = ir.VectorType(F32, 16)
+        scales = TABLE_WIDTH // block
+        # The halves of a value are joined within each fourth of a vector, so four codes of every sixteen go there.
+        in_fourths = [16 * (i % 16 // 4) + 4 * (i // 16) + i % 4 for i in range(2 * TABLE_WIDTH)]
+        in_fourths = [place if place < TABLE_WIDTH else 0 for place in in_fourths]
+
+        def joined(builder, low, high, half):
+            """Pairs of bytes or words, of the lower or the upper half of each fourth of two vectors."""
+            count = low.type.count
+            fourth = count // 4
+            places = [fourth * (i // fourth) + half * fourth // 2 + i % fourth // 2 + count * (i % 2)
+                      for i in range(count)]
+            wide = ir.VectorType(ir.IntType(2 * low.type.element.width), count // 2)
+            return builder.bitcast(_shuffled(builder, low, high, places), wide)
+
+        @intrinsic
+        def decode_by_table(typingctx, codes, at, scale_at, halves, out, o, steps):
+            """Decode codes[at : at + 32 * steps], times the e8m0 scales at codes[scale_at], to out[o : ...]."""
+            signature = types.void(codes, at, scale_at, halves, out, o, steps)
+
+            def codegen(context, builder, sig, args):
+                source, table, target = (context.make_array(sig.args[i])(context, builder, args[i]) for i in (0, 3, 4))
+                at, scale_at, o, steps = (args[i] for i in (1, 2, 5, 6))
+                quarters = [element_pointer(builder, table, ir.Constant(at.type, 64 * i), table_type) for i in range(4)]
+                parts = [builder.load(pointer, align=1) for pointer in quarters]
+
+                def ahead(first, step, length):
+                    return builder.add(first, builder.mul(step, ir.Constant(at.type, length)))
+
+                with cgutils.for_range(builder, steps) as loop:
+                    pointer = element_pointer(builder, source, ahead(at, loop.index, TABLE_WIDTH), codes_type)
+                    code = builder.load(pointer, align=1)
+                    code = _shuffled(builder, code, ir.Constant(codes_type, ir.Undefined), in_fourths)
+                    sign = builder.and_(code, ir.Constant(table_type, [SIGN_CODE - 256] * 64))
+                    upper = builder.or_(_looked_up(builder, parts[:2], code), sign)
+                    value = joined(builder, _looked_up(builder, parts[2:], code), upper, 0)
+                    pointer = element_pointer(builder, source, ahead(scale_at, loop.index, scales),
+                                              ir.VectorType(byte, scales))
+                    scale = builder.zext(builder.load(pointer, align=1), ir.VectorType(word, scales))
+                    scale = builder.shl(scale, ir.Constant(scale.type, [SCALE_SHIFT] * scales))
+                    for half in range(2):
+                        bits = builder.bitcast(joined(builder, ir.Constant(value.type, [0] * 32), value, half), floats)
+                        of_block = [(16 * half + i) // block for i in range(16)]
+                        factor = _shuffled(builder, scale, ir.Constant(scale.type, ir.Undefined), of_block)
+                        result = builder.fmul(bits, builder.bitcast(factor, floats))
+                        place = ahead(ahead(o, loop.index, TABLE_WIDTH), ir.Constant(at.type, half), 16)
+                        builder.store(result, element_pointer(builder, target, place, floats), align=4)
+                return context.get_dummy_value()
+
+            return signature, codegen
+
+        return decode_by_table
+
     @intrinsic
     def touch(typingctx, data, at):
         """Have the cache line of data[at] (bytes) loaded in the background; `at` may be anywhere."""
@@ -119,6 +195,20 @@ else:
         """Do nothing: only compiled code is fast enough to gain from it."""
 
 
+def _plain(block):
+    """Make the same in numpy, for runs without the compiler."""
+
+    def decode_by_table(codes, at, scale_at, halves, out, o, steps):
+        n = steps * TABLE_WIDTH
+        code = codes[at : at + n].astype(np.uint32)
+        upper = halves[:HALF_CODES][code & MAGNITUDE].astype(np.uint32) | code & SIGN_CODE
+        value = upper << 24 | halves[HALF_CODES:][code & MAGNITUDE].astype(np.uint32) << 16
+        scale = codes[scale_at : scale_at + n // block].astype(np.uint32) << SCALE_SHIFT
+        out[o : o + n] = value.view(np.float32) * np.repeat(scale, block).view(np.float32)
+
+    return decode_by_table
+
+
 @kernel
 def fits_simd(fmt, block):
     """Tell whether elements of format `fmt` in blocks of `block` can be decoded eight at a time."""
@@ -134,3 +224,27 @@ def decode_simd(hbm, element_at, scale_at, fmt, scale_table, n, block, out, o):
     decode_blocks(
         hbm, element_at, scale_at, fmt[FMT_MAN], fmt[FMT_EXP], scale_table, n // block, block // SIMD_WIDTH, out, o
     )
+
+
+HAS_TABLES = JIT and has_byte_tables()
+_make = _compiled if HAS_TABLES else _plain
+decode_blocks_of_8, decode_blocks_of_16, decode_blocks_of_32 = (_make(block) for block in (8, 16, 32))
+
+
+@kernel
+def fits_tables(fmt, scale_fmt, block, n):
+    """Tell whether rows of `n` elements that `fits_simd` are looked up in tables."""
+    is_e8m0 = scale_fmt[FMT_INT] == 0 and scale_fmt[FMT_BITS] == 8 and scale_fmt[FMT_EXP] == 8
+    return HAS_TABLES and is_e8m0 and n % TABLE_WIDTH == 0 and (block == 8 or block == 16 or block == 32)
+
+
+@small
+def decode_tables(hbm, element_at, scale_at, halves, n, block, out, o):
+    """Do the same as `decode_simd` for elements that are looked up."""
+    steps = n // TABLE_WIDTH
+    if block == 8:
+        decode_blocks_of_8(hbm, element_at, scale_at, halves, out, o, steps)
+    elif block == 16:
+        decode_blocks_of_16(hbm, element_at, scale_at, halves, out, o, steps)
+    else:
+        decode_blocks_of_32(hbm, element_at, scale_at, halves, out, o, steps)

@@ -21,6 +21,8 @@ class DataState(NamedTuple):
         Number formats.
     tables : float32[n, 256]
         Value of every code of the formats of up to 8 bits.
+    halves : uint8[n, 256]
+        Bytes of the values of codes 0 to 127, as `mx_decode` looks them up.
     rows : float32[ROWS * VLEN]
         Vector SRAM; `row_words` is the same memory as uint32.
     row_pairs : uint32[ROWS * VLEN / 2]
@@ -59,6 +61,7 @@ class DataState(NamedTuple):
     descriptors: np.ndarray
     formats: np.ndarray
     tables: np.ndarray
+    halves: np.ndarray
     rows: np.ndarray
     row_words: np.ndarray
     row_pairs: np.ndarray

@@ -19,8 +19,9 @@ def ask(package, **environ):
 
 
 @pytest.fixture
-def settled(package):
-    """The package, whose sources changed long enough ago."""
+def settled(package, cache):
+    """The package, whose sources changed long enough ago, and a compile cache with nothing in it."""
+    cache.mkdir()
     newest = max(path.stat().st_ctime for path in package.parent.rglob("*.py"))
     time.sleep(max(0, newest + 2.1 - time.time()))
     return package
@@ -93,9 +94,16 @@ def test_a_damaged_file_is_written_again(known, cache, damage):
 
 
 def test_where_nothing_can_be_written_sources_are_read(settled, cache):
+    cache.rmdir()
     cache.write_text("a file where the directory should be")
     found, was_read = ask(settled)
     assert was_read and ask(settled) == (found, True)
+
+
+def test_where_there_is_no_cache_yet_none_is_made(settled, cache):
+    cache.rmdir()
+    found, was_read = ask(settled)
+    assert was_read and not cache.exists()
 
 
 def test_two_that_fall_together_do_not_take_the_other_s(tmp_path, monkeypatch):
