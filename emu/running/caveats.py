@@ -141,27 +141,28 @@ class ScaleLines:
         prefetches = descriptors[:, layout.DESC_STORE] == 0
         reads_scales = descriptors[:, layout.DESC_SCALE_BYTES] > 1
         loose = descriptors[:, layout.DESC_PACKED] == 0
-        self._left = [int(number) for number in np.flatnonzero(prefetches & reads_scales & loose)]
+        watched = prefetches & reads_scales & loose
+        self._left = set(np.flatnonzero(watched).tolist())
         self._found: dict[int, tuple[int, int]] = {}  # by descriptor: pc, and bytes that one row misses
+        # Rows of scales that divide a line and start at multiples of their length stay within lines.
+        self._starts = np.where(watched, descriptors[:, layout.DESC_SCALE_BYTES], 1)
+        self._steps = np.where(watched, self._starts * descriptors[:, layout.DESC_RATIO], 1)
+        self._odd = ACCESS_BYTES % self._starts != 0
 
     def watch(self, events: np.ndarray, count: int) -> None:
         """Look at the first `count` of int64[:, MEV_WIDTH] memory events; stops at the first finding of each kind."""
-        for number in list(self._left):
-            mine = events[:count][events[:count, layout.MEV_DESCRIPTOR] == number]
-            for event in mine[self._may_cross(mine, self._descriptors[number])].tolist():
-                missed = self._missed(event, self._descriptors[number])
-                if missed:
-                    self._found[number] = event[layout.MEV_PC], missed
-                    self._left.remove(number)
-                    break
-
-    def _may_cross(self, events, descriptor):
-        """Which events are not known to stay within lines: rows of scales that divide a line and start at multiples."""
-        scales = int(descriptor[layout.DESC_SCALE_BYTES])
-        if ACCESS_BYTES % scales:
-            return np.ones(len(events), dtype=bool)
-        step = scales * int(descriptor[layout.DESC_RATIO])
-        return (events[:, layout.MEV_SCALE] % scales != 0) | (events[:, layout.MEV_STEP] % step != 0)
+        if not self._left or count == 0:
+            return
+        numbers, scales, steps = events[:count, [layout.MEV_DESCRIPTOR, layout.MEV_SCALE, layout.MEV_STEP]].T
+        may_cross = (scales % self._starts[numbers] != 0) | (steps % self._steps[numbers] != 0) | self._odd[numbers]
+        if not may_cross.any():
+            return
+        for event in events[:count][may_cross].tolist():
+            number = event[layout.MEV_DESCRIPTOR]
+            missed = self._missed(event, self._descriptors[number]) if number in self._left else 0
+            if missed:
+                self._found[number] = event[layout.MEV_PC], missed
+                self._left.remove(number)
 
     def _missed(self, event, descriptor):
         """Most scale bytes that a row of a prefetch misses."""

@@ -15,7 +15,7 @@ from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
 from ..request import RunRequest
-from .lookahead import Chunk
+from .pipeline import Chunk
 from .simulation import Simulation
 
 _TIMES = (layout.CTL_COMPUTE, layout.CTL_DELTA)

@@ -1,9 +1,8 @@
 """The drive loop of a run: control, data and timing over chunks of events.
 
-Control fills a chunk; then data consumes its events on this thread while timing consumes the memory events
-of this and earlier chunks on another (both release the GIL). That thread also lets control fill the next chunks
-(`lookahead`), and all of them help with the data (`crew`). What runs side by side never meets, so bytes and latency are
-the same with any number of threads.
+On one thread control fills a chunk, timing consumes its memory events and data the others. Runs with data that have
+several threads do these side by side (`pipeline`); what runs so never meets, so bytes and latency are the same with any
+number of threads.
 """
 
 import collections
@@ -17,24 +16,23 @@ from ..errors import EmuError
 from ..kernels import layout
 from ..kernels import status as st
 from ..kernels.compiler.jit import bind, entry_of
-from ..kernels.compiler.placement import Placement, most_threads
-from ..kernels.data.data import AWAIT, HELP
+from ..kernels.compiler.placement import most_threads
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
 from ..program.decode import Program
 from .caveats import ScaleLines
-from .crew import Crew
+from .crew import Crew, Solo, can_work_together, prepare_plan
 from .gathered_timing import gather
-from .lookahead import DEPTH, Chunk, Lookahead, Slice
+from .pipeline import BEHIND, Chunk, Pipeline, Slice
 from .run_errors import run_error
-from .work import chunk_length, pieces, timing_work
+from .work import MOST_WORK, chunk_length, pieces, timing_work
 from .workers import Inline, Worker, heard
 
 control_slice = entry_of("control.control", "control_slice")
 
 CHUNK = 4096  # events a chunk holds, at most
-AHEAD = 8  # chunks that timing may be behind by: one that holds little for data may hold much for timing
+WATCHED_WORK = 1 << 25  # of data between two looks at a run that somebody watches
 SLICE = 1 << 18  # most instructions a slice executes
 MOST_UNASKED = 4  # threads of a run that was not told how many: products are short
 
@@ -72,7 +70,7 @@ class Simulation:
     recorder : Recorder, optional
         Takes the memory events of each slice.
     looks_ahead : bool
-        Whether control may be ahead of data. False for somebody who looks at the machine between two slices.
+        Whether a step may be several slices. False for somebody who looks at the machine between two.
     """
 
     def __init__(
@@ -94,18 +92,20 @@ class Simulation:
         self._watch = watch
         self._recorder = recorder
         # Control fills the first; timing may still read the others.
-        self._chunks = collections.deque(self._new_chunk() for _ in range(AHEAD + 1 + DEPTH))
+        self._chunks = collections.deque(self._new_chunk() for _ in range(BEHIND + 1))
         self.lacks_thread = False
         # Nobody asks where such a run is, and all its events may be timed late.
         unwatched = not data and timeline is None and not watched and watch is None
         self._gathered = gather(memory, threads, self._run_timing) if unwatched else None
         self._workers = self._new_workers(threads - 1 if data else min(threads - 1, int(self._gathered is None)))
         self._worker = self._workers[0] if self._workers else Inline()
-        self._placement = Placement()
-        self._crew = Crew(machine, self._chunk_length, self._workers if data else [])
-        is_ahead = bool(data and self._workers and looks_ahead and watch is None) and not _writes_integers(program)
-        self._lookahead = Lookahead(self._run_control, self._workers[0] if is_ahead else None)
-        self._data_chunks = collections.deque(self._crew.new_chunk() for _ in range(1 + DEPTH if is_ahead else 1))
+        self._solo = Solo(machine, self._chunk_length)
+        self._crew: Crew | None = None
+        self._pipeline: Pipeline | None = None
+        if data and self._workers and looks_ahead and watch is None and can_work_together(machine):
+            self._crew = Crew(machine, self._chunk_length, self._workers)
+            self._pipeline = Pipeline(self._run_control, self._follow_control, self._crew, self._workers[0],
+                                      not _writes_integers(program))
         self._control_call: tuple[object, Callable] | None = None
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -146,24 +146,24 @@ class Simulation:
 
     def prepare_control(self) -> None:
         """Load (or compile) the control kernel."""
-        self._control(0)
+        self._control(np.zeros((0, layout.EV_WIDTH), dtype=np.int64), 0)
         if self.timeline is not None:
             self.timeline.prepare()
 
     def prepare_data(self) -> None:
         """Load (or compile) the kernels of data."""
-        self._crew.prepare()
+        (self._crew or self._solo).prepare()
 
     def prepare_plan(self) -> None:
         """Load (or compile) the kernel that finds what several threads may do of a chunk."""
-        self._crew.prepare_plan()
+        prepare_plan(self.machine)
 
-    def _control(self, budget):
+    def _control(self, events, budget):
         m = self.machine
         if self._control_call is None or self._control_call[0] is not m.control:
             first = (self.program.table, m.cfg, m.descriptors, m.control)
             self._control_call = m.control, bind(control_slice, first, ())
-        return self._control_call[1](self._data_chunks[0].events, self._chunks[0].mem_events, budget)
+        return self._control_call[1](events, self._chunks[0].mem_events, budget)
 
     def _run_timing(self, events, count):
         """Run the timing pass over the first `count` memory events of a chunk."""
@@ -173,7 +173,7 @@ class Simulation:
         self.pass_s["timing"] += time.perf_counter() - began
 
     def step(self, limit: int | None) -> bool:
-        """Run one slice.
+        """Run one slice, or several where nobody looks at the machine between them.
 
         Returns
         -------
@@ -186,25 +186,28 @@ class Simulation:
             The program did something illegal, or simulated time overflowed; what comes first in the
             program is what is raised.
         """
-        found = self._lookahead.next(limit)
-        self._worker.join(AHEAD - 1)
-        if found.has_failed:
-            self._join()
-            self._check_time(found.compute)
-            raise run_error(found.status, self.ctl, self.program, self.machine.cfg)
-        if self.data:
-            self._crew.ask(HELP, found.data)
+        if self._pipeline is not None:
+            last = self._pipeline.step(limit, WATCHED_WORK if self.watched else MOST_WORK)
+            if last is not None:
+                self._check(last)
+            return last is None
+        self._worker.join(BEHIND - 1)
+        found = self._run_control(self._solo.events, None, limit)
+        self._check(found)
         self._consume(found)
-        self._lookahead.look_ahead(found, limit)
         if self.data:
-            self._crew.ask(AWAIT, found.data)
-            if self._workers:  # the one that ended a wait of this thread may have drawn it to its CPU
-                self._placement.keep_off(worker.native_id for worker in self._workers)
-            self._crew.run(found.data)
+            self._solo.run(found.events)
         if self._watch is not None:
             self._join()
             self._watch(self.machine.control.trace[: found.executed], found.chunk.mem_events[: found.mem_events])
         return found.goes_on(limit)
+
+    def _check(self, found):
+        """Raise what control found; errors of timing come before it."""
+        if found.has_failed:
+            self._join()
+            self._check_time(found.compute)
+            raise run_error(found.status, self.ctl, self.program, self.machine.cfg)
 
     def _join(self):
         """Wait until timing is done with all events that control gave it; raises what it raised."""
@@ -212,26 +215,24 @@ class Simulation:
             self._gathered.flush()
         self._worker.join()
 
-    def _run_control(self, limit):
-        """Run control for one slice, into the next chunks."""
-        ctl, chunk, data = self.ctl, self._chunks[0], self._data_chunks[0]
+    def _run_control(self, events, most, limit):
+        """Run control for one slice of at most `most` instructions, if that is a number, up to `limit` of the run."""
+        ctl, chunk = self.ctl, self._chunks[0]
         ctl[layout.CTL_EVENTS] = ctl[layout.CTL_MEM_EVENTS] = ctl[layout.CTL_TOPK] = 0
         if self.timeline is not None:
             self.machine.control = self.machine.control._replace(trace=chunk.executed)
         before = self.executed
+        budget = self.slice if most is None else min(most, self.slice)
         began = time.perf_counter()
-        status = self._control(self.slice if limit is None else min(self.slice, limit - before))
+        status = self._control(events, budget if limit is None else min(budget, limit - before))
         self.pass_s["control"] += time.perf_counter() - began
         if status == st.LOOPS_FULL:
             self.machine.grow_loops()
-        if self.data:
-            self._crew.plan(data, int(ctl[layout.CTL_EVENTS]))
         mem_events = int(ctl[layout.CTL_MEM_EVENTS])
         if self._has_job(mem_events):
             self._chunks.rotate(-1)
-        self._data_chunks.rotate(-1)
-        return Slice(status, chunk, data, mem_events, self.executed - before, int(ctl[layout.CTL_PC]), self.executed,
-                     int(ctl[layout.CTL_DELTA]), int(ctl[layout.CTL_COMPUTE]))
+        return Slice(status, chunk, int(ctl[layout.CTL_EVENTS]), mem_events, self.executed - before,
+                     int(ctl[layout.CTL_PC]), self.executed, int(ctl[layout.CTL_DELTA]), int(ctl[layout.CTL_COMPUTE]))
 
     def trace(self, capacity: int, watch) -> None:
         """From the next slice on, record up to `capacity` instructions a slice (0: none) and call `watch` with them.
@@ -271,21 +272,25 @@ class Simulation:
                 self.slice = min(self._gathered.slice, self._longest)
             return
 
-        def job():
-            if self.data:
-                self.scale_lines.watch(chunk.mem_events, count)
-            self._run_timing(chunk.mem_events, count)
-            if self.timeline is not None:
-                self.timeline.place(chunk.executed, found.executed, chunk.mem_events)
-            if self.watched:
-                self._passed.append((found.pc, found.so_far, self.memory.now_ps + found.delta))
-
         if self._has_job(count):
-            self._worker.start(job)
+            self._worker.start(lambda: self._follow_control(found))
+
+    def _follow_control(self, found):
+        """Run timing of a slice, and what comes behind it."""
+        chunk, count = found.chunk, found.mem_events
+        if not self._has_job(count):
+            return
+        if self.data:
+            self.scale_lines.watch(chunk.mem_events, count)
+        self._run_timing(chunk.mem_events, count)
+        if self.timeline is not None:
+            self.timeline.place(chunk.executed, found.executed, chunk.mem_events)
+        if self.watched:
+            self._passed.append((found.pc, found.so_far, self.memory.now_ps + found.delta))
 
     def finish(self) -> None:
         """Wait for timing; the figures below are final then. Raises what timing raised."""
-        self._crew.dismiss()
+        self._dismiss()
         self._join()
         if self.timeline is not None:
             self.timeline.finish()
@@ -302,11 +307,16 @@ class Simulation:
 
     def close(self) -> None:
         """End the threads; also of a run that stopped half way."""
-        self._crew.dismiss()
+        self._dismiss()
         for worker in self._workers:
             worker.stop()
         if self._gathered is not None:
             self._gathered.close()
+
+    def _dismiss(self):
+        """Let no thread wait for data any more."""
+        if self._crew is not None:
+            self._crew.dismiss()
 
     def _check_time(self, picoseconds):
         """Check compute time alone, and the end of the run; `memory` checks the times of its events."""
@@ -325,7 +335,7 @@ class Simulation:
 
     @property
     def end_ps(self) -> int:
-        """Completion of the last instruction; behind by up to AHEAD chunks while the run goes on."""
+        """Completion of the last instruction; behind by up to BEHIND slices while the run goes on."""
         return self.memory.now_ps + int(self.ctl[layout.CTL_DELTA])
 
     @property

@@ -1,9 +1,10 @@
 """Let kernels on several threads agree: counters in an int64 array that each thread sees change in the same order.
 
-`fetch_add(array, at, value)` adds to an element and returns what it was; `load_acquire(array, at)` reads it, and what
-the writer wrote before is seen after; `store_release(array, at, value)` writes it behind everything written before.
-`pause()` tells the CPU that a thread waits for one of them, and `call_address(address)` calls a C function without
-arguments, by which the host has a waiting thread give up its CPU.
+`fetch_add(array, at, value)` adds to an element and returns what it was; `exchange_if(array, at, old, new)` writes it
+where it is still `old`, and tells whether it was; `load_acquire(array, at)` reads it, and what the writer wrote before
+is seen after; `store_release(array, at, value)` writes it behind everything written before. `pause()` tells the CPU
+that a thread waits for one of them, and `call_address(address, argument)` calls a C function from int to int, by which
+the host has a waiting thread give up its CPU.
 
 Without the compiler they are the plain operations: kernels in plain Python run on one thread.
 """
@@ -39,6 +40,17 @@ if JIT:
         return types.int64(array, types.int64, types.int64), codegen
 
     @intrinsic
+    def exchange_if(typingctx, array, at, old, new):
+        """Write an element that is still `old`; whether it was."""
+
+        def codegen(context, builder, signature, args):
+            pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
+            found = builder.cmpxchg(pointer, args[2], args[3], "seq_cst", "seq_cst")
+            return builder.extract_value(found, 1)
+
+        return types.boolean(array, types.int64, types.int64, types.int64), codegen
+
+    @intrinsic
     def load_acquire(typingctx, array, at):
         """Read an element."""
 
@@ -72,15 +84,17 @@ if JIT:
         return types.void(), codegen
 
     @intrinsic
-    def call_address(typingctx, address):
-        """Call the C function at an address; what it returns is dropped."""
+    def call_address(typingctx, address, argument):
+        """Call the C function at an address; what it returns."""
 
         def codegen(context, builder, signature, args):
-            kind = ir.FunctionType(ir.IntType(32), [])
-            builder.call(builder.inttoptr(args[0], kind.as_pointer()), [])
-            return context.get_dummy_value()
+            word = ir.IntType(32)
+            kind = ir.FunctionType(word, [word])
+            function = builder.inttoptr(args[0], kind.as_pointer())
+            found = builder.call(function, [builder.trunc(args[1], word)])
+            return builder.sext(found, ir.IntType(64))
 
-        return types.void(types.int64), codegen
+        return types.int64(types.int64, types.int64), codegen
 
 else:
 
@@ -89,6 +103,13 @@ else:
         before = array[at]
         array[at] += value
         return before
+
+    def exchange_if(array, at, old, new):
+        """Write an element that is still `old`; whether it was."""
+        if array[at] != old:
+            return False
+        array[at] = new
+        return True
 
     def load_acquire(array, at):
         """Read an element."""
@@ -101,5 +122,6 @@ else:
     def pause():
         """Wait for a moment."""
 
-    def call_address(address):
+    def call_address(address, argument):
         """Call nothing: nobody waits."""
+        return 0

@@ -39,11 +39,14 @@ class Placement:
         self._call = _this_cpu() if len(self._allowed) > 1 else None
         self._cpu = -1
 
-    def keep_off(self, threads: Iterable[int | None]) -> None:
-        """Have threads (their native numbers) leave the CPU of the one that calls this, if that has moved."""
+    def keep_off(self, threads: Iterable[int | None], cpu: int | None = None) -> None:
+        """Have threads (their native numbers) leave a CPU, if it is not that of the call before.
+
+        It is the one of the calling thread unless one is given.
+        """
         if self._call is None:
             return
-        cpu = self._call()
+        cpu = self._call() if cpu is None else cpu
         if cpu == self._cpu:
             return
         self._cpu = cpu

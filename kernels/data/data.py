@@ -3,9 +3,11 @@
 It never sees an integer register and checks nothing: the control pass has checked every address.
 """
 
+import numpy as np
+
 from plena_emu import isa
 
-from ..compiler.atomics import call_address, fetch_add, load_acquire, pause, store_release
+from ..compiler.atomics import call_address, exchange_if, fetch_add, load_acquire, pause, store_release
 from ..compiler.jit import entry, kernel, small
 from ..layout import (
     CFG_BLEN,
@@ -21,30 +23,39 @@ from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, make_pairs, tile_at, write_out
 from .pairs import HAS_PAIRS, panel_width
 from .plan import (
+    BASE,
+    CPU,
     DONE,
-    GIVEN_UP,
+    HELP,
+    LAST,
+    LEAD,
     LED,
-    MINE,
     NEXT,
-    NUMBER,
     OPEN,
+    OVER,
+    PAUSED,
     PIECE_FIRST,
     PIECE_PAST,
-    PIECES,
+    READY,
     SEG_FIRST,
     SEG_PAST,
     SEG_PIECE,
     SEG_PIECES_PAST,
+    SEG_WORK,
+    SEGMENT,
+    SHIFT,
+    SLEEP,
+    STARVED,
+    WHERE,
     YIELD,
 )
 from .reduce import topk
 from .scalar import scalar_fp
 from .vector import elementwise, reduction
 
-ALONE, LEAD, HELP, AWAIT = range(4)  # parts of a thread
-SPINS = 1000  # pauses, some ten microseconds: by then the other thread may have lost its CPU
-PATIENCE = 2000  # turns in which the next chunk should have begun
-FOREVER = 1 << 62
+SPINS = 1000  # pauses of a thread that waits, some ten microseconds: by then the other may have lost its CPU
+YIELDS = 3000  # turns from which on it sleeps
+NAP = 50  # microseconds
 
 
 @kernel
@@ -122,36 +133,67 @@ def run_events(events, first, past, state):
 
 
 @small
-def wait_for(counters, counter, value, crew, most):
-    """Wait until a counter has reached a value, for `most` turns or until no chunk is led.
+def relax(shared, turns):
+    """Wait for a moment, the longer the more `turns` were waited already."""
+    if turns <= SPINS or shared[YIELD] == 0:
+        pause()
+    elif turns <= YIELDS or shared[SLEEP] == 0:
+        call_address(shared[YIELD], 0)
+    else:
+        call_address(shared[SLEEP], NAP)
 
-    The first turns are pauses; in the others this thread gives up its CPU.
+
+@small
+def cpu_of_this_thread(shared):
+    """Tell where the calling thread is, -1 where the system does not say."""
+    return call_address(shared[WHERE], 0) if shared[WHERE] != 0 else -1
+
+
+@small
+def take_piece(shared):
+    """Take a piece that is open.
+
+    Returns its number, -1 where there is none.
     """
-    turns = 0
-    while turns < most and load_acquire(counters, counter) < value and load_acquire(crew, LED) != GIVEN_UP:
-        turns += 1
-        if turns > SPINS and crew[YIELD] != 0:
-            call_address(crew[YIELD])
-        else:
-            pause()
+    piece = load_acquire(shared, NEXT)
+    while piece < load_acquire(shared, OPEN):
+        if exchange_if(shared, NEXT, piece, piece + 1):
+            return piece
+        piece = load_acquire(shared, NEXT)
+    return np.int64(-1)
 
 
 @kernel
-def help_out(events, plan, state):
-    """Run pieces of a chunk beside the thread that leads it, until none is left.
+def run_piece(events, piece, plan, state):
+    """Execute a piece that this thread has taken; its group lasts until then."""
+    shared = plan.shared
+    row = piece + shared[SHIFT]
+    base = shared[BASE]
+    run_events(events, base + plan.pieces[row, PIECE_FIRST], base + plan.pieces[row, PIECE_PAST], state)
+    fetch_add(shared, DONE, 1)
 
-    Returns 0.
+
+@kernel
+def help_out(events, ready, led, plan, state):
+    """Run pieces beside the thread that leads, until so many chunks are led.
+
+    Unless `ready` is negative, it also comes back when another number of chunks is ready, or all are led. And it does
+    when both threads are on one CPU. Returns 0.
     """
-    shared, crew = plan.shared, plan.crew
-    pieces = shared[PIECES]
-    piece = fetch_add(shared, NEXT, 1)
-    while piece < pieces:
-        wait_for(shared, OPEN, piece + 1, crew, FOREVER)
-        if load_acquire(crew, LED) == GIVEN_UP:
+    shared = plan.shared
+    turns = 0
+    while load_acquire(shared, LED) < led:
+        if ready >= 0 and (load_acquire(shared, READY) != ready or shared[LED] >= load_acquire(shared, LAST)):
             break
-        run_events(events, plan.pieces[piece, PIECE_FIRST], plan.pieces[piece, PIECE_PAST], state)
-        fetch_add(shared, DONE, 1)
-        piece = fetch_add(shared, NEXT, 1)
+        piece = take_piece(shared)
+        if piece >= 0:
+            run_piece(events, piece, plan, state)
+            turns = 0
+        else:
+            turns += 1
+            relax(shared, turns)
+        if (turns == 0 or turns > SPINS) and shared[WHERE] != 0 and shared[CPU] == cpu_of_this_thread(shared):
+            break
     return 0
 
 
@@ -168,59 +210,109 @@ def make_pairs_of_group(events, first, past, state):
 
 
 @kernel
-def lead(events, first, past, plan, state):
-    """Run segments [first, past) of a chunk, the pieces of each with whoever helps.
+def lead_group(events, row, pieces, base, plan, state):
+    """Run a group of pieces, from a row of their table on, with whoever helps."""
+    shared = plan.shared
+    end = shared[OPEN] + pieces
+    shared[SHIFT] = row - shared[OPEN]
+    shared[BASE] = base
+    store_release(shared, OPEN, end)
+    piece = take_piece(shared)
+    while piece >= 0:
+        shared[CPU] = cpu_of_this_thread(shared)
+        run_piece(events, piece, plan, state)
+        piece = take_piece(shared)
+    turns = 0
+    while load_acquire(shared, DONE) < end:
+        turns += 1
+        relax(shared, min(turns, YIELDS))
 
-    A piece that is taken before its segment begins waits for it: this thread's own is the first of the next group.
 
-    Returns `past`, or -1 - the place of an event whose operation has no kernel.
+@kernel
+def lead_chunk(events, slot, most, is_first, plan, state):
+    """Run the segments of a chunk that are not done, as long as their work is at most so much.
+
+    The first runs anyway where `is_first` says that nothing ran before in the call.
+
+    Returns the work; -1 - the row of an event whose operation has no kernel.
     """
     shared = plan.shared
-    store_release(plan.crew, LED, shared[NUMBER])
-    for number in range(first, past):
-        pieces = plan.segments[number, SEG_PIECES_PAST]
-        if plan.segments[number, SEG_PIECE] == pieces:
-            end = plan.segments[number, SEG_PAST]
-            done = run_events(events, plan.segments[number, SEG_FIRST], end, state)
+    base = slot * (events.shape[0] // plan.counts.shape[0])
+    total = np.int64(0)
+    for row in range(base + shared[SEGMENT], base + plan.counts[slot]):
+        if total + plan.segments[row, SEG_WORK] > most and not is_first:
+            break
+        total += plan.segments[row, SEG_WORK]
+        is_first = False
+        shared[CPU] = cpu_of_this_thread(shared)
+        piece, pieces_past = plan.segments[row, SEG_PIECE], plan.segments[row, SEG_PIECES_PAST]
+        first, end = base + plan.segments[row, SEG_FIRST], base + plan.segments[row, SEG_PAST]
+        if piece < pieces_past:
+            if HAS_PAIRS:
+                make_pairs_of_group(events, first, end, state)
+            lead_group(events, base + piece, pieces_past - piece, base, plan, state)
+        else:
+            done = run_events(events, first, end, state)
             if done < end:
                 return -1 - done
+        shared[SEGMENT] += 1
+    return total
+
+
+@kernel
+def lead(events, turns, most, plan, state):
+    """Run the chunks that are ready, until none has been for so many turns or their work is more than `most`.
+
+    Returns STARVED, PAUSED, or OVER; or -1 - the row of an event whose operation has no kernel.
+    """
+    shared = plan.shared
+    left = most
+    waited = 0
+    while True:
+        number = shared[LED]
+        if number == load_acquire(shared, LAST):
+            return np.int64(OVER)
+        if number == load_acquire(shared, READY):
+            if waited == turns:
+                return np.int64(STARVED)
+            waited += 1
+            relax(shared, min(waited, YIELDS))
             continue
-        if HAS_PAIRS:
-            make_pairs_of_group(events, plan.segments[number, SEG_FIRST], plan.segments[number, SEG_PAST], state)
-        store_release(shared, OPEN, pieces)
-        while shared[MINE] < pieces:
-            piece = shared[MINE]
-            run_events(events, plan.pieces[piece, PIECE_FIRST], plan.pieces[piece, PIECE_PAST], state)
-            fetch_add(shared, DONE, 1)
-            shared[MINE] = fetch_add(shared, NEXT, 1)
-        wait_for(shared, DONE, pieces, plan.crew, FOREVER)
-    return past
+        waited = 0
+        slot = number % plan.counts.shape[0]
+        done = lead_chunk(events, slot, left, left == most, plan, state)
+        if done < 0:
+            return done
+        if shared[SEGMENT] < plan.counts[slot]:
+            return np.int64(PAUSED)
+        left -= done
+        shared[SEGMENT] = 0
+        store_release(shared, LED, number + 1)
 
 
 @entry
 def data_slice(events, first, past, part, plan, state):
-    """Execute events of a chunk on the arrays of a DataState.
+    """Execute events on the arrays of a DataState.
 
     Parameters
     ----------
-    events : int64[capacity, EV_WIDTH]
+    events : int64[rows, EV_WIDTH]
         `layout` tells what the columns mean for each operation.
     first, past : int
-        ALONE: events [first, past). LEAD: segments of the plan.
+        ALONE: events [first, past). LEAD: for how many turns to wait for the next chunk, and the work of the call.
+        HELP: chunks that are ready now, or -1; the call ends when others are, or when `past` are led.
     part : int
-        ALONE; LEAD; HELP: run pieces of the plan on another thread; AWAIT: wait for a while until the next chunk is
-        led. A thread that waits so, and not in Python, has its lock at once when the leading one is in this kernel.
+        ALONE; LEAD: execute the chunks of a ring that the plan describes, in order; HELP: run pieces of the plan on
+        another thread.
     plan : Plan
     state : DataState
         A thread that helps has its own accumulators and scratch.
 
-    Returns `past`; where an event's operation has no kernel its place, or with LEAD -1 - its place.
+    Returns with ALONE `past`, or the place of the first event whose operation has no kernel; with LEAD why it ended,
+    or -1 - that place; with HELP 0.
     """
     if part == HELP:
-        return help_out(events, plan, state)
-    if part == AWAIT:
-        wait_for(plan.crew, LED, plan.shared[NUMBER] + 1, plan.crew, PATIENCE)
-        return past
+        return help_out(events, first, past, plan, state)
     if part == LEAD:
         return lead(events, first, past, plan, state)
     return run_events(events, first, past, state)

@@ -16,52 +16,62 @@ import numpy as np
 
 from plena_emu import isa
 
+from ..compiler.atomics import store_release
 from ..compiler.jit import entry, kernel, small
 from ..layout import CFG_BLEN
+
+ALONE, LEAD, HELP = range(3)  # parts of a thread in the data pass
+STARVED, PAUSED, OVER = range(3)  # why a thread leads no more
 
 # Columns of a segment: events [first, past), pieces [first, past) and work; no pieces where the events stay in order.
 SEG_FIRST, SEG_PAST, SEG_PIECE, SEG_PIECES_PAST, SEG_WORK, SEG_WIDTH = range(6)
 PIECE_FIRST, PIECE_PAST, PIECE_WIDTH = range(3)  # events of a piece
 
-# Counters of a chunk that threads share, each on cache lines of its own.
+# Counters that the threads of a run share. What different threads write lies on cache lines of its own.
 LINE = 16
-NEXT = 0 * LINE  # piece that the next thread takes
-OPEN = 1 * LINE  # pieces before this one may be begun
+NEXT = 0 * LINE  # pieces that were taken, of the whole run
+OPEN = 1 * LINE  # pieces that may be taken
+SHIFT = OPEN + 1  # row of a piece in the table, less its number
+BASE = OPEN + 2  # row of the first event of the chunk
 DONE = 2 * LINE  # pieces that are done
-PIECES = 3 * LINE  # pieces of the chunk
-MINE = 4 * LINE  # piece that the leading thread has taken
-NUMBER = MINE + 1  # of the chunk, from 1
-IS_CLEAR = MINE + 2  # whether the accumulator is as M_MM_WO leaves it: before, then behind the chunk
-SHARED_WIDTH = 5 * LINE
-
-# Counters of a run.
-LED = 0 * LINE  # chunk that is led, GIVEN_UP when none will be any more
-YIELD = 1 * LINE  # address of a C function that gives up the CPU, 0 without
-CREW_WIDTH = 2 * LINE
+READY = 3 * LINE  # chunks that are planned
+LAST = READY + 1  # chunks that there will be, FOREVER as long as nobody knows
+IS_CLEAR = READY + 2  # whether the accumulator is as M_MM_WO leaves it, behind the chunks that are planned
+LED = 4 * LINE  # chunks that are done, GIVEN_UP when none will be led any more
+SEGMENT = LED + 1  # segments that are done of the next chunk
+CPU = LED + 2  # where the leading thread is, -1 where nobody knows
+YIELD = 5 * LINE  # address of a C function that gives up the CPU, 0 without
+SLEEP = YIELD + 1  # of one that sleeps for so many microseconds
+WHERE = YIELD + 2  # of one that tells the CPU of the calling thread
+SHARED_WIDTH = 6 * LINE
+FOREVER = 1 << 62
 GIVEN_UP = 1 << 62
 
 
 class Plan(NamedTuple):
-    """How the events of one chunk are handed out.
+    """How the events of the chunks in a ring are handed out.
+
+    Chunk n has a slot of the ring, n % slots, and so many rows of each table from slot * length on as a chunk has
+    events at most.
 
     Attributes
     ----------
-    segments : int64[n, SEG_WIDTH]
-    pieces : int64[n, PIECE_WIDTH]
+    segments : int64[slots * length, SEG_WIDTH]
+    pieces : int64[slots * length, PIECE_WIDTH]
+    counts : int64[slots]
+        How many segments there are.
     shared : int64[SHARED_WIDTH]
-        Of its own for every chunk: a thread that comes late may still look at it.
-    crew : int64[CREW_WIDTH]
     """
 
     segments: np.ndarray
     pieces: np.ndarray
+    counts: np.ndarray
     shared: np.ndarray
-    crew: np.ndarray
 
 
 NO_PLAN = Plan(
     np.zeros((0, SEG_WIDTH), dtype=np.int64), np.zeros((0, PIECE_WIDTH), dtype=np.int64),
-    np.zeros(SHARED_WIDTH, dtype=np.int64), np.zeros(CREW_WIDTH, dtype=np.int64),
+    np.zeros(1, dtype=np.int64), np.zeros(SHARED_WIDTH, dtype=np.int64),
 )
 
 
@@ -78,17 +88,19 @@ def meet(low, high, other_low, other_high):
 
 
 @kernel
-def end_of_product(events, count, at):
-    """Find the M_MM_WO of the product that begins at an event; `count` without one."""
+def end_of_product(events, row, count, at):
+    """Find the M_MM_WO of the product that begins at an event of the chunk from `row` on; `count` without one."""
     past = at
-    while past < count and is_fill(events[past, 0]):
+    while past < count and is_fill(events[row + past, 0]):
         past += 1
-    return past if past > at and past < count and events[past, 0] == isa.M_MM_WO else count
+    return past if past > at and past < count and events[row + past, 0] == isa.M_MM_WO else count
 
 
 @kernel
-def group_products(events, count, cfg, work, most, at, plan, pieces):
+def group_products(events, count, cfg, work, most, at, plan, row, pieces):
     """Make a piece of each product that begins at an event with a clear accumulator, until two of them meet.
+
+    The chunk and its pieces are from a `row` of their tables on.
 
     The places that a group writes must be blocks of one grid, in ascending order by row or by column: then they
     are different.
@@ -98,21 +110,21 @@ def group_products(events, count, cfg, work, most, at, plan, pieces):
     blen = cfg[CFG_BLEN]
     total = np.int64(0)
     read_low, read_high, write_low, write_high = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    row, offset = np.int64(0), np.int64(0)
+    written, offset = np.int64(0), np.int64(0)
     by_row, by_column = True, True
     begun = at
     while True:
-        end = end_of_product(events, count, at)
-        if end == count or events[end, 3] != 1:
+        end = end_of_product(events, row, count, at)
+        if end == count or events[row + end, 3] != 1:
             break
-        low, high, cost = events[at, 3], events[at, 3], np.int64(0)
-        for i in range(at, end):
+        low, high, cost = events[row + at, 3], events[row + at, 3], np.int64(0)
+        for i in range(row + at, row + end):
             low, high = min(low, events[i, 3]), max(high, events[i, 3])
             cost += work[events[i, 0]]
         high += blen
-        new_row, new_offset = events[end, 1], events[end, 2]
+        new_row, new_offset = events[row + end, 1], events[row + end, 2]
         if at > begun:
-            down, right = new_row - row, new_offset - offset
+            down, right = new_row - written, new_offset - offset
             by_row = by_row and (down > 0 or (down == 0 and right > 0))
             by_column = by_column and (right > 0 or (right == 0 and down > 0))
             off_grid = down % blen != 0 or right % blen != 0
@@ -126,39 +138,42 @@ def group_products(events, count, cfg, work, most, at, plan, pieces):
             write_low, write_high = min(write_low, new_row), max(write_high, new_row + blen)
         else:
             read_low, read_high, write_low, write_high = low, high, new_row, new_row + blen
-        plan.pieces[pieces, PIECE_FIRST] = at
-        plan.pieces[pieces, PIECE_PAST] = end + 1
+        plan.pieces[row + pieces, PIECE_FIRST] = at
+        plan.pieces[row + pieces, PIECE_PAST] = end + 1
         pieces += 1
         total += cost
-        row, offset = new_row, new_offset
+        written, offset = new_row, new_offset
         at = end + 1
     return at, pieces, total
 
 
 @small
-def add_segment(plan, segments, first, past, piece, pieces, work):
-    """Add a segment.
+def add_segment(plan, row, segments, first, past, piece, pieces, work):
+    """Add a segment behind those of the chunk, which are from a row of the table on.
 
     Returns the number of segments.
     """
-    plan.segments[segments, SEG_FIRST] = first
-    plan.segments[segments, SEG_PAST] = past
-    plan.segments[segments, SEG_PIECE] = piece
-    plan.segments[segments, SEG_PIECES_PAST] = pieces
-    plan.segments[segments, SEG_WORK] = work
+    at = row + segments
+    plan.segments[at, SEG_FIRST] = first
+    plan.segments[at, SEG_PAST] = past
+    plan.segments[at, SEG_PIECE] = piece
+    plan.segments[at, SEG_PIECES_PAST] = pieces
+    plan.segments[at, SEG_WORK] = work
     return segments + 1
 
 
 @entry
-def plan_chunk(events, count, plan, cfg, work, most):
-    """Cut a chunk of events into segments; the chunks of a run come in order, each once.
+def plan_chunk(events, count, shares, plan, cfg, work, most):
+    """Cut the next chunk of a run into segments, and let it be led.
 
     Parameters
     ----------
-    events : int64[capacity, EV_WIDTH]
+    events : int64[slots * length, EV_WIDTH]
     count : int
+        Events of the chunk.
+    shares : int
+        1 to make groups.
     plan : Plan
-        Its `shared` is 0, but for NUMBER, and IS_CLEAR as the chunk before left it.
     cfg : int64[CFG_WIDTH]
     work : int64[NUM_OPS]
         Work of an event by its operation.
@@ -167,31 +182,34 @@ def plan_chunk(events, count, plan, cfg, work, most):
 
     Returns the number of segments. They are in order and cover the chunk.
     """
-    clear = plan.shared[IS_CLEAR] != 0
+    shared = plan.shared
+    slots = plan.counts.shape[0]
+    slot = shared[READY] % slots
+    row = slot * (events.shape[0] // slots)
+    clear = shared[IS_CLEAR] != 0
     segments, pieces, done, at, in_order = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while at < count:
-        op = events[at, 0]
+        op = events[row + at, 0]
         past, more, total = at, pieces, np.int64(0)
-        if is_fill(op) and clear:
-            past, more, total = group_products(events, count, cfg, work, most, at, plan, pieces)
+        if shares == 1 and clear and is_fill(op):
+            past, more, total = group_products(events, count, cfg, work, most, at, plan, row, pieces)
         if more - pieces > 1:
             if done < at:
-                segments = add_segment(plan, segments, done, at, pieces, pieces, in_order)
-            segments = add_segment(plan, segments, at, past, pieces, more, total)
+                segments = add_segment(plan, row, segments, done, at, pieces, pieces, in_order)
+            segments = add_segment(plan, row, segments, at, past, pieces, more, total)
             done, at, pieces, in_order = past, past, more, np.int64(0)
             continue
         if past == at:  # an event on its own
             past, total = at + 1, work[op]
             clear = op == isa.M_MM_WO or (clear and not is_fill(op))
         if done < at and in_order + total > most:
-            segments = add_segment(plan, segments, done, at, pieces, pieces, in_order)
+            segments = add_segment(plan, row, segments, done, at, pieces, pieces, in_order)
             done, in_order = at, np.int64(0)
         in_order += total
         at = past
     if done < count:
-        segments = add_segment(plan, segments, done, count, pieces, pieces, in_order)
-    shared = plan.shared
+        segments = add_segment(plan, row, segments, done, count, pieces, pieces, in_order)
     shared[IS_CLEAR] = 1 if clear else 0
-    shared[PIECES] = pieces
-    shared[NEXT] = 1  # the leading thread has the first
+    plan.counts[slot] = segments
+    store_release(shared, READY, shared[READY] + 1)
     return segments

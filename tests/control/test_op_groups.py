@@ -15,8 +15,8 @@ from plena_emu.kernels import layout
 from plena_emu.kernels import status as st
 from plena_emu.kernels.control.control import control_slice
 from plena_emu.kernels.control.loops import loop_start
-from plena_emu.kernels.data.data import ALONE, data_slice
-from plena_emu.kernels.data.plan import NO_PLAN
+from plena_emu.kernels.data.data import data_slice
+from plena_emu.kernels.data.plan import ALONE, NO_PLAN
 from plena_emu.machine.core import Machine
 from plena_emu.program.decode import decode
 from plena_emu.running.run_errors import data_error
@@ -75,7 +75,7 @@ for op in range(isa.NUM_OPS):
     assert (got == status.UNHANDLED_OPERATION) == (called == [])
     found["control"][op] = called[:]
     called.clear()
-    done = data.data_slice(np.array([[op, 0, 0, 0, 0, 0]]), 0, 1, data.ALONE, plan.NO_PLAN, machine.data)
+    done = data.data_slice(np.array([[op, 0, 0, 0, 0, 0]]), 0, 1, plan.ALONE, plan.NO_PLAN, machine.data)
     assert done == len(called[:1])
     found["data"][op] = called[:1]
 print(json.dumps(found))
@@ -166,8 +166,6 @@ def test_a_run_with_such_an_event_ends_with_that_line():
     machine = machine_of("base")
     program = decode(np.zeros(0, dtype=np.uint32), "base", machine.settings)
     simulation = Simulation(program, machine, memory=None)
-    chunk = simulation._crew.new_chunk()
-    chunk.events[0] = [isa.C_BREAK, 0, 0, 0, 0, 0]
+    simulation._solo.events[0] = [isa.C_BREAK, 0, 0, 0, 0, 0]
     with pytest.raises(EmuError, match=r"^op id 50 \(C_BREAK\): found no kernel in the data pass"):
-        simulation._crew.plan(chunk, 1)
-        simulation._crew.run(chunk)
+        simulation._solo.run(1)

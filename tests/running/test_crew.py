@@ -20,7 +20,7 @@ from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.kernels.compiler.atomics import IS_ATOMIC
 from plena_emu.kernels.data import plan as pl
-from plena_emu.kernels.data.data import AWAIT, HELP
+from plena_emu.kernels.data.plan import OVER, PAUSED, STARVED
 from plena_emu.machine.core import Machine
 from plena_emu.running import crew, runner, simulation
 from plena_emu.running.crew import Crew
@@ -32,26 +32,27 @@ ROWS = 40
 WORK = 1 << 22
 
 
-def planned(events, is_clear=1, most=1 << 60):
+def planned(events, is_clear=1, most=1 << 60, chunk_number=5):
     """Segments of a chunk as (first, past, pieces), and whether the accumulator is clear behind it."""
     cfg = np.zeros(layout.CFG_WIDTH, dtype=np.int64)
     cfg[layout.CFG_BLEN] = BLEN
     room = max(1, len(events))
-    plan = pl.NO_PLAN._replace(
-        segments=np.zeros((room, pl.SEG_WIDTH), dtype=np.int64),
-        pieces=np.zeros((room, pl.PIECE_WIDTH), dtype=np.int64),
-        shared=np.zeros(pl.SHARED_WIDTH, dtype=np.int64),
-    )
-    plan.shared[pl.IS_CLEAR] = is_clear
+    row = room * (chunk_number % 2)
+    table = np.zeros((2 * room, layout.EV_WIDTH), dtype=np.int64)
+    plan = pl.Plan(np.full((2 * room, pl.SEG_WIDTH), -7), np.full((2 * room, pl.PIECE_WIDTH), -7),
+                   np.zeros(2, dtype=np.int64), np.zeros(pl.SHARED_WIDTH, dtype=np.int64))
+    plan.shared[pl.IS_CLEAR], plan.shared[pl.READY] = is_clear, chunk_number
     work = np.full(isa.NUM_OPS, WORK, dtype=np.int64)
-    chunk = np.array(events, dtype=np.int64).reshape(-1, layout.EV_WIDTH)
-    found = pl.plan_chunk(chunk, len(events), plan, cfg, work, most)
-    segments = plan.segments[:found].tolist()
+    table[row : row + len(events)] = np.array(events, dtype=np.int64).reshape(-1, layout.EV_WIDTH)
+    found = pl.plan_chunk(table, len(events), 1, plan, cfg, work, most)
+    assert plan.counts[chunk_number % 2] == found and plan.shared[pl.READY] == chunk_number + 1
+    other = slice(room, None) if row == 0 else slice(0, room)
+    assert (plan.segments[other] == -7).all() and (plan.pieces[other] == -7).all()
+    segments, pieces = plan.segments[row:][:found].tolist(), plan.pieces[row:]
     assert sum(row[pl.SEG_WORK] for row in segments) <= WORK * len(events)
-    assert plan.shared[pl.PIECES] == sum(row[pl.SEG_PIECES_PAST] - row[pl.SEG_PIECE] for row in segments)
     assert all(row[pl.SEG_WORK] <= most for row in segments) or most < 8 * WORK
     return [(row[pl.SEG_FIRST], row[pl.SEG_PAST],
-             [tuple(piece) for piece in plan.pieces[row[pl.SEG_PIECE] : row[pl.SEG_PIECES_PAST]].tolist()])
+             [tuple(piece) for piece in pieces[row[pl.SEG_PIECE] : row[pl.SEG_PIECES_PAST]].tolist()])
             for row in segments], int(plan.shared[pl.IS_CLEAR])
 
 
@@ -137,16 +138,17 @@ def test_a_heavy_group_is_cut():
 
 @pytest.fixture
 def shared_out(monkeypatch):
-    """Tiles of any size are shared out; a list of the pieces of each chunk."""
+    """Tiles of any size are shared out; a list of the pieces that there are after each stay of the main thread."""
     monkeypatch.setattr(crew, "LEAST_WORK", 1)
     monkeypatch.setattr(runner, "most_threads", lambda: 64)  # also more than there are CPUs
-    found, real = [], crew.Crew.run
+    found, real = [], crew.Crew.lead
 
-    def run(self, chunk):
-        found.append(int(chunk.plan.shared[pl.PIECES]))
-        real(self, chunk)
+    def lead(self, turns, most):
+        told = real(self, turns, most)
+        found.append(int(self._shared[pl.OPEN]))
+        return told
 
-    monkeypatch.setattr(crew.Crew, "run", run)
+    monkeypatch.setattr(crew.Crew, "lead", lead)
     return found
 
 
@@ -157,7 +159,7 @@ def test_any_number_of_threads(tmp_path, shared_out):
         result = plena_emu.run(EXAMPLE_BUILD, threads=threads, dump_dir=place)
         dumps = (hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(place.iterdir()))
         seen.add((result.latency_ps, *dumps))
-        assert (sum(shared_out) > 1) == (threads > 1 and IS_ATOMIC)
+        assert (max(shared_out, default=0) > 1) == (threads > 1 and IS_ATOMIC)
         shared_out.clear()
     assert len(seen) == 1
 
@@ -171,13 +173,14 @@ def test_golden_programs_on_four_threads(name, tmp_path, monkeypatch, shared_out
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runner, "default_threads", lambda timing_only: 4)
     assert golden_runs.check(goldens.unpack(archive, tmp_path)) == []
-    assert sum(shared_out) > 1 or name == "base_st_00002" or not IS_ATOMIC
+    assert max(shared_out, default=0) > 1 or name == "base_st_00002" or not IS_ATOMIC
 
 
 def machine_of_the_example():
     return Machine(with_hbm_size(default_settings(), 1 << 16), "base")
 
 
+@pytest.mark.skipif(not IS_ATOMIC, reason="in plain Python one thread runs kernels")
 def test_threads_that_wait_for_a_chunk_are_dismissed(monkeypatch):
     """An event without a kernel ends the chunk before its products; who waits for them comes back."""
     monkeypatch.setattr(crew, "LEAST_WORK", 1)
@@ -187,25 +190,26 @@ def test_threads_that_wait_for_a_chunk_are_dismissed(monkeypatch):
     events = np.array([event(isa.C_BREAK), *sum(products, [])])
     workers = [Worker() for _ in range(3)]
     threads = Crew(machine, len(events), workers)
-    chunk = threads.new_chunk()
-    chunk.events[:] = events
+    threads.next_events()[:] = events
     try:
         threads.prepare()
-        threads.plan(chunk, len(events))
-        threads.ask(HELP, chunk)
+        threads.reopen()
+        workers[0].help(lambda: threads.help(1, pl.FOREVER))
+        threads.plan(len(events))
         with pytest.raises(EmuError, match="C_BREAK"):
-            threads.run(chunk)
+            threads.lead(0, 1 << 60)
         assert not machine.data.row_touched.any()
     finally:
         threads.dismiss()
     for worker in workers:
         worker.start(lambda: None)
-        worker.join()  # it is done with the chunk
+        worker.join()  # it has come back
         worker.stop()
 
 
+@pytest.mark.skipif(not IS_ATOMIC, reason="in plain Python one thread runs kernels")
 def test_many_chunks_on_more_threads_than_cpus(monkeypatch):
-    """Late threads find an earlier chunk's counters, never those of the present one."""
+    """Late threads find the pieces of the present chunk, never those of one that had its slot before."""
     monkeypatch.setattr(crew, "LEAST_WORK", 1)
     machine = machine_of_the_example()
     blen, mlen = int(machine.cfg[layout.CFG_BLEN]), int(machine.cfg[layout.CFG_MLEN])
@@ -214,22 +218,32 @@ def test_many_chunks_on_more_threads_than_cpus(monkeypatch):
     data.tiles[: mlen * mlen] = 1
     workers = [Worker() for _ in range(4)]
     threads = Crew(machine, 64, workers)
-    rooms = [threads.new_chunk() for _ in range(2)]
+    ahead = 3
     try:
-        for number in range(200):
-            chunk, fills, writes = rooms[number % 2], 1 + number % 3, 1 + number % 7
-            products = [[event(isa.M_MM, 0, 0, 0)] * fills + [event(isa.M_MM_WO, blen * (1 + n), 0, 1)]
+        threads.reopen()
+        wanted = []
+        for number in range(201):
+            fills, writes = 1 + number % 3, 1 + number % 7
+            place = blen * (1 + number % ahead * 8)
+            products = [[event(isa.M_MM, 0, 0, 0)] * fills + [event(isa.M_MM_WO, place + blen * n, 0, 1)]
                         for n in range(writes)]
             events = np.array(sum(products, []))
-            chunk.events[: len(events)] = events
-            data.rows[mlen * blen :][: 8 * mlen * blen] = 0
-            threads.plan(chunk, len(events))
-            threads.ask(HELP, chunk)
-            threads.ask(AWAIT, chunk)
-            threads.run(chunk)
-            got = data.rows[: 9 * mlen * blen].reshape(9 * blen, mlen)[blen:, :blen]
-            wanted = np.repeat([mlen * fills] * writes + [0] * (8 - writes), blen)
-            assert (got == wanted[:, None]).all()
+            threads.next_events()[: len(events)] = events
+            threads.plan(len(events))
+            wanted += np.repeat([mlen * fills] * writes + [0] * (8 - writes), blen).tolist()
+            if number % ahead < ahead - 1:
+                continue
+            ready = threads.ready
+            workers[0].help(lambda ready=ready: threads.help(ready, ready))
+            while (told := threads.lead(0, 1)) == PAUSED:  # a segment each
+                pass
+            assert told == STARVED and threads.led == ready
+            got = data.rows.reshape(-1, mlen)[blen : blen + 8 * ahead * blen, :blen]
+            assert (got == np.array(wanted)[:, None]).all()
+            got[:] = 0
+            wanted = []
+        threads.end()
+        assert threads.lead(0, 1 << 60) == OVER
     finally:
         threads.dismiss()
         for worker in workers:
