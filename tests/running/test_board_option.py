@@ -450,7 +450,8 @@ print(status, [name for name in {unwanted!r} if name in sys.modules])
 UNUSED = [
     "numba", "llvmlite", "yaml", "tomlkit", "rich", "json", "difflib", "plena_emu.kernels.control.control",
     "plena_emu.kernels.control.resolve_matrix", "plena_emu.kernels.data.data", "plena_emu.kernels.data.numerics",
-    "plena_emu.kernels.compiler.elf", "plena_emu.kernels.simple.timing", "plena_emu.memory.simple_engine", "plena_emu.boards.schema",
+    "plena_emu.kernels.compiler.elf", "plena_emu.kernels.simple.timing", "plena_emu.memory.simple_engine",
+    "plena_emu.boards.schema",
 ]
 
 
