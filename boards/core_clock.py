@@ -1,7 +1,6 @@
 """The core's clock as whole picoseconds: what one cycle takes on a board (spec §10.1)."""
 
 import math
-from fractions import Fraction
 
 from plena_emu.errors import UsageError
 from plena_emu.inputs.words import shown
@@ -18,6 +17,8 @@ def core_period_ps(clock_mhz: float) -> tuple[int, bool]:
     (int, bool)
         The period, and whether it is exact.
     """
+    from fractions import Fraction  # only where there is a clock
+
     period = _PS_AT_1_MHZ / Fraction(str(clock_mhz))
     return round(period), period.denominator == 1
 

@@ -16,7 +16,7 @@ from plena_emu.errors import EmuError, UsageError
 from .dram_checks import bit_mask, check
 from .dram_timing import MAX_CLOCKS, StandardTiming, TimingRow, rows_of
 from .loader import _locate, _read_yaml
-from .schema import Positive, Text, _convert, _Section
+from .sections import Positive, Section, Text, made_of
 
 MAX_QUEUE = 62
 SHORT_ROW = ("level", "preceding", "following", "clocks", "window")  # a row as a list
@@ -34,7 +34,7 @@ AddressBit = Annotated[int, Meta(ge=0, le=63)]
 BitSum = AddressBit | Annotated[str, Meta(pattern=r"^[0-9]{1,2}(\^[0-9]{1,2})+$")]
 
 
-class Organisation(_Section, frozen=True):
+class Organisation(Section, frozen=True):
     """Nodes of each level below one node of the level above; `row` (rows of a bank) only tells the capacity."""
 
     channel: Positive
@@ -44,14 +44,14 @@ class Organisation(_Section, frozen=True):
     row: Positive | None = None
 
 
-class RowBits(_Section, frozen=True, rename={"first": "from"}):
+class RowBits(Section, frozen=True, rename={"first": "from"}):
     """The row: address bits from `first` on; bit i is xored with address bit `xor[i]`."""
 
     first: AddressBit
     xor: tuple[AddressBit, ...] = ()
 
 
-class Mapping(_Section, frozen=True):
+class Mapping(Section, frozen=True):
     """Address bits of each field, lowest first; `6^4` is the exclusive or of two bits."""
 
     column: tuple[BitSum, ...]
@@ -62,27 +62,27 @@ class Mapping(_Section, frozen=True):
     row: RowBits
 
 
-class Queues(_Section, frozen=True):
+class Queues(Section, frozen=True):
     """A queue takes a request while it holds no more than this (§4.3)."""
 
     read: QueueSize
     write: QueueSize
 
 
-class WriteMode(_Section, frozen=True):
+class WriteMode(Section, frozen=True):
     """Queued writes at which write mode begins and ends (§4.5)."""
 
     high_watermark: Positive
     low_watermark: Annotated[int, Meta(ge=0)]
 
 
-class Refresh(_Section, frozen=True):
+class Refresh(Section, frozen=True):
     """All-bank refresh of every rank each `interval` clocks (§4.7)."""
 
     interval: Positive
 
 
-class DramFile(_Section, frozen=True):
+class DramFile(Section, frozen=True):
     """The keys of a DRAM description.
 
     `timing` is a list of rows or a map of the standard's names; with a map `read_latency` and `refresh` follow from it.
@@ -221,7 +221,7 @@ def _checked(data, source, what):
     if isinstance(data, dict):
         _refuse_old_keys(data, what)
         data = _with_long_rows(data, what)
-    file = _convert(data, DramFile, what)
+    file = made_of(data, DramFile, what)
     check(file, what)
     return DramDescription(**{name: getattr(file, name) for name in file.__struct_fields__}, source=source)
 

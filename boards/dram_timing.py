@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from .schema import Positive, _Section
+from .sections import Positive, Section
 
 LEVELS = ("channel", "rank", "bankgroup", "bank")
 OTHER_RANK = "other_rank"  # level of a row between two ranks of a channel
@@ -21,7 +21,7 @@ Level = Literal["channel", "rank", "bankgroup", "bank", "other_rank"]
 Command = Literal["ACT", "PRE", "RD", "WR", "PREA", "REF"]
 
 
-class TimingRow(_Section, frozen=True):
+class TimingRow(Section, frozen=True):
     """`following` comes at least `clocks` after the `window`-th last `preceding` on the same node of `level` (§4.6).
 
     Level `other_rank`: after `preceding` on a bank, `following` on the banks of the channel's other ranks.
@@ -43,7 +43,7 @@ class TimingRow(_Section, frozen=True):
         return f"{self.level} {self.preceding} {self.following}"
 
 
-class StandardTiming(_Section, frozen=True):
+class StandardTiming(Section, frozen=True):
     """Timing by the standard's names, in clocks.
 
     A part without bank groups has tCCD, tRRD and tWTR; one with them has each as _S (another group) and _L (the same

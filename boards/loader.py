@@ -1,7 +1,10 @@
 """Board files and latency profiles by name or path (spec §6.1)."""
 
+from __future__ import annotations
+
 import os
 import pathlib
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,8 +13,10 @@ from plena_emu.inputs.arguments import given_path
 from plena_emu.inputs.documents import parse_yaml
 from plena_emu.inputs.text import read_text
 
-from . import schema
 from .parsed import known_values
+
+if TYPE_CHECKING:
+    from . import schema
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _PROFILES = _HERE / "profiles"
@@ -58,6 +63,8 @@ def load_board(name_or_path: str | os.PathLike, latency_profile: str | os.PathLi
     EmuError
         The file cannot be read, or something in it is wrong: file and dotted key are named.
     """
+    from . import schema  # not for a DRAM description
+
     source = _locate(name_or_path, "board", _HERE, board_names(), _RENAMED)
     board = schema.to_board(_read_yaml(source, "board"), os.fspath(source))
     if latency_profile is None:

@@ -7,29 +7,21 @@ file and the dotted key.
 import math
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from plena_emu.errors import EmuError
 from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
-from plena_emu.inputs.schema import convert
 from plena_emu.inputs.words import one_of
 
 from .core_clock import FASTEST_MHZ, SLOWEST_MHZ, core_period_ps
+from .sections import MAX, Positive, Section, Text, made_of
 
-_MAX = 2**63 - 1
-Text = Annotated[str, Meta(min_length=1)]
-Positive = Annotated[int, Meta(ge=1, le=_MAX)]
-Natural = Annotated[int, Meta(ge=0, le=_MAX)]
+Natural = Annotated[int, Meta(ge=0, le=MAX)]
 Cycles = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-Rate = Annotated[int, Meta(ge=1, le=_MAX)] | Annotated[float, Meta(gt=0)]
+Rate = Annotated[int, Meta(ge=1, le=MAX)] | Annotated[float, Meta(gt=0)]
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """A mapping of the file: every key known, every key without a default present."""
-
-
-class Precision(_Section, frozen=True):
+class Precision(Section, frozen=True):
     """Number formats under the names of the settings file; KV, integer and scalar types may be left out."""
 
     MATRIX_SRAM_TYPE: Plain | Mx
@@ -42,7 +34,7 @@ class Precision(_Section, frozen=True):
     SCALAR_FP: Fp | Int | None = None
 
 
-class Memory(_Section, frozen=True):
+class Memory(Section, frozen=True):
     """Memory of the board: sizes in bytes, bandwidths in GB/s, SRAM sizes and amounts as in the settings.
 
     One of `capacity_bytes`, `physical_size_bytes`, `hbm_size_bytes` must be there. The three `*_cycles` of
@@ -72,7 +64,7 @@ class Memory(_Section, frozen=True):
     store_v_cycles: Cycles = 0
 
 
-class HostLink(_Section, frozen=True):
+class HostLink(Section, frozen=True):
     """Link to the host; bandwidths in bytes per second."""
 
     type: Text
@@ -80,7 +72,7 @@ class HostLink(_Section, frozen=True):
     theoretical_bytes_per_sec: Positive | None = None
 
 
-class Latency(_Section, frozen=True):
+class Latency(Section, frozen=True):
     """Core cycles of each unit; `dc_lib_en` tells the build with the DesignWare library."""
 
     dc_lib_en: bool
@@ -100,14 +92,14 @@ class Latency(_Section, frozen=True):
     scalar_int_basic: Cycles
 
 
-class Power(_Section, frozen=True):
+class Power(Section, frozen=True):
     """Watts and volts."""
 
     tdp_watts: Rate
     io_volts: Rate
 
 
-class Resources(_Section, frozen=True):
+class Resources(Section, frozen=True):
     """Resources of the part."""
 
     luts: Positive
@@ -119,7 +111,7 @@ class Resources(_Section, frozen=True):
     aie_tiles: Positive | None = None
 
 
-class TileHint(_Section, frozen=True):
+class TileHint(Section, frozen=True):
     """What is known of one geometry on this board."""
 
     mlen: Positive
@@ -129,7 +121,7 @@ class TileHint(_Section, frozen=True):
     status: Literal["proven", "untested", "exceeds_resources"]
 
 
-class BoardFile(_Section, frozen=True):
+class BoardFile(Section, frozen=True):
     """The keys of a board file."""
 
     name: Text
@@ -179,7 +171,7 @@ class Board(BoardFile, frozen=True, kw_only=True):
         return [hint for hint in self.tile_hints if (hint.mlen, hint.vlen, hint.blen) == (mlen, vlen, blen)]
 
 
-class LatencyProfile(_Section, frozen=True):
+class LatencyProfile(Section, frozen=True):
     """Latencies and clock of another build for the same part, laid over a board."""
 
     name: Text
@@ -196,7 +188,7 @@ def to_board(data: object, source: str) -> Board:
     -------
     Board
     """
-    file = _convert(data, BoardFile, f"board {source}")
+    file = made_of(data, BoardFile, f"board {source}")
     _check_board(file, f"board {source}")
     return Board(**{name: getattr(file, name) for name in file.__struct_fields__}, source=source)
 
@@ -209,7 +201,7 @@ def to_profile(data: object, source: str) -> LatencyProfile:
     LatencyProfile
     """
     what = f"latency profile {source}"
-    profile = _convert(data, LatencyProfile, what)
+    profile = made_of(data, LatencyProfile, what)
     known = [name for name in Latency.__struct_fields__ if name != "dc_lib_en"]
     for name in profile.latency:
         if name not in known:
@@ -217,13 +209,6 @@ def to_profile(data: object, source: str) -> LatencyProfile:
     _finite(what, "clock_mhz", profile.clock_mhz)
     _check_clock(what, profile.clock_mhz)
     return profile
-
-
-def _convert(data, kind, what):
-    """Make a `kind` of parsed YAML; unknown keys are refused at every depth. Raises `EmuError`."""
-    if data is None:
-        raise EmuError(f"{what}: found nothing, expected a table of keys")
-    return convert(data, kind, what, known_only=True)
 
 
 def _check_board(board, what):

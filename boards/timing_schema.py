@@ -17,7 +17,7 @@ from plena_emu.inputs.number_formats import parse_format
 from plena_emu.inputs.words import shown
 
 from .loader import _locate, _read_yaml
-from .schema import Text, _convert, _Section
+from .sections import Section, Text, made_of
 from .timing_formula import GEOMETRY, SERVICE, FormulaError, parse
 
 FORMATS = ("weight", "matrix_sram", "vector_sram", "scalar_fp")
@@ -34,13 +34,13 @@ Formula = int | str
 Until = Literal["result", "completion", "next"]
 
 
-class Unit(_Section, frozen=True):
+class Unit(Section, frozen=True):
     """Something an instruction can hold, in one or several copies."""
 
     copies: Annotated[int, Meta(ge=1, le=MAX_COPIES)] = 1
 
 
-class Tracks(_Section, frozen=True):
+class Tracks(Section, frozen=True):
     """Dependences through storage that count."""
 
     matrix_sram: bool = True
@@ -48,7 +48,7 @@ class Tracks(_Section, frozen=True):
     fp_registers: bool = True
 
 
-class Measurement(_Section, frozen=True):
+class Measurement(Section, frozen=True):
     """Where figures were measured: all `formats`, one of `points`, and nothing above `at_most`."""
 
     formats: dict[str, Text] = {}
@@ -64,7 +64,7 @@ class Measurement(_Section, frozen=True):
         )
 
 
-class Cost(_Section, frozen=True):
+class Cost(Section, frozen=True):
     """Cycles of some operations and how far they can be trusted."""
 
     ops: tuple[Text, ...]
@@ -99,7 +99,7 @@ class StartsAfter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     reason: Text
 
 
-class OpClass(_Section, frozen=True):
+class OpClass(Section, frozen=True):
     """Operations that wait for and hold the same units."""
 
     ops: tuple[Text, ...]
@@ -110,7 +110,7 @@ class OpClass(_Section, frozen=True):
     writes_port_a: bool = False
 
 
-class TimingFile(_Section, frozen=True):
+class TimingFile(Section, frozen=True):
     """The keys of a timing file."""
 
     name: Text
@@ -170,7 +170,7 @@ def load_timing(name_or_path: str | os.PathLike) -> Timing:
 def to_timing(data: object, source: str) -> Timing:
     """Build a `Timing` from the parsed YAML of `source`; raises `EmuError`."""
     what = f"timing {source}"
-    file = _convert(data, TimingFile, what)
+    file = made_of(data, TimingFile, what)
     for name, measurement in file.measurements.items():
         _check_measurement(measurement, f"{what}: measurements.{name}")
     for number, cost in enumerate(file.costs):

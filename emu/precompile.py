@@ -142,16 +142,18 @@ def _first_call_of_a_run(module):
 
     from .config.settings import default_settings, with_hbm_size
     from .machine.core import Machine
+    from .machine.formats import prepare_tables
     from .manifests.schema import Manifest
     from .memory.models import RegimeModel
     from .program.decode import decode
     from .running.simulation import Simulation
 
+    if module == "data.tables":
+        prepare_tables()
+        return
     settings = with_hbm_size(default_settings(), 1 << 16)
     dma = "production" if module.startswith("hardware.dma_engine.") else "reference"
-    machine = Machine(settings, "base", packed=dma == "production")  # uses `tables`
-    if module == "data.tables":
-        return
+    machine = Machine(settings, "base", packed=dma == "production")
     program = decode(np.zeros(0, dtype=np.uint32), "base", settings)
     if module == "hardware.scoreboard.timeline":
         _first_call_of_a_timeline(program, settings)

@@ -6,6 +6,7 @@ This is the one place of each of them. `boards` and `manifests`, which know noth
 
 import numpy as np
 
+HBM_PAGE = 16  # log2 of the bytes of a page of the HBM whose writes are tracked, for dumps
 ACCESS_BYTES = 64  # of one access to a memory (spec §3.2)
 U32_MASK = 0xFFFFFFFF  # integer registers and row offsets are 32 bits wide (spec §1.1)
 

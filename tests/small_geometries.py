@@ -16,8 +16,8 @@ from plena_emu.inputs.number_formats import Fp, Int, Mx, Plain
 from plena_emu.kernels import layout
 from plena_emu.kernels import status as st
 from plena_emu.kernels.control.control import control_slice
-from plena_emu.kernels.data.data import ALONE, data_slice
-from plena_emu.kernels.data.plan import NO_PLAN
+from plena_emu.kernels.data.data import data_slice
+from plena_emu.kernels.data.plan import ALONE, NO_PLAN
 from plena_emu.machine.core import Machine
 from plena_emu.memory.models import open_model
 from plena_emu.running.platform import NO_MANIFEST

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def contents() -> str:
-    """Make the text of the file: the SHA-256 of the text and the values, in the order of the files' names.
+    """Make the text of the file: the checksum of the text and the values, in the order of the files' names.
 
     Returns
     -------

@@ -76,7 +76,8 @@ def _end(status):
     """
     import threading
 
-    if isinstance(status, int) and threading.active_count() == 1:
+    waited_for = [thread for thread in threading.enumerate() if not thread.daemon]
+    if isinstance(status, int) and len(waited_for) == 1:
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):

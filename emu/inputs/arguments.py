@@ -15,10 +15,10 @@ _U64_MAX = 2**64 - 1
 
 def check_names(unknown: Iterable[str], names: Iterable[str]) -> None:
     """Refuse keywords that there are not, with the closest that there is. Raises `UsageError`."""
-    import difflib  # where there is something to say
-
     known = list(names)
     for name in unknown:
+        import difflib  # where there is something to say
+
         close = difflib.get_close_matches(name.lower().replace("-", "_"), known, 1, 0.6)
         hint = f"{close[0]} perhaps" if close else one_of(known)
         raise UsageError(f"{cut(name)}: found an unknown keyword, expected {hint}")

@@ -1,6 +1,5 @@
 """Parses JSON, TOML and YAML text into plain values; a repeated key is an error, whatever the format says of it."""
 
-import json
 import math
 import re
 import tomllib
@@ -26,6 +25,8 @@ def parse_json(text: str, where: str) -> object:
     EmuError
         It is no JSON (NaN and Infinity are none), a number is larger than any float, or an object has a key twice.
     """
+    import json  # a run may have none to read
+
     repeated: list[_Repeated] = []
     try:
         data = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, repeated),

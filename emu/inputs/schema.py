@@ -4,7 +4,6 @@ msgspec decides whether a value fits; its words never reach a message. Where it 
 side by side to the first place that does not fit.
 """
 
-import difflib
 import math
 import os
 import re
@@ -301,15 +300,21 @@ _METHODS = {
 }
 
 
+def _close_matches(word, words):
+    import difflib  # where there is something to say
+
+    return difflib.get_close_matches(word, words, 1, 0.75)
+
+
 def _one_of_with_hint(data, values):
     """Say which values there are, and the one that was perhaps meant."""
     texts = [value for value in values if isinstance(value, str)]
-    close = difflib.get_close_matches(data.strip().lower(), texts, 1, 0.75) if isinstance(data, str) else []
+    close = _close_matches(data.strip().lower(), texts) if isinstance(data, str) else []
     return one_of(values) + (f" ({close[0]} perhaps)" if close else "")
 
 
 def _close_to(key, names):
-    close = difflib.get_close_matches(str(key), names, 1, 0.75)
+    close = _close_matches(str(key), names)
     return f"{close[0]} perhaps" if close else one_of(names)
 
 

@@ -6,11 +6,9 @@ from ..config.settings import Settings
 from ..inputs.number_formats import Mx
 from ..kernels import layout
 from ..kernels.compiler.simd import cpu_has_pairs
-from ..kernels.control.control import ControlState
-from ..kernels.control.loop_skip import new_affine
-from ..kernels.control.loops import NO_LIMIT
-from ..kernels.data.dma import HBM_PAGE
+from ..kernels.control.state import NO_LIMIT, ControlState, new_affine
 from ..kernels.data.state import DataState
+from ..kernels.limits import HBM_PAGE
 from .dumps import DumpFile, hbm_pieces, matrix_pieces, vector_pieces
 from .formats import Formats, pack_sram
 from .lazy_arrays import HUGE_PAGE, lazy_zeros, touch_ahead, zeros_apart

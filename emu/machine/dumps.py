@@ -8,9 +8,8 @@ import numpy as np
 
 from ..atomic_files import OutputSet
 from ..errors import EmuError
-from ..kernels.data.dma import HBM_PAGE
-from ..kernels.data.tables import round_words
-from .formats import pack_sram
+from ..kernels.limits import HBM_PAGE
+from .formats import pack_sram, round_words
 from .lazy_arrays import runs_of
 
 CHUNK_VALUES = 1 << 20  # values encoded at a time

@@ -1,12 +1,12 @@
 """Number formats as arrays for the kernels, and packed values on the host (spec §2.1, §2.3)."""
 
-import functools
-
 import numpy as np
 
 from ..inputs.number_formats import Int, Mx
-from ..kernels.data.tables import fill_table, round_words, to_bf16
+from ..kernels.compiler.jit import entry_of
 from ..kernels.layout import FMT_BITS, FMT_EXP, FMT_INT, FMT_MAN, FMT_SIGN, FMT_WIDTH
+
+fill_table, round_words, to_bf16 = (entry_of("data.tables", name) for name in ("fill_table", "round_words", "to_bf16"))
 
 
 class Formats:
@@ -22,7 +22,6 @@ class Formats:
     """
 
     def __init__(self, storage_types):
-        _prepare_tables()
         self._ids = {}
         for kind in storage_types:
             for data_type in (kind.elem, kind.scale) if isinstance(kind, Mx) else (kind.elem,):
@@ -40,8 +39,7 @@ class Formats:
         return self._ids[data_type]
 
 
-@functools.cache
-def _prepare_tables():
+def prepare_tables() -> None:
     """Load (or compile) the small kernels of `kernels.data.tables`."""
     fill_table(np.array([0, 1, 0, 1, 0], dtype=np.int64), np.zeros(2, dtype=np.float32))
     to_bf16(np.zeros(1, dtype=np.float32))

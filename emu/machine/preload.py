@@ -7,9 +7,8 @@ import numpy as np
 
 from ..errors import EmuError
 from ..inputs.opening import open_input
-from ..kernels.data.tables import to_bf16
 from ..kernels.layout import INT_SRAM_SIZE
-from .formats import unpack_sram
+from .formats import to_bf16, unpack_sram
 from .lazy_arrays import map_file, use_huge_pages
 
 PART = 1 << 20  # bytes read at a time

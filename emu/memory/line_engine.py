@@ -14,7 +14,7 @@ from ..kernels import layout
 from ..kernels.hardware.dma_engine import lines as ln
 from ..kernels.limits import ACCESS_BYTES
 from ..kernels.memory.transfer import Transfer
-from .engines import BoundEngine, MemoStatistics, memo_statistics, new_simple_memo
+from .engines import BoundEngine, MemoStatistics, memo_statistics
 
 if TYPE_CHECKING:
     from ..kernels.dram.state import DramState
@@ -121,6 +121,7 @@ class SimpleLineEngine(_LineEngine):
         from ..kernels.hardware.dma_engine import simple_memo, simple_timing
         from ..kernels.simple.state import BANKS, LAST_EVENT
         from .simple import new_simple_state
+        from .simple_engine import new_simple_memo
 
         operations = np.zeros(layout.NUM_DESCRIPTORS, dtype=np.int64)
         state, plan = new_simple_state(len(transfer.addr)), new_plan(descriptors, transfer.addr)

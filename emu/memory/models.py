@@ -20,7 +20,7 @@ from ..kernels.memory import transfer as tr
 from ..kernels.memory.ledger import Ledger
 from ..manifests.footprint import LINE, first_regions, transfer_ns
 from ..manifests.schema import Manifest
-from .engines import DramEngine, SimpleEngine, warm_engine
+from .engines import DramEngine, warm_engine
 from .interfaces import Follower, FollowingEngine, MemoryEngine
 from .ledger import new_ledger
 
@@ -313,6 +313,8 @@ class RegimeModel:
         accesses = most_accesses(self.descriptors)
         transfer = new_transfer(regime, accesses, self.ledger)
         if dram is None:
+            from .simple_engine import SimpleEngine
+
             return transfer, SimpleEngine(transfer, accesses, memo)
         return transfer, DramEngine(transfer, dram, revision, memo)
 

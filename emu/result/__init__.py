@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -500,6 +499,8 @@ def to_json(content: object) -> bytes:
     try:
         return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
     except UnicodeEncodeError:
+        import json  # takes text that no encoding has
+
         return json.dumps(msgspec.to_builtins(content), indent=2).encode() + b"\n"
 
 

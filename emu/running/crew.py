@@ -11,16 +11,17 @@ import numpy as np
 from .. import isa
 from ..kernels import layout
 from ..kernels.compiler.atomics import IS_ATOMIC
-from ..kernels.compiler.jit import bind
+from ..kernels.compiler.jit import bind, entry_of
 from ..kernels.compiler.placement import Placement
 from ..kernels.data import plan as pl
-from ..kernels.data.data import ALONE, HELP, LEAD, data_slice
-from ..kernels.data.plan import plan_chunk
+from ..kernels.data.plan import ALONE, HELP, LEAD, plan_chunk
 from ..machine.core import Machine, hand_state
 from ..machine.lazy_arrays import zeros_apart
 from .run_errors import data_error
 from .work import MOST_WORK, data_work, pieces
 from .workers import Worker, heard
+
+data_slice = entry_of("data.data", "data_slice")
 
 LEAST_WORK = 1 << 18  # multiply-adds of an M_MM: smaller tiles travel between CPUs for longer than they are multiplied
 SLOTS = 8  # chunks that are ready for data, at most

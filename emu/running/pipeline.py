@@ -20,8 +20,7 @@ import numpy as np
 
 from ..kernels import status as st
 from ..kernels.compiler.placement import Placement
-from ..kernels.data.data import OVER, PAUSED
-from ..kernels.data.plan import FOREVER
+from ..kernels.data.plan import FOREVER, OVER, PAUSED
 from ..kernels.limits import TIME_LIMIT
 from .crew import Crew
 from .workers import Worker

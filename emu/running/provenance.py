@@ -1,6 +1,5 @@
 """The parts of a result record that say what was run, with what and from where."""
 
-import hashlib
 import os
 import platform
 import stat
@@ -127,6 +126,8 @@ def file_hash(path: str) -> str:
     """
     try:
         with open_input(path) as file:
+            import hashlib  # where hashes are asked for
+
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise EmuError(f"{path}: cannot read: {error.strerror}") from None

@@ -15,9 +15,8 @@ from .. import isa
 from ..errors import EmuError
 from ..kernels import layout
 from ..kernels import status as st
-from ..kernels.compiler.jit import bind
+from ..kernels.compiler.jit import bind, entry_of
 from ..kernels.compiler.placement import most_threads
-from ..kernels.control.control import control_slice
 from ..kernels.hardware.scoreboard.layout import OBSERVED_SLICE
 from ..kernels.limits import TIME_LIMIT
 from ..machine.core import Machine
@@ -29,6 +28,8 @@ from .pipeline import BEHIND, Chunk, Pipeline, Slice
 from .run_errors import run_error
 from .work import MOST_WORK, chunk_length, pieces, timing_work
 from .workers import Inline, Worker, heard
+
+control_slice = entry_of("control.control", "control_slice")
 
 CHUNK = 4096  # events a chunk holds, at most
 WATCHED_WORK = 1 << 25  # of data between two looks at a run that somebody watches
@@ -311,6 +312,8 @@ class Simulation:
             worker.stop()
         if self._gathered is not None:
             self._gathered.close()
+        # They know this object, and the SRAMs of a machine shall not wait for the garbage collector.
+        self._gathered = self._pipeline = self._crew = None
 
     def _dismiss(self):
         """Let no thread wait for data any more."""

@@ -3,11 +3,11 @@
 import gc
 import os
 
-from . import object_file
+from . import object_file, sealed
 from .compile_lock import CompileLock
 from .fingerprint import cache_path, cache_root, owner_of
 from .modes import LINKED, KernelError, choose
-from .object_file import ModuleCode, ObjectCode
+from .object_file import ModuleCode
 from .obtaining import READY, look
 
 TRIAL = f"{__package__}.object_code:try_load"
@@ -39,15 +39,17 @@ def _keep(key, directory):
     from .children import problem_of, start
     from .jit import ENTRIES
     from .numba_internals import object_code, stand_ins
+    from .object_code import laid_out
 
     if not ENTRIES:
         raise KernelError(f"{key}: found no entry kernel")
-    entries = {entry.py_func.__name__: ObjectCode(*object_code(entry)) for entry in ENTRIES}
-    data = object_file.encode(owner_of(key), ModuleCode(entries, stand_ins()))
+    names = stand_ins()
+    entries = {entry.py_func.__name__: laid_out(*object_code(entry), names) for entry in ENTRIES}
+    data = object_file.encode(owner_of(key), ModuleCode(entries, names))
     for left in directory.glob("*.tmp"):  # by a process that was ended
         left.unlink(missing_ok=True)
     temporary = directory / f"{os.getpid()}.tmp"
-    object_file.write(temporary, data)
+    sealed.write(temporary, data)
     # An object with a symbol that nothing defines ends the process that loads it: another process tries first.
     problem = problem_of(start(TRIAL, [key, str(temporary)], cache_root()))
     if problem is not None:

@@ -4,19 +4,24 @@ Every module with entry kernels has a directory of its own. Its name is a hash o
 source and of every source it imports, directly or not (the instruction table among them), the versions of
 Python, numba, llvmlite and numpy, the CPU and every variable that changes code. A changed kernel therefore
 never finds stale code (numba itself does not notice a changed helper in another file), and a
-change in one pass does not recompile the others.
+change in one pass does not recompile the others. Reading every source anew would take a twentieth of a short run: see
+`kept_fingerprints`.
 
 The key of a module is its dotted name below `plena_emu.kernels`.
 """
 
+from __future__ import annotations
+
 import functools
-import hashlib
+import itertools
 import os
-import pathlib
-import platform
 import sys
 
-from .imports import imported_names
+from .kept_fingerprints import KeptFingerprints, settled_stamp
+
+TYPE_CHECKING = False  # as `typing` has it; nor is `pathlib` imported where code is kept and ready
+if TYPE_CHECKING:
+    import pathlib
 
 KERNELS = "plena_emu.kernels"
 
@@ -50,11 +55,13 @@ def cpu_text() -> str:
     str
     """
     try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:
-            lines = info.read().split("\n\n", 1)[0].splitlines()
-        keep = ("model name", "cpu family", "model\t", "flags", "Features", "CPU part")
-        return "\n".join(line for line in lines if line.startswith(keep))
+        with open("/proc/cpuinfo", "rb") as info:
+            lines = itertools.takewhile(bytes.strip, info)  # of the first CPU: there may be hundreds
+            keep = (b"model name", b"cpu family", b"model\t", b"flags", b"Features", b"CPU part")
+            return b"".join(line for line in lines if line.startswith(keep)).decode(errors="replace")
     except OSError:
+        import platform
+
         return platform.processor() + platform.machine()
 
 
@@ -62,32 +69,39 @@ def cpu_text() -> str:
 def package_version(name: str) -> str:
     """Version of an installed package by the name of its metadata directory: `importlib.metadata` takes longer
     to be imported than all else that is needed to start a run."""
-    prefix = f"{name}-"
     for place in sys.path:
-        try:
-            found = [entry for entry in os.listdir(place or ".") if entry.startswith(prefix)]
-        except OSError:
-            continue
-        for entry in found:
-            if entry.endswith(".dist-info"):
-                return entry[len(prefix) : -len(".dist-info")]
+        for entry in _metadata_in(place):
+            if entry.startswith(f"{name}-"):
+                return entry[len(name) + 1 : -len(".dist-info")]
     from importlib.metadata import version
 
     return version(name)
 
 
 @functools.cache
+def _metadata_in(place):
+    """Names of the metadata directories in an entry of the search path."""
+    try:
+        return [entry for entry in os.listdir(place or ".") if entry.endswith(".dist-info")]
+    except OSError:
+        return []
+
+
+@functools.cache
 def _environment():
-    """Hash of everything but the sources that decides about machine code."""
-    digest = hashlib.sha256()
-    for package in ("numba", "llvmlite", "numpy"):
-        digest.update(package_version(package).encode())
-    digest.update(sys.version.encode())
-    digest.update(cpu_text().encode())
-    for name in sorted(os.environ):
-        if name == LANES_VARIABLE or (name.startswith("NUMBA_") and name not in _NEUTRAL):
-            digest.update(f"{name}={os.environ[name]}".encode())
-    return digest
+    """Text of everything but the sources that decides about machine code."""
+    parts = [f"{package} {package_version(package)}" for package in ("numba", "llvmlite", "numpy")]
+    parts += [sys.version, cpu_text()]
+    parts += [f"{name}={os.environ[name]}" for name in sorted(os.environ)
+              if name == LANES_VARIABLE or (name.startswith("NUMBA_") and name not in _NEUTRAL)]
+    return "\n".join(parts)
+
+
+@functools.cache
+def _kept(root):
+    """Fingerprints that earlier processes kept below a directory."""
+    places = [os.path.abspath(sys.modules[package].__path__[0]) for package in ("plena_emu", KERNELS)]
+    return KeptFingerprints(root, "\n".join(places), _environment())
 
 
 @functools.cache
@@ -102,25 +116,25 @@ def _file(name):
 
 
 @functools.cache
-def _source(name):
+def _read(name):
+    """(Source of a module, its `settled_stamp` from before it was read)."""
     path, _ = _file(name)
     with open(path, "rb") as file:
-        return file.read()
-
-
-@functools.cache
-def _digest(name):
-    return hashlib.sha256(_source(name)).digest()
+        stamp = settled_stamp(file.fileno())
+        return file.read(), stamp
 
 
 @functools.cache
 def _imports(name):
     """Dotted names of the modules of the package that a module's own text imports, their packages included."""
+    from .imports import imported_names
+
     _, is_package = _file(name)
+    source = _read(name)[0].decode()
     try:
-        return _modules_of(imported_names(_source(name).decode(), name, is_package))
+        return _modules_of(imported_names(source, name, is_package))
     except ModuleNotFoundError:  # perhaps of a line that only looks like one
-        return _modules_of(imported_names(_source(name).decode(), name, is_package, exact=True))
+        return _modules_of(imported_names(source, name, is_package, exact=True))
 
 
 def _modules_of(imported):
@@ -165,25 +179,46 @@ def sources(module: str) -> list[str]:
 @functools.cache
 def fingerprint(module: str) -> str:
     """Hex digest of everything that decides about the machine code of a module's entry kernels."""
-    digest = _environment().copy()
+    kept = _kept(_root())
+    return kept.find(module) or _computed(module, kept)
+
+
+def _computed(module, kept):
+    """Compute the fingerprint of a module from its sources, and keep it."""
+    import hashlib
+
+    digest = hashlib.sha256(_environment().encode(errors="surrogateescape"))
     for name in sources(module):
         digest.update(name.encode())
-        digest.update(_digest(name))
-    return digest.hexdigest()[:20]
+        digest.update(hashlib.sha256(_read(name)[0]).digest())
+    found = digest.hexdigest()[:20]
+    kept.keep(module, found, {os.path.abspath(_file(name)[0]): _read(name)[1] for name in sources(module)})
+    return found
+
+
+def _root():
+    chosen = os.environ.get("PLENA_CACHE_DIR")
+    if chosen:
+        return chosen
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "plena-emu")
 
 
 def cache_root() -> pathlib.Path:
     """Directory above all others: `$PLENA_CACHE_DIR`, else the user's cache directory."""
-    chosen = os.environ.get("PLENA_CACHE_DIR")
-    if chosen:
-        return pathlib.Path(chosen)
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return pathlib.Path(base) / "plena-emu"
+    import pathlib
+
+    return pathlib.Path(_root())
 
 
 def cache_path(module: str, root: pathlib.Path | None = None) -> pathlib.Path:
     """Where a module's entry kernels are kept, be it there or not; `root` in place of `cache_root()`."""
     return (root or cache_root()) / owner_of(module)
+
+
+def directory_of(module: str) -> str:
+    """Name the directory that `cache_path` names."""
+    return os.path.join(_root(), owner_of(module))
 
 
 def owner_of(module: str) -> str:

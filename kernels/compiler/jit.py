@@ -5,7 +5,10 @@ helpers included. `kernel` is for everything those call; it is compiled as part 
 `kernel` that is always inlined. `JIT` is False where numba compiles none of them in this process (see `modes`).
 """
 
-from .fingerprint import module_key
+import functools
+import importlib
+
+from .fingerprint import KERNELS, module_key
 from .modes import LINKED, PLAIN, PYTHON, compiled_here, mode
 from .object_code import NativeEntry
 
@@ -50,9 +53,24 @@ def entry(function):
     if MODE == PLAIN:
         return PlainEntry(function, key, OPTIONS)
     if key != compiled_here():
-        return NativeEntry(function, key)
+        return functools.update_wrapper(NativeEntry(key, function.__name__), function)
     ENTRIES.append(whole(function, **OPTIONS))
     return ENTRIES[-1]
+
+
+def entry_of(module: str, name: str):
+    """Take an entry kernel for the host, by the key of its module and its name.
+
+    Where it is object code the module is not imported, and neither are the kernels that it calls: importing them takes
+    longer than loading the code.
+
+    Returns
+    -------
+    callable
+    """
+    if MODE in (PYTHON, PLAIN) or module == compiled_here():
+        return getattr(importlib.import_module(f"{KERNELS}.{module}"), name)
+    return NativeEntry(module, name)
 
 
 def bind(kernel, first: tuple, last: tuple):

@@ -1,14 +1,13 @@
 """Entry kernels as object code, loaded without numba.
 
-Importing numba and its first call cost more than most runs, importing llvmlite more than loading what is known of an
-object file (`elf`). An entry is a call of native code with its arguments laid out as numba passes them (`arguments`);
-its module's object code is had when it is first called (`obtaining`).
+Importing numba and its first call cost more than most runs, importing llvmlite more than loading what was laid out
+when it was compiled (`placed_code`). An entry is a call of native code with its arguments laid out as numba passes them
+(`arguments`); its module's object code is had when it is first called (`obtaining`), and its own part alone is loaded.
 """
 
 import ctypes
 import functools
 import os
-import pathlib
 import threading
 
 from . import object_file
@@ -16,10 +15,10 @@ from .arguments import Kinds
 from .fingerprint import owner_of
 from .modes import KernelError
 from .native_call import native_call, pack, passes_blocks
-from .object_file import ModuleCode
+from .object_file import ModuleCode, ObjectCode
 from .obtaining import code_of, obtain
 
-_addresses: dict[str, dict[str, int]] = {}  # by key: address by name of the entry
+_addresses: dict[tuple[str, str], int] = {}  # by key of the module and name of the entry
 _loading = threading.Lock()
 # A process that is forked while another thread loads would get half an engine.
 os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
@@ -38,47 +37,66 @@ def _engine():
     return llvm, engine
 
 
-def load(module: ModuleCode) -> dict[str, int]:
-    """Load the object code of a module; addresses of its entries by name. One thread at a time may do so.
+def load(module: ModuleCode, name: str) -> int:
+    """Load the object code of one entry of a module; its address. One thread at a time may do so.
 
     What only paths that never run would call is defined as the end of the process.
+
+    Raises
+    ------
+    KernelError
+        It cannot be loaded into this process.
+    """
+    code = module.entries[name].code
+    if isinstance(code, bytes):
+        return _load_by_llvm(module, name)
+    from .placed_code import PlacedCode
+    from .placed_code import load as load_placed
+
+    return load_placed(PlacedCode(*code), frozenset(module.stand_ins))
+
+
+def _load_by_llvm(module, name):
+    llvm, engine = _engine()
+    abort = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value
+    for other in module.stand_ins:
+        if llvm.address_of_symbol(other) is None:
+            llvm.add_symbol(other, abort)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(module.entries[name].code))
+    engine.finalize_object()
+    return engine.get_function_address(module.entries[name].symbol)
+
+
+def laid_out(symbol: str, kinds: str, code: bytes, stand_ins: list[str]) -> ObjectCode:
+    """Lay out the object file of an entry once and for all, where that is known how: else LLVM loads it each time.
+
+    Returns
+    -------
+    ObjectCode
     """
     from . import elf
 
-    names = frozenset(module.stand_ins)
     try:
-        return {name: elf.load(entry.code, entry.symbol, names) for name, entry in module.entries.items()}
+        return ObjectCode(symbol, kinds, tuple(elf.place(code, symbol, frozenset(stand_ins))))
     except elf.Unknown:
-        return _load_by_llvm(module)
-
-
-def _load_by_llvm(module):
-    llvm, engine = _engine()
-    abort = ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value
-    for name in module.stand_ins:
-        if llvm.address_of_symbol(name) is None:
-            llvm.add_symbol(name, abort)
-    for entry in module.entries.values():
-        engine.add_object_file(llvm.ObjectFileRef.from_data(entry.code))
-    engine.finalize_object()
-    return {name: engine.get_function_address(entry.symbol) for name, entry in module.entries.items()}
+        return ObjectCode(symbol, kinds, code)
 
 
 class NativeEntry:
     """An entry kernel as native code, had at its first call; any number of threads may call it."""
 
-    def __init__(self, function, key: str):
-        functools.update_wrapper(self, function)
+    def __init__(self, key: str, name: str):
+        self.__name__ = name
         self._key = key
         self._bound = None  # (native call, kinds of its arguments)
 
     def _bind(self):
         obtain((self._key,))
         with _loading:
-            if self._key not in _addresses:
-                _addresses[self._key] = load(code_of(self._key))
+            if (self._key, self.__name__) not in _addresses:
+                _addresses[self._key, self.__name__] = load(code_of(self._key), self.__name__)
         kinds = Kinds(code_of(self._key).entries[self.__name__].kinds)
-        self._bound = native_call(_addresses[self._key][self.__name__], kinds.words, passes_blocks()), kinds
+        self._bound = native_call(_addresses[self._key, self.__name__], kinds.words, passes_blocks()), kinds
         return self._bound
 
     def __call__(self, *args):
@@ -119,6 +137,7 @@ def try_load(key: str, path: str) -> None:
     KernelError
         The symbol of an entry is not in it.
     """
-    addresses = load(object_file.decode(owner_of(key), pathlib.Path(path).read_bytes()))
-    if not all(addresses.values()):
+    with open(path, "rb") as file:
+        module = object_file.decode(owner_of(key), file.read())
+    if not all(load(module, name) for name in module.entries):
         raise KernelError("the symbol of an entry is missing")

@@ -1,32 +1,27 @@
-"""The file that keeps the object code of one module's entry kernels, checked from end to end when it is read.
+"""The file that keeps the object code of one module's entry kernels (see `sealed` for its form).
 
-A line that names the format, the SHA-256 of all that follows, a header (one line of JSON), then the object code of
-the entries, one after the other. The header tells of each where it lies, the symbol to call and its arguments.
+It tells of each entry the symbol to call, its arguments, and its code.
 """
 
-import hashlib
-import json
 import os
-import pathlib
-import shutil
 from typing import NamedTuple
 
+from .sealed import DamagedFile, seal, unseal
+
 NAME = "objects"
-_FORMAT = b"plena-emu object code 1\n"
-_DIGEST = 64  # hexadecimal digits of a SHA-256
+_FORMAT = b"plena-emu object code 2"
 MOST_BYTES = 1 << 28
 
 
-class DamagedFile(Exception):
-    """A file that is not what was written; says what it is instead."""
-
-
 class ObjectCode(NamedTuple):
-    """One entry kernel: its symbol, the text of its argument kinds (see `arguments`), and its object file."""
+    """One entry kernel: its symbol, the text of its argument kinds (see `arguments`), and its object file.
+
+    In place of the object file stand the fields of a `placed_code.PlacedCode` where LLVM need not load it.
+    """
 
     symbol: str
     kinds: str
-    code: bytes
+    code: bytes | tuple
 
 
 class ModuleCode(NamedTuple):
@@ -38,14 +33,8 @@ class ModuleCode(NamedTuple):
 
 def encode(owner: str, module: ModuleCode) -> bytes:
     """Lay out the bytes of the file; `owner` says whose code it is (key and fingerprint)."""
-    listed = {}
-    start = 0
-    for name, entry in module.entries.items():
-        listed[name] = {"symbol": entry.symbol, "kinds": entry.kinds, "start": start, "size": len(entry.code)}
-        start += len(entry.code)
-    header = {"owner": owner, "entries": listed, "stand_ins": module.stand_ins, "size": start}
-    body = json.dumps(header).encode() + b"\n" + b"".join(entry.code for entry in module.entries.values())
-    return _FORMAT + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
+    listed = {name: (entry.symbol, entry.kinds, entry.code) for name, entry in module.entries.items()}
+    return seal(_FORMAT, (owner, listed, module.stand_ins))
 
 
 def decode(owner: str, data: bytes) -> ModuleCode:
@@ -56,26 +45,13 @@ def decode(owner: str, data: bytes) -> ModuleCode:
     DamagedFile
         The bytes are not those that were written, or were written for another owner.
     """
-    if not data:
-        raise DamagedFile("is empty")
-    start = len(_FORMAT) + _DIGEST + 1
-    if not data.startswith(_FORMAT):
-        raise DamagedFile("is not a file of object code")
-    body = memoryview(data)[start:]
-    if data[len(_FORMAT) : start] != hashlib.sha256(body).hexdigest().encode() + b"\n":
-        raise DamagedFile("is damaged or cut short")
-    text, _, code = data[start:].partition(b"\n")
-    header = json.loads(text)
-    if header["owner"] != owner:
-        raise DamagedFile(f"belongs to {header['owner']}")
-    entries = {
-        name: ObjectCode(entry["symbol"], entry["kinds"], code[entry["start"] : entry["start"] + entry["size"]])
-        for name, entry in header["entries"].items()
-    }
-    return ModuleCode(entries, header["stand_ins"])
+    found, listed, stand_ins = unseal(_FORMAT, data, "a file of object code")
+    if found != owner:
+        raise DamagedFile(f"belongs to {found}")
+    return ModuleCode({name: ObjectCode(*entry) for name, entry in listed.items()}, stand_ins)
 
 
-def read(directory: pathlib.Path, owner: str) -> ModuleCode | None:
+def read(directory: str | os.PathLike, owner: str) -> ModuleCode | None:
     """Read the file of a module's directory.
 
     Returns
@@ -89,30 +65,26 @@ def read(directory: pathlib.Path, owner: str) -> ModuleCode | None:
         It cannot be read, or is not what was written.
     """
     try:
-        with open(directory / NAME, "rb") as file:
-            return decode(owner, file.read(MOST_BYTES))
+        with open(os.path.join(directory, NAME), "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size > MOST_BYTES:
+                raise DamagedFile("is too large")
+            return decode(owner, file.readall())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise DamagedFile(f"cannot be read: {error.strerror}") from None
 
 
-def write(path: pathlib.Path, data: bytes) -> None:
-    """Write a file that is on the disk when this returns, so that it may be given its final name."""
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def publish(temporary: pathlib.Path, final: pathlib.Path) -> None:
+def publish(temporary: str | os.PathLike, final: str | os.PathLike) -> None:
     """Give a written file its final name, for good once this returns; whatever bears it goes."""
     try:
         os.replace(temporary, final)
     except IsADirectoryError:
+        import shutil
+
         shutil.rmtree(final)
         os.replace(temporary, final)
-    directory = os.open(final.parent, os.O_RDONLY)
+    directory = os.open(os.path.dirname(final), os.O_RDONLY)
     try:
         os.fsync(directory)
     except OSError:  # a file system that does not sync directories

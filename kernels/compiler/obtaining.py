@@ -6,14 +6,14 @@ Child processes compile, one a module; where nothing can be kept, for this proce
 import contextlib
 import errno
 import os
-import pathlib
 import sys
 import threading
 
 from . import object_file
-from .fingerprint import cache_path, cache_root, owner_of
+from .fingerprint import cache_path, cache_root, directory_of, owner_of
 from .modes import KernelError
-from .object_file import DamagedFile, ModuleCode
+from .object_file import ModuleCode
+from .sealed import DamagedFile
 
 COMPILER = "plena_emu.precompile:compile_module"  # called in a child process with the key of the module
 READY = "ready"  # what `look` says of good code
@@ -91,7 +91,7 @@ def obtain(keys) -> None:
     """
     with _obtaining:
         damaged: dict[str, str] = {}
-        missing = [key for key in keys if key not in _code and not _take(key, cache_root(), damaged)]
+        missing = [key for key in keys if key not in _code and not _take(key, directory_of(key), damaged)]
         if not missing:
             return
         if not sys.executable:
@@ -104,10 +104,10 @@ def obtain(keys) -> None:
             _compile_for_this_process(missing, problem)
 
 
-def _take(key, root, damaged):
-    """Read what is kept of a module below `root`; True if it is good. Adds to `damaged` what is wrong."""
+def _take(key, directory, damaged):
+    """Read what is kept of a module in its directory; True if it is good. Adds to `damaged` what is wrong."""
     try:
-        found = object_file.read(cache_path(key, root), owner_of(key))
+        found = object_file.read(directory, owner_of(key))
     except DamagedFile as error:
         damaged[key] = str(error)
         return False
@@ -155,12 +155,13 @@ def _compile(keys, root):
         raise KernelError(f"no process can be started that compiles them: {error.strerror}") from None
     found: dict[str, str] = {}
     for key in keys:
-        if not _take(key, root, found):
+        if not _take(key, cache_path(key, root), found):
             raise KernelError(f"{key}: {problems.get(key) or found.get(key, 'nothing was kept')}")
 
 
 def _compile_for_this_process(keys, problem):
     """Compile into a directory that is removed again; `problem` is what the compile cache has."""
+    import pathlib
     import tempfile
 
     try:

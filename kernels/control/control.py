@@ -4,10 +4,6 @@ Executes the decoded program, checks every address and bound, counts how often e
 appends resolved events for the data and the timing pass. It never sees floating-point data.
 """
 
-from typing import NamedTuple
-
-import numpy as np
-
 from plena_emu import isa
 
 from ..compiler.jit import entry, kernel, small
@@ -67,39 +63,6 @@ from .resolve_matrix import resolve_matrix, resolve_write_out
 from .resolve_memory import resolve_memory
 from .resolve_vector import resolve_fp, resolve_vector
 from .unwatched import run_unwatched
-
-
-class ControlState(NamedTuple):
-    """Arrays of the control pass.
-
-    Attributes
-    ----------
-    ctl : int64[CTL_WIDTH]
-        Geometry, program counter, registers, counters (`CFG_*`, `CTL_*`).
-    gp : int64[16]
-        u32 registers, a view of `ctl`.
-    hbm : int64[16]
-        u64 address registers (bit patterns), a view of `ctl`.
-    int_sram : int64[1024]
-        u32 words.
-    loops : int64[slots, LOOP_WIDTH]
-        Loop stack, linked from CTL_TOP_LOOP on.
-    counts : int64[words]
-        How often each word was executed.
-    trace : int64[capacity, TR_WIDTH]
-        Every executed instruction of the slice with its registers; empty when nobody asked.
-    affine : int64[AFFINE_ROWS, 17]
-        Room of `loop_skip`.
-    """
-
-    ctl: np.ndarray
-    gp: np.ndarray
-    hbm: np.ndarray
-    int_sram: np.ndarray
-    loops: np.ndarray
-    counts: np.ndarray
-    trace: np.ndarray
-    affine: np.ndarray
 
 
 @kernel

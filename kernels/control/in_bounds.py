@@ -30,14 +30,10 @@ from ..layout import (
 from ..limits import U32_MASK
 from ..op_groups import is_elementwise, is_fp, is_reduction
 from .address_checks import quotient, remainder
+from .state import OFFSET, REGISTERS, ROOT, STEP
 
 ONCE = 0  # in place of a number of iterations: the instruction alone, with the registers as they are
 
-# Rows of the scratch array `affine`, int64[AFFINE_ROWS, REGISTERS + 1]: a column for each register, one for constants.
-# A register's value is that of its root at the start of the iteration, plus its offset.
-REGISTERS = 16
-ROOT, OFFSET, STEP = range(3)
-AFFINE_ROWS = 3
 CONSTANT = REGISTERS  # the root of constants, 0 everywhere
 NOT_AFFINE = 1 << 40  # the step of a register that does not move by a constant
 OUT_OF_BOUNDS = -1  # in place of a last value

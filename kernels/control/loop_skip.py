@@ -14,8 +14,6 @@ Bodies are short and write few registers. So what is known about registers (`aff
 is, whenever no loop is looked at; a loop changes the columns of the registers it writes, and puts them back.
 """
 
-import numpy as np
-
 from plena_emu import isa
 
 from ..compiler.jit import kernel, small
@@ -33,32 +31,11 @@ from ..layout import (
     OP_RS1,
 )
 from ..limits import U32_MASK
-from .in_bounds import (
-    AFFINE_ROWS,
-    CONSTANT,
-    NOT_AFFINE,
-    OFFSET,
-    REGISTERS,
-    ROOT,
-    STEP,
-    in_bounds,
-    is_skippable,
-)
+from .in_bounds import CONSTANT, NOT_AFFINE, in_bounds, is_skippable
+from .state import OFFSET, ROOT, STEP
 
 FEWEST = 3  # iterations: fewer are executed sooner than looked at
 LONGEST = 64  # words of a body
-
-
-def new_affine():
-    """Build the scratch array of `skip_loop`: every register is its own root and stays as it is.
-
-    Returns
-    -------
-    int64[AFFINE_ROWS, REGISTERS + 1]
-    """
-    affine = np.zeros((AFFINE_ROWS, REGISTERS + 1), dtype=np.int64)
-    affine[ROOT] = np.arange(REGISTERS + 1)
-    return affine
 
 
 # --- what a body makes of the registers --------------------------------------------------------------

@@ -1,7 +1,5 @@
 """Keep the stack of active loops: C_LOOP_START, C_LOOP_END, and how long a loop may be (spec §1.7)."""
 
-import numpy as np
-
 from ..compiler.jit import kernel, small
 from ..layout import (
     CFG_MAX_LOOP,
@@ -23,8 +21,7 @@ from ..layout import (
     NO_LOOP,
 )
 from ..status import LOOP_LIMIT, LOOP_ZERO, OK
-
-NO_LIMIT = np.iinfo(np.int64).max
+from .state import NO_LIMIT
 
 
 @kernel

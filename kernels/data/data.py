@@ -26,10 +26,14 @@ from .plan import (
     BASE,
     CPU,
     DONE,
+    HELP,
     LAST,
+    LEAD,
     LED,
     NEXT,
     OPEN,
+    OVER,
+    PAUSED,
     PIECE_FIRST,
     PIECE_PAST,
     READY,
@@ -41,6 +45,7 @@ from .plan import (
     SEGMENT,
     SHIFT,
     SLEEP,
+    STARVED,
     WHERE,
     YIELD,
 )
@@ -48,8 +53,6 @@ from .reduce import topk
 from .scalar import scalar_fp
 from .vector import elementwise, reduction
 
-ALONE, LEAD, HELP = range(3)  # parts of a thread
-STARVED, PAUSED, OVER = range(3)  # why a thread leads no more
 SPINS = 1000  # pauses of a thread that waits, some ten microseconds: by then the other may have lost its CPU
 YIELDS = 3000  # turns from which on it sleeps
 NAP = 50  # microseconds

@@ -18,7 +18,7 @@ from ..layout import (
     DESC_SCALE_FORMAT,
     FMT_BITS,
 )
-from ..limits import ACCESS_BYTES
+from ..limits import ACCESS_BYTES, HBM_PAGE
 from ..memory.dma_address import (
     delivered_scales,
     row_elements,
@@ -31,7 +31,6 @@ from .mx_decode import HAS_TABLES, decode_simd, decode_tables, fits_simd, fits_t
 from .numerics import decode, encode_block, encode_plain, read_code, write_code
 from .row_lanes import round_values
 
-HBM_PAGE = 16  # log2 of the bytes of a tracked HBM page
 AHEAD = 4  # rows
 
 

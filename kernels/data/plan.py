@@ -20,6 +20,9 @@ from ..compiler.atomics import store_release
 from ..compiler.jit import entry, kernel, small
 from ..layout import CFG_BLEN
 
+ALONE, LEAD, HELP = range(3)  # parts of a thread in the data pass
+STARVED, PAUSED, OVER = range(3)  # why a thread leads no more
+
 # Columns of a segment: events [first, past), pieces [first, past) and work; no pieces where the events stay in order.
 SEG_FIRST, SEG_PAST, SEG_PIECE, SEG_PIECES_PAST, SEG_WORK, SEG_WIDTH = range(6)
 PIECE_FIRST, PIECE_PAST, PIECE_WIDTH = range(3)  # events of a piece

@@ -9,7 +9,8 @@ import pytest
 from tiny_package import ROOT, call
 
 from plena_emu.kernels.compiler import object_file
-from plena_emu.kernels.compiler.object_file import DamagedFile, ModuleCode, ObjectCode, decode, encode
+from plena_emu.kernels.compiler.object_file import ModuleCode, ObjectCode, decode, encode
+from plena_emu.kernels.compiler.sealed import DamagedFile
 from plena_emu.precompile import MODULES
 
 EXAMPLE = ROOT / "examples" / "linear" / "build"
@@ -225,7 +226,7 @@ def test_doctor_removes_other_versions_and_nothing_else(copied):
     for name in ("notes", "data-tables-0123", "Data-0123456789abcdef0123"):
         (copied / name).mkdir()
     (copied / "data-tables-0123456789abcdef0124").touch()
-    before = {path.name for path in copied.iterdir()}
+    before = {path.name for path in copied.iterdir()} | {"fingerprints"}
     assert "2 directories of other versions, 0.0 MiB: --prune removes them" in doctor("--no-warm")
     assert {path.name for path in copied.iterdir()} == before
     assert "2 directories of other versions, 0.0 MiB: removed" in doctor("--no-warm", "--prune")

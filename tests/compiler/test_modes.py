@@ -146,7 +146,7 @@ from plena_emu.kernels.compiler.object_file import decode
 module = decode("test", {run.stdout!r})
 kinds = Kinds(module.entries["both"].kinds)
 result, error = ctypes.c_int64(0), ctypes.c_void_p(0)
-call = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * kinds.words)(load(module)["both"])
+call = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * kinds.words)(load(module, "both"))
 values = np.array([3, 4])
 assert call(ctypes.addressof(result), ctypes.addressof(error), *kinds.words_of((values, -1))) == 0
 print(result.value, *values, "numba" in sys.modules)

@@ -15,8 +15,8 @@ from plena_emu.kernels import layout
 from plena_emu.kernels import status as st
 from plena_emu.kernels.control.control import control_slice
 from plena_emu.kernels.control.loops import loop_start
-from plena_emu.kernels.data.data import ALONE, data_slice
-from plena_emu.kernels.data.plan import NO_PLAN
+from plena_emu.kernels.data.data import data_slice
+from plena_emu.kernels.data.plan import ALONE, NO_PLAN
 from plena_emu.machine.core import Machine
 from plena_emu.program.decode import decode
 from plena_emu.running.run_errors import data_error
@@ -75,7 +75,7 @@ for op in range(isa.NUM_OPS):
     assert (got == status.UNHANDLED_OPERATION) == (called == [])
     found["control"][op] = called[:]
     called.clear()
-    done = data.data_slice(np.array([[op, 0, 0, 0, 0, 0]]), 0, 1, data.ALONE, plan.NO_PLAN, machine.data)
+    done = data.data_slice(np.array([[op, 0, 0, 0, 0, 0]]), 0, 1, plan.ALONE, plan.NO_PLAN, machine.data)
     assert done == len(called[:1])
     found["data"][op] = called[:1]
 print(json.dumps(found))

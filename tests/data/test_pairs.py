@@ -11,8 +11,8 @@ from plena_emu.inputs.number_formats import Fp, Plain
 from plena_emu.kernels import layout
 from plena_emu.kernels.compiler import jit
 from plena_emu.kernels.data import gemm, microkernel, pairs
-from plena_emu.kernels.data.data import ALONE, data_slice
-from plena_emu.kernels.data.plan import NO_PLAN
+from plena_emu.kernels.data.data import data_slice
+from plena_emu.kernels.data.plan import ALONE, NO_PLAN
 from plena_emu.machine.core import Machine
 
 F32 = np.float32

@@ -8,8 +8,8 @@ from plena_emu import isa
 from plena_emu.config.settings import default_settings
 from plena_emu.inputs.number_formats import Fp, Mx, Plain
 from plena_emu.kernels import layout
-from plena_emu.kernels.data.data import ALONE, data_slice
-from plena_emu.kernels.data.plan import NO_PLAN
+from plena_emu.kernels.data.data import data_slice
+from plena_emu.kernels.data.plan import ALONE, NO_PLAN
 from plena_emu.machine.core import Machine
 
 GUARD = 64  # words around an array

@@ -7,9 +7,10 @@ import pytest
 
 from plena_emu.kernels import layout
 from plena_emu.manifests.schema import Manifest
-from plena_emu.memory.engines import DramEngine, SimpleEngine
+from plena_emu.memory.engines import DramEngine
 from plena_emu.memory.interfaces import Follower, FollowingEngine, MemoryEngine, MemoryModel
 from plena_emu.memory.models import RegimeModel, open_model
+from plena_emu.memory.simple_engine import SimpleEngine
 from plena_emu.memory.simple_foresight import SimpleForesight
 
 

@@ -11,8 +11,8 @@ from plena_emu.kernels import layout
 from plena_emu.kernels.memory import memo_table as mt
 from plena_emu.kernels.simple import memo as simple_memo
 from plena_emu.manifests.schema import Manifest, Region
-from plena_emu.memory.engines import SimpleEngine
 from plena_emu.memory.models import RegimeModel
+from plena_emu.memory.simple_engine import SimpleEngine
 
 
 @pytest.fixture(autouse=True)

@@ -18,9 +18,11 @@ from plena_emu.boards import load_board
 from plena_emu.cli.main import main
 from plena_emu.config.apply_board import latency_key
 from plena_emu.errors import UsageError
+from plena_emu.kernels.compiler import modes
 from plena_emu.manifests.footprint import footprint
 from plena_emu.manifests.generate import manifest_json
 from plena_emu.manifests.schema import load_manifest
+from plena_emu.precompile import kernels_of, make_ready
 from plena_emu.request import RunRequest
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "manifests"
@@ -442,8 +444,15 @@ PROBE = """
 import sys
 from plena_emu.cli import dropin
 status = dropin.main({argv!r})
-print(status, [name for name in ("tomlkit", "rich", "plena_emu.boards") if name in sys.modules])
+print(status, [name for name in {unwanted!r} if name in sys.modules])
 """
+# What a plain run on HBM2 has no use for: sources of what is object code, other memories, words about mistakes.
+UNUSED = [
+    "numba", "llvmlite", "yaml", "tomlkit", "rich", "json", "difflib", "plena_emu.kernels.control.control",
+    "plena_emu.kernels.control.resolve_matrix", "plena_emu.kernels.data.data", "plena_emu.kernels.data.numerics",
+    "plena_emu.kernels.compiler.elf", "plena_emu.kernels.simple.timing", "plena_emu.memory.simple_engine",
+    "plena_emu.boards.schema",
+]
 
 
 def test_the_drop_in_imports_no_boards(builds, tmp_path):
@@ -452,6 +461,17 @@ def test_the_drop_in_imports_no_boards(builds, tmp_path):
     argv = ["--opcode", str(tmp_path / "empty.mem"), "--hbm", str(tmp_path / "empty.mem"), "--fpsram",
             str(tmp_path / "empty.mem"), "--settings", write_settings(tmp_path / "s.toml"), "--log-level", "off",
             "--memory-model", "auto", "--weight-manifest", str(build / "weight_manifest.json")]
-    ran = subprocess.run([sys.executable, "-c", PROBE.format(argv=argv)], capture_output=True, text=True, timeout=300,
-                         cwd=tmp_path)
+    code = PROBE.format(argv=argv, unwanted=["tomlkit", "rich", "plena_emu.boards"])
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert ran.stdout.splitlines()[-1] == "0 []", ran.stderr
+
+
+@pytest.mark.skipif(modes.mode() in (modes.PYTHON, modes.PLAIN), reason="kernels are no object code")
+def test_a_plain_run_imports_no_more_than_it_uses(tmp_path):
+    (tmp_path / "empty.mem").touch()
+    names = [word for flag in ("--opcode", "--hbm", "--fpsram") for word in (flag, str(tmp_path / "empty.mem"))]
+    argv = [*names, "--settings", write_settings(tmp_path / "s.toml")]
+    make_ready(kernels_of(RunRequest(opcode="x", hbm="x", fpsram="x")))
+    ran = subprocess.run([sys.executable, "-c", PROBE.format(argv=argv, unwanted=UNUSED)], capture_output=True,
+                         text=True, timeout=300, cwd=tmp_path)
     assert ran.stdout.splitlines()[-1] == "0 []", ran.stderr

@@ -20,7 +20,7 @@ from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.kernels.compiler.atomics import IS_ATOMIC
 from plena_emu.kernels.data import plan as pl
-from plena_emu.kernels.data.data import OVER, PAUSED, STARVED
+from plena_emu.kernels.data.plan import OVER, PAUSED, STARVED
 from plena_emu.machine.core import Machine
 from plena_emu.running import crew, runner, simulation
 from plena_emu.running.crew import Crew
