@@ -141,6 +141,7 @@ def _first_call_of_a_run(module):
     import numpy as np
 
     from .config.settings import default_settings, with_hbm_size
+    from .kernels import layout
     from .machine.core import Machine
     from .machine.formats import prepare_tables
     from .manifests.schema import Manifest
@@ -175,9 +176,7 @@ def _first_call_of_a_run(module):
     else:
         memory.warm()
         if module == "dram.timing":
-            from .memory.simple_foresight import warm_follower
-
-            warm_follower(memory)
+            memory.follow(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64)).warm()
 
 
 def _first_call_of_a_timeline(program, settings):
