@@ -312,6 +312,8 @@ class Simulation:
             worker.stop()
         if self._gathered is not None:
             self._gathered.close()
+        # They know this object, and the SRAMs of a machine shall not wait for the garbage collector.
+        self._gathered = self._pipeline = self._crew = None
 
     def _dismiss(self):
         """Let no thread wait for data any more."""
