@@ -141,7 +141,6 @@ def _first_call_of_a_run(module):
     import numpy as np
 
     from .config.settings import default_settings, with_hbm_size
-    from .kernels import layout
     from .machine.core import Machine
     from .machine.formats import prepare_tables
     from .manifests.schema import Manifest
@@ -162,9 +161,7 @@ def _first_call_of_a_run(module):
     model = "hbm" if module in ("dram.timing", "hardware.dma_engine.timing") else "resident"
     memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1, dma=dma)
     if module == "simple.foresight":
-        from .memory.simple_foresight import warm_follower
-
-        warm_follower(memory)
+        memory.warm_follower()
         return
     simulation = Simulation(program, machine, memory)
     if module == "control.control":
@@ -176,7 +173,7 @@ def _first_call_of_a_run(module):
     else:
         memory.warm()
         if module == "dram.timing":
-            memory.follow(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64)).warm()
+            memory.warm_follower()
 
 
 def _first_call_of_a_timeline(program, settings):

@@ -18,8 +18,7 @@ from ..kernels.dram.timing import DramMemory
 from ..kernels.memory import following as fo
 from ..kernels.memory import memo_table as mt
 from ..kernels.memory import transfer as tr
-from ..machine.lazy_arrays import zeros_apart
-from .spare_memory import take_words
+from .arrays import take_words, words_apart
 
 PATIENCE = 1 << 15  # turns that the thread which follows waits for events: about a millisecond
 LAST_PATIENCE = 1 << 18  # turns in which it is done with an event, while control waits for it
@@ -38,7 +37,7 @@ def no_answers() -> an.Foresight:
 
 
 def _new_answers(events, text, arena):
-    return an.Foresight(zeros_apart(an.F_WIDTH, np.int64), np.full(events, NONE), text, arena)
+    return an.Foresight(words_apart(an.F_WIDTH), np.full(events, NONE), text, arena)
 
 
 def run_all(call, events: np.ndarray, count: int) -> int:
@@ -78,9 +77,9 @@ class DramForesight:
         self._dram = memory.dram
         self.answers = _new_answers(len(events), take_words(an.MOST_TEXT), memo.arena)
         self.answers.reg[an.F_ON] = 1
-        self._shared = zeros_apart(fo.SHARED_WIDTH, np.int64)
-        addr = zeros_apart(len(memory.transfer.addr), np.int64)
-        row = zeros_apart(len(memory.dram.channels) * BANKS, np.int64)
+        self._shared = words_apart(fo.SHARED_WIDTH)
+        addr = words_apart(len(memory.transfer.addr))
+        row = words_apart(len(memory.dram.channels) * BANKS)
         self._foreseer = Foreseer(self._shared, self.answers, memo, state, addr, row)
         own = memory._replace(answers=self.answers)
         self._follow = bind(dram_timing.follow_dram, (self._shared, events), (descriptors, own))

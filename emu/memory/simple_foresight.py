@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..kernels import layout
 from ..kernels.compiler.jit import bind
 from ..kernels.memory import following as fo
 from ..kernels.simple import foreseen as fs
@@ -26,11 +25,6 @@ def _new_table():
     table = new_foreseen(fs.SLOTS, fs.ARENA)
     table.reg[fs.F_ON], table.reg[fs.F_USED] = 1, 1
     return table
-
-
-def warm_follower(memory) -> None:
-    """Have the kernels compiled, or loaded from the cache, for a `RegimeModel` on the idealised banks."""
-    memory.follow(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64)).warm()
 
 
 class SimpleForesight:
