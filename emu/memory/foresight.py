@@ -89,24 +89,30 @@ class DramForesight:
 
     def warm(self) -> None:
         """Have the kernels compiled, or loaded from the cache."""
-        self._give(0, fo.ENDED, 0)
+        self._give(0, fo.ENDED, 0, 0)
         self._follow(0)
         self._foresee(0, 0, 0)
 
     def begin(self) -> None:
         """Begin with a batch, while no `run` is at work; drops what was found where there is little room for more."""
-        memo, answers = self._foreseer.memo, self.answers
+        memo = self._foreseer.memo
         if memo.reg[mt.MEMO_USED] > len(memo.arena) // 2 or memo.reg[mt.MEMO_PATTERNS] > len(memo.table) // 4:
-            memo.table[:] = 0
-            memo.reg[mt.MEMO_USED] = memo.reg[mt.MEMO_PATTERNS] = 0
-        answers.at[:] = NONE
-        answers.reg[an.F_USED] = 0
+            self._forget()
+        self.answers.at[:] = NONE
+        self.answers.reg[an.F_USED] = 0
         self._foreseer.row[:] = self._dram.channels["open_row"].ravel()
         self._shared[:] = 0
 
+    def _forget(self):
+        """Drop what was found, while nobody may take an answer that was given."""
+        memo = self._foreseer.memo
+        memo.table[:] = 0
+        memo.reg[mt.MEMO_USED] = memo.reg[mt.MEMO_PATTERNS] = 0
+        self.answers.reg[an.F_USED] = 0
+
     def give(self, count: int) -> None:
         """Give the first `count` events of the batch."""
-        self._give(count, fo.OPEN, 0)
+        self._give(count, fo.OPEN, 0, 0)
 
     def run(self) -> None:
         """Time events as they are given; set `is_over` to False before."""
@@ -122,7 +128,7 @@ class DramForesight:
 
     def stop(self) -> None:
         """Have `run` end with the event that it is in."""
-        self._give(int(self._shared[fo.GIVEN]), fo.STOPPED, 0)
+        self._give(int(self._shared[fo.GIVEN]), fo.STOPPED, 0, 0)
 
     @property
     def done(self) -> int:
@@ -137,14 +143,24 @@ class DramForesight:
         int
             How many are timed. The other thread may still be in the event behind these, but begins no other.
         """
-        before = self._give(count, fo.ENDED, 0)
-        first = before
-        while first < count:
+        first = self._give(count, fo.ENDED, 0, 0)
+        while 0 <= first < count:
             between()
             first = self._foresee(first, count, WINDOWS)
-        while (done := self._give(count, fo.ENDED, LAST_PATIENCE)) < count:
-            if done == before:
-                self._give(count, fo.STOPPED, 0)
-                break
+            if first < 0 and self._wait(count, -first) >= -first:
+                self._forget()
+                first = self.done
+        done = self._wait(count, count)
+        if done < count:
+            self._give(count, fo.STOPPED, 0, 0)
+        return done
+
+    def _wait(self, count, until):
+        """Wait until the other thread is done with `until` of `count` events, or with no other one for long.
+
+        Returns how many it is done with.
+        """
+        before = self.done
+        while (done := self._give(count, fo.ENDED, until, LAST_PATIENCE)) < until and done > before:
             before = done
         return done

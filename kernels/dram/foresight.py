@@ -212,7 +212,7 @@ def foresee_window(foreseer, events, first, past, descriptors):
 def foresee_windows(foreseer, events, first, count, windows, descriptors):
     """Answer the events [first, count) ahead of the follower, at most `windows` windows of them.
 
-    Returns the event behind the last window, `count` where there is no room for more.
+    Returns the event behind the last window, with a minus sign where it has no room for all answers.
     """
     for _ in range(windows):
         first = max(first, load_acquire(foreseer.shared, DONE) + 1)
@@ -220,7 +220,7 @@ def foresee_windows(foreseer, events, first, count, windows, descriptors):
         while past < count and accesses < WINDOW:
             accesses += accesses_of(events[past], descriptors)
             past += 1
-        if past <= first or not foresee_window(foreseer, events, first, past, descriptors):
-            return count
+        if not foresee_window(foreseer, events, first, past, descriptors):
+            return -past
         first = past
     return first

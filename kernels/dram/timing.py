@@ -84,19 +84,20 @@ def follow_dram(shared, events, patience, descriptors, mem):
 
 
 @entry
-def give_dram(count, state, patience, shared):
+def give_dram(count, state, until, patience, shared):
     """Give the follower the first `count` events of the batch, of which no more come if `state` is not OPEN.
 
-    Waits until it is done with them, for `patience` turns at most. Returns how many it is done with.
+    Waits until it is done with `until` of them, for `patience` turns at most. Returns how many it is done with.
     """
     give_events(shared, count, state)
-    return wait_until_done(shared, count, patience)
+    return wait_until_done(shared, until, patience)
 
 
 @entry
 def foresee_dram(events, first, count, windows, descriptors, foreseer):
     """Answer the memory events [first, count) of int64[:, MEV_WIDTH], a batch, ahead of the follower.
 
-    At most `windows` windows of them. Returns the event behind the last window, `count` where there is no more room.
+    At most `windows` windows of them. Returns the event behind the last window, with a minus sign where there was no
+    room for all answers.
     """
     return foresee_windows(foreseer, events, first, count, windows, descriptors)

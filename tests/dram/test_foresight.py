@@ -68,7 +68,7 @@ def test_figures_are_the_same_in_any_order(parts, rows, again, followed, foresee
     follower.give(first)
     assert follower._follow(1) == follower.done == first
     follower._foresee(int(foreseen * count), count, 1)
-    follower._give(count, following.ENDED, 0)
+    follower._give(count, following.ENDED, 0, 0)
     assert follower._follow(1) == follower.finish(count, int) == count
     assert contents(memory, own) == alone(rows, events, (first,), revision=revision)
 
@@ -87,7 +87,7 @@ def test_answers_are_used(name):
     memory, follower, own = begun(8, events, dram=MEMORIES[name])
     run_first(memory, follower)
     assert follower._foresee(1, 200, 1) == 200
-    follower._give(200, following.ENDED, 0)
+    follower._give(200, following.ENDED, 0, 0)
     assert follower._follow(1) == 200
     assert contents(memory, own) == alone(8, events, (1,), dram=MEMORIES[name])
     assert memory.engine._memory.memo.idle["sent"].sum() == 0
@@ -106,7 +106,7 @@ def test_windows_and_pieces():
         first, calls = follower._foresee(first, count, 1), calls + 1
     assert 4 < calls == -(-(count - 1) // -(-kernels.WINDOW // (2 * rows)))
     assert (follower.answers.at >= 0).sum() == count - 2  # the first one that it may be in is left to the follower
-    follower._give(count, following.ENDED, 0)
+    follower._give(count, following.ENDED, 0, 0)
     assert follower._follow(1) == count
     assert contents(memory, own) == alone(rows, events, (1,))
 
@@ -122,7 +122,7 @@ def test_wrong_rows_are_noticed():
     for start in at[at >= 0][::2].tolist():  # each second answer expects another row in its first bank
         text[start + answers.A_WIDTH + 1] += 1
     assert follower.answers.reg[answers.F_USED] > 0
-    follower._give(200, following.ENDED, 0)
+    follower._give(200, following.ENDED, 0, 0)
     assert follower._follow(1) == 200
     assert contents(memory, own) == alone(24, events)
     assert memory.engine._memory.memo.idle["sent"].sum() > 0
@@ -137,7 +137,7 @@ def in_batches(rows, events, batches):
         own[: past - first] = events[first:past]
         follower.begin()
         follower._foresee(0, past - first, 1)
-        follower._give(past - first, following.ENDED, 0)
+        follower._give(past - first, following.ENDED, 0, 0)
         assert follower._follow(1) == past - first
         told.extend(own[: past - first, layout.MEV_TOOK].tolist())
     own[: len(told), layout.MEV_TOOK] = told
@@ -164,8 +164,10 @@ def test_full_tables(monkeypatch):
 
 @pytest.mark.skipif(not IS_ATOMIC, reason="kernels in plain Python run on one thread")
 @pytest.mark.parametrize("step", [1, 7, 400])
-def test_control_and_follower_on_two_threads(step):
-    """Events come `step` at a time; the figures do not tell who found what."""
+@pytest.mark.parametrize("words", [answers.MOST_TEXT, 1 << 12])
+def test_control_and_follower_on_two_threads(monkeypatch, step, words):
+    """Events come `step` at a time, with room for all answers or for few; the figures do not tell who found what."""
+    monkeypatch.setattr(answers, "MOST_TEXT", words)
     rng = np.random.default_rng(8)
     events = events_of([(10**6, int(rng.integers(3)), 64 * int(rng.integers(1 << 12)), 0, 64 * int(rng.integers(1, 90)))
                         for _ in range(400)])
