@@ -5,6 +5,7 @@ Sizes and transfer times are exact integers here; the kernels get what they need
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -414,6 +415,17 @@ class RegimeModel:
             for n, item in zip(self._transfer.regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)
             if n and item.size > self._plan.capacity
         ]
+
+
+def import_engine(dma: str, dram) -> None:
+    """Import what `open_model` will open and no other run needs.
+
+    It is for before the first kernel is loaded: a process that is forked while a thread imports a module, not while it
+    loads a kernel, can never import that module.
+    """
+    engines = ("line_engine",) if dma == "production" else ("simple_engine",) if dram is None else ("dram", "foresight")
+    for name in engines:
+        importlib.import_module(f"{__package__}.{name}")
 
 
 def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capacity: int | None, bandwidth: int | None,
