@@ -1,6 +1,9 @@
 """The argument parser of both executables, and how its help is laid out."""
 
 import argparse
+import contextlib
+import os
+import sys
 
 from ..errors import brief
 
@@ -12,6 +15,9 @@ class HelpFormatter(argparse.HelpFormatter):
 
     Lines that begin with blanks are commands: one that is too long goes on below, after a backslash.
     """
+
+    def __init__(self, prog, **options):
+        super().__init__(prog, **({"width": _columns() - 2} | options))
 
     def _fill_text(self, text, width, indent):
         lines, paragraph = [], []
@@ -42,6 +48,17 @@ def _has_long_choices(action):
     """Tell whether the choices of an argument stand in its help, as the usage has no room for them."""
     return (action.metavar is None and action.choices is not None and not isinstance(action.choices, dict)
             and len(",".join(map(str, action.choices))) > _LONGEST_CHOICES)
+
+
+def _columns():
+    """Find the columns of the terminal as `shutil` does, which argparse would import: it makes a formatter a flag."""
+    with contextlib.suppress(ValueError):
+        if int(os.environ.get("COLUMNS", 0)) > 0:
+            return int(os.environ["COLUMNS"])
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80
+    except (AttributeError, ValueError, OSError):  # no standard output, or it is no terminal
+        return 80
 
 
 def _wrapped(text, width):

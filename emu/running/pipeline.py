@@ -93,16 +93,20 @@ class Pipeline:
     crew : Crew
         Runs the data.
     worker : Worker
+    touch : callable
+        Has the rows of the vector SRAM before a given one occupy memory; data soon needs them.
     is_ahead : bool
         Whether control may be ahead of data.
     """
 
     def __init__(self, control: Callable[[np.ndarray, int | None, int | None], Slice], timing: Callable[[Slice], None],
-                 crew: Crew, worker: Worker, is_ahead: bool):
+                 crew: Crew, worker: Worker, touch: Callable[[int], None], is_ahead: bool):
         self._control = control
         self._timing = timing
         self._crew = crew
         self._worker = worker
+        self._touch = touch
+        self._rows = 0
         self._is_ahead = is_ahead
         self._placement = Placement()
         self._turn = threading.Lock()  # whoever holds it runs the next slice of control
@@ -134,6 +138,7 @@ class Pipeline:
             self._limit, self._is_over, self._is_done = limit, False, False
             self._crew.reopen()
             self._worker.start(self._assist)
+            self._advance(is_main=True)
         turns = 0
         while (told := self._crew.lead(turns, most)) != OVER:
             if told == PAUSED:
@@ -173,6 +178,9 @@ class Pipeline:
             while not crew.is_dismissed:
                 crew.keep_off(self._placement, self._worker)
                 if self._is_ahead and len(self._untimed) < HURRY and self._advance():
+                    if crew.rows_written > self._rows:
+                        self._rows = crew.rows_written
+                        self._touch(self._rows)
                     continue
                 ready, is_over = crew.ready, self._is_over  # in this order: what comes now ends the wait below
                 if self._untimed:

@@ -448,7 +448,7 @@ print(status, [name for name in {unwanted!r} if name in sys.modules])
 """
 # What a plain run on HBM2 has no use for: sources of what is object code, other memories, words about mistakes.
 UNUSED = [
-    "numba", "llvmlite", "yaml", "tomlkit", "rich", "json", "difflib", "plena_emu.kernels.control.control",
+    "numba", "llvmlite", "yaml", "tomlkit", "rich", "json", "difflib", "shutil", "plena_emu.kernels.control.control",
     "plena_emu.kernels.control.resolve_matrix", "plena_emu.kernels.data.data", "plena_emu.kernels.data.numerics",
     "plena_emu.kernels.compiler.elf", "plena_emu.kernels.simple.timing", "plena_emu.memory.simple_engine",
     "plena_emu.boards.schema",
