@@ -161,9 +161,7 @@ def _first_call_of_a_run(module):
     model = "hbm" if module in ("dram.timing", "hardware.dma_engine.timing") else "resident"
     memory = RegimeModel(model, Manifest(activation_ceiling=0), machine.descriptors, 0, 1, dma=dma)
     if module == "simple.foresight":
-        from .memory.simple_foresight import warm_follower
-
-        warm_follower(memory)
+        memory.warm_follower()
         return
     simulation = Simulation(program, machine, memory)
     if module == "control.control":
@@ -173,9 +171,9 @@ def _first_call_of_a_run(module):
     elif module == "data.plan":
         simulation.prepare_plan()
     else:
-        if module == "dram.timing":
-            memory.engine.foresee()
         memory.warm()
+        if module == "dram.timing":
+            memory.warm_follower()
 
 
 def _first_call_of_a_timeline(program, settings):

@@ -34,7 +34,8 @@ PLAIN_COMMANDS = (  # hardware timing on either engine, and a replay, which no g
     "run examples/linear/build --memory-model resident --dma production --no-dumps",
     "dram tests/golden/hbm/h19_rmw_then_prefetch.npz",
 )
-PLAIN_TESTS = ("tests/simple/test_foresight.py",)  # of kernels for a second thread, which plain Python never runs
+# Tests of kernels for a second thread, which plain Python never runs.
+PLAIN_TESTS = ("tests/simple/test_foresight.py", "tests/dram/test_foresight.py")
 LEAST_COVERED = 70  # percent of the kernels' lines that plain Python has to run
 
 

@@ -11,7 +11,7 @@ from ..kernels.data.state import DataState
 from ..kernels.limits import HBM_PAGE
 from .dumps import DumpFile, hbm_pieces, matrix_pieces, vector_pieces
 from .formats import Formats, pack_sram
-from .lazy_arrays import HUGE_PAGE, lazy_zeros, touch_ahead, zeros_apart
+from .lazy_arrays import HUGE_PAGE, lazy_zeros, touch, touch_ahead, zeros_apart
 from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
 
 LOOP_CAPACITY = 64
@@ -170,6 +170,7 @@ class Machine:
         self.control = new_control(trace_capacity)
         self.data = new_data(settings, self.cfg, self.descriptors, self.formats, self.control.int_sram)
         self.preloaded = 0
+        self._touched = [HUGE_PAGE, HUGE_PAGE]  # bytes of rows and of their pairs, once `touch_ahead` is done
 
     def load(self, hbm: str, fpsram: str, intsram: str | None, vram: str | None) -> None:
         """Read the preload files (§2.7)."""
@@ -187,6 +188,15 @@ class Machine:
         data = self.data
         pairs = [data.row_pairs, data.tile_pairs] if cpu_has_pairs() else []
         touch_ahead([data.rows, data.tiles, *pairs], HUGE_PAGE)
+
+    def touch_rows(self, past: int) -> None:
+        """Have the huge pages of the rows before `past` occupy memory, behind those of `touch_ahead`."""
+        arrays = [self.data.rows, self.data.row_pairs] if cpu_has_pairs() else [self.data.rows]
+        for which, array in enumerate(arrays):
+            size = array.itemsize * (past * self.settings.vlen * len(array) // len(self.data.rows))
+            end = min(-(-size // HUGE_PAGE) * HUGE_PAGE, SRAM_HUGE, array.nbytes)
+            touch(array, self._touched[which], end)
+            self._touched[which] = max(self._touched[which], end)
 
     def load_integers(self, intsram: str) -> None:
         """Read the int SRAM preload alone: all that control needs."""

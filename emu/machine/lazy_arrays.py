@@ -6,6 +6,7 @@ private anonymous map costs address space only; pages appear when they are first
 
 import contextlib
 import ctypes
+import functools
 import mmap
 import sys
 import threading
@@ -80,23 +81,36 @@ def use_huge_pages(array: np.ndarray, size: int) -> None:
             area.madvise(mmap.MADV_HUGEPAGE, 0, size)
 
 
-def touch_ahead(arrays: list[np.ndarray], size: int) -> None:
-    """Have the first `size` bytes of each array occupy memory soon, on a thread that nobody waits for.
+def touch(array: np.ndarray, first: int, past: int) -> None:
+    """Have bytes [first, past) of an array occupy memory; what they hold stays, whoever writes it meanwhile.
 
     The first touch of a huge page takes as long as clearing it, and on a virtual machine whose host took the memory
     back, some milliseconds. It is only a wish: Linux from 5.14 on grants it.
     """
+    madvise = _madvise()
+    if madvise is not None and first < past:
+        madvise(array.__array_interface__["data"][0] + first, past - first, _POPULATE_WRITE)
+
+
+@functools.cache
+def _madvise():
+    """The C library's function; None where it knows other advice."""
     if not sys.platform.startswith("linux"):
-        return
+        return None
     call = ctypes.CDLL(None).madvise
     call.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return call
 
-    def touch():
+
+def touch_ahead(arrays: list[np.ndarray], size: int) -> None:
+    """Have the first `size` bytes of each array occupy memory soon, on a thread that nobody waits for; see `touch`."""
+
+    def touch_all():
         for array in arrays:  # holds them until it is done
-            call(array.__array_interface__["data"][0], min(size, array.nbytes), _POPULATE_WRITE)
+            touch(array, 0, min(size, array.nbytes))
 
     with contextlib.suppress(RuntimeError):  # no more threads here
-        threading.Thread(target=touch, daemon=True).start()
+        threading.Thread(target=touch_all, daemon=True).start()
 
 
 def map_file(descriptor: int, array: np.ndarray, size: int) -> bool:

@@ -13,11 +13,12 @@ from ..boards.dram_schema import DramDescription, TimingRow, checked
 from ..boards.dram_timing import COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS
 from ..errors import EmuError, UsageError
 from ..isa import REVISIONS
-from ..kernels.dram import event_queue, idle_reads, open_loop
+from ..kernels.dram import event_queue, idle_reads, open_loop, read_lanes
 from ..kernels.dram import memo as dram_memo
 from ..kernels.dram import pattern as dram_pattern
 from ..kernels.dram import state as dram_state
 from ..kernels.memory import memo_table as mt
+from .arrays import take_words, words_apart
 
 ACCESS_BYTES = 64
 ADDRESS_BITS = 64
@@ -162,43 +163,51 @@ def new_memo(state: dram_state.DramState, enabled: bool = True) -> dram_memo.Dra
     """Build the empty memo of a memory; it is off with refresh, or where an access has several sub-requests.
 
     Refresh goes by the clock, and sub-requests in banks of their own are related to each other (`kernels.dram.memo`).
+    Two threads may have a memo each, so that their arrays share no cache lines.
     """
     config = state.config[0]
-    reg = np.zeros(dram_memo.DRAM_MEMO_WIDTH, dtype=np.int64)
+    reg = words_apart(dram_memo.DRAM_MEMO_WIDTH)
     reg[mt.MEMO_ON] = enabled and config.t_refi == 0 and config.sub_requests == 1 and config.direct == 1
     return dram_memo.DramMemo(
         reg=reg,
         table=np.zeros((dram_memo.SLOTS, mt.ENTRY_WIDTH), dtype=np.int64),
-        arena=np.zeros(dram_memo.ARENA, dtype=np.int64),
+        arena=take_words(dram_memo.ARENA),
         pattern=_new_pattern(int(config.channels) * dram_state.BANKS),
         address=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
         nothing=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
-        counts_before=np.zeros((int(config.channels), dram_state.COUNTS), dtype=np.int64),
+        counts_before=words_apart((int(config.channels), dram_state.COUNTS)),
         idle=_records(int(config.channels), idle_reads.IDLE),
         bins=np.zeros(dram_state.BINS, dtype=np.int64),
     )
 
 
+def _none(shape):
+    """NONE everywhere."""
+    array = words_apart(shape)
+    array[...] = dram_state.NONE
+    return array
+
+
 def _new_pattern(banks):
     """Room for the pattern of one list; nothing is touched yet."""
-    nothing, width = dram_state.NONE, dram_pattern.WIDEST
-    key = np.zeros(dram_pattern.KEY_WIDTH, dtype=np.int64)
+    width = dram_pattern.WIDEST
+    key = words_apart(dram_pattern.KEY_WIDTH)
     return dram_pattern.Pattern(
         key=key,
         half=key.view(np.uint16),
-        touched=np.zeros(1, dtype=np.int64),
-        bank=np.zeros(dram_pattern.TOUCHED + 1, dtype=np.int64),
-        first=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
-        number=np.full(banks, nothing),
-        row=np.full((banks, 2), nothing),
-        more=np.full(banks, nothing),
-        listed=np.zeros((width, dram_pattern.ROW_WIDTH), dtype=np.int64),
-        node=np.full((dram_pattern.LEVELS, banks), nothing),
-        block=np.zeros(width, dtype=np.int64),
-        latest_block=np.full(banks, nothing),
-        place=np.zeros(width, dtype=np.int64),
-        left_bank=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
-        left_row=np.zeros(dram_pattern.TOUCHED, dtype=np.int64),
+        touched=words_apart(1),
+        bank=words_apart(dram_pattern.TOUCHED + 1),
+        first=words_apart(dram_pattern.TOUCHED),
+        number=_none(banks),
+        row=_none((banks, 2)),
+        more=_none(banks),
+        listed=words_apart((width, dram_pattern.ROW_WIDTH)),
+        node=_none((dram_pattern.LEVELS, banks)),
+        block=words_apart(width),
+        latest_block=_none(banks),
+        place=words_apart(width),
+        left_bank=words_apart(dram_pattern.TOUCHED),
+        left_row=words_apart(dram_pattern.TOUCHED),
     )
 
 
@@ -288,11 +297,11 @@ def _fill_rules(cfg, description, revision):
                 by = cfg.rank_by if row.level == "rank" else cfg.channel_by
                 by[command, COMMANDS.index(row.following) - dram_state.PREA] = row.clocks
     cfg.raise_at[len(COMMANDS)] = number
-    cfg.read_raise_by[:] = dram_state.NO_RULE
+    cfg.lane[:] = np.where(np.eye(dram_state.BANKS), read_lanes.EMPTY, 0)
     for command in range(dram_state.KINDS):
         for at in range(int(cfg.raise_at[command]), int(cfg.raise_at[command + 1])):
             if cfg.raised[at] < dram_state.KINDS:
-                cfg.read_raise_by[command, cfg.raised[at]] = cfg.raise_by[at]
+                cfg.read_raise_by[command, :, cfg.raised[at]] = np.maximum(cfg.raise_by[at], 0)
 
 
 def _node_banks(org):
@@ -310,12 +319,12 @@ def _together(org):
 def _fill_windows(cfg, rows, organisation, together):
     """Rules over a window of several commands."""
     size = _node_banks(organisation)
-    for rule, table, row in zip(cfg.window, cfg.raise_by[dram_state.RAISES:], rows, strict=False):
+    for rule, lanes, row in zip(cfg.window, cfg.window_lanes, rows, strict=False):
         rule[dram_state.WIN_BANKS] = size[row.level]
         rule[dram_state.WIN_PRECEDING] = COMMANDS.index(row.preceding)
         rule[dram_state.WIN_FOLLOWING] = COMMANDS.index(row.following)
         rule[dram_state.WIN_CLOCKS], rule[dram_state.WIN_LENGTH] = row.clocks, row.window
-        table[together[row.level]] = row.clocks
+        lanes[together[row.level]] = read_lanes.EMPTY
 
 
 def _not_covered(rows: tuple[TimingRow, ...]) -> list[TimingRow]:

@@ -19,6 +19,7 @@ from ..kernels.memory.transfer import Transfer
 
 if TYPE_CHECKING:
     from ..boards.dram_schema import DramDescription
+    from .foresight import DramForesight
 
 
 class MemoStatistics(msgspec.Struct, kw_only=True):
@@ -56,45 +57,36 @@ class DramEngine(BoundEngine):
         from ..boards.dram_schema import load_dram
         from ..kernels.dram import timing as dram_timing
         from .dram import new_memo, new_run, new_state
-        from .foresight import Foresight, no_answers
+        from .foresight import no_answers, run_all
 
         self.dram = load_dram(dram) if isinstance(dram, str) else dram
         self._revision = revision
-        self._kernel = dram_timing.timing_slice_dram
+        self._kernel = dram_timing.follow_dram
         state = new_state(self.dram, revision, is_checked=isinstance(dram, str))
         room = new_run(state, transfer.addr, waits=len(transfer.addr))
         self._memory = dram_timing.DramMemory(transfer, state, room, new_memo(state, memo), no_answers())
-        self.foresight: Foresight | None = None
+        self._run_all = run_all
 
     def run(self, events, count, descriptors) -> int:
         """Run the first `count` events; a status."""
-        call = self._call(self._kernel, descriptors, self._memory)
-        if self.foresight is None:
-            return call(events, count)
-        return self.foresight.run(events, count, descriptors, call)
+        return self._run_all(self._call(self._kernel, descriptors, self._memory), events, count)
 
     @property
-    def can_foresee(self) -> bool:
-        """Whether a second thread can answer lists ahead: what is remembered is exact, and nothing waits for a host."""
+    def can_follow(self) -> bool:
+        """Whether its events can be timed while control runs: what is remembered is exact, nothing waits for a host."""
         transfer, memo = self._memory.transfer, self._memory.memo
         return bool(memo.reg[mt.MEMO_ON]) and int(transfer.regime.reg[rg.RG_CODE]) == rg.RESIDENT
 
-    def foresee(self) -> None:
-        """Let a second thread answer lists ahead of their time, until `close`."""
+    def follow(self, events: np.ndarray, descriptors: np.ndarray) -> DramForesight:
+        """Time events from now on beside control (int64[:, MEV_WIDTH]: where control will put them)."""
         from .dram import new_memo, new_state
-        from .foresight import Foresight
+        from .foresight import DramForesight
 
         def new_memory():
             state = new_state(self.dram, self._revision, is_checked=True)
             return state, new_memo(state)
 
-        self.foresight = Foresight(self._memory.dram, new_memory, len(self._memory.transfer.addr))
-        self._memory = self._memory._replace(answers=self.foresight.answers)
-
-    def close(self) -> None:
-        """End the second thread, if there is one."""
-        if self.foresight is not None:
-            self.foresight.close()
+        return DramForesight(self._memory, new_memory, events, descriptors)
 
     @property
     def last_event_ps(self) -> int:
@@ -117,5 +109,3 @@ class DramEngine(BoundEngine):
 def warm_engine(engine, descriptors) -> None:
     """Have an engine's kernel compiled, or loaded from the cache."""
     engine.run(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64), 0, descriptors)
-    if getattr(engine, "foresight", None) is not None:
-        engine.foresight.warm(descriptors)

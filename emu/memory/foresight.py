@@ -1,42 +1,28 @@
-"""A second thread for DRAM timing: it answers lists of memory events ahead of their time (`kernels.dram.foresight`).
+"""Two threads for a DRAM: one times events while the other is control, and then answers lists ahead of their time.
 
-A batch of events is cut into parts, and parts into windows. In each window the timing pass goes from the first part on
-and the other thread from the last part back, until they meet. Then the timing pass finds the rest of the window
-answered, and the other thread is in the next window. Which parts are answered changes no figure.
+`kernels.dram.foresight` says how.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections.abc import Callable
 
 import numpy as np
 
-from ..kernels import layout
 from ..kernels.compiler.jit import bind
-from ..kernels.compiler.placement import Placement, most_threads
 from ..kernels.dram import answers as an
 from ..kernels.dram import timing as dram_timing
 from ..kernels.dram.foresight import Foreseer
-from ..kernels.dram.state import BANKS, NONE, DramState
-from ..kernels.limits import ACCESS_BYTES
+from ..kernels.dram.state import BANKS, NONE
+from ..kernels.dram.timing import DramMemory
+from ..kernels.memory import following as fo
 from ..kernels.memory import memo_table as mt
-from ..kernels.memory.transfer import TIMING_OK
+from ..kernels.memory import transfer as tr
+from .arrays import take_words, words_apart
 
-PART = 4096  # accesses of a part, about
-WINDOW = 16  # parts of a window
-LEAST = 4 * PART  # accesses of a batch that is worth it
-THREADS = 2  # of a run without data that was not told how many
-
-
-def default_threads() -> int:
-    """Choose how many threads time a DRAM without data: two where this process may use two CPUs.
-
-    Returns
-    -------
-    int
-    """
-    return min(THREADS, most_threads())
+PATIENCE = 1 << 15  # turns that the thread which follows waits for events: about a millisecond
+LAST_PATIENCE = 1 << 18  # turns in which it is done with an event, while control waits for it
+WINDOWS = 1  # that are answered before Ctrl-C is heard: some milliseconds
 
 
 def no_answers() -> an.Foresight:
@@ -46,177 +32,119 @@ def no_answers() -> an.Foresight:
     -------
     Foresight
     """
-    return _new_answers(1, 1, np.zeros(1, dtype=np.int64))
+    nothing = np.zeros(1, dtype=np.int64)
+    return _new_answers(1, nothing, nothing)
 
 
 def _new_answers(events, text, arena):
-    reg, text = np.zeros(an.F_WIDTH, dtype=np.int64), np.zeros(text, dtype=np.int64)
-    return an.Foresight(reg, np.full(events, NONE), text, arena)
+    return an.Foresight(words_apart(an.F_WIDTH), np.full(events, NONE), text, arena)
 
 
-def accesses_of(descriptors: np.ndarray) -> np.ndarray:
-    """Count the accesses of a transfer by DMA descriptor, about.
+def run_all(call, events: np.ndarray, count: int) -> int:
+    """Run the first `count` events on this thread alone; `call` is `follow_dram` for a memory.
 
     Returns
     -------
-    int64[NUM_DESCRIPTORS]
+    int
+        A status of `kernels.memory.transfer`.
     """
-    blocks = -(-descriptors[:, [layout.DESC_ROW_BYTES, layout.DESC_SCALE_BYTES]] // ACCESS_BYTES)
-    return np.maximum(1, descriptors[:, layout.DESC_ROWS] * blocks.sum(axis=1))
+    shared = np.zeros(fo.SHARED_WIDTH, dtype=np.int64)
+    shared[fo.GIVEN], shared[fo.STATE] = count, fo.ENDED
+    return tr.TIMING_OK if call(shared, events, 0) == count else tr.TIME_OVERFLOW
 
 
-class Foresight:
-    """The thread, and what it works on.
+class DramForesight:
+    """A `memory.interfaces.Follower`.
 
     Parameters
     ----------
-    dram : DramState
+    memory : DramMemory
         Of the timing pass.
     new_memory : callable
         Gives a DramState and a DramMemo, both unused, of the same description.
-    accesses : int
-        Of the longest list.
+    events : int64[:, MEV_WIDTH]
+        Where control puts the events of a batch.
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
+
+    Attributes
+    ----------
+    answers : Foresight
+        What was found so far in the batch.
     """
 
-    def __init__(self, dram: DramState, new_memory, accesses: int):
-        self._dram = dram
+    def __init__(self, memory: DramMemory, new_memory, events: np.ndarray, descriptors: np.ndarray):
         state, memo = new_memory()
-        self.answers = _new_answers(an.MOST_EVENTS, an.MOST_TEXT, memo.arena)
-        addr, row = np.zeros(accesses, dtype=np.int64), np.zeros(len(dram.channels) * BANKS, dtype=np.int64)
-        self._foreseer = Foreseer(self.answers, memo, state, addr, row)
-        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
-        self._idle = threading.Event()
-        self._idle.set()
-        self._warnings = np.geterr()  # of the thread that made it, where `execute` has turned some off
-        self._error: BaseException | None = None
-        self._thread: threading.Thread | None = None
-        self._placement = Placement()
-        self._at = 0  # part that the timing pass works on
-        self._answered: list[bool] = []
-        self._call = (None, None, None)  # descriptors, their accesses, call
+        self._dram = memory.dram
+        self.answers = _new_answers(len(events), take_words(an.MOST_TEXT), memo.arena)
+        self.answers.reg[an.F_ON] = 1
+        self._shared = words_apart(fo.SHARED_WIDTH)
+        addr = words_apart(len(memory.transfer.addr))
+        row = words_apart(len(memory.dram.channels) * BANKS)
+        self._foreseer = Foreseer(self._shared, self.answers, memo, state, addr, row)
+        own = memory._replace(answers=self.answers)
+        self._follow = bind(dram_timing.follow_dram, (self._shared, events), (descriptors, own))
+        self._give = bind(dram_timing.give_dram, (), (self._shared,))
+        self._foresee = bind(dram_timing.foresee_dram, (events,), (descriptors, self._foreseer))
+        self.is_over = True
 
-    def _start(self):
-        """Start the thread, if there can be one.
+    def warm(self) -> None:
+        """Have the kernels compiled, or loaded from the cache."""
+        self._give(0, fo.ENDED, 0)
+        self._follow(0)
+        self._foresee(0, 0, 0)
 
-        Returns
-        -------
-        bool
-        """
-        if self._thread is None:
-            thread = threading.Thread(target=self._loop, daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads here: every list is timed without answers
-                return False
-            self._thread = thread
-        return True
-
-    def _loop(self):
-        while (job := self._jobs.get()) is not None:
-            try:
-                with np.errstate(**self._warnings):
-                    job()
-            except BaseException as raised:  # handed to the thread that times
-                self._error = raised
-            finally:
-                self._idle.set()
-
-    def close(self):
-        """End the thread once it is done."""
-        self._at = an.MOST_EVENTS
-        if self._thread is not None:
-            self._jobs.put(None)
-
-    def warm(self, descriptors: np.ndarray) -> None:
-        """Have the kernel compiled, or loaded from the cache, and the thread started."""
-        self._start()
-        self._call_of(descriptors)[1](np.zeros((1, layout.MEV_WIDTH), dtype=np.int64), 0, 0)
-
-    def _call_of(self, descriptors):
-        """The accesses of a transfer by descriptor, and the kernel's call."""
-        if self._call[0] is not descriptors:
-            call = bind(dram_timing.foresee_dram, (), (descriptors, self._foreseer))
-            self._call = descriptors, accesses_of(descriptors), call
-        return self._call[1:]
-
-    def run(self, events: np.ndarray, count: int, descriptors: np.ndarray, timing) -> int:
-        """Run a batch: `timing(events, count)` runs events in order.
-
-        Returns
-        -------
-        int
-            Its first status that is not `TIMING_OK`, or that.
-        """
-        bounds = self._parts(events[:count], descriptors)
-        if count > an.MOST_EVENTS or len(bounds) < 3 or not self._start():
-            return timing(events, count)
-        self._keep_off()
-        self._begin(events, bounds, descriptors)
-        status = TIMING_OK
-        try:
-            for first, past, last in self._slices(bounds):
-                self._keep_off()
-                self.answers.reg[an.F_FIRST], self.answers.reg[an.F_HOLD] = first, int(not last)
-                status = timing(events[first:], past - first)
-                if status != TIMING_OK:
-                    break
-        finally:
-            self._at = len(bounds)
-            self.answers.reg[[an.F_READY, an.F_FIRST, an.F_HOLD]] = 0
-        if self._error is not None:
-            raise self._error
-        return status
-
-    def _keep_off(self):
-        """Keep the thread off this one's CPU."""
-        if self._thread is not None:
-            self._placement.keep_off((self._thread.native_id,))
-
-    def _parts(self, events, descriptors):
-        """First events of the parts, and the number of events at the end."""
-        sums = np.cumsum(self._call_of(descriptors)[0][events[:, layout.MEV_DESCRIPTOR]])
-        if len(sums) == 0 or sums[-1] < LEAST:
-            return [0]
-        cuts = np.searchsorted(sums, np.arange(PART, sums[-1], PART), side="left") + 1
-        return [0, *(int(cut) for cut in np.unique(cuts) if cut < len(events)), len(events)]
-
-    def _begin(self, events, bounds, descriptors):
-        """Let the thread begin with a batch."""
-        self._idle.wait()
+    def begin(self) -> None:
+        """Begin with a batch, while no `run` is at work; drops what was found where there is little room for more."""
         memo, answers = self._foreseer.memo, self.answers
         if memo.reg[mt.MEMO_USED] > len(memo.arena) // 2 or memo.reg[mt.MEMO_PATTERNS] > len(memo.table) // 4:
             memo.table[:] = 0
             memo.reg[mt.MEMO_USED] = memo.reg[mt.MEMO_PATTERNS] = 0
-        answers.at[: len(events)] = NONE
+        answers.at[:] = NONE
         answers.reg[an.F_USED] = 0
-        self._foreseer.row[:] = self._dram.channels.open_row.ravel()
-        self._at = 0
-        self._answered = [False] * len(bounds)
-        call = self._call_of(descriptors)[1]
-        self._idle.clear()
-        self._jobs.put(lambda: self._foresee(call, events, bounds))
+        self._foreseer.row[:] = self._dram.channels["open_row"].ravel()
+        self._shared[:] = 0
 
-    def _foresee(self, call, events, bounds):
-        """Answer parts, on the other thread."""
-        parts = len(bounds) - 1
-        for window in range(0, parts, WINDOW):
-            for part in range(min(window + WINDOW, parts) - 1, window - 1, -1):
-                if part <= self._at:
-                    break
-                if call(events, bounds[part], bounds[part + 1]) < bounds[part + 1]:
-                    return
-                self._answered[part] = True
+    def give(self, count: int) -> None:
+        """Give the first `count` events of the batch."""
+        self._give(count, fo.OPEN, 0)
 
-    def _slices(self, bounds):
-        """Take parts in order, answered ones in one piece: (first event, past the last, whether it is the last)."""
-        part, parts = 0, len(bounds) - 1
-        while part < parts:
-            self._at = part
-            past = part + 1
-            ready = self._answered[part]
-            while ready and past < parts and self._answered[past]:
-                past += 1
-            self._at = past - 1
-            self.answers.reg[an.F_READY] = ready
-            yield bounds[part], bounds[past], past == parts
-            part = past
+    def run(self) -> None:
+        """Time events as they are given; set `is_over` to False before."""
+        try:
+            self._follow(PATIENCE)
+        finally:
+            self.is_over = True
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a `run` of this batch has begun to wait for events."""
+        return bool(self._shared[fo.FOLLOWS])
+
+    def stop(self) -> None:
+        """Have `run` end with the event that it is in."""
+        self._give(int(self._shared[fo.GIVEN]), fo.STOPPED, 0)
+
+    @property
+    def done(self) -> int:
+        """Events of the batch that are timed."""
+        return int(self._shared[fo.DONE])
+
+    def finish(self, count: int, between: Callable[[], None]) -> int:
+        """Answer events of a batch of `count` ahead of the thread that follows, then wait for it.
+
+        Returns
+        -------
+        int
+            How many are timed. The other thread may still be in the event behind these, but begins no other.
+        """
+        before = self._give(count, fo.ENDED, 0)
+        first = before
+        while first < count:
+            between()
+            first = self._foresee(first, count, WINDOWS)
+        while (done := self._give(count, fo.ENDED, LAST_PATIENCE)) < count:
+            if done == before:
+                self._give(count, fo.STOPPED, 0)
+                break
+            before = done
+        return done

@@ -1,5 +1,6 @@
 """The two interfaces of memory timing: an engine turns accesses into picoseconds, a model stands in front of it."""
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -27,21 +28,6 @@ class MemoryEngine(Protocol):
 
     def run(self, events: np.ndarray, count: int, descriptors: np.ndarray) -> int:
         """Run the first `count` of int64[:, MEV_WIDTH] events; returns a status of `kernels.memory.transfer`."""
-
-
-@runtime_checkable
-class ForeseeingEngine(MemoryEngine, Protocol):
-    """An engine that a second thread can help."""
-
-    @property
-    def can_foresee(self) -> bool:
-        """Whether its events can be answered ahead of their time."""
-
-    def foresee(self) -> None:
-        """Let a second thread answer events ahead of their time, until `close`."""
-
-    def close(self) -> None:
-        """End the second thread, if there is one."""
 
 
 class Follower(Protocol):
@@ -72,8 +58,11 @@ class Follower(Protocol):
     def done(self) -> int:
         """Events of the batch that are timed."""
 
-    def finish(self, count: int) -> int:
-        """Help with a batch of `count` events, of which no more come; returns how many are timed."""
+    def finish(self, count: int, between: Callable[[], None]) -> int:
+        """Help with a batch of `count` events, of which no more come; returns how many are timed.
+
+        `between` is called before, and now and then while that lasts.
+        """
 
 
 @runtime_checkable

@@ -356,6 +356,10 @@ class RegimeModel:
             raise TypeError(f"{type(engine).__name__}: expected an engine that can follow")
         return engine.follow(events, self.descriptors)
 
+    def warm_follower(self) -> None:
+        """Have the kernels of `follow` compiled, or loaded from the cache; its engine can do that."""
+        self.follow(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64)).warm()
+
     @property
     def now_ps(self) -> int:
         """Completion of the last memory event."""

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from ..kernels import layout
 from ..kernels.compiler.jit import bind
+from ..kernels.memory import following as fo
 from ..kernels.simple import foreseen as fs
 from ..kernels.simple import foresight as kernels
 from ..kernels.simple.memo import KEY_WIDTH
@@ -23,11 +25,6 @@ def _new_table():
     table = new_foreseen(fs.SLOTS, fs.ARENA)
     table.reg[fs.F_ON], table.reg[fs.F_USED] = 1, 1
     return table
-
-
-def warm_follower(memory) -> None:
-    """Have the kernels compiled, or loaded from the cache, for a `RegimeModel` on the idealised banks."""
-    memory.follow(np.zeros((1, layout.MEV_WIDTH), dtype=np.int64)).warm()
 
 
 class SimpleForesight:
@@ -52,7 +49,7 @@ class SimpleForesight:
         foreseen, told = _new_table(), _new_table()
         addr, link, wait = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
         self.memory = memory._replace(foreseen=foreseen, told=told)
-        self._shared = np.zeros(kernels.SHARED_WIDTH, dtype=np.int64)
+        self._shared = np.zeros(fo.SHARED_WIDTH, dtype=np.int64)
         self._foreseer = kernels.Foreseer(self._shared, foreseen, told, new_simple_state(accesses), addr, link,
                                           wait, np.zeros(KEY_WIDTH, dtype=np.int64))
         self._follow = bind(kernels.follow, (events,), (descriptors, self.memory, self._shared))
@@ -63,7 +60,7 @@ class SimpleForesight:
     def warm(self) -> None:
         """Have the kernels compiled, or loaded from the cache."""
         self._follow(0)
-        self._give(0, kernels.OPEN)
+        self._give(0, fo.OPEN)
         self._foresee(0, 0)
 
     def begin(self) -> None:
@@ -77,7 +74,7 @@ class SimpleForesight:
 
     def give(self, count: int) -> None:
         """Give the first `count` events of the batch."""
-        self._give(count, kernels.OPEN)
+        self._give(count, fo.OPEN)
 
     def run(self) -> None:
         """Time events as they are given; set `is_over` to False before."""
@@ -89,18 +86,18 @@ class SimpleForesight:
     @property
     def has_begun(self) -> bool:
         """Whether a `run` of this batch has begun to wait for events."""
-        return bool(self._shared[kernels.FOLLOWS])
+        return bool(self._shared[fo.FOLLOWS])
 
     def stop(self) -> None:
         """Have `run` end with the event that it is in."""
-        self._give(int(self._shared[kernels.GIVEN]), kernels.STOPPED)
+        self._give(int(self._shared[fo.GIVEN]), fo.STOPPED)
 
     @property
     def done(self) -> int:
         """Events of the batch that are timed."""
-        return int(self._shared[kernels.DONE])
+        return int(self._shared[fo.DONE])
 
-    def finish(self, count: int) -> int:
+    def finish(self, count: int, between: Callable[[], None]) -> int:
         """Foresee a batch of `count` events from the last one back, then wait for the thread that follows.
 
         Returns
@@ -108,5 +105,6 @@ class SimpleForesight:
         int
             How many are timed. The other thread may still be in the event behind these, but begins no other.
         """
-        self._give(count, kernels.ENDED)
+        self._give(count, fo.ENDED)
+        between()
         return self._foresee(count, LAST_PATIENCE)

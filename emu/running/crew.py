@@ -158,6 +158,11 @@ class Crew:
         return int(self._shared[pl.LED])
 
     @property
+    def rows_written(self) -> int:
+        """Row behind the highest that chunks which were planned write, about."""
+        return int(self._shared[pl.ROWS_WRITTEN])
+
+    @property
     def has_room(self) -> bool:
         """Whether there is a slot for the next chunk."""
         return self.ready - self.led < SLOTS

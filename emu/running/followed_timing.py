@@ -106,7 +106,7 @@ class FollowedTiming:
             return
         if self._follower.done < count:
             self._start()
-        done = self._follower.finish(count)
+        done = self._follower.finish(count, self._keep_off)
         self._is_open = False
         if done < count:
             self._worker.join()

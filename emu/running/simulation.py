@@ -26,13 +26,14 @@ from .crew import Crew, Solo, can_work_together, prepare_plan
 from .gathered_timing import gather
 from .pipeline import BEHIND, Chunk, Pipeline, Slice
 from .run_errors import run_error
-from .work import MOST_WORK, chunk_length, pieces, timing_work
+from .work import chunk_length, pieces, timing_work
 from .workers import Inline, Worker, heard
 
 control_slice = entry_of("control.control", "control_slice")
 
 CHUNK = 4096  # events a chunk holds, at most
-WATCHED_WORK = 1 << 25  # of data between two looks at a run that somebody watches
+STEP_WORK = 1 << 30  # of data in a step, in the units of `work`: products, which are most of such a one, are faster
+WATCHED_WORK = 1 << 25  # of a run that somebody watches
 SLICE = 1 << 18  # most instructions a slice executes
 MOST_UNASKED = 4  # threads of a run that was not told how many: products are short
 
@@ -105,7 +106,7 @@ class Simulation:
         if data and self._workers and looks_ahead and watch is None and can_work_together(machine):
             self._crew = Crew(machine, self._chunk_length, self._workers)
             self._pipeline = Pipeline(self._run_control, self._follow_control, self._crew, self._workers[0],
-                                      not _writes_integers(program))
+                                      machine.touch_rows, not _writes_integers(program))
         self._control_call: tuple[object, Callable] | None = None
         dearest = int(program.table[:, layout.OP_COST].max(initial=1))
         # Time is checked between slices, so that no slice may carry it from the limit past int64.
@@ -187,7 +188,7 @@ class Simulation:
             program is what is raised.
         """
         if self._pipeline is not None:
-            last = self._pipeline.step(limit, WATCHED_WORK if self.watched else MOST_WORK)
+            last = self._pipeline.step(limit, WATCHED_WORK if self.watched else STEP_WORK)
             if last is not None:
                 self._check(last)
             return last is None

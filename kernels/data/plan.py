@@ -19,6 +19,7 @@ from plena_emu import isa
 from ..compiler.atomics import store_release
 from ..compiler.jit import entry, kernel, small
 from ..layout import CFG_BLEN
+from ..op_groups import is_elementwise
 
 ALONE, LEAD, HELP = range(3)  # parts of a thread in the data pass
 STARVED, PAUSED, OVER = range(3)  # why a thread leads no more
@@ -37,6 +38,7 @@ DONE = 2 * LINE  # pieces that are done
 READY = 3 * LINE  # chunks that are planned
 LAST = READY + 1  # chunks that there will be, FOREVER as long as nobody knows
 IS_CLEAR = READY + 2  # whether the accumulator is as M_MM_WO leaves it, behind the chunks that are planned
+ROWS_WRITTEN = READY + 3  # row behind the highest that those chunks write, about: only memory is made ready by it
 LED = 4 * LINE  # chunks that are done, GIVEN_UP when none will be led any more
 SEGMENT = LED + 1  # segments that are done of the next chunk
 CPU = LED + 2  # where the leading thread is, -1 where nobody knows
@@ -209,6 +211,10 @@ def plan_chunk(events, count, shares, plan, cfg, work, most):
         at = past
     if done < count:
         segments = add_segment(plan, row, segments, done, count, pieces, pieces, in_order)
+    for at in range(row, row + count):
+        op = events[at, 0]
+        if is_elementwise(op) or op == isa.M_MM_WO or op == isa.H_PREFETCH_V:
+            shared[ROWS_WRITTEN] = max(shared[ROWS_WRITTEN], events[at, 1] + 1)
     shared[IS_CLEAR] = 1 if clear else 0
     plan.counts[slot] = segments
     store_release(shared, READY, shared[READY] + 1)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..compiler.atomics import load_acquire
 from ..compiler.jit import kernel
 from .state import BANKS, NONE
 
@@ -18,12 +19,10 @@ MOST_TEXT = 1 << 20  # words of the answers of a batch
 # An answer.
 A_HASH, A_WORDS, A_KEY, A_VALUE, A_LENGTH, A_BANKS, A_ALIGNED, A_WIDTH = range(8)
 
-# Slots of `Foresight.reg`.
-F_READY = 0  # 1: answers to the events of the present slice may be used
-F_FIRST = 1  # number of the slice's first event in its batch
-F_USED = 2  # words of `text`
-F_HOLD = 3  # 1: the slice after this one follows at once; the last list stays pending
-F_WIDTH = 4
+# Slots of `Foresight.reg`, each on a cache line of its own.
+F_ON = 0  # 1: there may be answers
+F_USED = 8  # words of `text`
+F_WIDTH = 16
 
 
 class Foresight(NamedTuple):
@@ -33,7 +32,7 @@ class Foresight(NamedTuple):
     ----------
     reg : int64[F_WIDTH]
     at : int64[MOST_EVENTS]
-        Where an event's answer begins, NONE without any.
+        Where an event's answer begins, NONE without any; written when the answer is.
     text : int64[MOST_TEXT]
     arena : int64[ARENA]
         Of the memo that foresees.
@@ -47,8 +46,8 @@ class Foresight(NamedTuple):
 
 @kernel
 def answer_to(answers, event):
-    """Find the answer to an event of the present slice, or NONE."""
-    return answers.at[answers.reg[F_FIRST] + event] if answers.reg[F_READY] == 1 else NONE
+    """Find the answer to an event of the batch, or NONE."""
+    return load_acquire(answers.at, event) if answers.reg[F_ON] == 1 else NONE
 
 
 @kernel

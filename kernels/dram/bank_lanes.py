@@ -7,7 +7,7 @@ them into single lanes.
 import numpy as np
 
 from ..compiler.jit import JIT
-from .state import ACT, BANKS, COLUMN, EMPTY, KEY_BITS, KINDS, PRE, RD
+from .state import ACT, BANKS, COLUMN, KEY_BITS, KINDS, PRE, RD
 
 if JIT:
     from llvmlite import ir
@@ -76,78 +76,6 @@ if JIT:
 
         return signature, codegen
 
-    @intrinsic
-    def raise_kinds(typingctx, ready, now, raise_by, command, bank):
-        """Compute ready[kind] = max(ready[kind], now + raise_by[command, kind, bank]) of every kind, bank by bank."""
-        signature = types.void(ready, types.int32, raise_by, types.int64, types.int64)
-
-        def codegen(context, builder, sig, args):
-            clocks, table = (context.make_array(sig.args[i])(context, builder, args[i]) for i in (0, 2))
-            word, now = args[3].type, splat(builder, args[1], BANKS)
-            for kind in range(KINDS):
-                row = builder.add(builder.mul(args[3], ir.Constant(word, KINDS)), ir.Constant(word, kind))
-                at = builder.mul(builder.add(builder.mul(row, ir.Constant(word, BANKS)), args[4]),
-                                 ir.Constant(word, BANKS))
-                since = builder.load(element_pointer(builder, table, at, ir.VectorType(I16, BANKS)), align=2)
-                since = builder.add(builder.sext(since, LANES), now)
-                lanes = _row(builder, clocks, ir.Constant(word, kind))
-                builder.store(_larger(builder, builder.load(lanes, align=4), since), lanes, align=4)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    # Candidates are read by whole vectors soon after they change. A CPU hands a store on to such a load only if it is
-    # a whole vector too: no lane is stored alone, nor by a mask, which LLVM makes of a selection that is stored.
-
-    def _only(builder, bank, value, others):
-        """Lanes with `value` for a bank and a constant for the others."""
-        lanes = ir.Constant(LANES, list(range(BANKS)))
-        here = builder.icmp_signed("==", splat(builder, builder.trunc(bank, I32), BANKS), lanes)
-        return builder.select(here, splat(builder, value, BANKS), ir.Constant(LANES, [others] * BANKS))
-
-    def _set(builder, lanes, bank, value):
-        """Set the lane of a bank."""
-        emptied = _larger(builder, builder.load(lanes, align=4), _only(builder, bank, ir.Constant(I32, EMPTY), 0))
-        builder.store(_smaller(builder, emptied, _only(builder, bank, value, EMPTY)), lanes, align=4)
-
-    @intrinsic
-    def set_candidates(typingctx, key, bank, act, pre, column):
-        """Set the candidates of a bank: key[0, :, bank] = act, pre, column."""
-        signature = types.void(key, types.int64, types.int32, types.int32, types.int32)
-
-        def codegen(context, builder, sig, args):
-            keys = context.make_array(sig.args[0])(context, builder, args[0])
-            for kind in range(KINDS):
-                _set(builder, _row(builder, keys, ir.Constant(args[1].type, kind)), args[1], args[2 + kind])
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    @intrinsic
-    def set_candidate(typingctx, key, kind, bank, value):
-        """Set a candidate of a bank: key[0, kind, bank] = value."""
-        signature = types.void(key, types.int64, types.int64, types.int32)
-
-        def codegen(context, builder, sig, args):
-            keys = context.make_array(sig.args[0])(context, builder, args[0])
-            _set(builder, _row(builder, keys, args[1]), args[2], args[3])
-            return context.get_dummy_value()
-
-        return signature, codegen
-
-    @intrinsic
-    def offer_candidate(typingctx, key, kind, bank, value):
-        """Set a candidate of a bank unless it has an older one: the smaller key stays."""
-        signature = types.void(key, types.int64, types.int64, types.int32)
-
-        def codegen(context, builder, sig, args):
-            lanes = _row(builder, context.make_array(sig.args[0])(context, builder, args[0]), args[1])
-            offered = _only(builder, args[2], args[3], EMPTY)
-            builder.store(_smaller(builder, builder.load(lanes, align=4), offered), lanes, align=4)
-            return context.get_dummy_value()
-
-        return signature, codegen
-
 else:
 
     def raise_lanes(ready, following, now, raise_by, row, bank):
@@ -161,19 +89,3 @@ else:
         """
         waits = np.maximum(ready[[ACT, PRE, RD + queue]].astype(np.int64), now) - now
         return np.int32((waits << KEY_BITS | key[queue]).min())
-
-    def raise_kinds(ready, now, raise_by, command, bank):
-        """Compute ready[kind] = max(ready[kind], now + raise_by[command, kind, bank]) of every kind, bank by bank."""
-        ready[:KINDS] = np.maximum(ready[:KINDS], now + raise_by[command, :, bank].astype(np.int32))
-
-    def set_candidates(key, bank, act, pre, column):
-        """Set the candidates of a bank: key[0, :, bank] = act, pre, column."""
-        key[0, :, bank] = act, pre, column
-
-    def set_candidate(key, kind, bank, value):
-        """Set a candidate of a bank: key[0, kind, bank] = value."""
-        key[0, kind, bank] = value
-
-    def offer_candidate(key, kind, bank, value):
-        """Set a candidate of a bank unless it has an older one: the smaller key stays."""
-        key[0, kind, bank] = min(key[0, kind, bank], value)

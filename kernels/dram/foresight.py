@@ -2,9 +2,13 @@
 
 What a list of reads does to an idle DRAM depends on the rows that are open when it begins, and on no time. Which rows
 those will be can mostly be told beforehand: the last row of each bank in issue order, and exactly after a list whose
-value is known. So a second thread finds the values of lists that are still to come, each from foreseen rows, and the
-timing pass takes a value if just those rows are open and the memory is idle when it comes to the list. If not, it works
-as without foresight. So its figures, and the contents of its memo, are the same.
+value is known. So while the *follower* (`memory.following`) runs the events of a batch, the thread of control, when it
+has given all of them, finds values of lists that are still to come, each from foreseen rows. The follower takes a value
+if just those rows are open and the memory is idle when it comes to the list. If not, it works as without foresight. So
+its figures, and the contents of its memo, are the same.
+
+Values are found window by window, in each from the last piece back until the follower is met. The follower finds the
+rest of the window answered, which takes it little time, while the other thread is in the next window.
 
 `answers` says what the timing pass is told.
 """
@@ -13,9 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..compiler.atomics import load_acquire, store_release
 from ..compiler.jit import kernel, small
-from ..layout import DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR
+from ..layout import DESC_ROW_BYTES, DESC_ROWS, DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR
+from ..limits import ACCESS_BYTES
 from ..memory.accesses import list_accesses
+from ..memory.following import DONE
 from ..memory.memo_table import ENTRY_AT, ENTRY_WORDS, MEMO_PATTERNS, MEMO_USED, find, hash_of
 from .answers import (
     A_ALIGNED,
@@ -35,6 +42,8 @@ from .pattern import PLACE_MASK, WIDEST, pattern_of, row_of
 from .state import BANKS, NONE, PLACE_ROW, DramState
 
 LOOK_BACK = 64  # lists before the first one that tell which rows will be open
+PIECE = 1 << 11  # accesses of events that are answered in order, from one look back
+WINDOW = 1 << 15  # accesses
 
 
 class Foreseer(NamedTuple):
@@ -42,6 +51,8 @@ class Foreseer(NamedTuple):
 
     Attributes
     ----------
+    shared : int64[SHARED_WIDTH]
+        Counters of both threads (`memory.following`).
     answers : Foresight
     memo : DramMemo
         Of its own.
@@ -53,6 +64,7 @@ class Foreseer(NamedTuple):
         Rows that are open when the batch begins.
     """
 
+    shared: np.ndarray
     answers: Foresight
     memo: DramMemo
     dram: DramState
@@ -127,7 +139,7 @@ def write_answer(foreseer, event, aligned, words, key_hash, value):
     text[at + A_KEY], text[at + A_VALUE] = value - words, value
     text[at + A_LENGTH], text[at + A_BANKS] = value_length(arena, value, banks), banks
     text[at + A_ALIGNED] = aligned
-    answers.at[event] = at
+    start = at
     at += A_WIDTH
     for number in range(banks):
         bank = pattern.bank[number]
@@ -136,6 +148,7 @@ def write_answer(foreseer, event, aligned, words, key_hash, value):
         state.channels[bank // BANKS].open_row[bank % BANKS] = after
         at += 3
     answers.reg[F_USED] = at
+    store_release(answers.at, event, start)
 
 
 @kernel
@@ -146,7 +159,6 @@ def foresee_list(foreseer, event, events, descriptors):
     """
     memo, state, answers = foreseer.memo, foreseer.dram, foreseer.answers
     descriptor = descriptors[events[event, MEV_DESCRIPTOR]]
-    answers.at[event] = NONE
     n = list_accesses(descriptor, events[event], foreseer.addr)
     value = NONE
     if descriptor[DESC_STORE] == 0 and 0 < n <= WIDEST:
@@ -165,3 +177,50 @@ def foresee_list(foreseer, event, events, descriptors):
     if value == NONE:
         open_in_order(foreseer, n)
     return True
+
+
+@small
+def accesses_of(event, descriptors):
+    """Count the accesses of an event, about."""
+    descriptor = descriptors[event[MEV_DESCRIPTOR]]
+    return descriptor[DESC_ROWS] * (descriptor[DESC_ROW_BYTES] // ACCESS_BYTES + 1)
+
+
+@kernel
+def foresee_window(foreseer, events, first, past, descriptors):
+    """Answer the events [first, past) piece by piece, from the last one back, until the follower is met.
+
+    Returns whether there was room.
+    """
+    while past > first:
+        start, accesses = past, 0
+        while start > first and accesses < PIECE:
+            start -= 1
+            accesses += accesses_of(events[start], descriptors)
+        start = max(start, load_acquire(foreseer.shared, DONE) + 1)
+        if start >= past:
+            break
+        open_last_rows(foreseer, events, descriptors, start)
+        for event in range(start, past):
+            if not foresee_list(foreseer, event, events, descriptors):
+                return False
+        past = start
+    return True
+
+
+@kernel
+def foresee_windows(foreseer, events, first, count, windows, descriptors):
+    """Answer the events [first, count) ahead of the follower, at most `windows` windows of them.
+
+    Returns the event behind the last window, `count` where there is no room for more.
+    """
+    for _ in range(windows):
+        first = max(first, load_acquire(foreseer.shared, DONE) + 1)
+        past, accesses = first, 0
+        while past < count and accesses < WINDOW:
+            accesses += accesses_of(events[past], descriptors)
+            past += 1
+        if past <= first or not foresee_window(foreseer, events, first, past, descriptors):
+            return count
+        first = past
+    return first

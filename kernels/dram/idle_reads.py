@@ -6,22 +6,26 @@ nor changed: what comes out is a *value* for the memo (`memo`), of any memory th
 
 Reads of a channel are numbered in the order in which they are sent, which is the order of their ages (§4.5):
 
-- a bank's reads form a list by number; those that have left the queue stay in it and are passed over (`taken`);
+- a bank's reads form a list by number; those that have left the queue stay in it and are passed over (R_TAKEN);
+- a bank knows the oldest queued read of each kind (`oldest`): the one to open it for, the first row hit, the first one
+  that wants another row. It follows from the one before wherever a command or a new read changes it;
 - a queued read has its number as *rank*, with `QUEUED` set; a smaller rank is an active read's, which orders by the
   clock of its arrival, then by its ACT (§4.5). A bank's active read hides its queued row hits, which are allowed from
   the same clock on and come later in any case;
-- a candidate's key is its rank, then its bank and the command it wants, so that the search for the next command also
-  tells what to do.
+- a candidate's key is its rank, then the command it wants, so that the search for the next command also tells what to
+  do.
+
+Lanes hold clocks since `origin`, which follows the present clock where that runs away.
 """
 
 import numpy as np
 
 from ..compiler.jit import kernel, small
 from ..limits import NEVER
-from .bank_lanes import earliest_lane, offer_candidate, raise_kinds, raise_lanes, set_candidate, set_candidates
 from .channel import latency_bin, window_start
 from .front_end import channel_of
 from .pattern import WIDEST
+from .read_lanes import EMPTY, LATER, WAIT_SHIFT, first_allowed, hold_lanes, issue, offer, oldest_allowed
 from .state import (
     ACT,
     BANK_MASK,
@@ -29,19 +33,17 @@ from .state import (
     BUSY,
     COLUMN,
     COUNTS,
-    EMPTY,
     FIRST_COMMANDS,
-    KEY_BITS,
     KINDS,
     LATENCY_SUM,
     NONE,
     PLACE_ROW,
     PRE,
-    RAISES,
     RD,
     READ,
     REJECTED_SENDS,
     WIN_BANKS,
+    WIN_CLOCKS,
     WIN_FOLLOWING,
     WIN_LENGTH,
     WIN_PRECEDING,
@@ -51,46 +53,41 @@ from .state import (
 )
 
 QUEUED = WIDEST  # in the rank of a queued read
-# A key: rank, bank, command.
-COMMAND_BITS = 2
-RANK_SHIFT = COMMAND_BITS + 5
+COMMAND_BITS = 2  # of a key, below the rank
+KEY_BITS = 16  # of the next command, below its clock
+LONGEST_SPAN = 1 << 14  # clocks that the present clock may be ahead of `origin`; a rule adds less than 1 << 15
 
-_u1, _i2, _i4, _i8 = np.uint8, np.int16, np.int32, np.int64
+# Columns of a read. A rank of an active read is the number of the first read sent at the same clock (R_ARRIVED), and
+# how many of those had been activated by then (R_ACTS); the read of that rank is R_ACTIVE of the read of that number.
+R_ROW, R_BANK, R_LATER, R_TAKEN, R_BEGUN, R_ARRIVED, R_FIRST, R_REST, R_ACTS, R_ACTIVE, R_DONE = range(11)
+R_WIDTH = 12
+
+_u2, _i2, _i4, _i8 = np.uint16, np.int16, np.int32, np.int64
 
 IDLE = whole_lines(
     [
-        ("ready", _i4, (RD + 1, BANKS)),  # clock from which the command is allowed
-        ("key", _i4, (1, KINDS, BANKS)),
+        ("ready", _u2, (KINDS, BANKS)),  # clock since `origin` from which the command is allowed
+        ("key", _u2, (KINDS, BANKS)),
         ("clk", _i8),  # ticks since the list began
+        ("origin", _i8),
         ("next", _i8),  # clock and key of the next command, of all candidates that there are now; NEVER without any
         ("sent", _i8),  # reads sent so far
         ("queued", _i8),
         ("active", _i8),
         ("active_banks", _i8),  # bit of a bank
         ("last_return", _i8),
-        ("quiescent_at", _i8),
         ("latency_max", _i8),
+        ("mixed_banks", _i8),  # bit of a bank: its reads want several rows
+        ("quiescent_at", _i8),
         ("burst", _i8),  # first read that was sent at the clock of the latest
         ("burst_clk", _i8),
         ("count", _i8, (COUNTS,)),
         ("open_row", _i2, (BANKS,)),  # number of the row in its bank, NONE
-        # Reads of a bank, NONE without any: the oldest queued one, or one before it; the latest; the first row hit.
-        ("head", _i2, (BANKS,)),
-        ("tail", _i2, (BANKS,)),
-        ("hit", _i2, (BANKS,)),
+        ("oldest", _i2, (KINDS, BANKS)),  # oldest queued read of a bank that wants the command, NONE without any
+        ("tail", _i2, (BANKS,)),  # latest read of a bank, NONE without any
         ("recent", _i8, (WINDOWED, BANKS, WINDOW)),
         ("recent_count", _i8, (WINDOWED, BANKS)),
-        # Of each read.
-        ("taken", _u1, (WIDEST,)),  # 1: it has left the queue
-        ("begun", _u1, (WIDEST,)),  # 1: a command was issued for it
-        ("row", _i2, (WIDEST,)),
-        ("later", _i2, (WIDEST,)),  # the next one of the same bank
-        ("arrived", _i2, (WIDEST,)),  # first read that was sent at the same clock
-        ("first", _i4, (WIDEST,)),  # clock of the first attempt, and of that in the other lockstep channels
-        ("rest", _i4, (WIDEST,)),
-        # Of the first read that was sent at a clock: reads sent then whose ACT was issued.
-        ("acts", _i2, (WIDEST,)),
-        ("active_read", _i2, (WIDEST,)),  # read of an active rank
+        ("read", _i4, (WIDEST, R_WIDTH)),
     ]
 )
 
@@ -98,120 +95,141 @@ IDLE = whole_lines(
 # --- commands -----------------------------------------------------------------------------------
 
 
-@small
-def record(cfg, channel, command, bank):
-    """Update the timing registers after `command` at the channel's clock (§4.6)."""
-    channel.quiescent_at = max(channel.quiescent_at, channel.clk + cfg.longest[command])
-    raise_kinds(channel.ready, np.int32(channel.clk), cfg.read_raise_by, command, bank)
-    for rule in range(WINDOWED):
-        if cfg.window[rule, WIN_BANKS] > 0 and cfg.window[rule, WIN_PRECEDING] == command:
-            record_window(cfg, channel, rule, bank)
-
-
-@small
-def record_window(cfg, channel, rule, bank):
-    """Update the registers after a command that a rule over a window counts."""
+@kernel
+def hold_window(cfg, channel, rule, bank):
+    """Note a command that a rule over a window counts, and hold back what the rule says."""
     following = cfg.window[rule, WIN_FOLLOWING]
     start = window_start(channel, rule, bank & -cfg.window[rule, WIN_BANKS], cfg.window[rule, WIN_LENGTH])
-    if start != NONE and following <= RD:
-        raise_lanes(channel.ready, following, np.int32(start), cfg.raise_by, RAISES + rule, bank)
+    since = start + cfg.window[rule, WIN_CLOCKS]
+    if start != NONE and following <= RD and since > channel.clk + 1:
+        hold_lanes(channel.ready, following, cfg.window_lanes, rule, bank, since - channel.origin)
+
+
+@small
+def choose_later(channel):
+    """Choose the next command where none is allowed soon (§4.5)."""
+    if channel.queued + channel.active == 0:
+        channel.next = NEVER
+        return
+    at = max(first_allowed(channel.ready, channel.key), channel.clk + 1 - channel.origin)
+    channel.next = (channel.origin + at) << KEY_BITS | oldest_allowed(channel.ready, channel.key, at)
+
+
+@small
+def queued_key(read, command):
+    """Compute the key of a queued read; one of no candidate for NONE."""
+    return (QUEUED | read) << COMMAND_BITS | command
+
+
+@kernel
+def find_next(channel, read):
+    """Find the next queued reads of a bank behind `read`, where its reads want several rows.
+
+    Returns (the first of the same row, the first of another row), NONE for none.
+    """
+    row, hit, miss = channel.read[read, R_ROW], NONE, NONE
+    at = np.int64(channel.read[read, R_LATER])
+    while at != NONE and (hit == NONE or miss == NONE):
+        if channel.read[at, R_TAKEN] == 0:
+            if channel.read[at, R_ROW] == row:
+                hit = at if hit == NONE else hit
+            else:
+                miss = at if miss == NONE else miss
+        at = np.int64(channel.read[at, R_LATER])
+    return hit, miss
+
+
+@small
+def serve(cfg, channel, command, bank, act, pre, column):
+    """Update clocks (§4.6) and candidates after a command for a bank, and choose the next one (§4.5).
+
+    `act`, `pre` and `column` are the bank's oldest queued reads of each kind from now on, or a key for `column`.
+    """
+    channel.oldest[ACT, bank], channel.oldest[PRE, bank] = act, pre
+    channel.quiescent_at = max(channel.quiescent_at, channel.clk + cfg.longest[command])
+    for rule in range(WINDOWED):
+        if cfg.window[rule, WIN_BANKS] > 0 and cfg.window[rule, WIN_PRECEDING] == command:
+            hold_window(cfg, channel, np.int64(rule), bank)
+    best = issue(channel.ready, channel.key, channel.clk - channel.origin, cfg.read_raise_by, cfg.lane, command, bank,
+                 queued_key(act, ACT), queued_key(pre, PRE), column)
+    if best < LATER << WAIT_SHIFT:
+        channel.next = (channel.clk + 1 + (best >> WAIT_SHIFT)) << KEY_BITS | best & ((1 << WAIT_SHIFT) - 1)
+    else:
+        choose_later(channel)
 
 
 @small
 def begin_read(channel, read, kind):
     """Count the first command issued for a read."""
-    channel.count[FIRST_COMMANDS + kind] += 1 - channel.begun[read]
-    channel.begun[read] = 1
-
-
-@small
-def queued_key(read, bank, command):
-    """Compute the key of a queued read; EMPTY for none."""
-    return np.int32((QUEUED | read) << RANK_SHIFT | bank << COMMAND_BITS | command if read != NONE else EMPTY)
+    channel.count[FIRST_COMMANDS + kind] += 1 - channel.read[read, R_BEGUN]
+    channel.read[read, R_BEGUN] = 1
 
 
 @small
 def activate(cfg, channel, read, bank):
     """Issue ACT for the oldest read of a closed bank, which becomes its active read."""
-    record(cfg, channel, ACT, bank)
     begin_read(channel, read, ACT)
-    row, arrived = channel.row[read], np.int64(channel.arrived[read])
-    hit, miss = NONE, NONE
-    at = np.int64(channel.later[read])
-    while at != NONE and (hit == NONE or miss == NONE):
-        if channel.taken[at] == 0:
-            if channel.row[at] == row:
-                hit = at if hit == NONE else hit
-            else:
-                miss = at if miss == NONE else miss
-        at = np.int64(channel.later[at])
-    rank = arrived + channel.acts[arrived]
-    channel.acts[arrived] += 1
-    channel.active_read[rank] = read
-    channel.taken[read] = 1
-    channel.open_row[bank] = row
-    channel.hit[bank] = hit
-    column = np.int32(rank << RANK_SHIFT | bank << COMMAND_BITS | COLUMN)
-    set_candidates(channel.key, bank, np.int32(EMPTY), queued_key(miss, bank, PRE), column)
+    hit, miss = np.int64(channel.read[read, R_LATER]), NONE
+    if channel.mixed_banks >> bank & 1 == 1:
+        hit, miss = find_next(channel, read)
+    arrived = np.int64(channel.read[read, R_ARRIVED])
+    rank = arrived + channel.read[arrived, R_ACTS]
+    channel.read[arrived, R_ACTS] += 1
+    channel.read[rank, R_ACTIVE] = read
+    channel.read[read, R_TAKEN] = 1
+    channel.open_row[bank] = channel.read[read, R_ROW]
+    channel.oldest[COLUMN, bank] = hit
     channel.active_banks |= np.int64(1) << bank
     channel.active += 1
     channel.queued -= 1
+    serve(cfg, channel, ACT, bank, NONE, miss, rank << COMMAND_BITS | COLUMN)
 
 
 @small
 def precharge(cfg, channel, read, bank):
     """Issue PRE for a read that wants another row; the tick is lost while the bank has an active read (§4.5 d)."""
     if channel.active_banks >> bank & 1 == 1:
+        choose_later(channel)
         return
-    record(cfg, channel, PRE, bank)
     begin_read(channel, read, PRE)
-    head = np.int64(channel.head[bank])
-    while channel.taken[head] == 1:
-        head = np.int64(channel.later[head])
-    channel.head[bank] = head
+    hit = np.int64(channel.oldest[COLUMN, bank])
     channel.open_row[bank] = NONE
-    set_candidates(channel.key, bank, queued_key(head, bank, ACT), np.int32(EMPTY), np.int32(EMPTY))
+    channel.oldest[COLUMN, bank] = NONE
+    serve(cfg, channel, PRE, bank, read if hit == NONE else min(hit, read), NONE, queued_key(NONE, COLUMN))
 
 
 @small
-def end_read(cfg, channel, read, bins):
-    """Insert the return of a read whose RD was issued, and count its latencies."""
-    twins = cfg.lockstep_channels - 1
-    channel.last_return = max(channel.clk + cfg.read_latency, channel.last_return + 1)
-    latency = channel.last_return - 1 - channel.first[read]
-    others = channel.last_return - 1 - channel.rest[read]
-    channel.count[LATENCY_SUM] += latency + twins * others
-    channel.latency_max = max(channel.latency_max, latency)
-    bins[latency_bin(latency)] += 1
-    bins[latency_bin(others)] += twins
-
-
-@small
-def read_hit(cfg, channel, read, bank, bins):
-    """Issue RD for a queued read of the open row."""
-    record(cfg, channel, RD, bank)
+def read_queued(channel, read, bank):
+    """Take a queued read of the open row out of the queue."""
     begin_read(channel, read, COLUMN)
-    row, at = channel.row[read], np.int64(channel.later[read])
-    while at != NONE and channel.row[at] != row:
-        at = np.int64(channel.later[at])
-    channel.taken[read] = 1
-    channel.hit[bank] = at
-    set_candidate(channel.key, COLUMN, bank, queued_key(at, bank, COLUMN))
+    hit = np.int64(channel.read[read, R_LATER])
+    if channel.mixed_banks >> bank & 1 == 1:
+        row = channel.read[read, R_ROW]
+        while hit != NONE and channel.read[hit, R_ROW] != row:
+            hit = np.int64(channel.read[hit, R_LATER])
+    channel.read[read, R_TAKEN] = 1
+    channel.oldest[COLUMN, bank] = hit
     channel.queued -= 1
-    end_read(cfg, channel, read, bins)
 
 
 @small
-def read_active(cfg, channel, read, bank, bins):
-    """Issue RD for the active read of a bank."""
-    record(cfg, channel, RD, bank)
-    set_candidate(channel.key, COLUMN, bank, queued_key(np.int64(channel.hit[bank]), bank, COLUMN))
+def read_active(channel, bank):
+    """End the active read of a bank."""
     channel.active_banks &= ~(np.int64(1) << bank)
     channel.active -= 1
-    end_read(cfg, channel, read, bins)
 
 
 # --- ticks --------------------------------------------------------------------------------------
+
+
+@kernel
+def move_origin(channel):
+    """Count the lanes from the present clock; what lies in the past stays in the past."""
+    shift = channel.clk - channel.origin
+    for command in range(KINDS):
+        for lane in range(BANKS):
+            channel.ready[command, lane] = max(np.int64(channel.ready[command, lane]) - shift, 0)
+    channel.origin = channel.clk
 
 
 @small
@@ -222,50 +240,53 @@ def run_to(channel, clk):
     else:
         channel.count[BUSY] += max(min(channel.last_return, clk) - channel.clk, 0)
     channel.clk = clk
+    if clk - channel.origin > LONGEST_SPAN:
+        move_origin(channel)
 
 
 @small
-def choose(channel):
-    """Choose the next command among all candidates (§4.5)."""
-    if channel.queued + channel.active == 0:
-        channel.next = NEVER
-        return
-    best = np.int64(earliest_lane(channel.ready, channel.key, READ, np.int32(channel.clk + 1)))
-    channel.next = best + ((channel.clk + 1) << KEY_BITS)
-
-
-@small
-def offer(channel, read, bank, command):
+def offer_read(cfg, channel, read, bank, command):
     """Make a read that was just sent a candidate, unless an older one of its bank wants the same."""
-    key = queued_key(read, bank, command)
-    offer_candidate(channel.key, command, bank, key)
-    clk = max(channel.ready[command, bank], channel.clk + 1)
+    if channel.oldest[command, bank] != NONE:
+        return
+    channel.oldest[command, bank] = read
+    if command == COLUMN and channel.active_banks >> bank & 1 == 1:
+        return
+    key = queued_key(read, command)
+    offer(channel.key, cfg.lane, command, bank, key)
+    clk = max(channel.origin + channel.ready[command, bank], channel.clk + 1)
     channel.next = min(channel.next, clk << KEY_BITS | key)
 
 
 @kernel
-def step(cfg, channel, limit, bins):
+def step(cfg, channel, limit):
     """Run ticks up to the next command, at most to clock `limit` (> clk)."""
     when = channel.next >> KEY_BITS
     if when > limit:
         run_to(channel, limit)
         return
     run_to(channel, when)
-    key = channel.next & ((1 << KEY_BITS) - 1)
-    command, bank, rank = key & ((1 << COMMAND_BITS) - 1), key >> COMMAND_BITS & BANK_MASK, key >> RANK_SHIFT
+    command = channel.next & ((1 << COMMAND_BITS) - 1)
+    rank = channel.next >> COMMAND_BITS & (2 * QUEUED - 1)
+    read = rank & (QUEUED - 1) if rank >= QUEUED else np.int64(channel.read[rank, R_ACTIVE])
+    bank = np.int64(channel.read[read, R_BANK])
     if command == PRE:
-        precharge(cfg, channel, rank & (QUEUED - 1), bank)
+        precharge(cfg, channel, read, bank)
     elif command == ACT:
-        activate(cfg, channel, rank & (QUEUED - 1), bank)
-    elif rank < QUEUED:
-        read_active(cfg, channel, np.int64(channel.active_read[rank]), bank, bins)
+        activate(cfg, channel, read, bank)
     else:
-        read_hit(cfg, channel, rank & (QUEUED - 1), bank, bins)
-    choose(channel)
+        channel.read[read, R_DONE] = channel.clk
+        channel.last_return = channel.clk + cfg.read_latency
+        if rank >= QUEUED:
+            read_queued(channel, read, bank)
+        else:
+            read_active(channel, bank)
+        hit, miss = np.int64(channel.oldest[COLUMN, bank]), np.int64(channel.oldest[PRE, bank])
+        serve(cfg, channel, RD, bank, NONE, miss, queued_key(hit, COLUMN))
 
 
 @small
-def admit(channel, place, first, rest):
+def admit(cfg, channel, place, first, rest):
     """Append a read to the queue of its channel, which has room."""
     read, bank, row = channel.sent, place & BANK_MASK, place >> PLACE_ROW
     channel.sent += 1
@@ -273,22 +294,17 @@ def admit(channel, place, first, rest):
     if channel.burst_clk != channel.clk:
         channel.burst_clk = channel.clk
         channel.burst = read
-    channel.row[read], channel.later[read] = row, NONE
-    channel.taken[read] = channel.begun[read] = channel.acts[read] = 0
-    channel.arrived[read] = channel.burst
-    channel.first[read], channel.rest[read] = first, rest
-    if channel.tail[bank] == NONE:
-        channel.head[bank] = read
-    else:
-        channel.later[channel.tail[bank]] = read
+    channel.read[read, R_ROW], channel.read[read, R_BANK], channel.read[read, R_LATER] = row, bank, NONE
+    channel.read[read, R_TAKEN] = channel.read[read, R_BEGUN] = channel.read[read, R_ACTS] = 0
+    channel.read[read, R_ARRIVED] = channel.burst
+    channel.read[read, R_FIRST], channel.read[read, R_REST] = first, rest
+    tail = np.int64(channel.tail[bank])
+    if tail != NONE:
+        channel.read[tail, R_LATER] = read
+        channel.mixed_banks |= np.int64(channel.read[tail, R_ROW] != row) << bank
     channel.tail[bank] = read
-    if channel.open_row[bank] == NONE:
-        offer(channel, read, bank, ACT)
-    elif channel.open_row[bank] != row:
-        offer(channel, read, bank, PRE)
-    elif channel.hit[bank] == NONE:
-        channel.hit[bank] = read
-        offer(channel, read, bank, COLUMN)
+    opened = channel.open_row[bank]
+    offer_read(cfg, channel, read, bank, ACT if opened == NONE else (COLUMN if opened == row else PRE))
 
 
 # --- lists --------------------------------------------------------------------------------------
@@ -298,21 +314,20 @@ def admit(channel, place, first, rest):
 def begin_channel(channel):
     """Make a channel idle at clock 0, with every bank closed."""
     channel.next = NEVER
-    channel.clk = channel.sent = channel.queued = channel.active = channel.active_banks = 0
-    channel.last_return = channel.quiescent_at = channel.latency_max = 0
+    channel.clk = channel.origin = channel.sent = channel.queued = channel.active = channel.active_banks = 0
+    channel.last_return = channel.quiescent_at = channel.mixed_banks = 0
     channel.burst_clk = NONE
     channel.count[:] = 0
     channel.recent_count[:] = 0
     channel.ready[:] = 0
     channel.key[:] = EMPTY
     channel.open_row[:] = NONE
-    channel.head[:] = NONE
+    channel.oldest[:] = NONE
     channel.tail[:] = NONE
-    channel.hit[:] = NONE
 
 
 @kernel
-def send_reads(cfg, channels, place, n, aligned, bins):
+def send_reads(cfg, channels, place, n, aligned):
     """Send `n` reads to their channels, as `front_end.send_reads` does.
 
     `place` is int64[>= n], with a row's number in its bank in place of the row.
@@ -323,18 +338,18 @@ def send_reads(cfg, channels, place, n, aligned, bins):
     for i in range(n):
         channel = channels[channel_of(place[i])]
         while channel.clk < clk:
-            step(cfg, channel, clk, bins)
+            step(cfg, channel, clk)
         first = clock
         if channel.queued > cfg.queue_capacity[READ]:
             while channel.queued > cfg.queue_capacity[READ]:
-                step(cfg, channel, NEVER, bins)
+                step(cfg, channel, NEVER)
             ticks = channel.clk - clk
             channel.count[REJECTED_SENDS] += ticks
             clk += ticks
             clock += ticks
             refused = True
             yielded = 0
-        admit(channel, place[i], first, clock)
+        admit(cfg, channel, place[i], first, clock)
         yielded += refused and cfg.lockstep_channels > 1
         if tick_follows and yielded == 2:
             clk += 1
@@ -342,8 +357,23 @@ def send_reads(cfg, channels, place, n, aligned, bins):
 
 
 @kernel
+def count_latencies(cfg, channel, bins):
+    """Count the latencies of all reads of a channel."""
+    twins, longest, total = cfg.lockstep_channels - 1, np.int64(0), np.int64(0)
+    for read in range(channel.sent):
+        end = channel.read[read, R_DONE] + cfg.read_latency - 1
+        latency, others = end - channel.read[read, R_FIRST], end - channel.read[read, R_REST]
+        total += latency + twins * others
+        longest = max(longest, latency)
+        bins[latency_bin(latency)] += 1
+        bins[latency_bin(others)] += twins
+    channel.count[LATENCY_SUM] = total
+    channel.latency_max = longest
+
+
+@kernel
 def finish_reads(cfg, channels, bins):
-    """Run every channel until its reads have returned.
+    """Run every channel until its reads have returned, and count their latencies in `bins`.
 
     Returns the tick of the last return.
     """
@@ -351,7 +381,8 @@ def finish_reads(cfg, channels, bins):
     for number in range(cfg.channels):
         channel = channels[number]
         while channel.queued + channel.active > 0:
-            step(cfg, channel, NEVER, bins)
+            step(cfg, channel, NEVER)
         run_to(channel, max(channel.last_return, channel.clk))
+        count_latencies(cfg, channel, bins)
         last = max(last, channel.last_return)
     return last

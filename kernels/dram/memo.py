@@ -283,7 +283,7 @@ def time_list(memo, state, n, aligned, words, key_hash):
         bank = pattern.bank[number]
         if state.channels[bank // BANKS].open_row[bank % BANKS] != NONE:
             memo.idle[bank // BANKS].open_row[bank % BANKS] = 0
-    send_reads(cfg, memo.idle, pattern.place, n, aligned, memo.bins)
+    send_reads(cfg, memo.idle, pattern.place, n, aligned)
     ticks = finish_reads(cfg, memo.idle, memo.bins)
     at = make_room(reg, memo.table, memo.arena, words + longest_value(reg[PEND_BANKS])) + words
     length = write_timed(memo, cfg, ticks, at)

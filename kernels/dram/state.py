@@ -105,10 +105,12 @@ CONFIG = whole_lines(
     [
         # Row r of `raise_by`, r from raise_at[c] to raise_at[c + 1]: after command c on a bank, the bank of each lane
         # allows command `raised[r]` that many clocks later, NO_RULE for at once.
-        # Row RAISES + r: after the first command of the window of rule r, its following command.
-        ("raise_by", np.int16, (RAISES + WINDOWED, BANKS, BANKS)),
-        # The same of reads alone, command by kind of candidate, rules that there are not included.
-        ("read_raise_by", np.int16, (KINDS, KINDS, BANKS, BANKS)),
+        ("raise_by", np.int16, (RAISES, BANKS, BANKS)),
+        # The same of reads alone, by command, bank and kind of candidate; 0 where there is no rule.
+        ("read_raise_by", np.uint16, (KINDS, BANKS, KINDS, BANKS)),
+        # Lanes of all ones: the bank itself; the banks of the node of a rule over a window that the bank is in.
+        ("lane", np.uint16, (BANKS, BANKS)),
+        ("window_lanes", np.uint16, (WINDOWED, BANKS, BANKS)),
         ("raise_at", _i8, (COMMANDS + 1,)),
         ("raised", _i8, (RAISES,)),
         ("tck_ps", _i8),  # ps of a clock

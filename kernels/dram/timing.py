@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-from ..compiler.jit import entry
-from ..layout import DESC_STORE, MEV_DESCRIPTOR, MEV_PC
+from ..compiler.atomics import load_acquire, store_release
+from ..compiler.jit import entry, kernel
+from ..layout import DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR, MEV_PC
 from ..limits import OVERFLOW, TIME_LIMIT
+from ..memory.following import DONE, FOLLOWS, GIVEN, give_events, wait_for_event, wait_until_done
 from ..memory.ledger import region_of
 from ..memory.transfer import (
-    TIME_OVERFLOW,
-    TIMING_OK,
     TRANSFER_EVENT,
     TRANSFER_HELD,
     TRANSFER_NOW,
@@ -16,10 +16,10 @@ from ..memory.transfer import (
     finish_event,
     issue,
 )
-from .answers import F_FIRST, F_HOLD, Foresight
+from .answers import Foresight
 from .channel import catch_up
 from .event_queue import Run
-from .foresight import foresee_list, open_last_rows
+from .foresight import foresee_windows
 from .memo import DramMemo, finish_recalled, memo_list
 from .row_ledger import charge_rows, owner_of
 from .state import DramState
@@ -35,50 +35,68 @@ class DramMemory(NamedTuple):
     answers: Foresight
 
 
-@entry
-def timing_slice_dram(events, count, descriptors, mem):
-    """Run memory events `events[:count]` (int64[:, MEV_WIDTH]); `TRANSFER_NOW` becomes the end of the last.
+@kernel
+def run_event(events, i, descriptors, mem):
+    """Run memory event `i`; `TRANSFER_NOW` becomes its end.
 
-    Returns `TIMING_OK` or `TIME_OVERFLOW`.
+    Returns whether it did: not where simulated time passes its limit.
     """
-    transfer = mem.transfer
+    transfer, event = mem.transfer, events[i]
     reg, ledger = transfer.reg, transfer.ledger
-    owner = 0
-    for i in range(count):
-        reg[TRANSFER_EVENT] = mem.answers.reg[F_FIRST] + i
-        descriptor = descriptors[events[i, MEV_DESCRIPTOR]]
-        n = issue(transfer, events[i], descriptor)
-        start = reg[TRANSFER_NOW]
-        if start > TIME_LIMIT:
-            return TIME_OVERFLOW
-        held, is_store = reg[TRANSFER_HELD], descriptor[DESC_STORE] == 1
-        owner = owner_of(events[i, MEV_PC], region_of(ledger, events[i]))
-        done = memo_list(
-            mem.memo, mem.dram, mem.run, ledger, owner, mem.answers, i, transfer.addr, transfer.wait, transfer.link, n,
-            held, start, is_store,
-        )
-        if done == OVERFLOW:
-            return TIME_OVERFLOW
-        finish_event(transfer, events[i], start, done)
-        charge_rows(mem.dram, ledger, owner)
-    if mem.answers.reg[F_HOLD] == 1:
-        return TIMING_OK
-    finish_recalled(mem.memo, mem.dram, mem.run, ledger)
-    catch_up(mem.dram, mem.dram.front[0].ticks)
+    reg[TRANSFER_EVENT] = i
+    if reg[TRANSFER_NOW] + event[MEV_DELTA] > TIME_LIMIT:
+        return False
+    descriptor = descriptors[event[MEV_DESCRIPTOR]]
+    n = issue(transfer, event, descriptor)
+    start, held, is_store = reg[TRANSFER_NOW], reg[TRANSFER_HELD], descriptor[DESC_STORE] == 1
+    owner = owner_of(event[MEV_PC], region_of(ledger, event))
+    done = memo_list(
+        mem.memo, mem.dram, mem.run, ledger, owner, mem.answers, i, transfer.addr, transfer.wait, transfer.link, n,
+        held, start, is_store,
+    )
+    if done == OVERFLOW:
+        return False
+    finish_event(transfer, event, start, done)
     charge_rows(mem.dram, ledger, owner)
-    return TIMING_OK
+    return True
 
 
 @entry
-def foresee_dram(events, first, past, descriptors, foreseer):
-    """Answer memory events `events[first:past]` (int64[:, MEV_WIDTH], a whole batch) ahead of their time.
+def follow_dram(shared, events, patience, descriptors, mem):
+    """Run memory events (int64[:, MEV_WIDTH]) in order as they are given, until all are done.
 
-    Events that are left without an answer, because there was no room, have NONE in `Foresight.at` before.
+    It stops before that if none is given for `patience` turns, if it is told to, or at an event that passes the limit
+    of simulated time.
 
-    Returns the event after the last that was considered.
+    It begins behind those that it was done with before. Returns the number of events done.
     """
-    open_last_rows(foreseer, events, descriptors, first)
-    for event in range(first, past):
-        if not foresee_list(foreseer, event, events, descriptors):
-            return event
-    return past
+    store_release(shared, FOLLOWS, 1)
+    i = load_acquire(shared, DONE)
+    while wait_for_event(shared, i, patience) and run_event(events, i, descriptors, mem):
+        i += 1
+        if i < load_acquire(shared, GIVEN):  # the last one is done when the memory is as it leaves it
+            store_release(shared, DONE, i)
+    finish_recalled(mem.memo, mem.dram, mem.run, mem.transfer.ledger)
+    catch_up(mem.dram, mem.dram.front[0].ticks)
+    charge_rows(mem.dram, mem.transfer.ledger, mem.dram.channels[0].owner)
+    store_release(shared, DONE, i)
+    return i
+
+
+@entry
+def give_dram(count, state, patience, shared):
+    """Give the follower the first `count` events of the batch, of which no more come if `state` is not OPEN.
+
+    Waits until it is done with them, for `patience` turns at most. Returns how many it is done with.
+    """
+    give_events(shared, count, state)
+    return wait_until_done(shared, count, patience)
+
+
+@entry
+def foresee_dram(events, first, count, windows, descriptors, foreseer):
+    """Answer the memory events [first, count) of int64[:, MEV_WIDTH], a batch, ahead of the follower.
+
+    At most `windows` windows of them. Returns the event behind the last window, `count` where there is no more room.
+    """
+    return foresee_windows(foreseer, events, first, count, windows, descriptors)

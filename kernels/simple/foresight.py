@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..compiler.atomics import load_acquire, pause, store_release
+from ..compiler.atomics import load_acquire, store_release
 from ..compiler.jit import entry, kernel
 from ..layout import DESC_STORE, MEV_DELTA, MEV_DESCRIPTOR, MEV_INDEX
 from ..limits import OVERFLOW
 from ..memory.accesses import list_accesses
+from ..memory.following import DONE, FOLLOWS, STATE, STOPPED, give_events, wait_for_event, wait_until_done
 from ..memory.memo_table import hash_of
 from .batch import store_blocks
 from .fast_path import simulate_plain
@@ -28,15 +29,6 @@ PIECE = 16  # events
 TOLD_EVERY = 8  # events: a counter that another thread reads takes time to write
 SOON = 1 << 32  # ps: foreseen time stays far below its limit
 
-# Counters of `Foreseer.shared`, each on a cache line of its own.
-GIVEN = 0  # events that control has given
-STATE = 1  # of the batch: what follows
-DONE = 8  # events that the follower is done with
-FOLLOWS = 16  # 1 once the follower has begun
-SHARED_WIDTH = 24
-
-OPEN, ENDED, STOPPED = range(3)  # more events may come; all are given; the follower is to stop at once
-
 
 class Foreseer(NamedTuple):
     """What the thread that foresees works on.
@@ -44,7 +36,7 @@ class Foreseer(NamedTuple):
     Attributes
     ----------
     shared : int64[SHARED_WIDTH]
-        Counters of both threads.
+        Counters of both threads (`memory.following`).
     foreseen : Foreseen
         What it found.
     told : Foreseen
@@ -79,19 +71,8 @@ def follow(events, patience, descriptors, mem, shared):
     It begins behind those that it was done with before. Returns the number of events done.
     """
     store_release(shared, FOLLOWS, 1)
-    i, turns = load_acquire(shared, DONE), 0
-    while load_acquire(shared, STATE) != STOPPED:
-        if i >= load_acquire(shared, GIVEN):
-            # In this order: what is given before the end is seen.
-            ended = load_acquire(shared, STATE) != OPEN
-            if turns == patience or (ended and i >= load_acquire(shared, GIVEN)):
-                break
-            turns += 1
-            pause()
-            continue
-        if run_event(events[i], i, descriptors, mem) == OVERFLOW:
-            break
-        turns = 0
+    i = load_acquire(shared, DONE)
+    while wait_for_event(shared, i, patience) and run_event(events[i], i, descriptors, mem) != OVERFLOW:
         i += 1
         if i % TOLD_EVERY == 0:
             store_release(shared, DONE, i)
@@ -105,8 +86,7 @@ def give(count, state, shared):
 
     Returns `count`.
     """
-    store_release(shared, GIVEN, count)
-    store_release(shared, STATE, state)
+    give_events(shared, count, state)
     return count
 
 
@@ -177,11 +157,7 @@ def foresee(events, count, patience, descriptors, foreseer):
         if not foresee_piece(events, first, past, descriptors, foreseer):
             break
         past = first
-    turns = 0
-    while load_acquire(shared, DONE) < count and turns < patience:
-        turns += 1
-        pause()
-    done = load_acquire(shared, DONE)
+    done = wait_until_done(shared, count, patience)
     if done < count:
         store_release(shared, STATE, STOPPED)
     return done

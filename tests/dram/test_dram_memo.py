@@ -64,6 +64,16 @@ def test_reads_that_were_never_seen(memory):
         assert remembering.engine.memo.patterns > len(events) // 2
 
 
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_lists_that_take_long(memory):
+    """Rows of one bank in turn: a lane of 16 bits does not hold the clocks."""
+    events = np.array([[10**6, PREFETCH, 0, 0, step, 0, 0] for step in (1 << 17, 1 << 18, 1 << 20)])
+    plain = run(new_memory(2000, False, dram=MEMORIES[memory]), events, [len(events)])
+    remembering = new_memory(2000, True, dram=MEMORIES[memory])
+    assert run(remembering, events, [len(events)]) == plain
+    assert plain[0][-1][0] > 3 * 2000 * 16 * MEMORIES[memory].period_ps
+
+
 def test_too_soon_after_a_recalled_list():
     """The memory is not yet idle when the next list comes: the recalled one is run after all."""
     events = np.array([[delta, STORE, 0, 0, 64, 0, 0] for delta in [10**6] * 4 + [0, 10**6, 1000] * 5])

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from plena_emu.machine.lazy_arrays import _occupied, lazy_zeros, runs_of, touch_ahead
+from plena_emu.machine.lazy_arrays import _occupied, lazy_zeros, runs_of, touch, touch_ahead
 
 
 def marked(array, places):
@@ -45,6 +45,16 @@ def test_a_map_of_four_billion_rows():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
+def test_touching_keeps_what_is_there():
+    array = lazy_zeros(1 << 23, np.uint8, "x")
+    array[5], array[1 << 21] = 7, 8
+    touch(array, 0, 1 << 22)
+    touch(array, 1 << 22, 1 << 22)
+    touch(array, 1 << 22, 0)
+    assert array[5] == 7 and array[1 << 21] == 8 and np.count_nonzero(array[: 1 << 22]) == 2
+    assert _occupied(array)[-1][1] <= 1 << 22
+
+
 def test_memory_is_touched_ahead_and_only_so_far():
     array, small = lazy_zeros(1 << 24, np.uint8, "x"), lazy_zeros(4096, np.uint8, "y")
     touch_ahead([array, small], 1 << 21)

@@ -32,14 +32,15 @@ class Counted:
     def __init__(self, statuses, is_ahead=True, slow=None, timing=None):
         self.machine = Machine(with_hbm_size(default_settings(), 1 << 16), "base")
         self.statuses = statuses
-        self.ran, self.timed, self.ahead = [], [], []
+        self.ran, self.timed, self.ahead, self.touched = [], [], [], []
         self.machine.data.fp[1] = 1.0
         self.workers = [Worker()]
         self.crew = Crew(self.machine, 16, self.workers)
         self.crew.prepare()
         self.slow = slow
+        self.events = lambda number: [isa.S_ADD_FP, 2, 2, 1, 0, 0]
         self.fails = timing
-        self.pipeline = Pipeline(self.control, self.timing, self.crew, self.workers[0], is_ahead)
+        self.pipeline = Pipeline(self.control, self.timing, self.crew, self.workers[0], self.touched.append, is_ahead)
 
     def control(self, events, most, limit):
         number = len(self.ran)
@@ -47,7 +48,7 @@ class Counted:
         self.ahead.append(number - self.crew.led)
         if self.slow == "control":
             time.sleep(0.001)
-        events[0] = [isa.S_ADD_FP, 2, 2, 1, 0, 0]
+        events[0] = self.events(number)
         return Slice(self.statuses[number], Chunk(None, None), 1, 0, 10, number, 10 * (number + 1), 0, 0)
 
     def timing(self, found):
@@ -98,6 +99,15 @@ def test_every_slice_is_timed_and_executed_once_in_order(counted, slow, is_ahead
     assert max(run.ahead) <= (SLOTS if is_ahead else 0)
     assert all(run.ran) or is_ahead
     assert run.pipeline.step(None, most) is last  # there is no more
+
+
+@needs_threads
+def test_memory_is_made_ready_for_rows_that_will_be_written(counted):
+    run = counted([st.CHUNK_FULL] * 60 + [st.DONE], slow="control")
+    run.events = lambda number: [isa.V_ADD_VV, number % 50, 0, 0, 0, 0]
+    run.run()
+    assert run.touched == sorted(set(run.touched)) and max(run.touched, default=50) <= 50
+    assert run.crew.rows_written == 50
 
 
 @needs_threads

@@ -12,8 +12,8 @@ from plena_emu.errors import EmuError
 from plena_emu.kernels import layout
 from plena_emu.kernels.compiler.atomics import IS_ATOMIC
 from plena_emu.kernels.limits import TIME_LIMIT
+from plena_emu.kernels.memory import following
 from plena_emu.kernels.simple import foreseen as fs
-from plena_emu.kernels.simple import foresight as kernels
 from plena_emu.manifests.schema import Manifest
 from plena_emu.memory.models import RegimeModel
 from plena_emu.running.followed_timing import FollowedTiming
@@ -83,8 +83,8 @@ def test_figures_and_memo_are_the_same_in_any_order(parts, rows, again, followed
     first = int(followed * count)
     follower.give(first)
     assert follower._follow(1) == follower.done == first
-    assert follower.finish(max(first, int(foreseen * count))) >= first or foreseen
-    follower._give(count, kernels.ENDED)
+    assert follower.finish(max(first, int(foreseen * count)), int) >= first or foreseen
+    follower._give(count, following.ENDED)
     assert follower._follow(1) == count
     assert contents(memory, own) == alone(rows, events)
 
@@ -95,9 +95,9 @@ def test_foreseen_values_are_taken():
     memory, own = new_memory(), events.copy()
     follower = memory.engine.follow(own, memory.descriptors)
     follower.begin()
-    follower._give(100, kernels.ENDED)
+    follower._give(100, following.ENDED)
     follower._foresee(100, 0)
-    follower._give(100, kernels.ENDED)
+    follower._give(100, following.ENDED)
     assert follower._follow(1) == 100
     assert memory.engine._memory.foreseen.reg[fs.F_PATTERNS] == memory.engine.memo.patterns > 90
     assert memory.engine._memory.told.reg[fs.F_PATTERNS] == 0
@@ -111,7 +111,7 @@ def test_what_the_follower_told_is_not_foreseen_again():
     follower.begin()
     follower.give(60)
     follower._follow(1)
-    follower._give(120, kernels.ENDED)
+    follower._give(120, following.ENDED)
     follower._foresee(120, 0)
     assert memory.engine._memory.told.reg[fs.F_PATTERNS] > 50
     assert memory.engine._memory.foreseen.reg[fs.F_PATTERNS] == 0
@@ -126,12 +126,12 @@ def test_full_tables(monkeypatch):
     for first in range(0, 200, 100):
         follower.begin()
         assert memory.engine._memory.foreseen.reg[fs.F_PATTERNS] == 0
-        follower._give(first, kernels.OPEN)
-        follower._shared[kernels.DONE] = first
-        follower._give(first + 100, kernels.ENDED)
+        follower._give(first, following.OPEN)
+        follower._shared[following.DONE] = first
+        follower._give(first + 100, following.ENDED)
         follower._foresee(first + 100, 0)
         assert memory.engine._memory.foreseen.reg[fs.F_PATTERNS] == 32
-        follower._give(first + 100, kernels.ENDED)
+        follower._give(first + 100, following.ENDED)
         assert follower._follow(1) == first + 100
         assert memory.engine._memory.told.reg[fs.F_PATTERNS] == 32
     assert contents(memory, own) == alone(16, events)
