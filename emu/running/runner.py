@@ -211,7 +211,7 @@ def _execute(request, log, look, shared):
         request.settings_path, os.environ, origin=request.settings_origin, hardware=request.is_hardware,
         replaced=_replaced(request)))
     platform = resolve_platform(request, stated, shared)
-    import_engine(request.dma, platform.dram)
+    import_engine(platform.regime, platform.dram, request.dma)
     settings = platform.settings
     settings_records(log, settings)
     board_record(log, platform)
