@@ -5,6 +5,7 @@ Sizes and transfer times are exact integers here; the kernels get what they need
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -286,10 +287,7 @@ class RegimeModel:
         self.bandwidth = bandwidth
         self._plan = self._new_plan()
         self.ledger = ledger or new_ledger(0, ())
-        if dram == IDEALISED:
-            dram = None
-        elif regime == "hbm":
-            dram = dram or "hbm2"
+        dram = _dram_of(regime, dram)
         arrays = _regime(self._plan, self.bandwidth)
         self.timing_key = _timing_key(arrays, dram, revision, memo, dma, channels)
         timed = known(self.timing_key) if known else None
@@ -418,6 +416,27 @@ class RegimeModel:
             for n, item in zip(self._transfer.regime.table[:, rg.ITEM_SWAPS], self._plan.items, strict=False)
             if n and item.size > self._plan.capacity
         ]
+
+
+def _dram_of(regime, dram):
+    """The DRAM that times a regime; None on the idealised banks."""
+    if dram == IDEALISED:
+        return None
+    return dram or "hbm2" if regime == "hbm" else dram
+
+
+def import_engine(regime: str, dram: str | DramDescription | None, dma: str) -> None:
+    """Import what `open_model` will open and no other run needs.
+
+    It is for before the first kernel is loaded: a process that is forked while a thread imports a module, not while it
+    loads a kernel, can never import that module.
+    """
+    if dma == "production":
+        names = ["line_engine"]
+    else:
+        names = ["simple_engine"] if _dram_of(regime, dram) is None else ["dram", "foresight"]
+    for name in names:
+        importlib.import_module(f"{__package__}.{name}")
 
 
 def open_model(regime: str, manifest: Manifest, descriptors: np.ndarray, *, capacity: int | None, bandwidth: int | None,

@@ -2,7 +2,7 @@
 
 The main thread runs the data of one slice after the other and stays in the kernel as long as there are any. A worker
 runs control ahead of it, where no address depends on data, and timing; what is left of its time it spends on data,
-too. Where the worker is late, the main thread runs the next slice of control itself.
+too. Where the worker is late, the main thread runs the next slice of control itself, or timing of the oldest.
 
     main     control 0 | data 0 | data 1      | data 2 ...
     worker               control 1 | control 2 | timing 0 | control 3 | products of data 2 ...
@@ -110,6 +110,7 @@ class Pipeline:
         self._is_ahead = is_ahead
         self._placement = Placement()
         self._turn = threading.Lock()  # whoever holds it runs the next slice of control
+        self._timer = threading.Lock()  # and this one, timing of the oldest slice
         self._room = threading.Semaphore(BEHIND)
         self._untimed: collections.deque[Slice] = collections.deque()
         self._last: Slice | None = None
@@ -138,24 +139,24 @@ class Pipeline:
             self._limit, self._is_over, self._is_done = limit, False, False
             self._crew.reopen()
             self._worker.start(self._assist)
-            self._advance(is_main=True)
+            self._advance()
         turns = 0
         while (told := self._crew.lead(turns, most)) != OVER:
             if told == PAUSED:
                 return None
             if self._has_failed:
                 self._worker.join()
-            turns = 0 if self._advance(is_main=True) else TURNS
+            turns = 0 if self._advance() or self._time() else TURNS
         self._worker.join()
         self._is_done = True
         return self._last
 
-    def _advance(self, is_main=False) -> bool:
-        """Run the next slice of control; False where the other thread does, the ring is full, or there is none."""
+    def _advance(self) -> bool:
+        """Run the next slice of control; False where the other thread does, there is no room for it, or it is over."""
         if not self._turn.acquire(blocking=False):
             return False
         try:
-            if self._is_over or not self._crew.has_room or not self._room.acquire(blocking=is_main):
+            if self._is_over or not self._crew.has_room or not self._room.acquire(blocking=False):
                 return False
             most = self._first.pop(0) if self._first else None
             found = self._last = self._control(self._crew.next_events(), most, self._limit)
@@ -171,6 +172,21 @@ class Pipeline:
         finally:
             self._turn.release()
 
+    def _time(self) -> bool:
+        """Do what follows control in the oldest slice; False where the other thread does, or there is none."""
+        if not self._timer.acquire(blocking=False):
+            return False
+        try:
+            if not self._untimed:
+                return False
+            try:
+                self._timing(self._untimed.popleft())
+            finally:
+                self._room.release()
+            return True
+        finally:
+            self._timer.release()
+
     def _assist(self):
         """Be the worker, until timing and data are done."""
         try:
@@ -184,10 +200,8 @@ class Pipeline:
                     continue
                 ready, is_over = crew.ready, self._is_over  # in this order: what comes now ends the wait below
                 if self._untimed:
-                    try:
-                        self._timing(self._untimed.popleft())
-                    finally:
-                        self._room.release()
+                    if not self._time():  # the main thread does, and will lead or run control then
+                        crew.help(ready, crew.led + 1)
                 elif not is_over:
                     has_to_wait = not self._is_ahead or crew.has_room  # for the main thread, which runs control
                     crew.help(ready, FOREVER if has_to_wait else ready - crew.slots + 1)

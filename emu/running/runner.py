@@ -25,7 +25,7 @@ from ..kernels.compiler.placement import most_threads
 from ..logs import Log
 from ..machine.core import Machine
 from ..machine.dumps import DumpFile, write_dumps
-from ..memory.models import open_model
+from ..memory.models import import_engine, open_model
 from ..program.decode import decode, read_words
 from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall
@@ -211,6 +211,7 @@ def _execute(request, log, look, shared):
         request.settings_path, os.environ, origin=request.settings_origin, hardware=request.is_hardware,
         replaced=_replaced(request)))
     platform = resolve_platform(request, stated, shared)
+    import_engine(platform.regime, platform.dram, request.dma)
     settings = platform.settings
     settings_records(log, settings)
     board_record(log, platform)

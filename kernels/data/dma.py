@@ -31,7 +31,7 @@ from .mx_decode import HAS_TABLES, decode_simd, decode_tables, fits_simd, fits_t
 from .numerics import decode, encode_block, encode_plain, read_code, write_code
 from .row_lanes import round_values
 
-AHEAD = 4  # rows
+AHEAD = 16  # rows
 
 
 @kernel
@@ -99,6 +99,9 @@ def prefetch_simd(formats, tables, halves, hbm, codes, descriptor, index, scale_
     half = halves[descriptor[DESC_FORMAT]]
     steps = row_steps(descriptor, step)
     packed = steps[0]
+    for row in range(min(AHEAD, count)):
+        address, scale_at = rows_at(steps, index, scale_index, row)
+        touch_row(hbm, address, scale_at, length)
     for row in range(count):
         if row + AHEAD < count:
             address, scale_at = rows_at(steps, index, scale_index, row + AHEAD)
