@@ -7,6 +7,7 @@ numba documents alone: mode `PLAIN`.
 - `CompileResult.library`, `.fndesc`, `.signature`: object code, symbol and types of a compiled function;
 - `c_helpers`: symbols that compiled code may name in paths that never run;
 - the option `_nrt`: no calls that count references to arrays;
+- `config.CPU_FEATURES`, `get_host_cpu_features`: what the CPU can for which numba compiles;
 - `types.Array.layout`, `.mutable`: what compiled code takes for granted about an array.
 """
 
@@ -14,7 +15,8 @@ from .modes import KernelError
 
 try:
     from numba import _helperlib, types
-    from numba.core.codegen import JITCodeLibrary
+    from numba.core import config
+    from numba.core.codegen import JITCodeLibrary, get_host_cpu_features
     from numba.core.compiler import Compiler
     from numba.core.registry import CPUDispatcher as CPUDispatcher
     from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
@@ -33,6 +35,17 @@ except (ImportError, AttributeError) as error:
     raise KernelError(f"this version of numba lacks what object code is made with: {error}") from None
 
 NO_REFERENCE_COUNTS = {"_nrt": False}
+
+
+def target_features() -> str:
+    """Tell the features of the CPU that numba compiles for, as LLVM writes them: "+avx2,-avx512f".
+
+    Returns
+    -------
+    str
+    """
+    chosen = getattr(config, "CPU_FEATURES", None)
+    return get_host_cpu_features() if chosen is None else chosen
 
 
 def stand_ins() -> list[str]:

@@ -43,13 +43,10 @@ def _compiles_for(*features):
     if lanes() < max(LANES):
         return False
     try:
-        from numba.core import config
-        from numba.core.codegen import get_host_cpu_features
-    except ImportError:  # not documented: a version of numba may lack it
+        from .numba_internals import target_features
+    except KernelError:
         return False
-    chosen = getattr(config, "CPU_FEATURES", None)
-    known = (get_host_cpu_features() if chosen is None else chosen).split(",")
-    return {f"+{feature}" for feature in features} <= set(known)
+    return {f"+{feature}" for feature in features} <= set(target_features().split(","))
 
 
 def has_pairs() -> bool:
