@@ -18,7 +18,8 @@ from ..errors import EmuError
 # Not in every version of the standard module; the value is that of Linux.
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 _FIXED = 0x10  # of Linux: in place of what lies at the address
-_POPULATE_WRITE = 23  # of Linux: as if every page were written
+_POPULATE_READ, _POPULATE_WRITE = 22, 23  # of Linux: as if every page were read, or written
+READ_AHEAD = 1 << 24  # bytes of a mapped file whose pages are laid at once
 
 HUGE_PAGE = 1 << 21
 WORTH_HUGE = 1 << 19  # bytes: touching more in small pages takes longer than clearing a huge one
@@ -116,7 +117,7 @@ def touch_ahead(arrays: list[np.ndarray], size: int) -> None:
 def map_file(descriptor: int, array: np.ndarray, size: int) -> bool:
     """Lay the first `size` bytes of a file over those of an array of `lazy_zeros`; writes do not reach the file.
 
-    Pages are read when they are first touched, and copied when they are first written.
+    Pages are copied when they are first written. Those of a large file are laid when they are first touched.
 
     Returns
     -------
@@ -131,7 +132,12 @@ def map_file(descriptor: int, array: np.ndarray, size: int) -> bool:
     call.restype = ctypes.c_void_p
     call.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
     flags = mmap.MAP_PRIVATE | _FIXED | _NORESERVE
-    return call(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, 0) == address
+    if call(address, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, 0) != address:
+        return False
+    madvise = _madvise()
+    if madvise is not None and size <= READ_AHEAD:
+        madvise(address, size, _POPULATE_READ)
+    return True
 
 
 def _occupied(array):

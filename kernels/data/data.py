@@ -26,16 +26,17 @@ from .plan import (
     BASE,
     CPU,
     DONE,
+    FRONT,
     HELP,
     LAST,
     LEAD,
     LED,
-    NEXT,
-    OPEN,
+    LEFT,
     OVER,
     PAUSED,
     PIECE_FIRST,
     PIECE_PAST,
+    PIECES,
     READY,
     SEG_FIRST,
     SEG_PAST,
@@ -43,7 +44,6 @@ from .plan import (
     SEG_PIECES_PAST,
     SEG_WORK,
     SEGMENT,
-    SHIFT,
     SLEEP,
     STARVED,
     WHERE,
@@ -150,24 +150,27 @@ def cpu_of_this_thread(shared):
 
 
 @small
-def take_piece(shared):
-    """Take a piece that is open.
+def take_piece(shared, from_front):
+    """Take a piece of the open group, from the front or from the back.
 
-    Returns its number, -1 where there is none.
+    Neighbours read the same columns of a tile: a thread that takes those has fewer from the other CPU's cache. What is
+    taken and what is left is one word, so a thread that comes late takes a piece of the group that is open by then.
+
+    Returns the row of its table that it stands in, -1 where none is left.
     """
-    piece = load_acquire(shared, NEXT)
-    while piece < load_acquire(shared, OPEN):
-        if exchange_if(shared, NEXT, piece, piece + 1):
-            return piece
-        piece = load_acquire(shared, NEXT)
+    left = load_acquire(shared, LEFT)
+    while left % FRONT > 0:
+        if exchange_if(shared, LEFT, left, left - 1 + FRONT if from_front else left - 1):
+            place = left // FRONT if from_front else left // FRONT + left % FRONT - 1
+            return shared[PIECES] + place
+        left = load_acquire(shared, LEFT)
     return np.int64(-1)
 
 
 @kernel
-def run_piece(events, piece, plan, state):
+def run_piece(events, row, plan, state):
     """Execute a piece that this thread has taken; its group lasts until then."""
     shared = plan.shared
-    row = piece + shared[SHIFT]
     base = shared[BASE]
     run_events(events, base + plan.pieces[row, PIECE_FIRST], base + plan.pieces[row, PIECE_PAST], state)
     fetch_add(shared, DONE, 1)
@@ -185,7 +188,7 @@ def help_out(events, ready, led, plan, state):
     while load_acquire(shared, LED) < led:
         if ready >= 0 and (load_acquire(shared, READY) != ready or shared[LED] >= load_acquire(shared, LAST)):
             break
-        piece = take_piece(shared)
+        piece = take_piece(shared, False)
         if piece >= 0:
             run_piece(events, piece, plan, state)
             turns = 0
@@ -213,17 +216,15 @@ def make_pairs_of_group(events, first, past, state):
 def lead_group(events, row, pieces, base, plan, state):
     """Run a group of pieces, from a row of their table on, with whoever helps."""
     shared = plan.shared
-    end = shared[OPEN] + pieces
-    shared[SHIFT] = row - shared[OPEN]
-    shared[BASE] = base
-    store_release(shared, OPEN, end)
-    piece = take_piece(shared)
+    shared[PIECES], shared[BASE], shared[DONE] = row, base, 0
+    store_release(shared, LEFT, pieces)
+    piece = take_piece(shared, True)
     while piece >= 0:
         shared[CPU] = cpu_of_this_thread(shared)
         run_piece(events, piece, plan, state)
-        piece = take_piece(shared)
+        piece = take_piece(shared, True)
     turns = 0
-    while load_acquire(shared, DONE) < end:
+    while load_acquire(shared, DONE) < pieces:
         turns += 1
         relax(shared, min(turns, YIELDS))
 

@@ -30,11 +30,10 @@ PIECE_FIRST, PIECE_PAST, PIECE_WIDTH = range(3)  # events of a piece
 
 # Counters that the threads of a run share. What different threads write lies on cache lines of its own.
 LINE = 16
-NEXT = 0 * LINE  # pieces that were taken, of the whole run
-OPEN = 1 * LINE  # pieces that may be taken
-SHIFT = OPEN + 1  # row of a piece in the table, less its number
-BASE = OPEN + 2  # row of the first event of the chunk
-DONE = 2 * LINE  # pieces that are done
+LEFT = 0 * LINE  # pieces of the group that nobody took; plus FRONT for each that was taken from its front
+PIECES = 1 * LINE  # row of the table with the first piece of the group
+BASE = PIECES + 1  # row of the first event of the chunk
+DONE = 2 * LINE  # pieces that are done of the group
 READY = 3 * LINE  # chunks that are planned
 LAST = READY + 1  # chunks that there will be, FOREVER as long as nobody knows
 IS_CLEAR = READY + 2  # whether the accumulator is as M_MM_WO leaves it, behind the chunks that are planned
@@ -46,6 +45,7 @@ YIELD = 5 * LINE  # address of a C function that gives up the CPU, 0 without
 SLEEP = YIELD + 1  # of one that sleeps for so many microseconds
 WHERE = YIELD + 2  # of one that tells the CPU of the calling thread
 SHARED_WIDTH = 6 * LINE
+FRONT = 1 << 32
 FOREVER = 1 << 62
 GIVEN_UP = 1 << 62
 

@@ -138,14 +138,14 @@ def test_a_heavy_group_is_cut():
 
 @pytest.fixture
 def shared_out(monkeypatch):
-    """Tiles of any size are shared out; a list of the pieces that there are after each stay of the main thread."""
+    """Tiles of any size are shared out; a list of the pieces of the last group after each stay of the main thread."""
     monkeypatch.setattr(crew, "LEAST_WORK", 1)
     monkeypatch.setattr(runner, "most_threads", lambda: 64)  # also more than there are CPUs
     found, real = [], crew.Crew.lead
 
     def lead(self, turns, most):
         told = real(self, turns, most)
-        found.append(int(self._shared[pl.OPEN]))
+        found.append(int(self._shared[pl.DONE]))
         return told
 
     monkeypatch.setattr(crew.Crew, "lead", lead)
