@@ -17,6 +17,7 @@ from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
 LOOP_CAPACITY = 64
 MOST_LOOP = 2**62  # instructions: no run gets there, and a sum with those executed stays in int64
 SRAM_HUGE = 1 << 25  # bytes of an SRAM that may be in huge pages: programs use the low rows and tiles
+LARGE_TILE = 1 << 16  # bytes from which on: with small tiles a program uses few MiB, and clearing may take longer
 
 
 def new_geometry(settings: Settings, revision: str, hardware: bool = False) -> np.ndarray:
@@ -99,7 +100,8 @@ def new_control(trace_capacity: int) -> ControlState:
 def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -> DataState:
     """SRAMs, accumulators and HBM at reset; memory is used only where it is touched."""
     mlen, vlen, blen, heads = settings.mlen, settings.vlen, settings.blen, settings.broadcast
-    rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM", huge=SRAM_HUGE)
+    huge = SRAM_HUGE if mlen * mlen * np.dtype(np.float32).itemsize >= LARGE_TILE else 0
+    rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM", huge=huge)
     pages = (settings.hbm_size + (1 << HBM_PAGE) - 1) >> HBM_PAGE
     return DataState(
         cfg=cfg,
@@ -109,16 +111,16 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         halves=formats.halves,
         rows=rows,
         row_words=rows.view(np.uint32),
-        row_pairs=lazy_zeros(settings.vector_sram_size * vlen // 2, np.uint32, "vector SRAM", huge=SRAM_HUGE),
+        row_pairs=lazy_zeros(settings.vector_sram_size * vlen // 2, np.uint32, "vector SRAM", huge=huge),
         row_touched=lazy_zeros(settings.vector_sram_size, np.uint8, "vector SRAM"),
-        tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=SRAM_HUGE),
-        tile_pairs=lazy_zeros(settings.matrix_tiles * mlen * mlen // 2, np.uint32, "matrix SRAM", huge=SRAM_HUGE),
+        tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=huge),
+        tile_pairs=lazy_zeros(settings.matrix_tiles * mlen * mlen // 2, np.uint32, "matrix SRAM", huge=huge),
         tile_touched=zeros_apart(settings.matrix_tiles, np.uint8),
         fp=zeros_apart(layout.FP_REGISTERS, np.float32),
         fp_sram=zeros_apart(int(cfg[layout.CFG_FP_SRAM]), np.float32),
         int_sram=int_sram,
         m_accum=zeros_apart(blen * blen, np.float32),
-        hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=SRAM_HUGE),
+        hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=huge),
         hv_accum=zeros_apart(heads * mlen, np.float32),
         v_accum=zeros_apart(blen, np.float32),
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),
