@@ -95,7 +95,7 @@ def test_answers_are_used(name):
 
 
 def test_windows_and_pieces():
-    """All events but the follower's are answered, window by window; most of the answers are right."""
+    """All events but the follower's are answered, window by window; the result is that of one thread, right or not."""
     rng = np.random.default_rng(5)
     count, rows = 600, 128
     events = events_of([(10**6, 0, 8192 * int(rng.integers(64)), 0, 64) for _ in range(count)])
