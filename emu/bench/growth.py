@@ -107,10 +107,9 @@ def _run(directory, memory_model):
     from ..logs import Log
     from ..precompile import kernels_of, make_ready
 
+    # On one thread, since on two timing runs beside control.
     request = RunRequest(**fields_of(directory, {"timing_only": True, "memory_model": memory_model, "stages": False,
-                                                 "dump_dir": None}))
-    if memory_model != "hbm":
-        request.threads = 1  # on two, timing on board DDR runs beside control
+                                                 "threads": 1, "dump_dir": None}))
     make_ready(kernels_of(request))
     from ..running.runner import execute
 
