@@ -77,12 +77,19 @@ def _end(status):
     import threading
 
     waited_for = [thread for thread in threading.enumerate() if not thread.daemon]
-    if isinstance(status, int) and len(waited_for) == 1:
+    if isinstance(status, int) and len(waited_for) == 1 and not _is_watched():
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()
         os._exit(status)
+
+
+def _is_watched():
+    """Whether a profiler, a debugger or the like runs this process, which may write its file behind us."""
+    monitoring = getattr(sys, "monitoring", None)
+    tools = () if monitoring is None else map(monitoring.get_tool, range(6))
+    return any((sys.gettrace(), sys.getprofile(), *tools))
 
 
 def _problem(error):

@@ -192,6 +192,14 @@ def test_what_is_to_be_done_at_the_end_is_done(tmp_path):
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "last"), done.stderr
 
 
+def test_a_profiler_sees_the_end(tmp_path):
+    """Somebody who runs the command from within Python to watch it gets control back, and writes its file."""
+    place = tmp_path / "profile"
+    ran = subprocess.run([sys.executable, "-m", "cProfile", "-o", place, "-m", "plena_emu.cli.main", "boards"],
+                         capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 0 and place.stat().st_size > 0, ran.stderr
+
+
 def test_a_thread_that_is_at_work_is_waited_for():
     script = ("import sys, threading, time; sys.argv = ['plena-emu', 'boards'];"
               " from plena_emu.cli.entry import plena_emu;"
