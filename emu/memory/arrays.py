@@ -38,7 +38,9 @@ def take_words(count: int) -> np.ndarray:
     try:
         whole = _spare.setdefault(count, []).pop()
     except IndexError:
-        whole = np.frombuffer(mmap.mmap(-1, count * np.dtype(np.int64).itemsize), dtype=np.int64)
+        size = count * np.dtype(np.int64).itemsize
+        private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a shared map would be one memory for a process and its forks
+        whole = np.frombuffer(mmap.mmap(-1, size, private), dtype=np.int64)
     words = whole[:]
     weakref.finalize(words, _give_back, whole).atexit = False
     return words

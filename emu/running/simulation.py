@@ -324,7 +324,7 @@ class Simulation:
     def _check_time(self, picoseconds):
         """Check compute time alone, and the end of the run; `memory` checks the times of its events."""
         if picoseconds > TIME_LIMIT:
-            raise EmuError(f"after {self.executed} instructions: simulated time passes {TIME_LIMIT} ps (53 days)")
+            raise EmuError(f"program: simulated time passes {TIME_LIMIT} ps (53 days) before its end")
 
     @property
     def pc(self) -> int:

@@ -5,6 +5,7 @@ working directory nor what PYTHONPATH names: a file there that bears the name of
 """
 
 import importlib
+import importlib.machinery
 import importlib.util
 import json
 import os
@@ -19,18 +20,34 @@ def _end_with_parent():
     os._exit(1)
 
 
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Runs a source as it is: Python takes bytecode for that of a source of the same size and second of change."""
+
+    def get_code(self, fullname):
+        """Compile the source."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 class _Packages:
-    """Finds packages where the parent has them; `places` is (file, search locations) by name."""
+    """Finds packages where the parent has them, and what is in them; `places` is (file, search locations) by name."""
 
     def __init__(self, places):
         self._places = places
 
     def find_spec(self, name, path=None, target=None):
-        """Spec of one of the packages; None for any other name."""
-        if name not in self._places:
+        """Spec of one of the packages, or of a module in one; None for any other name."""
+        if name in self._places:
+            file, inside = self._places[name]
+            return importlib.util.spec_from_file_location(
+                name, file, loader=_FromSource(name, file), submodule_search_locations=inside
+            )
+        if not any(name.startswith(f"{package}.") for package in self._places):
             return None
-        file, inside = self._places[name]
-        return importlib.util.spec_from_file_location(name, file, submodule_search_locations=inside)
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _FromSource(name, spec.loader.path)
+        return spec
 
 
 def main(task):

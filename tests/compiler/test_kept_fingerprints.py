@@ -1,5 +1,6 @@
 """Is a fingerprint taken without reading the sources only where none of them changed?"""
 
+import compileall
 import os
 import time
 
@@ -59,6 +60,17 @@ def test_a_change_of_the_same_size_and_time_is_seen(known, change):
     assert was_read and found != before
     change(package / "tiny_helper.py", HELPER)
     assert ask(package) == (before, True)
+
+
+@pytest.mark.parametrize("change", [rewrite, swap])
+def test_bytecode_of_an_older_source_is_not_compiled(known, change):
+    """Python takes it for that of a source of the same size and time."""
+    package, _ = known
+    compileall.compile_dir(package.parent, quiet=2)
+    change(package / "tiny_helper.py", HELPER.replace("x + 1", "x + 2"))
+    assert call(package)[0][0] == "43"
+    change(package / "tiny_helper.py", HELPER)
+    assert call(package)[0][0] == "42"
 
 
 def test_a_change_a_moment_ago_is_not_kept(settled):

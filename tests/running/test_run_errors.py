@@ -310,7 +310,7 @@ def test_simulated_time_is_refused_before_it_wraps(text, found, tmp_path, monkey
     assert dropin.main(argv) == (101 if found else 0)
     last = capsys.readouterr().err.splitlines()[-1]
     if found:
-        assert re.search(r"after \d+ instructions: simulated time passes 4611686018427387904 ps", last)
+        assert "program: simulated time passes 4611686018427387904 ps" in last
     else:
         assert float(re.search(r"Latency ([0-9.]+)ns", last)[1]) > 4294967295 * 10**6
 
