@@ -189,7 +189,7 @@ class Machine:
         """Have the low rows and tiles occupy memory by the time that data needs them, beside what else is loaded."""
         data = self.data
         pairs = [data.row_pairs, data.tile_pairs] if cpu_has_pairs() else []
-        touch_ahead([data.rows, data.tiles, *pairs], HUGE_PAGE)
+        touch_ahead([data.rows, data.tiles, *pairs, data.hm_accum], HUGE_PAGE)
 
     def touch_rows(self, past: int) -> None:
         """Have the huge pages of the rows before `past` occupy memory, behind those of `touch_ahead`."""

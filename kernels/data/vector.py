@@ -165,6 +165,18 @@ def whole_row(rows, row_words, fp, op, target, a, b, order, n, drop):
         minus_row(rows, a0, rows, a0, fp[b], row_words, o, vectors, drop)
 
 
+@kernel
+def copy_shifted(row_words, target, a, shift, n):
+    """Execute V_SHIFT_V between two rows: values that are rounded already are moved `shift` elements up."""
+    out = row_words[target * n : target * n + shift]
+    for j in range(shift):
+        out[j] = 0
+    source = row_words[a * n : (a + 1) * n - shift]
+    out = row_words[target * n + shift : (target + 1) * n]
+    for j in range(n - shift):
+        out[j] = source[j]
+
+
 @small
 def is_whole_row(op):
     """Tell whether `whole_row` has the operation."""
@@ -181,6 +193,9 @@ def elementwise(cfg, rows, row_words, row_touched, fp, work, exp_codes, op, targ
         row_touched[target] = 1
     elif mask == -1 and is_whole_row(op) and n % SIMD_WIDTH == 0 and man_bits < 23:
         whole_row(rows, row_words, fp, op, target, a, b, order, n, 23 - man_bits)
+        row_touched[target] = 1
+    elif op == isa.V_SHIFT_V and target != a and 0 <= b <= n:
+        copy_shifted(row_words, target, a, b, n)
         row_touched[target] = 1
     else:
         elementwise_in_steps(cfg, rows, row_words, row_touched, fp, work, op, target, a, b, mask, order)
