@@ -5,13 +5,14 @@ import numpy as np
 from ..config.settings import Settings
 from ..inputs.number_formats import Mx
 from ..kernels import layout
+from ..kernels.compiler.placement import zeros_apart
 from ..kernels.compiler.simd import cpu_has_pairs
 from ..kernels.control.state import NO_LIMIT, ControlState, new_affine
 from ..kernels.data.state import DataState
 from ..kernels.limits import HBM_PAGE
 from .dumps import DumpFile, hbm_pieces, matrix_pieces, vector_pieces
 from .formats import Formats, pack_sram
-from .lazy_arrays import HUGE_PAGE, lazy_zeros, touch, touch_ahead, zeros_apart
+from .lazy_arrays import HUGE_PAGE, lazy_zeros, touch, touch_ahead
 from .preload import load_fp_sram, load_hbm, load_int_sram, load_vector_sram
 
 LOOP_CAPACITY = 64

@@ -24,7 +24,6 @@ READ_AHEAD = 1 << 24  # bytes of a mapped file whose pages are laid at once
 HUGE_PAGE = 1 << 21
 WORTH_HUGE = 1 << 19  # bytes: touching more in small pages takes longer than clearing a huge one
 FEW_PAGES = 64
-LINES = 128  # bytes: a cache line and the one that is fetched with it
 PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap
 
 
@@ -53,21 +52,6 @@ def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
     array = np.frombuffer(area, dtype=dtype, count=count)
     use_huge_pages(array, min(size, huge))
     return array
-
-
-def zeros_apart(shape: int | tuple[int, ...], dtype) -> np.ndarray:
-    """Make a small array of zeros that shares no cache line with anything else.
-
-    What one thread writes all the time would slow down another that reads its neighbour.
-
-    Returns
-    -------
-    np.ndarray
-    """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    room = np.zeros(-(-size // LINES) * LINES + LINES, dtype=np.uint8)
-    skipped = -room.ctypes.data % LINES
-    return room[skipped : skipped + size].view(dtype).reshape(shape)
 
 
 def use_huge_pages(array: np.ndarray, size: int) -> None:

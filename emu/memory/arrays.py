@@ -1,4 +1,4 @@
-"""Arrays of memory models: what two threads write lies apart, and large ones go from run to run of a process.
+"""Large arrays of memory models, which go from run to run of a process.
 
 The first touch of a page may take longer than its use: a virtual machine's host takes free memory back, and gives it
 again page by page, some microseconds each.
@@ -9,23 +9,9 @@ import weakref
 
 import numpy as np
 
-LINES = 128  # bytes: a cache line and the one that is fetched with it
 MOST_SPARE = 3  # large arrays of a size that are kept
 
 _spare: dict[int, list[np.ndarray]] = {}  # by words
-
-
-def words_apart(shape: int | tuple[int, ...]) -> np.ndarray:
-    """Make words of 0 that share no cache line with anything else.
-
-    Returns
-    -------
-    int64[shape]
-    """
-    size = int(np.prod(shape)) * np.dtype(np.int64).itemsize
-    room = np.zeros(size + 2 * LINES, dtype=np.uint8)
-    skipped = -room.ctypes.data % LINES
-    return room[skipped : skipped + size].view(np.int64).reshape(shape)
 
 
 def take_words(count: int) -> np.ndarray:

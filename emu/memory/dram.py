@@ -13,12 +13,13 @@ from ..boards.dram_schema import DramDescription, TimingRow, checked
 from ..boards.dram_timing import COMMANDS, LEVELS, OTHER_RANK, RANK_COMMANDS
 from ..errors import EmuError, UsageError
 from ..isa import REVISIONS
+from ..kernels.compiler.placement import zeros_apart
 from ..kernels.dram import event_queue, idle_reads, open_loop, read_lanes
 from ..kernels.dram import memo as dram_memo
 from ..kernels.dram import pattern as dram_pattern
 from ..kernels.dram import state as dram_state
 from ..kernels.memory import memo_table as mt
-from .arrays import take_words, words_apart
+from .arrays import take_words
 
 ACCESS_BYTES = 64
 ADDRESS_BITS = 64
@@ -166,7 +167,7 @@ def new_memo(state: dram_state.DramState, enabled: bool = True) -> dram_memo.Dra
     Two threads may have a memo each, so that their arrays share no cache lines.
     """
     config = state.config[0]
-    reg = words_apart(dram_memo.DRAM_MEMO_WIDTH)
+    reg = zeros_apart(dram_memo.DRAM_MEMO_WIDTH)
     reg[mt.MEMO_ON] = enabled and config.t_refi == 0 and config.sub_requests == 1 and config.direct == 1
     return dram_memo.DramMemo(
         reg=reg,
@@ -175,7 +176,7 @@ def new_memo(state: dram_state.DramState, enabled: bool = True) -> dram_memo.Dra
         pattern=_new_pattern(int(config.channels) * dram_state.BANKS),
         address=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
         nothing=np.zeros(dram_pattern.WIDEST, dtype=np.int64),
-        counts_before=words_apart((int(config.channels), dram_state.COUNTS)),
+        counts_before=zeros_apart((int(config.channels), dram_state.COUNTS)),
         idle=_records(int(config.channels), idle_reads.IDLE),
         bins=np.zeros(dram_state.BINS, dtype=np.int64),
     )
@@ -183,7 +184,7 @@ def new_memo(state: dram_state.DramState, enabled: bool = True) -> dram_memo.Dra
 
 def _none(shape):
     """NONE everywhere."""
-    array = words_apart(shape)
+    array = zeros_apart(shape)
     array[...] = dram_state.NONE
     return array
 
@@ -191,23 +192,23 @@ def _none(shape):
 def _new_pattern(banks):
     """Room for the pattern of one list; nothing is touched yet."""
     width = dram_pattern.WIDEST
-    key = words_apart(dram_pattern.KEY_WIDTH)
+    key = zeros_apart(dram_pattern.KEY_WIDTH)
     return dram_pattern.Pattern(
         key=key,
         half=key.view(np.uint16),
-        touched=words_apart(1),
-        bank=words_apart(dram_pattern.TOUCHED + 1),
-        first=words_apart(dram_pattern.TOUCHED),
+        touched=zeros_apart(1),
+        bank=zeros_apart(dram_pattern.TOUCHED + 1),
+        first=zeros_apart(dram_pattern.TOUCHED),
         number=_none(banks),
         row=_none((banks, 2)),
         more=_none(banks),
-        listed=words_apart((width, dram_pattern.ROW_WIDTH)),
+        listed=zeros_apart((width, dram_pattern.ROW_WIDTH)),
         node=_none((dram_pattern.LEVELS, banks)),
-        block=words_apart(width),
+        block=zeros_apart(width),
         latest_block=_none(banks),
-        place=words_apart(width),
-        left_bank=words_apart(dram_pattern.TOUCHED),
-        left_row=words_apart(dram_pattern.TOUCHED),
+        place=zeros_apart(width),
+        left_bank=zeros_apart(dram_pattern.TOUCHED),
+        left_row=zeros_apart(dram_pattern.TOUCHED),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..kernels.compiler.jit import bind
+from ..kernels.compiler.placement import zeros_apart
 from ..kernels.dram import answers as an
 from ..kernels.dram import timing as dram_timing
 from ..kernels.dram.foresight import Foreseer
@@ -18,9 +19,9 @@ from ..kernels.dram.timing import DramMemory
 from ..kernels.memory import following as fo
 from ..kernels.memory import memo_table as mt
 from ..kernels.memory import transfer as tr
-from .arrays import take_words, words_apart
+from .arrays import take_words
+from .following import SharedBatch
 
-PATIENCE = 1 << 15  # turns that the thread which follows waits for events: about a millisecond
 LAST_PATIENCE = 1 << 18  # turns in which it is done with an event, while control waits for it
 WINDOWS = 1  # that are answered before Ctrl-C is heard: some milliseconds
 
@@ -37,7 +38,7 @@ def no_answers() -> an.Foresight:
 
 
 def _new_answers(events, text, arena):
-    return an.Foresight(words_apart(an.F_WIDTH), np.full(events, NONE), text, arena)
+    return an.Foresight(zeros_apart(an.F_WIDTH), np.full(events, NONE), text, arena)
 
 
 def run_all(call, events: np.ndarray, count: int) -> int:
@@ -53,7 +54,7 @@ def run_all(call, events: np.ndarray, count: int) -> int:
     return tr.TIMING_OK if call(shared, events, 0) == count else tr.TIME_OVERFLOW
 
 
-class DramForesight:
+class DramForesight(SharedBatch):
     """A `memory.interfaces.Follower`.
 
     Parameters
@@ -77,15 +78,15 @@ class DramForesight:
         self._dram = memory.dram
         self.answers = _new_answers(len(events), take_words(an.MOST_TEXT), memo.arena)
         self.answers.reg[an.F_ON] = 1
-        self._shared = words_apart(fo.SHARED_WIDTH)
-        addr = words_apart(len(memory.transfer.addr))
-        row = words_apart(len(memory.dram.channels) * BANKS)
-        self._foreseer = Foreseer(self._shared, self.answers, memo, state, addr, row)
+        shared = zeros_apart(fo.SHARED_WIDTH)
+        addr = zeros_apart(len(memory.transfer.addr))
+        row = zeros_apart(len(memory.dram.channels) * BANKS)
+        self._foreseer = Foreseer(shared, self.answers, memo, state, addr, row)
         own = memory._replace(answers=self.answers)
-        self._follow = bind(dram_timing.follow_dram, (self._shared, events), (descriptors, own))
-        self._give = bind(dram_timing.give_dram, (), (self._shared,))
+        self._give = give = bind(dram_timing.give_dram, (), (shared,))
+        follow = bind(dram_timing.follow_dram, (shared, events), (descriptors, own))
+        super().__init__(shared, follow, lambda count, state: give(count, state, 0, 0))
         self._foresee = bind(dram_timing.foresee_dram, (events,), (descriptors, self._foreseer))
-        self.is_over = True
 
     def warm(self) -> None:
         """Have the kernels compiled, or loaded from the cache."""
@@ -109,31 +110,6 @@ class DramForesight:
         memo.table[:] = 0
         memo.reg[mt.MEMO_USED] = memo.reg[mt.MEMO_PATTERNS] = 0
         self.answers.reg[an.F_USED] = 0
-
-    def give(self, count: int) -> None:
-        """Give the first `count` events of the batch."""
-        self._give(count, fo.OPEN, 0, 0)
-
-    def run(self) -> None:
-        """Time events as they are given; set `is_over` to False before."""
-        try:
-            self._follow(PATIENCE)
-        finally:
-            self.is_over = True
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether a `run` of this batch has begun to wait for events."""
-        return bool(self._shared[fo.FOLLOWS])
-
-    def stop(self) -> None:
-        """Have `run` end with the event that it is in."""
-        self._give(int(self._shared[fo.GIVEN]), fo.STOPPED, 0, 0)
-
-    @property
-    def done(self) -> int:
-        """Events of the batch that are timed."""
-        return int(self._shared[fo.DONE])
 
     def finish(self, count: int, between: Callable[[], None]) -> int:
         """Answer events of a batch of `count` ahead of the thread that follows, then wait for it.

@@ -15,9 +15,9 @@ from ..kernels.simple import foreseen as fs
 from ..kernels.simple import foresight as kernels
 from ..kernels.simple.memo import KEY_WIDTH
 from ..kernels.simple.timing import SimpleMemory
+from .following import SharedBatch
 from .simple import new_foreseen, new_simple_state
 
-PATIENCE = 1 << 15  # turns that the thread which follows waits for events: about a millisecond
 LAST_PATIENCE = 1 << 16  # turns that control waits at the end
 
 
@@ -27,7 +27,7 @@ def _new_table():
     return table
 
 
-class SimpleForesight:
+class SimpleForesight(SharedBatch):
     """A `memory.interfaces.Follower`.
 
     Parameters
@@ -49,13 +49,13 @@ class SimpleForesight:
         foreseen, told = _new_table(), _new_table()
         addr, link, wait = (np.zeros(accesses, dtype=np.int64) for _ in range(3))
         self.memory = memory._replace(foreseen=foreseen, told=told)
-        self._shared = np.zeros(fo.SHARED_WIDTH, dtype=np.int64)
-        self._foreseer = kernels.Foreseer(self._shared, foreseen, told, new_simple_state(accesses), addr, link,
+        shared = np.zeros(fo.SHARED_WIDTH, dtype=np.int64)
+        self._foreseer = kernels.Foreseer(shared, foreseen, told, new_simple_state(accesses), addr, link,
                                           wait, np.zeros(KEY_WIDTH, dtype=np.int64))
-        self._follow = bind(kernels.follow, (events,), (descriptors, self.memory, self._shared))
-        self._give = bind(kernels.give, (), (self._shared,))
+        follow = bind(kernels.follow, (events,), (descriptors, self.memory, shared))
+        self._give = bind(kernels.give, (), (shared,))
+        super().__init__(shared, follow, self._give)
         self._foresee = bind(kernels.foresee, (events,), (descriptors, self._foreseer))
-        self.is_over = True
 
     def warm(self) -> None:
         """Have the kernels compiled, or loaded from the cache."""
@@ -71,31 +71,6 @@ class SimpleForesight:
             if used > len(table.arena) // 2 or patterns > len(table.slots) // 4:
                 table.slots[:] = 0
                 table.reg[fs.F_USED], table.reg[fs.F_PATTERNS] = 1, 0
-
-    def give(self, count: int) -> None:
-        """Give the first `count` events of the batch."""
-        self._give(count, fo.OPEN)
-
-    def run(self) -> None:
-        """Time events as they are given; set `is_over` to False before."""
-        try:
-            self._follow(PATIENCE)
-        finally:
-            self.is_over = True
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether a `run` of this batch has begun to wait for events."""
-        return bool(self._shared[fo.FOLLOWS])
-
-    def stop(self) -> None:
-        """Have `run` end with the event that it is in."""
-        self._give(int(self._shared[fo.GIVEN]), fo.STOPPED)
-
-    @property
-    def done(self) -> int:
-        """Events of the batch that are timed."""
-        return int(self._shared[fo.DONE])
 
     def finish(self, count: int, between: Callable[[], None]) -> int:
         """Foresee a batch of `count` events from the last one back, then wait for the thread that follows.

@@ -12,11 +12,10 @@ from .. import isa
 from ..kernels import layout
 from ..kernels.compiler.atomics import IS_ATOMIC
 from ..kernels.compiler.jit import bind, entry_of
-from ..kernels.compiler.placement import Placement
+from ..kernels.compiler.placement import Placement, zeros_apart
 from ..kernels.data import plan as pl
 from ..kernels.data.plan import ALONE, HELP, LEAD, plan_chunk
 from ..machine.core import Machine, hand_state
-from ..machine.lazy_arrays import zeros_apart
 from .run_errors import data_error
 from .work import MOST_WORK, data_work, pieces
 from .workers import Worker, heard

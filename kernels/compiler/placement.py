@@ -1,10 +1,14 @@
-"""Where the threads of a run go: helpers keep off the CPU of the thread that leads."""
+"""Where the threads of a run go, and what they write: apart, or they slow each other down."""
 
 import contextlib
 import ctypes
 import functools
 import os
 from collections.abc import Callable, Iterable
+
+import numpy as np
+
+LINES = 128  # bytes: a cache line and the one that is fetched with it
 
 
 @functools.cache
@@ -24,6 +28,21 @@ def most_threads() -> int:
     int
     """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def zeros_apart(shape: int | tuple[int, ...], dtype=np.int64) -> np.ndarray:
+    """Make a small array of zeros that shares no cache line with anything else.
+
+    What one thread writes all the time would slow down another that reads its neighbour.
+
+    Returns
+    -------
+    np.ndarray
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.zeros(-(-size // LINES) * LINES + LINES, dtype=np.uint8)
+    skipped = -room.ctypes.data % LINES
+    return room[skipped : skipped + size].view(dtype).reshape(shape)
 
 
 class Placement:

@@ -20,7 +20,7 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from ..compiler.llvm_ir import F32, element_pointer, splat
+    from ..compiler.llvm_ir import F32, element_pointer, reduced, splat
 
     _I32 = ir.IntType(32)
     _WORDS = ir.VectorType(_I32, SIMD_WIDTH)
@@ -49,9 +49,7 @@ if JIT:
                 magnitude = builder.select(number, magnitude, _constant(0))
                 old = builder.load(best)  # magnitudes are in the order of their bits
                 builder.store(builder.select(builder.icmp_signed(">", magnitude, old), magnitude, old), best)
-            kind = ir.FunctionType(_I32, [_WORDS])
-            reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.smax.v8i32")
-            return builder.bitcast(builder.call(reduce, (builder.load(best),)), F32)
+            return builder.bitcast(reduced(builder, "smax", builder.load(best)), F32)
 
         return signature, codegen
 
@@ -117,9 +115,7 @@ if JIT:
                 ahead = builder.mul(loop.index, ir.Constant(args[8].type, SIMD_WIDTH))
                 pointer = element_pointer(builder, target, builder.add(args[8], ahead), bytes_)
                 builder.store(builder.trunc(code_of(x), bytes_), pointer, align=1)
-            kind = ir.FunctionType(_I32, [_WORDS])
-            reduce = cgutils.get_or_insert_function(builder.module, kind, "llvm.vector.reduce.or.v8i32")
-            return builder.sext(builder.call(reduce, (builder.load(strange),)), ir.IntType(64))
+            return builder.sext(reduced(builder, "or", builder.load(strange)), ir.IntType(64))
 
         return signature, codegen
 

@@ -43,15 +43,7 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from ..compiler.llvm_ir import element_pointer
-
-    def _reduced(builder, name, vector):
-        """Call an LLVM reduction of the elements of a vector to one."""
-        kind = ir.FunctionType(vector.type.element, [vector.type])
-        function = cgutils.get_or_insert_function(
-            builder.module, kind, f"llvm.vector.reduce.{name}.v{vector.type.count}i{vector.type.element.width}"
-        )
-        return builder.call(function, [vector])
+    from ..compiler.llvm_ir import element_pointer, reduced
 
     def _compiled(lanes, across):
         """Make the intrinsic that pairs f32 a vector at a time."""
@@ -99,7 +91,7 @@ if JIT:
                         builder.store(larger(builder, builder.load(high), magnitude), high)
                         magnitude = builder.sub(magnitude, constant(1))
                         builder.store(smaller(builder, builder.load(low), magnitude), low)
-                found = [_reduced(builder, name, builder.load(v)) for name, v in
+                found = [reduced(builder, name, builder.load(v)) for name, v in
                          (("or", loose), ("umin", low), ("umax", high))]
                 loose, low, high = (builder.zext(value, at.type) for value in found)
                 is_loose = builder.icmp_signed("!=", builder.and_(loose, ir.Constant(at.type, LOWER)),
@@ -120,7 +112,7 @@ if JIT:
         def codegen(context, builder, sig, args):
             array = context.make_array(sig.args[0])(context, builder, args[0])
             loaded = builder.load(element_pointer(builder, array, args[1], eight), align=1)
-            return builder.zext(_reduced(builder, "umin", loaded), args[1].type)
+            return builder.zext(reduced(builder, "umin", loaded), args[1].type)
 
         return signature, codegen
 

@@ -15,7 +15,7 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from ..compiler.llvm_ir import element_pointer, splat
+    from ..compiler.llvm_ir import element_pointer, reduced, splat
 
     I16, I32 = ir.IntType(16), ir.IntType(32)
     LANES = ir.VectorType(I32, BANKS)
@@ -70,9 +70,7 @@ if JIT:
                 wait = builder.sub(_larger(builder, builder.load(_row(builder, clocks, command), align=4), now), now)
                 value = builder.or_(builder.shl(wait, shift), builder.load(_row(builder, keys, row), align=4))
                 best = value if best is None else _smaller(builder, best, value)
-            kind = ir.FunctionType(I32, [LANES])
-            reduce = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.smin.v{BANKS}i32")
-            return builder.call(reduce, [best])
+            return reduced(builder, "smin", best)
 
         return signature, codegen
 

@@ -23,7 +23,7 @@ if JIT:
     from numba.core import cgutils
     from numba.extending import intrinsic
 
-    from ..compiler.llvm_ir import element_pointer, splat
+    from ..compiler.llvm_ir import element_pointer, reduced, splat
 
     I16, I64 = ir.IntType(16), ir.IntType(64)
     LANES = ir.VectorType(I16, BANKS)
@@ -53,9 +53,7 @@ if JIT:
         return splat(builder, builder.trunc(value, I16), BANKS)
 
     def _least(builder, lanes):
-        kind = ir.FunctionType(I16, [LANES])
-        reduce = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.umin.v{BANKS}i16")
-        return builder.zext(builder.call(reduce, [lanes]), I64)
+        return builder.zext(reduced(builder, "umin", lanes), I64)
 
     def _waiting(builder, best, ready, key, now):
         """Smaller of `best` and the values of lanes: clocks from `now` until ready, at most LATER, above the key."""
