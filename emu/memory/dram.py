@@ -28,8 +28,8 @@ ADDRESS_BITS = 64
 DIRECT_ACCESSES = 8
 MOST_CONFIGS = 32
 _configs: dict[tuple[bytes, str], np.recarray] = {}  # of the last descriptions, by their content
-# Description of the last `place`: it need not be checked for each address.
-_placed: list[DramDescription | None] = [None]
+# Description of the last `place`, and its masks: neither is checked or worked out for each address.
+_placed: list[tuple[DramDescription | None, dict[str, list[int]]]] = [(None, {})]
 BANK_COMMANDS = tuple(int(command) for command in (dram_state.ACT, dram_state.PRE, dram_state.RD, dram_state.WR))
 
 
@@ -54,14 +54,14 @@ def place(description: DramDescription, address: int) -> Place:
     EmuError
         The description, or the address, is none that a memory can have.
     """
-    if description is None or description is not _placed[0]:
-        _placed[0] = checked(description)
+    if description is None or description is not _placed[0][0]:
+        _placed[0] = description, _masks(checked(description))
     if not isinstance(address, int | np.integer) or isinstance(address, bool):
         raise UsageError(f"address: found {type(address).__name__}, expected an integer from 0 to 2^64 - 1")
     if not 0 <= address < 1 << ADDRESS_BITS:
         found = f"{address:#x}" if abs(address) < 1 << 128 else f"an integer of {int(address).bit_length()} bits"
         raise EmuError(f"address: found {found}, expected an integer from 0 to 2^64 - 1")
-    return _place(description, int(address))
+    return _place(description, int(address), _placed[0][1])
 
 
 def _masks(description):
@@ -69,10 +69,10 @@ def _masks(description):
     return {field: description.bit_masks(field) for field in ("column", *LEVELS)}
 
 
-def _place(description, address, masks=None):
-    """`place` of arguments that were checked; `masks` are those of `_masks`, for many addresses."""
+def _place(description, address, masks):
+    """`place` of arguments that were checked; `masks` are those of `_masks`."""
     fields = {field: sum(((address & mask).bit_count() & 1) << number for number, mask in enumerate(found))
-              for field, found in (masks or _masks(description)).items()}
+              for field, found in masks.items()}
     row = address >> description.mapping.row.first
     for number, bit in enumerate(description.mapping.row.xor):
         row ^= (address >> bit & 1) << number
@@ -263,7 +263,8 @@ def lockstep_channels(description: DramDescription) -> int:
     differ in nothing else. As lockstep channels are neighbours, channels wake accesses in the same order (§4.10).
     """
     size = description.transfer_bytes
-    bursts = [_place(description, first) for first in range(0, ACCESS_BYTES, size)]
+    masks = _masks(description)
+    bursts = [_place(description, first, masks) for first in range(0, ACCESS_BYTES, size)]
     alike = {burst._replace(channel=0, column=0) for burst in bursts}
     aligned = sorted(burst.channel for burst in bursts) == list(range(len(bursts)))
     return len(bursts) if aligned and len(alike) == 1 else 1
