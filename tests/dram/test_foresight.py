@@ -102,8 +102,9 @@ def test_windows_and_pieces():
     memory, follower, own = begun(rows, events)
     run_first(memory, follower)
     first, calls = 1, 0
-    while first < count:
+    while 0 < first < count:
         first, calls = follower._foresee(first, count, 1), calls + 1
+    assert first == count  # there was room for all
     assert 4 < calls == -(-(count - 1) // -(-kernels.WINDOW // (2 * rows)))
     assert (follower.answers.at >= 0).sum() == count - 2  # the first one that it may be in is left to the follower
     follower._give(count, following.ENDED, 0, 0)
