@@ -102,7 +102,8 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
     """SRAMs, accumulators and HBM at reset; memory is used only where it is touched."""
     mlen, vlen, blen, heads = settings.mlen, settings.vlen, settings.blen, settings.broadcast
     huge = SRAM_HUGE if mlen * mlen * np.dtype(np.float32).itemsize >= LARGE_TILE else 0
-    rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM", huge=huge)
+    rows = lazy_zeros(settings.vector_sram_size * vlen, np.float32, "vector SRAM", huge=huge, again=True)
+    tile_words = settings.matrix_tiles * mlen * mlen
     pages = (settings.hbm_size + (1 << HBM_PAGE) - 1) >> HBM_PAGE
     return DataState(
         cfg=cfg,
@@ -112,16 +113,16 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
         halves=formats.halves,
         rows=rows,
         row_words=rows.view(np.uint32),
-        row_pairs=lazy_zeros(settings.vector_sram_size * vlen // 2, np.uint32, "vector SRAM", huge=huge),
-        row_touched=lazy_zeros(settings.vector_sram_size, np.uint8, "vector SRAM"),
-        tiles=lazy_zeros(settings.matrix_tiles * mlen * mlen, np.float32, "matrix SRAM", huge=huge),
-        tile_pairs=lazy_zeros(settings.matrix_tiles * mlen * mlen // 2, np.uint32, "matrix SRAM", huge=huge),
+        row_pairs=lazy_zeros(settings.vector_sram_size * vlen // 2, np.uint32, "vector SRAM", huge=huge, again=True),
+        row_touched=lazy_zeros(settings.vector_sram_size, np.uint8, "vector SRAM", again=True),
+        tiles=lazy_zeros(tile_words, np.float32, "matrix SRAM", huge=huge, again=True),
+        tile_pairs=lazy_zeros(tile_words // 2, np.uint32, "matrix SRAM", huge=huge, again=True),
         tile_touched=zeros_apart(settings.matrix_tiles, np.uint8),
         fp=zeros_apart(layout.FP_REGISTERS, np.float32),
         fp_sram=zeros_apart(int(cfg[layout.CFG_FP_SRAM]), np.float32),
         int_sram=int_sram,
         m_accum=zeros_apart(blen * blen, np.float32),
-        hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=huge),
+        hm_accum=lazy_zeros(heads * mlen * mlen, np.float32, "hm_accum", huge=huge, again=True),
         hv_accum=zeros_apart(heads * mlen, np.float32),
         v_accum=zeros_apart(blen, np.float32),
         hbm=lazy_zeros(settings.hbm_size, np.uint8, "HBM"),

@@ -10,6 +10,7 @@ import functools
 import mmap
 import sys
 import threading
+import weakref
 
 import numpy as np
 
@@ -25,12 +26,18 @@ HUGE_PAGE = 1 << 21
 WORTH_HUGE = 1 << 19  # bytes: touching more in small pages takes longer than clearing a huge one
 FEW_PAGES = 64
 PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap
+MOST_SPARE = 2  # maps of a size that are kept for the next runs of the process
+MOST_SIZES = 16
+KEPT = 1 << 25  # bytes at the front of such a map whose pages are kept
+
+_spare: dict[tuple[int, int], list[mmap.mmap]] = {}  # by size and bytes in huge pages
 
 
-def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
+def lazy_zeros(count: int, dtype, what: str, huge: int = 0, again: bool = False) -> np.ndarray:
     """Make an array of `count` zeros of `dtype` that occupies memory only where it is written.
 
-    Its first `huge` bytes are in huge pages where the system has them and the array is not small.
+    Its first `huge` bytes are in huge pages where the system has them and the array is not small. With `again` its map
+    may be that of an array which nobody holds any more: its pages, cleared, need not be had from the system again.
 
     Returns
     -------
@@ -44,14 +51,48 @@ def lazy_zeros(count: int, dtype, what: str, huge: int = 0) -> np.ndarray:
     size = max(1, count * np.dtype(dtype).itemsize)
     if huge and size >= WORTH_HUGE:
         size = max(size, HUGE_PAGE)
-    try:
-        area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-    except (OSError, ValueError, OverflowError) as error:
-        raise EmuError(f"{what}: cannot map {size} bytes of address space:"
-                       f" {getattr(error, 'strerror', None) or error}") from None
+    key = size, min(size, huge)
+    area = _take_spare(key) if again else None
+    if area is None:
+        try:
+            area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        except (OSError, ValueError, OverflowError) as error:
+            raise EmuError(f"{what}: cannot map {size} bytes of address space:"
+                           f" {getattr(error, 'strerror', None) or error}") from None
+        use_huge_pages(np.frombuffer(area, dtype=np.uint8), key[1])
     array = np.frombuffer(area, dtype=dtype, count=count)
-    use_huge_pages(array, min(size, huge))
+    if again:  # every view of the array holds its base
+        weakref.finalize(array.base, _give_back, key, area).atexit = False
     return array
+
+
+def _take_spare(key):
+    """Take a map that was given back, and clear it; None where there is none, or the system does not help."""
+    try:
+        area = _spare[key].pop()
+    except (KeyError, IndexError):
+        return None
+    size = len(area)
+    if size > KEPT:  # what lies behind is dropped: zeros again, in the time that it takes to drop what is there
+        if not hasattr(mmap, "MADV_DONTNEED") or not sys.platform.startswith("linux"):
+            return None
+        area.madvise(mmap.MADV_DONTNEED, KEPT, size - KEPT)
+    kept = np.frombuffer(area, dtype=np.uint8, count=min(size, KEPT))
+    occupied = _occupied(kept)
+    if size > HUGE_PAGE and occupied == [(0, len(kept))]:  # or nobody knows
+        return None
+    for first, end in occupied:
+        kept[first:end] = 0
+    return area
+
+
+def _give_back(key, area):
+    """Keep the map of an array that nobody holds any more."""
+    areas = _spare.setdefault(key, [])
+    if len(areas) < MOST_SPARE:
+        areas.append(area)
+    while len(_spare) > MOST_SIZES:
+        _spare.pop(next(iter(_spare)), None)
 
 
 def use_huge_pages(array: np.ndarray, size: int) -> None:

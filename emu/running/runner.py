@@ -31,6 +31,7 @@ from ..request import RunRequest
 from ..result import Dropped, Dump, RunResult, Wall
 from .caveats import channel_caveats, format_caveats, settings_caveats
 from .control_replay import Recorder, ReplayedSimulation, control_key
+from .freed_memory import begin_run
 from .gathered_timing import default_threads as threads_without_data
 from .log_records import (
     board_record,
@@ -198,6 +199,7 @@ def execute(request: RunRequest, log: Log, look: Callable[[Simulation], None] | 
     EmuError
         Anything malformed or illegal, one line. No dump is written then.
     """
+    begin_run()
     if JIT:
         return _execute(request, log, look, shared)
     with np.errstate(all="ignore"):  # plain Python would warn where compiled code is silent
