@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from plena_emu.machine import lazy_arrays
 from plena_emu.machine.lazy_arrays import _occupied, lazy_zeros, runs_of, touch, touch_ahead
 
 
@@ -65,3 +66,63 @@ def test_memory_is_touched_ahead_and_only_so_far():
     if _occupied(array):  # older kernels do not grant the wish
         assert _occupied(array) == [(0, 1 << 21)]
     assert not array[: 1 << 21].any() and not small.any()
+
+
+SIZES = [1, 4096, 1 << 20, (1 << 21) + 5, lazy_arrays.KEPT, lazy_arrays.KEPT + (1 << 22)]
+
+
+@pytest.fixture
+def nothing_spare(monkeypatch):
+    monkeypatch.setattr(lazy_arrays, "_spare", {})
+
+
+def place(array):
+    return array.__array_interface__["data"][0]
+
+
+@pytest.mark.usefixtures("nothing_spare")
+@pytest.mark.parametrize("huge", [0, 1 << 21])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_map_that_comes_again_is_clear(size, huge):
+    """Also where it was written last: at both ends, and at the bounds of what is cleared and what is dropped."""
+    rng = np.random.default_rng(size)
+    seen = set()
+    for _ in range(5):
+        array = lazy_zeros(size, np.uint8, "x", huge, again=True)
+        seen.add(place(array))
+        assert not array.any()
+        for at in {0, size - 1, min(lazy_arrays.KEPT, size) - 1, size // 2, *rng.integers(0, size, 20).tolist()}:
+            array[at] = 255
+    if sys.platform.startswith("linux") and os.access("/proc/self/pagemap", os.R_OK):
+        assert len(seen) == 2  # the next one is made while the last is still held
+
+
+@pytest.mark.usefixtures("nothing_spare")
+def test_a_map_comes_again_when_nobody_holds_a_part_of_it():
+    array = lazy_zeros(1 << 20, np.float32, "x", again=True)
+    part, first = array.view(np.uint32)[5:9].reshape(2, 2), place(array)
+    part[...] = 7
+    del array
+    other = lazy_zeros(1 << 20, np.float32, "x", again=True)
+    assert place(other) != first and (part == 7).all() and not other.any()
+    del part
+    assert place(lazy_zeros(1 << 20, np.float32, "x", again=True)) == first
+
+
+@pytest.mark.usefixtures("nothing_spare")
+def test_few_maps_of_few_sizes_are_kept():
+    held = [lazy_zeros(4096 * size, np.uint8, "x", again=True)
+            for size in range(1, 2 * lazy_arrays.MOST_SIZES) for _ in range(2 * lazy_arrays.MOST_SPARE)]
+    del held
+    kept = lazy_arrays._spare
+    assert len(kept) == lazy_arrays.MOST_SIZES
+    assert {len(areas) for areas in kept.values()} == {lazy_arrays.MOST_SPARE}
+
+
+@pytest.mark.usefixtures("nothing_spare")
+def test_where_the_system_does_not_tell_what_is_occupied(monkeypatch):
+    monkeypatch.setattr(lazy_arrays, "_occupied", lambda array: [(0, len(array))])
+    first = lazy_zeros(1 << 23, np.uint8, "x", again=True)
+    first[:] = 1
+    del first
+    assert not lazy_zeros(1 << 23, np.uint8, "x", again=True).any()
