@@ -69,6 +69,9 @@ def run_suite(
             suite.measure(workload, {SIDE_BY_SIDE: lambda case: suite.two_executables(case, pair)})
     in_process = {mode: lambda case, mode=mode: suite.runs_here(case, mode) for mode in KERNEL_MODES if mode in modes}
     if in_process:
+        from ..running.freed_memory import keep_freed_memory
+
+        keep_freed_memory()
         for workload in workloads:
             suite.measure(workload, in_process)
     notes = [*notes, *suite.notes()]

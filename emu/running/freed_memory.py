@@ -2,7 +2,8 @@
 
 A run allocates some tens of MiB. The C library gives large arrays back to the system when they are freed, and the next
 run has to get every page anew: one access to it costs a microsecond or, on a virtual machine, several. That was up to
-half of a short run. So from the second run of a process on, freed memory stays with it.
+half of a short run. So from the second run of a process on, freed memory stays with it; with a benchmark or a sweep,
+from the first.
 """
 
 import ctypes
@@ -15,22 +16,31 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 _CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_")
 
 
-class _Runs:
-    count = 0
+class _Process:
+    runs = 0
+    is_told = False
 
 
 def begin_run() -> None:
-    """Count a run of this process; with the second one, tell the C library to keep what is freed.
+    """Count a run of this process; with the second one, `keep_freed_memory`."""
+    _Process.runs += 1
+    if _Process.runs == 2:
+        keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Tell the C library to keep what is freed, for a process that will run one program after another.
 
     Nothing is told where the user has chosen (`MALLOC_TRIM_THRESHOLD_` and the like, `GLIBC_TUNABLES`), or where the C
     library is not glibc.
     """
-    _Runs.count += 1
-    if _Runs.count == 2 and sys.platform.startswith("linux") and not _has_chosen(os.environ):
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_MMAP_THRESHOLD, LARGE)
-            mallopt(_TRIM_THRESHOLD, KEPT)
+    if _Process.is_told or not sys.platform.startswith("linux") or _has_chosen(os.environ):
+        return
+    _Process.is_told = True
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, LARGE)
+        mallopt(_TRIM_THRESHOLD, KEPT)
 
 
 def _has_chosen(environ):

@@ -20,6 +20,7 @@ from ..config.build_dir import HBM_SIZE
 from ..errors import EmuError
 from ..logs import Log
 from ..request import RunRequest
+from ..running.freed_memory import keep_freed_memory
 from ..running.shared_work import SharedWork
 from . import builds, variants
 from .fingerprint import emulator_fingerprint
@@ -67,6 +68,7 @@ class Workshop:
     """
 
     def __init__(self, snapshots: Mapping[str, Snapshot], kept_builds: str | None = None):
+        keep_freed_memory()
         self.snapshots = dict(snapshots)
         self.folder = os.path.realpath(tempfile.mkdtemp(prefix="plena-sweep-"))
         self._builds = kept_builds or os.path.join(self.folder, "builds")

@@ -57,8 +57,9 @@ def test_the_user_decides(environ):
 
 
 def test_other_systems_are_left_alone(monkeypatch):
-    monkeypatch.setattr(freed_memory._Runs, "count", 1)
+    monkeypatch.setattr(freed_memory._Process, "runs", 1)
+    monkeypatch.setattr(freed_memory._Process, "is_told", False)
     monkeypatch.setattr(freed_memory.sys, "platform", "darwin")
     monkeypatch.setattr(freed_memory.ctypes, "CDLL", None)  # would be called
     freed_memory.begin_run()
-    assert freed_memory._Runs.count == 2
+    assert (freed_memory._Process.runs, freed_memory._Process.is_told) == (2, False)
