@@ -27,8 +27,8 @@ WORTH_HUGE = 1 << 19  # bytes: touching more in small pages takes longer than cl
 FEW_PAGES = 64
 PAGE_ENTRY = 8  # bytes of a page in /proc/self/pagemap
 MOST_SPARE = 2  # maps of a size that are kept for the next runs of the process
-MOST_SIZES = 16
-KEPT = 1 << 25  # bytes at the front of such a map whose pages are kept
+MOST_SIZES = 12
+KEPT = 1 << 24  # bytes at the front of such a map whose pages are kept
 
 _spare: dict[tuple[int, int], list[mmap.mmap]] = {}  # by size and bytes in huge pages
 
@@ -74,12 +74,15 @@ def _take_spare(key):
         return None
     size = len(area)
     if size > KEPT:  # what lies behind is dropped: zeros again, in the time that it takes to drop what is there
-        if not hasattr(mmap, "MADV_DONTNEED") or not sys.platform.startswith("linux"):
+        if not sys.platform.startswith("linux"):
             return None
-        area.madvise(mmap.MADV_DONTNEED, KEPT, size - KEPT)
+        try:
+            area.madvise(mmap.MADV_DONTNEED, KEPT, size - KEPT)
+        except OSError:  # pages that are locked in memory stay
+            return None
     kept = np.frombuffer(area, dtype=np.uint8, count=min(size, KEPT))
     occupied = _occupied(kept)
-    if size > HUGE_PAGE and occupied == [(0, len(kept))]:  # or nobody knows
+    if occupied is None:
         return None
     for first, end in occupied:
         kept[first:end] = 0
@@ -166,22 +169,24 @@ def map_file(descriptor: int, array: np.ndarray, size: int) -> bool:
 
 
 def _occupied(array):
-    """(first, end) of the parts of a uint8 array that can hold anything but 0, in order.
+    """(first, end) of the parts of a uint8 array that can hold anything but 0, in order; None where nobody knows.
 
     Of a long map of `lazy_zeros` these are the pages that occupy memory, by the system's page table: time, too, goes by
-    what was touched. Elsewhere it is the whole array.
+    what was touched. A short one is one part.
     """
     address, page = array.__array_interface__["data"][0], mmap.PAGESIZE
-    if len(array) < FEW_PAGES * page or address % page:
+    if len(array) < FEW_PAGES * page:
         return [(0, len(array))]
+    if address % page:
+        return None
     try:
         with open("/proc/self/pagemap", "rb", buffering=0) as file:
             file.seek(address // page * PAGE_ENTRY)
             entries = np.frombuffer(file.read(-(-len(array) // page) * PAGE_ENTRY), dtype=np.uint64)
     except OSError:
-        return [(0, len(array))]
+        return None
     if len(entries) * page < len(array):
-        return [(0, len(array))]
+        return None
     used = np.flatnonzero(entries >> np.uint64(62))  # present or swapped out
     return [(first * page, min(end * page, len(array))) for first, end in _runs(used)]
 
@@ -203,5 +208,7 @@ def runs_of(touched: np.ndarray) -> list[tuple[int, int]]:
     -------
     list[tuple[int, int]]
     """
-    found = [np.flatnonzero(touched[first:end]) + first for first, end in _occupied(touched)]
+    occupied = _occupied(touched)
+    parts = [(0, len(touched))] if occupied is None else occupied
+    found = [np.flatnonzero(touched[first:end]) + first for first, end in parts]
     return _runs(np.concatenate(found)) if found else []
