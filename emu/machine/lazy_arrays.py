@@ -54,16 +54,24 @@ def lazy_zeros(count: int, dtype, what: str, huge: int = 0, again: bool = False)
     key = size, min(size, huge)
     area = _take_spare(key) if again else None
     if area is None:
-        try:
-            area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
-        except (OSError, ValueError, OverflowError) as error:
-            raise EmuError(f"{what}: cannot map {size} bytes of address space:"
-                           f" {getattr(error, 'strerror', None) or error}") from None
+        area = _new_map(size, what)
         use_huge_pages(np.frombuffer(area, dtype=np.uint8), key[1])
     array = np.frombuffer(area, dtype=dtype, count=count)
     if again:  # every view of the array holds its base
         weakref.finalize(array.base, _give_back, key, area).atexit = False
     return array
+
+
+def _new_map(size, what):
+    """Map zeros; spare maps are given up where there is no address space beside them."""
+    while True:
+        try:
+            return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        except (OSError, ValueError, OverflowError) as error:
+            if not _spare:
+                raise EmuError(f"{what}: cannot map {size} bytes of address space:"
+                               f" {getattr(error, 'strerror', None) or error}") from None
+            _spare.clear()
 
 
 def _take_spare(key):
@@ -95,7 +103,7 @@ def _give_back(key, area):
     if len(areas) < MOST_SPARE:
         areas.append(area)
     while len(_spare) > MOST_SIZES:
-        _spare.pop(next(iter(_spare)), None)
+        _spare.pop(list(_spare)[0], None)  # the size that came first
 
 
 def use_huge_pages(array: np.ndarray, size: int) -> None:

@@ -1,6 +1,7 @@
 """Do maps of what was touched tell it, in time that goes by what was touched?"""
 
 import os
+import subprocess
 import sys
 import time
 
@@ -127,3 +128,24 @@ def test_where_the_system_does_not_tell_what_is_occupied(monkeypatch):
     del first
     assert not lazy_zeros(1 << 23, np.uint8, "x", again=True).any()
     assert runs_of(np.ones(1 << 20, np.uint8)) == [(0, 1 << 20)]
+
+
+ADDRESS_SPACE = """
+import resource, sys
+import numpy as np
+from plena_emu.errors import EmuError
+from plena_emu.machine.lazy_arrays import lazy_zeros
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+for size in (5 << 30, 6 << 30, 5 << 30):
+    lazy_zeros(size, np.uint8, "x", again=True)[0] = 1
+try:
+    lazy_zeros(9 << 30, np.uint8, "x", again=True)
+except EmuError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sets a limit of Linux")
+def test_spare_maps_take_no_address_space_from_others():
+    ran = subprocess.run([sys.executable, "-c", ADDRESS_SPACE], capture_output=True, text=True, timeout=60)
+    assert ran.stdout == f"x: cannot map {9 << 30} bytes of address space: Cannot allocate memory\n", ran.stderr
