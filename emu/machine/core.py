@@ -135,14 +135,14 @@ def new_data(settings: Settings, cfg, descriptors, formats: Formats, int_sram) -
 
 
 def hand_state(data: DataState) -> DataState:
-    """Make the state of a thread that computes products of M_MM and M_TMM beside others, in the same SRAMs.
+    """Make the state of a thread that runs M_MM, M_TMM and H_PREFETCH_M beside others, in the same SRAMs.
 
     Returns
     -------
     DataState
         With an accumulator, cleared, and scratch of its own.
     """
-    own = {name: getattr(data, name) for name in ("m_accum", "work", "partial_sums")}
+    own = {name: getattr(data, name) for name in ("m_accum", "work", "partial_sums", "codes")}
     return data._replace(**{name: zeros_apart(array.shape, array.dtype) for name, array in own.items()})
 
 

@@ -88,7 +88,7 @@ def plan_call(machine: Machine, events: np.ndarray, plan: pl.Plan):
         Of the number of events and whether to share (0 or 1).
     """
     work = data_work(machine.cfg, machine.descriptors)
-    return bind(plan_chunk, (events,), (plan, machine.cfg, work, MOST_WORK))
+    return bind(plan_chunk, (events,), (plan, machine.cfg, machine.descriptors, work, MOST_WORK))
 
 
 def prepare_plan(machine: Machine) -> None:

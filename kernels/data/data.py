@@ -21,7 +21,7 @@ from ..layout import (
 from ..op_groups import is_elementwise, is_fp, is_reduction
 from .dma import finish_rows, mark_tiles, prefetch, store_rows
 from .matrix_instructions import m_bmm, m_bmv, m_mm, m_mv, m_tmm, make_pairs, tile_at, write_out
-from .pairs import HAS_PAIRS, panel_width
+from .pairs import HAS_PAIRS, pair_tile, panel_width
 from .plan import (
     BASE,
     CPU,
@@ -168,11 +168,24 @@ def take_piece(shared, from_front):
 
 
 @kernel
+def make_pairs_of_tiles(event, state):
+    """Make the pairs of the tiles that an H_PREFETCH_M has read, which M_MM mostly needs next."""
+    cfg = state.cfg
+    mlen, width = cfg[CFG_MLEN], panel_width(cfg)
+    if width > 0:
+        for tile in range(event[1], event[1] + state.descriptors[event[2], DESC_ROWS] // mlen):
+            pair_tile(mlen, width, state.tiles, state.tile_pairs, state.tile_touched, tile)
+
+
+@kernel
 def run_piece(events, row, plan, state):
     """Execute a piece that this thread has taken; its group lasts until then."""
     shared = plan.shared
     base = shared[BASE]
-    run_events(events, base + plan.pieces[row, PIECE_FIRST], base + plan.pieces[row, PIECE_PAST], state)
+    first = base + plan.pieces[row, PIECE_FIRST]
+    run_events(events, first, base + plan.pieces[row, PIECE_PAST], state)
+    if HAS_PAIRS and events[first, 0] == isa.H_PREFETCH_M:
+        make_pairs_of_tiles(events[first], state)
     fetch_add(shared, DONE, 1)
 
 

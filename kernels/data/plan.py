@@ -1,4 +1,4 @@
-"""Find what threads may do side by side in a chunk of events: tile products between two writes of an accumulator.
+"""Find what threads may do side by side in a chunk of events: tile products, and prefetches of tiles.
 
 A *product* is the events that fill the M_MM accumulator and the M_MM_WO that writes it out and clears it:
 
@@ -7,7 +7,8 @@ A *product* is the events that fill the M_MM accumulator and the M_MM_WO that wr
 
 Adjacent products are a *group* as long as none reads a row that another writes and none writes what another does. Each
 is a *piece*, computed by one thread on an accumulator of its own in the order of its instructions, so the bits are
-those of one thread (§2.5). What belongs to no group stays in order, between the groups.
+those of one thread (§2.5). Adjacent H_PREFETCH_M of different tiles are a group, too, each a piece. What belongs to no
+group stays in order, between the groups.
 """
 
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from plena_emu import isa
 
 from ..compiler.atomics import store_release
 from ..compiler.jit import entry, kernel, small
-from ..layout import CFG_BLEN
+from ..layout import CFG_BLEN, CFG_MLEN, DESC_ROWS
 from ..op_groups import is_elementwise
 
 ALONE, LEAD, HELP = range(3)  # parts of a thread in the data pass
@@ -149,6 +150,30 @@ def group_products(events, count, cfg, work, most, at, plan, row, pieces):
     return at, pieces, total
 
 
+@kernel
+def group_prefetches(events, count, descriptors, cfg, work, most, at, plan, row, pieces):
+    """Make a piece of each H_PREFETCH_M from an event on, until one is not of tiles behind those of the others.
+
+    The chunk and its pieces are from a `row` of their tables on.
+
+    Returns (end of the last prefetch, pieces, work).
+    """
+    mlen = cfg[CFG_MLEN]
+    cost = work[isa.H_PREFETCH_M]
+    tile, total = np.int64(0), np.int64(0)
+    while at < count and total + cost <= most:
+        event = events[row + at]
+        if event[0] != isa.H_PREFETCH_M or event[1] < tile:
+            break
+        tile = event[1] + (descriptors[event[2], DESC_ROWS] + mlen - 1) // mlen
+        plan.pieces[row + pieces, PIECE_FIRST] = at
+        plan.pieces[row + pieces, PIECE_PAST] = at + 1
+        pieces += 1
+        total += cost
+        at += 1
+    return at, pieces, total
+
+
 @small
 def add_segment(plan, row, segments, first, past, piece, pieces, work):
     """Add a segment behind those of the chunk, which are from a row of the table on.
@@ -165,7 +190,7 @@ def add_segment(plan, row, segments, first, past, piece, pieces, work):
 
 
 @entry
-def plan_chunk(events, count, shares, plan, cfg, work, most):
+def plan_chunk(events, count, shares, plan, cfg, descriptors, work, most):
     """Cut the next chunk of a run into segments, and let it be led.
 
     Parameters
@@ -177,6 +202,7 @@ def plan_chunk(events, count, shares, plan, cfg, work, most):
         1 to make groups.
     plan : Plan
     cfg : int64[CFG_WIDTH]
+    descriptors : int64[NUM_DESCRIPTORS, DESC_WIDTH]
     work : int64[NUM_OPS]
         Work of an event by its operation.
     most : int
@@ -193,7 +219,9 @@ def plan_chunk(events, count, shares, plan, cfg, work, most):
     while at < count:
         op = events[row + at, 0]
         past, more, total = at, pieces, np.int64(0)
-        if shares == 1 and clear and is_fill(op):
+        if shares == 1 and op == isa.H_PREFETCH_M:
+            past, more, total = group_prefetches(events, count, descriptors, cfg, work, most, at, plan, row, pieces)
+        elif shares == 1 and clear and is_fill(op):
             past, more, total = group_products(events, count, cfg, work, most, at, plan, row, pieces)
         if more - pieces > 1:
             if done < at:

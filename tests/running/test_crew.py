@@ -28,6 +28,8 @@ from plena_emu.running.workers import Worker
 
 EXAMPLE_BUILD = Path(__file__).resolve().parents[2] / "examples" / "linear" / "build"
 BLEN = 4
+MLEN = 16
+TILES = [1, 3]  # that a prefetch reads with the first descriptor, and with the second
 ROWS = 40
 WORK = 1 << 22
 
@@ -35,7 +37,9 @@ WORK = 1 << 22
 def planned(events, is_clear=1, most=1 << 60, chunk_number=5):
     """Segments of a chunk as (first, past, pieces), and whether the accumulator is clear behind it."""
     cfg = np.zeros(layout.CFG_WIDTH, dtype=np.int64)
-    cfg[layout.CFG_BLEN] = BLEN
+    cfg[layout.CFG_BLEN], cfg[layout.CFG_MLEN] = BLEN, MLEN
+    descriptors = np.zeros((2, layout.DESC_WIDTH), dtype=np.int64)
+    descriptors[:, layout.DESC_ROWS] = [MLEN * tiles for tiles in TILES]
     room = max(1, len(events))
     row = room * (chunk_number % 2)
     table = np.zeros((2 * room, layout.EV_WIDTH), dtype=np.int64)
@@ -44,7 +48,7 @@ def planned(events, is_clear=1, most=1 << 60, chunk_number=5):
     plan.shared[pl.IS_CLEAR], plan.shared[pl.READY] = is_clear, chunk_number
     work = np.full(isa.NUM_OPS, WORK, dtype=np.int64)
     table[row : row + len(events)] = np.array(events, dtype=np.int64).reshape(-1, layout.EV_WIDTH)
-    found = pl.plan_chunk(table, len(events), 1, plan, cfg, work, most)
+    found = pl.plan_chunk(table, len(events), 1, plan, cfg, descriptors, work, most)
     assert plan.counts[chunk_number % 2] == found and plan.shared[pl.READY] == chunk_number + 1
     other = slice(room, None) if row == 0 else slice(0, room)
     assert (plan.segments[other] == -7).all() and (plan.pieces[other] == -7).all()
@@ -64,17 +68,21 @@ fills = st.builds(lambda op, row: event(op, 0, 0, row), st.sampled_from([isa.M_M
 ends = st.builds(lambda row, at, step: event(isa.M_MM_WO, row, at, step), st.integers(0, ROWS),
                  st.sampled_from([0, 4, 8, 2]), st.sampled_from([1, 1, 1, 1, 2]))
 others = st.just(event(isa.V_ADD_VV, 0, 0, 0))
+prefetches = st.lists(st.builds(lambda tile, which: event(isa.H_PREFETCH_M, tile, which), st.integers(0, 9),
+                                st.integers(0, 1)), max_size=6).map(lambda found: sorted(found[:4]) + found[4:])
 far = st.lists(st.builds(lambda op, row, at, write: [event(op, 0, 0, row), event(isa.M_MM_WO, 1000 + 4 * write, at, 1)],
                          st.just(isa.M_MM), st.integers(0, ROWS), st.sampled_from([0, 4, 8]), st.integers(0, 5)))
 chunks = st.lists(st.one_of(st.lists(st.one_of(fills, ends)), far.map(lambda found: sum(found, [])),
-                            others.map(lambda found: [found]))).map(lambda parts: sum(parts, []))
+                            prefetches, others.map(lambda found: [found]))).map(lambda parts: sum(parts, []))
 
 
 def places(events):
-    """(Rows read, places of rows written) by the events of a piece."""
+    """(Rows read, places of rows and tiles written) by the events of a piece."""
     read, written = set(), set()
     for op, first, at, step, *_ in events:
-        if op == isa.M_MM_WO:
+        if op == isa.H_PREFETCH_M:
+            written |= {("tile", first + i) for i in range(TILES[at])}
+        elif op == isa.M_MM_WO:
             written |= {(first + i * step, at + j) for i in range(BLEN) for j in range(BLEN)}
         else:
             read |= set(range(step, step + BLEN))  # the row stands in the column of a write's step
@@ -95,6 +103,9 @@ def test_pieces_are_whole_products_that_never_meet(found, most):
             assert sum(parts, []) == (events[first:past] if pieces else [])
             if pieces:
                 assert len(pieces) > 1
+            if pieces and parts[0][0][0] == isa.H_PREFETCH_M:
+                assert all(len(part) == 1 and part[0][0] == isa.H_PREFETCH_M for part in parts)
+            elif pieces:
                 assert all(part[-1][0] == isa.M_MM_WO and len(part) > 1 for part in parts)
                 assert not any(op == isa.M_MM_WO for part in parts for op, *_ in part[:-1])
                 before = [op for op, *_ in events[:first] if op in (isa.M_MM, isa.M_TMM, isa.M_MM_WO)]
@@ -121,6 +132,13 @@ def test_products_of_a_matrix_are_found():
                       event(isa.M_MM_WO, 100 + row, column, 1)]
     ((head, middle), clear) = planned(chunk)
     assert head == (0, 1, []) and middle[:2] == (1, 49) and len(middle[2]) == 16 and clear
+
+
+def test_prefetches_of_different_tiles_are_found():
+    chunk = [event(isa.H_PREFETCH_M, tile, which) for tile, which in ((0, 0), (1, 1), (4, 0), (4, 1), (7, 0), (6, 0))]
+    chunk += [event(isa.M_MM, 0, 0, 0), event(isa.H_PREFETCH_M, 9, 0)]
+    (segments, clear) = planned(chunk)
+    assert segments == [(0, 3, [(0, 1), (1, 2), (2, 3)]), (3, 5, [(3, 4), (4, 5)]), (5, 8, [])] and not clear
 
 
 def test_a_product_that_reads_what_another_writes_begins_a_new_group():
