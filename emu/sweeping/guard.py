@@ -16,9 +16,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 LOOK_EACH_S = 0.5  # for workers that ended by themselves
 PATIENCE_S = 5  # for an end in good order
+DYING_S = 1  # that processes which were killed may take to be gone
 
 
 def guard(folder: str, command: list[str]) -> int:
@@ -48,6 +50,18 @@ def _end(child, in_good_order):
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+    until = time.monotonic() + DYING_S
+    while _has_members(child.pid) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def _has_members(group):
+    """Whether there is a process of a group, dying ones included."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 if __name__ == "__main__":
