@@ -87,11 +87,12 @@ class FollowedTiming:
             self.slice = min(4 * self.slice, MOST_IN_SLICE)
         if len(events) == 0:
             return
-        if self._count + len(events) > MOST_EVENTS:
-            self.flush()
         if len(events) > MOST_EVENTS:
+            self.rest()
             self._advance(events, len(events))
             return
+        if self._count + len(events) > MOST_EVENTS:
+            self.flush()
         self._begin()
         self._events[self._count : self._count + len(events)] = events
         self._count += len(events)
@@ -112,6 +113,17 @@ class FollowedTiming:
             self._worker.join()
             done = self._follower.done
             self._advance(self._events[done:], count - done)
+
+    def rest(self) -> None:
+        """Time all events that were taken, and have the other thread leave the memory until events are taken again.
+
+        Even a thread that waits for events is at work on the memory: it settles what is pending when it gives up.
+        """
+        self.flush()
+        if self._is_open:
+            self._follower.stop()
+            self._is_open = False
+        self._worker.join()
 
     def close(self) -> None:
         """End the other thread."""

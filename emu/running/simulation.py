@@ -267,12 +267,13 @@ class Simulation:
         chunk, count = found.chunk, found.mem_events
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
-        if self._gathered is not None and self._watch is None:
-            self._gathered.take(chunk.mem_events[:count])
-            if len(self.machine.control.trace) == 0:
-                self.slice = min(self._gathered.slice, self._longest)
-            return
-
+        if self._gathered is not None:
+            if self._watch is None:
+                self._gathered.take(chunk.mem_events[:count])
+                if len(self.machine.control.trace) == 0:
+                    self.slice = min(self._gathered.slice, self._longest)
+                return
+            self._gathered.rest()  # somebody looks at these events: they are timed here
         if self._has_job(count):
             self._worker.start(lambda: self._follow_control(found))
 

@@ -1,13 +1,20 @@
 """`run --pc-log`: a line for each instruction of a window, with simulated time, stage and registers."""
 
+from pathlib import Path
+
 import pytest
 from oracle import control, goldens
 
 from plena_emu.api import run
 from plena_emu.cli.main import main
 from plena_emu.errors import EmuError, UsageError
+from plena_emu.kernels.compiler.atomics import IS_ATOMIC
+from plena_emu.memory import following
+from plena_emu.memory.models import RegimeModel
+from plena_emu.running import gathered_timing
 from plena_emu.running.pc_log import Start, parse_start
 
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "linear" / "build"
 TITLES = ["count", "start_ns", "took_ns", "pc", "layer", "operator", "instruction", "rd", "rs1", "rs2"]
 
 
@@ -119,3 +126,39 @@ def test_command_line(build, tmp_path):
     window = ["--pc-log", str(path), "--from", "linear", "--count", "4"]
     assert main(["run", build, "--timing-only", "--quiet", *window]) == 0
     assert [line["operator"] for line in rows(path)] == ["linear"] * 4
+
+
+@pytest.mark.skipif(not IS_ATOMIC, reason="kernels in plain Python run on one thread")
+@pytest.mark.parametrize("start", ["count=0", "count=60"])
+@pytest.mark.parametrize("model", ["hbm", "resident"])
+def test_one_thread_at_a_time_has_the_memory(model, start, tmp_path, monkeypatch):
+    """A window's events are timed by the thread of control: the one that follows it must have left the memory then.
+
+    It waits for events without end here; both at once ended in an endless loop, or with wrong figures.
+    """
+    monkeypatch.setattr(gathered_timing, "most_threads", lambda: 2)
+    monkeypatch.setattr(following, "PATIENCE", 1 << 40)
+    at_work, met = [], []
+    follow, advance = following.SharedBatch.run, RegimeModel.advance
+
+    def following_run(self):
+        at_work.append(1)
+        try:
+            follow(self)
+        finally:
+            at_work.pop()
+
+    def advancing(self, events, count):
+        met.append(len(at_work))
+        return advance(self, events, count)
+
+    monkeypatch.setattr(following.SharedBatch, "run", following_run)
+    monkeypatch.setattr(RegimeModel, "advance", advancing)
+    found = []
+    for threads in (1, 2):
+        path = tmp_path / f"{threads}.tsv"
+        result = run(EXAMPLE, timing_only=True, memory_model=model, threads=threads, pc_log=str(path),
+                     pc_log_from=start, pc_log_count=100)
+        found.append((result.latency_ps, result.bytes_read, path.read_text()))
+    assert found[0] == found[1]
+    assert len(met) > 1 and not any(met)
