@@ -244,6 +244,8 @@ class Simulation:
             trace = np.zeros((capacity, layout.TR_WIDTH), dtype=np.int64)
             self.machine.control = self.machine.control._replace(trace=trace)
             self.slice = min(capacity or SLICE, self._longest)
+        if watch is not None and self._gathered is not None:
+            self._gathered.rest()  # events that somebody looks at are timed by this thread
         self._watch = watch
 
     def synchronise(self) -> int:
@@ -267,13 +269,12 @@ class Simulation:
         chunk, count = found.chunk, found.mem_events
         if self._recorder is not None and count:
             self._recorder.take(chunk.mem_events[:count])
-        if self._gathered is not None:
-            if self._watch is None:
-                self._gathered.take(chunk.mem_events[:count])
-                if len(self.machine.control.trace) == 0:
-                    self.slice = min(self._gathered.slice, self._longest)
-                return
-            self._gathered.rest()  # somebody looks at these events: they are timed here
+        if self._gathered is not None and self._watch is None:
+            self._gathered.take(chunk.mem_events[:count])
+            if len(self.machine.control.trace) == 0:
+                self.slice = min(self._gathered.slice, self._longest)
+            return
+
         if self._has_job(count):
             self._worker.start(lambda: self._follow_control(found))
 
